@@ -1,0 +1,1 @@
+"""ExpOps caching and run tracking for Prefect flows."""

@@ -1,0 +1,68 @@
+"""The exception tree.
+
+    ExpOpsPrefectError
+    ├── ConfigurationError        the project's settings are wrong; raised before a run's first task
+    ├── NameRefusedError          a name or key that may not be used (also a ValueError)
+    ├── BackendError              a backend cannot do what it was asked
+    │   ├── KVError               ... the KV store
+    │   └── ObjectStoreError      ... the object store
+    ├── IntegrityError            stored bytes are missing, changed or not ours
+    ├── FormatError               a persisted format or version that this release does not know
+    ├── FingerprintError          a value or a function that cannot be fingerprinted
+    └── ResultNotStorableError    a result that cannot be pickled
+
+Absence is never an exception: look-ups return ``None`` or ``False``. Errors of foreign
+libraries are translated once, at the backend's edge, with the cause kept.
+"""
+
+from __future__ import annotations
+
+
+class ExpOpsPrefectError(Exception):
+    """Base of every error that this package raises."""
+
+
+class ConfigurationError(ExpOpsPrefectError):
+    """The project's settings are wrong. The message names file, key, what was found and what is allowed."""
+
+
+class NameRefusedError(ExpOpsPrefectError, ValueError):
+    """A name or key that may not be used."""
+
+
+class BackendError(ExpOpsPrefectError):
+    """A backend cannot do what it was asked (unreachable, full, denied, damaged)."""
+
+
+class KVError(BackendError):
+    """The KV store failed."""
+
+
+class ObjectStoreError(BackendError):
+    """The object store failed."""
+
+
+class IntegrityError(ExpOpsPrefectError):
+    """Stored bytes are missing, differ from what was written, or are malformed."""
+
+
+class FormatError(ExpOpsPrefectError):
+    """A persisted format or version that this release does not know."""
+
+
+class FingerprintError(ExpOpsPrefectError, TypeError):
+    """A value or a function that cannot be fingerprinted.
+
+    Attributes:
+        path: where in the value the offending part sits, for example ``config['lock']``.
+        type_name: its qualified type.
+    """
+
+    def __init__(self, message: str, *, path: str = "", type_name: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+        self.type_name = type_name
+
+
+class ResultNotStorableError(ExpOpsPrefectError):
+    """A result that cannot be pickled."""

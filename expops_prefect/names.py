@@ -1,0 +1,245 @@
+"""Canonical names: probe paths, run ids, KV keys, object keys.
+
+Every name that ExpOps' clients read is made here and nowhere else. The functions are pure.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Final
+
+from expops_prefect.errors import NameRefusedError
+
+PROCESS_STEP: Final = "__process__"
+"""The step name under which ExpOps keeps the row of a process itself."""
+
+MAX_NAME: Final = 80
+_SAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+_REFUSED: Final = frozenset({"status"})
+_CANONICAL: Final = re.compile(
+    r"^(?:(?P<call>//\*\[@partition='p(?P<k>\d+)'\]/)|//)process\[@name='(?P<process>[A-Za-z0-9_.-]+)'\]"
+    r"(?P<step>(?:/\*\[@partition='p(?P<sk>\d+)'\])?/step\[@name='(?P<name>[A-Za-z0-9_.-]+)'\])?$"
+)
+
+
+def short_hash(text: str, digits: int = 8) -> str:
+    """Hexadecimal digits that tell two texts apart; not for anything that must resist an attacker."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()[:digits]
+
+
+def normalise(name: str) -> str:
+    """Turn a user's name into one that every client takes: ``[A-Za-z0-9_.-]``, at most 80 characters.
+
+    A name that had to be changed carries eight digits of its hash, so two names that would
+    fall together stay apart, in every process and on every machine alike. ``status`` and names
+    made of dots or of underscores alone are changed, because clients and stores trip over them.
+    """
+    safe = _SAFE.sub("-", name).strip("-") or "unnamed"
+    changed = safe != name or len(safe) > MAX_NAME or safe.lower() in _REFUSED
+    changed = changed or not safe.strip("._") or (safe.startswith("__") and safe.endswith("__"))
+    if not changed:
+        return safe
+    if not safe.strip("._") or safe.startswith("__"):
+        safe = "n" + safe
+    return f"{safe[: MAX_NAME - 9]}-{short_hash(name)}"
+
+
+def process_path(process: str, call: int | None = None) -> str:
+    """The probe path of a process, or of its ``call``-th call (1-based, an ExpOps partition)."""
+    _check_normalised(process)
+    if call is None:
+        return f"//process[@name='{process}']"
+    return f"//*[@partition='p{call}']/process[@name='{process}']"
+
+
+def step_path(process: str, step: str, call: int | None = None) -> str:
+    """The path of a step below a process path, or of the ``call``-th call of that step in it."""
+    _check_normalised(step)
+    layer = "" if call is None else f"/*[@partition='p{call}']"
+    return f"{process}{layer}/step[@name='{step}']"
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalName:
+    """A probe path taken apart: ``call`` and ``step_call`` are 1-based, ``None`` without a partition."""
+
+    process: str
+    call: int | None
+    step: str | None
+    step_call: int | None
+
+
+def parse_path(path: str) -> CanonicalName | None:
+    """Take a probe path of ours apart; ``None`` for any other text (seed splits, for instance)."""
+    match = _CANONICAL.match(path)
+    if match is None:
+        return None
+    k, sk = match["k"], match["sk"]
+    return CanonicalName(match["process"], int(k) if k else None, match["name"], int(sk) if sk else None)
+
+
+def encode(text: str) -> str:
+    """ExpOps' encoding of a name into a key or document id: ``p_`` and URL-safe base64 without padding."""
+    return "p_" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode(text: str) -> str:
+    """The inverse of :func:`encode`.
+
+    Raises:
+        NameRefusedError: the text is not such an encoding.
+    """
+    try:
+        if not text.startswith("p_"):
+            raise ValueError(text)
+        body = text[2:]
+        return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
+    except ValueError as error:
+        raise NameRefusedError(f"not an encoded name: {text!r}") from error
+
+
+def run_id(project_id: str, start: float, flow_run_id: str) -> str:
+    """``project-<project>-<UTC start>-<8 hex of the flow run>``, the form that ExpOps' UI sorts by."""
+    moment = datetime.fromtimestamp(start, tz=timezone.utc).strftime("%Y%m%d%H%M%S")
+    digits = re.sub(r"[^0-9a-f]", "", flow_run_id.lower())
+    # The tail of a time-ordered uuid is its random part; the head is shared by neighbours.
+    tail = digits[-8:] if len(digits) >= 8 else short_hash(flow_run_id)
+    return f"project-{project_id}-{moment}-{tail}"
+
+
+# KV keys that ExpOps' clients read ---------------------------------------------------------------
+
+
+def run_status_key(run: str) -> str:
+    return f"runs:{run}:status"
+
+
+def run_timestamps_key(run: str) -> str:
+    return f"runs:{run}:timestamps"
+
+
+def run_rows_prefix(run: str) -> str:
+    return f"runs:{run}:steps:"
+
+
+def row_key(run: str, path: str) -> str:
+    """The row of a process, of one of its calls, or of a step: each under its own path."""
+    return f"runs:{run}:steps:{path}:{PROCESS_STEP}"
+
+
+def stat_key(run: str, stat: str) -> str:
+    return f"runs:{run}:stats:{stat}"
+
+
+def charts_key(run: str, path: str) -> str:
+    return f"runs:{run}:charts:{path}"
+
+
+def metrics_prefix(run: str) -> str:
+    return f"metric:{run}:probe_path:"
+
+
+def metrics_key(run: str, path: str) -> str:
+    return f"{metrics_prefix(run)}{encode(path)}"
+
+
+# KV keys of our own ------------------------------------------------------------------------------
+
+
+def run_record_key(run: str) -> str:
+    """Our own record of a run: flow, parameters, flow run id, graph, degraded events."""
+    return f"expops_prefect:run:{run}"
+
+
+RUN_RECORD_PREFIX: Final = "expops_prefect:run:"
+
+
+def flow_run_key(flow_run_id: str) -> str:
+    """Maps the id of a flow run or subflow run to its run id."""
+    return f"expops_prefect:flow_run:{flow_run_id}"
+
+
+def counter_key(run: str, path: str) -> str:
+    """The last call number given out for a path in a run."""
+    return f"expops_prefect:calls:{run}:{path}"
+
+
+# Cache keys --------------------------------------------------------------------------------------
+
+_HEX64: Final = re.compile(r"^[0-9a-f]{64}$")
+PROCESS_RECORD_PREFIX: Final = "process:"
+STEP_RECORD_PREFIX: Final = "steps:"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """One computation: the task's normalised name and the three digests, each 64 hex digits."""
+
+    task: str
+    inputs: str
+    config: str
+    function: str
+
+    def __post_init__(self) -> None:
+        _check_normalised(self.task)
+        if not all(_HEX64.match(part) for part in (self.inputs, self.config, self.function)):
+            raise NameRefusedError(f"a cache key has three digests of 64 hex digits: {self}")
+
+    def __str__(self) -> str:
+        """The transaction key and object path, ``<task>/<inputs>/<config>/<function>``."""
+        return f"{self.task}/{self.inputs}/{self.config}/{self.function}"
+
+    @classmethod
+    def parse(cls, text: str) -> CacheKey | None:
+        """Read a transaction key back; ``None`` for a key that is not ours."""
+        parts = text.split("/")
+        if len(parts) != 4 or not all(_HEX64.match(part) for part in parts[1:]):
+            return None
+        return cls(*parts) if is_normalised(parts[0]) else None
+
+    @property
+    def record_key(self) -> str:
+        """The KV key of the cache record, under the task's own name."""
+        return f"{PROCESS_RECORD_PREFIX}{process_path(self.task)}:{self.inputs}:{self.config}:{self.function}"
+
+    def step_record_key(self, process: str, step: str) -> str:
+        """The KV key of the alias that ExpOps reads for a step of a process."""
+        return f"{STEP_RECORD_PREFIX}{process}:{step}:{self.inputs}:{self.config}:{self.function}"
+
+
+# Object keys, relative to the project's folder or prefix -------------------------------------------
+
+CACHE_PREFIX: Final = "cache/"
+MANIFEST_PREFIX: Final = "cache/steps/"
+PAYLOAD_PREFIX: Final = "cache/payloads/"
+MODEL_PREFIX: Final = "cache/model_spill/"
+
+
+def manifest_key(run: str, task: str, digest: str) -> str:
+    """``cache/steps/<run>/<task>/<digest>.pkl``: named by its content, so no writer changes another's."""
+    return f"{MANIFEST_PREFIX}{run}/{task}/{digest}.pkl"
+
+
+def payload_key(digest: str, suffix: str) -> str:
+    """``cache/payloads/<aa>/<digest><suffix>``, models below ``cache/model_spill``."""
+    prefix = MODEL_PREFIX if suffix == ".joblib" else PAYLOAD_PREFIX
+    return f"{prefix}{digest[:2]}/{digest}{suffix}"
+
+
+def chart_key(version_hash: str, run: str, path: str, name: str, suffix: str) -> str:
+    """``artifacts/<version_hash>/<run>/<encoded path>/<name>.<suffix>``."""
+    return f"artifacts/{version_hash}/{run}/{short_hash(path, 12)}/{name}{suffix}"
+
+
+def is_normalised(name: str) -> bool:
+    """Whether a name could have come out of :func:`normalise`."""
+    return 0 < len(name) <= MAX_NAME and not _SAFE.search(name) and name.lower() not in _REFUSED
+
+
+def _check_normalised(name: str) -> None:
+    if not is_normalised(name):
+        raise NameRefusedError(f"{name!r} is not a normalised name; allowed: [A-Za-z0-9_.-], at most {MAX_NAME}")

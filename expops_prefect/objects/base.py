@@ -1,0 +1,78 @@
+"""What the project needs of an object store. The contract; no backend is named here.
+
+Keys are relative paths of ``/``-separated components, as :mod:`expops_prefect.names` makes them.
+A key that is empty, absolute, has an empty, ``.`` or ``..`` component, a backslash, a NUL or a
+component over 255 bytes raises :class:`~expops_prefect.errors.NameRefusedError`.
+
+A write is seen whole or not at all, also after a kill of the writer or of the machine. Methods
+may be called from any thread and any process at once. A store connects when it is first used and
+can be pickled and deep-copied. Failures raise :class:`~expops_prefect.errors.ObjectStoreError`;
+absence is ``None`` or ``False``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object: its key, size in bytes, and a stamp that changes whenever it may have been written to.
+
+    The stamp is one line of text; on files it holds size, mtime, ctime and inode.
+    """
+
+    key: str
+    size: int
+    stamp: str
+
+
+class ObjectStore(Protocol):
+    """Whole objects under relative keys. See the module's text for what all methods share."""
+
+    def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:
+        """Write an object from buffers that follow one another, replacing any that was there.
+
+        Args:
+            parts: written in order without being joined in memory first.
+            read_only: files get mode 0444.
+        """
+
+    def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
+        """Write an object only if there is none of that size yet; ``None`` if there was.
+
+        For content-addressed keys, where an object that exists has the same content. One that has
+        another size was damaged and is replaced.
+        """
+
+    def get(self, key: str) -> bytes | None:
+        """The whole object, or ``None``."""
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """The object's size and stamp, or ``None``."""
+
+    def delete(self, key: str) -> bool:
+        """Remove an object; whether it was there."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects whose key starts with this text, ascending. Unfinished writes are not among them."""
+
+    def path(self, key: str) -> Path | None:
+        """The local file of an object, for mapping it into memory; ``None`` where there is no such file."""
+
+    def uri(self, key: str) -> str:
+        """What ExpOps' readers open: an absolute path, or ``gs://bucket/…``."""
+
+    def ping(self) -> None:
+        """Raise :class:`ObjectStoreError` unless an object can be written, read and removed."""
+
+    def close(self) -> None:
+        """Close what this object opened. Using it again opens it again."""
+
+    def describe(self) -> str:
+        """One line for people: kind and place, no secret."""
