@@ -115,14 +115,17 @@ def run_id(project_id: str, start: float, flow_run_id: str) -> str:
 
 
 def run_status_key(run: str) -> str:
+    """ExpOps' key of a run's status word."""
     return f"runs:{run}:status"
 
 
 def run_timestamps_key(run: str) -> str:
+    """ExpOps' key of a run's ``{start, end}``, epoch seconds."""
     return f"runs:{run}:timestamps"
 
 
 def run_rows_prefix(run: str) -> str:
+    """What the keys of all rows of a run start with."""
     return f"runs:{run}:steps:"
 
 
@@ -132,18 +135,22 @@ def row_key(run: str, path: str) -> str:
 
 
 def stat_key(run: str, stat: str) -> str:
+    """ExpOps' key of a counter of a run, such as ``cache_hit_count``."""
     return f"runs:{run}:stats:{stat}"
 
 
 def charts_key(run: str, path: str) -> str:
+    """ExpOps' key of the charts of a process in a run."""
     return f"runs:{run}:charts:{path}"
 
 
 def metrics_prefix(run: str) -> str:
+    """What the metrics keys of a run start with."""
     return f"metric:{run}:probe_path:"
 
 
 def metrics_key(run: str, path: str) -> str:
+    """ExpOps' key of the metrics of a probe path in a run."""
     return f"{metrics_prefix(run)}{encode(path)}"
 
 

@@ -1,0 +1,357 @@
+"""The KV store on SQLite, in the table that ExpOps' own clients read.
+
+One connection per thread and process; a fork or a copy connects anew. WAL mode: readers never
+wait for the writer. Every write is one ``BEGIN IMMEDIATE`` transaction, so a read-modify-write
+cannot be overtaken, and waits at most :data:`BUSY_SECONDS` for other writers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from expops_prefect.errors import KVError
+from expops_prefect.kv.base import JSON, MetricPoint, MetricValue, Versioned
+from expops_prefect.kv.schema import BUSY_SECONDS, FORMAT, ensure_schema
+
+if TYPE_CHECKING:
+    from expops_prefect.kv.base import KVStore
+
+_PAGE: Final = 500
+_MAX_VARIABLES: Final = 500
+_UPSERT: Final = (
+    "INSERT INTO kv(key, value, updated_at) VALUES (?, ?, ?) "
+    "ON CONFLICT(key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"
+)
+
+
+class SQLiteKV:
+    """A :class:`~expops_prefect.kv.base.KVStore` in one SQLite file.
+
+    The version that :meth:`get_versioned` hands out is the stored text itself: a
+    :meth:`compare_and_set` succeeds if the value is still the same. A value that was changed and
+    changed back passes, so whoever needs to notice that (a lease) keeps a counter in the value.
+
+    Args:
+        path: the database file; it and its folder are made when first used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self._connections = _Connections()
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.path = state["path"]
+        self._connections = _Connections()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> SQLiteKV:
+        return SQLiteKV(self.path)
+
+    def __repr__(self) -> str:
+        return f"SQLiteKV({str(self.path)!r})"
+
+    # Reads -------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> JSON | None:
+        """See :meth:`KVStore.get`."""
+        with self._translated("read"):
+            row = self._connection().execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _load(key, row[0])
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, JSON]:
+        """See :meth:`KVStore.get_many`."""
+        found: dict[str, JSON] = {}
+        with self._translated("read"):
+            connection = self._connection()
+            for start in range(0, len(keys), _MAX_VARIABLES):
+                part = keys[start : start + _MAX_VARIABLES]
+                marks = ",".join("?" * len(part))
+                rows = connection.execute(f"SELECT key, value FROM kv WHERE key IN ({marks})", tuple(part))  # noqa: S608
+                found.update((key, _load(key, text)) for key, text in rows)
+        return found
+
+    def get_versioned(self, key: str) -> Versioned | None:
+        """See :meth:`KVStore.get_versioned`."""
+        with self._translated("read"):
+            row = self._connection().execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+        return None if row is None else Versioned(_load(key, row[0]), row[0])
+
+    def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
+        """See :meth:`KVStore.scan`. Pages inside; no read transaction stays open between two pages."""
+        lower, strict = (after, True) if after is not None and after >= prefix else (prefix, False)
+        upper = _successor(prefix)
+        left = limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(_PAGE, left)
+            conditions = ["key > ?" if strict else "key >= ?"]
+            values: list[object] = [lower]
+            if upper is not None:
+                conditions.append("key < ?")
+                values.append(upper)
+            query = f"SELECT key, value FROM kv WHERE {' AND '.join(conditions)} ORDER BY key LIMIT ?"  # noqa: S608
+            with self._translated("scan"):
+                rows = self._connection().execute(query, (*values, size)).fetchall()
+            for key, text in rows:
+                yield key, _load(key, text)
+            if len(rows) < size:
+                return
+            lower, strict = rows[-1][0], True
+            left = None if left is None else left - len(rows)
+
+    # Writes ------------------------------------------------------------------------------------
+
+    def put(self, key: str, value: JSON) -> None:
+        """See :meth:`KVStore.put`."""
+        text = _dump(value)
+        with self._writing("write") as connection:
+            connection.execute(_UPSERT, (key, text, time.time()))
+
+    def put_many(self, values: Mapping[str, JSON]) -> None:
+        """See :meth:`KVStore.put_many`."""
+        now = time.time()
+        rows = [(key, _dump(value), now) for key, value in values.items()]
+        with self._writing("write") as connection:
+            connection.executemany(_UPSERT, rows)
+
+    def create(self, key: str, value: JSON) -> bool:
+        """See :meth:`KVStore.create`."""
+        text = _dump(value)
+        with self._writing("create") as connection:
+            cursor = connection.execute(
+                "INSERT INTO kv(key, value, updated_at) VALUES (?, ?, ?) ON CONFLICT(key) DO NOTHING",
+                (key, text, time.time()),
+            )
+            return cursor.rowcount == 1
+
+    def compare_and_set(self, key: str, version: str, value: JSON) -> bool:
+        """See :meth:`KVStore.compare_and_set`."""
+        text = _dump(value)
+        with self._writing("write") as connection:
+            cursor = connection.execute(
+                "UPDATE kv SET value = ?, updated_at = ? WHERE key = ? AND value = ?", (text, time.time(), key, version)
+            )
+            return cursor.rowcount == 1
+
+    def update(self, key: str, change: Callable[[JSON | None], JSON]) -> JSON:
+        """See :meth:`KVStore.update`."""
+        with self._writing("update") as connection:
+            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+            value = change(None if row is None else _load(key, row[0]))
+            connection.execute(_UPSERT, (key, _dump(value), time.time()))
+        return value
+
+    def delete(self, key: str) -> bool:
+        """See :meth:`KVStore.delete`."""
+        return self.delete_many((key,)) == 1
+
+    def delete_many(self, keys: Sequence[str]) -> int:
+        """See :meth:`KVStore.delete_many`."""
+        count = 0
+        with self._writing("delete") as connection:
+            for start in range(0, len(keys), _MAX_VARIABLES):
+                part = keys[start : start + _MAX_VARIABLES]
+                marks = ",".join("?" * len(part))
+                count += connection.execute(f"DELETE FROM kv WHERE key IN ({marks})", tuple(part)).rowcount  # noqa: S608
+        return count
+
+    def increment(self, key: str, amount: int = 1) -> int:
+        """See :meth:`KVStore.increment`."""
+
+        def add(value: JSON | None) -> JSON:
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise KVError(f"{key} holds no counter but {type(value).__name__}; delete the key to count anew")
+            return (value or 0) + amount
+
+        return int(self.update(key, add))
+
+    def append_metrics(self, key: str, points: Iterable[MetricPoint]) -> None:
+        """See :meth:`KVStore.append_metrics`. One row holds all series of a path: ExpOps reads it whole."""
+        batch = list(points)
+        if batch:
+            self.update(key, lambda value: merge_metrics(value, batch))
+
+    # Life --------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """See :meth:`KVStore.ping`."""
+        key = f"expops_prefect:ping:{os.getpid()}:{threading.get_ident()}"
+        self.put(key, 1)
+        if self.get(key) != 1 or not self.delete(key):
+            raise KVError(f"{self.path} does not keep what is written to it")
+
+    def close(self) -> None:
+        """See :meth:`KVStore.close`."""
+        self._connections.close()
+
+    def describe(self) -> str:
+        """See :meth:`KVStore.describe`."""
+        return f"SQLite {self.path}"
+
+    def _connection(self) -> sqlite3.Connection:
+        return self._connections.get(self.path)
+
+    @contextmanager
+    def _writing(self, verb: str) -> Iterator[sqlite3.Connection]:
+        with self._translated(verb):
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise KVError(f"cannot {verb} in {self.path}: {error}. {_advice(error)}") from error
+
+
+def merge_metrics(value: JSON | None, points: Iterable[MetricPoint]) -> dict[str, dict[str, MetricValue]]:
+    """Merge points into ``{name: {"1": value}}``, numbering those without a step; steps ascend."""
+    series: dict[str, dict[str, MetricValue]] = value if isinstance(value, dict) else {}
+    highest: dict[str, int] = {}
+    unordered: set[str] = set()
+    for point in points:
+        steps = series.setdefault(point.name, {})
+        top = highest.get(point.name)
+        if top is None:
+            # Series are kept in ascending order, so the last step is the highest.
+            top = int(next(reversed(steps))) if steps else 0
+        step = top + 1 if point.step is None else point.step
+        if step < top and str(step) not in steps:
+            unordered.add(point.name)
+        steps[str(step)] = point.value
+        highest[point.name] = max(top, step) if len(steps) > 1 else step
+    for name in unordered:
+        series[name] = dict(sorted(series[name].items(), key=lambda item: int(item[0])))
+    return series
+
+
+class _Connections:
+    """The connections of one store: one a thread, none shared with a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
+
+    def get(self, path: Path) -> sqlite3.Connection:
+        held: _Connection | None = getattr(self._local, "held", None)
+        if held is not None and held.pid == os.getpid() and not held.closed:
+            return held.connection
+        held = _Connection(_connect(path))
+        self._local.held = held
+        with self._lock:
+            self._all.add(held)
+        return held.connection
+
+    def close(self) -> None:
+        with self._lock:
+            for held in list(self._all):
+                held.close()
+            self._all.clear()
+
+
+class _Connection:
+    """A connection that its thread's end closes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+        self.closed = False
+
+    def close(self) -> None:
+        # A forked child must not close its parent's files: that would drop the parent's locks.
+        if not self.closed and self.pid == os.getpid():
+            self.closed = True
+            self.connection.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        row = connection.execute("PRAGMA user_version").fetchone()
+        if row[0] != FORMAT:
+            ensure_schema(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _successor(prefix: str) -> str | None:
+    """The smallest text greater than every text with this prefix; ``None`` if there is none."""
+    for index in range(len(prefix) - 1, -1, -1):
+        point = ord(prefix[index])
+        if point < 0x10FFFF:
+            following = 0xE000 if 0xD7FF <= point < 0xE000 else point + 1
+            return prefix[:index] + chr(following)
+    return None
+
+
+def _dump(value: JSON) -> str:
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, ValueError) as error:
+        raise KVError(f"not a JSON value: {error}") from error
+    # orjson writes NaN and infinities as null, which would lose them without a word.
+    if "null" in text:
+        _refuse_non_finite(value)
+    return text
+
+
+def _refuse_non_finite(value: JSON) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise KVError(f"{value} is not a JSON number; store it as text")
+    if isinstance(value, dict):
+        for item in value.values():
+            _refuse_non_finite(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_non_finite(item)
+
+
+def _load(key: str, text: str) -> JSON:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise KVError(f"the value of {key} is not JSON; delete the key") from error
+
+
+def _advice(error: Exception) -> str:
+    text = str(error)
+    if "not a database" in text or "malformed" in text:
+        return "Move the file away to start a new one, or restore it from a backup."
+    if "locked" in text or "busy" in text:
+        return f"Another process held it for over {BUSY_SECONDS:.0f} s; see which one has the file open."
+    if "readonly" in text or "read-only" in text or isinstance(error, PermissionError):
+        return "Make the file and its folder writable, or set EXPOPS_RUNTIME_DIR to a folder that is."
+    if "full" in text:
+        return "Free some disk space."
+    return "Check the path, or set MLOPS_KV_PATH or EXPOPS_RUNTIME_DIR to another place."
+
+
+if TYPE_CHECKING:
+    _conforms: type[KVStore] = SQLiteKV
