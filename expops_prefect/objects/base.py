@@ -1,8 +1,9 @@
 """What the project needs of an object store. The contract; no backend is named here.
 
 Keys are relative paths of ``/``-separated components, as :mod:`expops_prefect.names` makes them.
-A key that is empty, absolute, has an empty, ``.`` or ``..`` component, a backslash, a NUL or a
-component over 255 bytes raises :class:`~expops_prefect.errors.NameRefusedError`.
+A key that is empty, absolute, has an empty, ``.`` or ``..`` component, a backslash, a NUL, a
+component over 255 bytes or one that starts with ``.tmp-`` (unfinished writes) raises
+:class:`~expops_prefect.errors.NameRefusedError`; every backend checks with :func:`check_key`.
 
 A write is seen whole or not at all, also after a kill of the writer or of the machine. Methods
 may be called from any thread and any process at once. A store connects when it is first used and
@@ -15,9 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
+
+from expops_prefect.errors import NameRefusedError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+TEMPORARY: Final = ".tmp-"
+"""What the names of unfinished writes start with."""
+
+_MAX_COMPONENT: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +84,33 @@ class ObjectStore(Protocol):
 
     def describe(self) -> str:
         """One line for people: kind and place, no secret."""
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that the module's text does not allow.
+
+    Raises:
+        NameRefusedError: says which part of the key is wrong.
+    """
+    if "\\" in key or "\0" in key:
+        raise NameRefusedError(f"object key {key!r} has a backslash or a NUL")
+    for component in key.split("/"):
+        if component in {"", ".", ".."}:
+            raise NameRefusedError(f"object key {key!r} is empty, absolute or has the component {component!r}")
+        if component.startswith(TEMPORARY):
+            raise NameRefusedError(f"object key {key!r} has a component with the reserved start {TEMPORARY!r}")
+        try:
+            length = len(component.encode())
+        except UnicodeEncodeError as error:
+            raise NameRefusedError(f"object key {key!r} is not valid Unicode") from error
+        if length > _MAX_COMPONENT:
+            raise NameRefusedError(f"object key {key!r} has a component of over {_MAX_COMPONENT} bytes")
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse a prefix that no key can start with: the same rules, but for the last, unfinished component."""
+    head, separator, tail = prefix.rpartition("/")
+    if separator:
+        check_key(head)
+    if "\\" in tail or "\0" in tail:
+        raise NameRefusedError(f"object prefix {prefix!r} has a backslash or a NUL")

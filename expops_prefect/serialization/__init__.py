@@ -1,0 +1,1 @@
+"""Results to bytes and back: a manifest of the whole, and content-addressed payloads for what is large."""

@@ -1,0 +1,117 @@
+"""The manifest of a result: a plain pickle of it, in which the large parts are reference dictionaries.
+
+``pickle.load`` and ``joblib.load`` read a manifest without this package. It begins with two
+instructions that push a text and drop it again; the text names the format's version and says
+whether there is anything to resolve. Exact dictionaries, lists and tuples are looked into; what
+else is large is replaced as a whole:
+
+* arrays: ExpOps' payload reference to an ``.npz`` file;
+* scikit-learn estimators: ExpOps' model reference to a ``.joblib`` file (a plain pickle);
+* frames and tables, where Arrow keeps everything: our reference to an ``.arrow`` file;
+* ``bytes`` and ``bytearray``: our reference to a ``.buf`` file;
+* objects that hold large buffers: our reference with their pickle and a ``.buf`` file per buffer.
+
+A dictionary of the user's that has one of the reference markers as a key is escaped.
+
+A part that occurs several times in the looked-into containers is one object after loading too, and
+so are these containers. Between a part that was replaced and another one there is no such tie: an
+array that is both in the result's dictionary and inside an object comes back as two equal arrays.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from expops_prefect import names
+from expops_prefect.errors import FormatError, IntegrityError
+from expops_prefect.serialization import pickling
+from expops_prefect.serialization.packing import Packer
+from expops_prefect.serialization.payloads import Payload, PayloadReader
+from expops_prefect.serialization.resolving import Resolver
+
+FORMAT: Final = 1
+SPILL_BYTES: Final = 262144
+
+_TITLE: Final = "expops-prefect manifest"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A result in bytes: its manifest, and the payloads that must be stored before it."""
+
+    manifest: bytes
+    payloads: tuple[Payload, ...]
+
+
+def relative_uri(key: str) -> str:
+    """An object key relative to the cache root, which ExpOps takes relative references against."""
+    return key.removeprefix(names.CACHE_PREFIX)
+
+
+def pack(value: object, *, spill_bytes: int = SPILL_BYTES, uri: Callable[[str], str] = relative_uri) -> Packed:
+    """Turn a result into bytes. Payloads are views of its memory: write them before it changes.
+
+    Args:
+        spill_bytes: from this size on a part becomes a payload.
+        uri: what references say of an object key.
+
+    Raises:
+        ResultNotStorableError: it cannot be pickled.
+    """
+    packer = Packer(spill_bytes, uri)
+    skeleton = packer.skeleton(value)
+    oversized = False
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        nonlocal oversized
+        oversized = oversized or memoryview(buffer).nbytes >= spill_bytes
+        return not oversized
+
+    stream = pickling.dumps(skeleton, keep=keep, start=_header(linked=packer.linked))
+    if oversized:
+        # Some object holds large buffers. Only now, which one is found by pickling each by itself.
+        skeleton = packer.split(value)
+        stream = pickling.dumps(skeleton, start=_header(linked=packer.linked))
+    return Packed(stream, tuple(packer.payloads.values()))
+
+
+def unpack(manifest: bytes, reader: PayloadReader) -> object:
+    """The result of a manifest whose digest was verified.
+
+    Raises:
+        FormatError: the manifest is of another release, or is none.
+        IntegrityError: it or a payload is damaged, or needs something that this process lacks.
+    """
+    linked = _read_header(manifest)
+    value = pickling.loads(manifest)
+    if not linked:
+        return value
+    try:
+        return Resolver(reader).resolve(value)
+    except (KeyError, TypeError, ValueError, ImportError) as error:
+        raise IntegrityError(f"a reference of the manifest cannot be resolved in this process: {error!r}") from error
+
+
+def _header(linked: bool) -> bytes:
+    text = f"{_TITLE} {FORMAT} {'linked' if linked else 'plain'}".encode()
+    return pickle.PROTO + bytes([pickling.PROTOCOL]) + pickle.SHORT_BINUNICODE + bytes([len(text)]) + text + pickle.POP
+
+
+_PLAIN: Final = _header(linked=False)
+_LINKED: Final = _header(linked=True)
+
+
+def _read_header(manifest: bytes) -> bool:
+    if manifest.startswith(_PLAIN):
+        return False
+    if manifest.startswith(_LINKED):
+        return True
+    found = manifest[4 : 4 + 60].partition(pickle.POP)[0]
+    raise FormatError(
+        f"not a manifest of format {FORMAT} but {found!r}; it was written by another release of expops-prefect"
+        if found.startswith(_TITLE.encode())
+        else "not a manifest of expops-prefect"
+    )

@@ -1,0 +1,153 @@
+"""From a result to its skeleton: large parts replaced by references, and collected as payloads."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from expops_prefect.errors import ResultNotStorableError
+from expops_prefect.objects.base import Buffer
+from expops_prefect.serialization import arrays, frames, pickling
+from expops_prefect.serialization.payloads import Payload, PayloadRef, payload
+from expops_prefect.serialization.references import ARRAY_MARKER, ATOMS, MARKERS, MODEL_MARKER, OWN_MARKER, only_atoms
+
+
+class _CycleError(Exception):
+    """A container holds itself."""
+
+
+class Packer:
+    """Replaces large parts by references, and collects the payloads."""
+
+    def __init__(self, spill_bytes: int, uri: Callable[[str], str]) -> None:
+        self.payloads: dict[PayloadRef, Payload] = {}
+        self._spill = spill_bytes
+        self._uri = uri
+        self.linked = False
+        self._whole = False
+        self._open: set[int] = set()
+        # By the id of an object of the result, which lives as long as the packer.
+        self._containers: dict[int, object] = {}
+        self._parts: dict[int, object] = {}
+        self._kept: dict[int, object] = {}
+
+    def skeleton(self, value: object) -> object:
+        """The value with its large parts replaced, apart from those that only a pickler finds."""
+        try:
+            return self._replace(value)
+        except (_CycleError, RecursionError):
+            # References could not be put back one by one; the pickler knows how to handle either.
+            self._whole = True
+            self.linked = False
+            self.payloads.clear()
+            return value
+
+    def split(self, value: object) -> object:
+        """The same, with every object that holds large buffers replaced too."""
+        if self._whole:
+            return self._pickled(value)
+        self._parts.update({key: self._pickled(part) for key, part in self._kept.items()})
+        self._containers.clear()
+        return self._replace(value)
+
+    def _replace(self, value: Any) -> object:
+        kind = type(value)
+        if kind in ATOMS:
+            return value
+        if kind is dict:
+            return self._once(value, self._dict)
+        if kind is list or kind is tuple:
+            return self._once(value, self._sequence)
+        key = id(value)
+        if key not in self._parts:
+            self._parts[key] = self._part(value)
+            if self._parts[key] is value:
+                self._kept[key] = value
+        return self._parts[key]
+
+    def _once(self, value: Any, replace: Callable[[Any], object]) -> object:
+        key = id(value)
+        if key in self._containers:
+            return self._containers[key]
+        if key in self._open:
+            raise _CycleError
+        self._open.add(key)
+        try:
+            replaced = replace(value)
+        finally:
+            self._open.discard(key)
+        self._containers[key] = replaced
+        return replaced
+
+    def _dict(self, value: dict[Any, Any]) -> object:
+        replaced = value
+        if not only_atoms(value.values()):
+            parts = [self._replace(part) for part in value.values()]
+            if any(new is not old for new, old in zip(parts, value.values(), strict=True)):
+                replaced = dict(zip(value, parts, strict=True))
+        if not any(marker in value for marker in MARKERS):
+            return replaced
+        self.linked = True
+        return {OWN_MARKER: True, "format": "dict", "items": list(replaced.items())}
+
+    def _sequence(self, value: list[Any] | tuple[Any, ...]) -> object:
+        if only_atoms(value):
+            return value
+        parts = [self._replace(part) for part in value]
+        if all(new is old for new, old in zip(parts, value, strict=True)):
+            return value
+        return parts if type(value) is list else tuple(parts)
+
+    def _part(self, value: Any) -> object:
+        if isinstance(value, (bytes, bytearray)):
+            if type(value) not in {bytes, bytearray} or len(value) < self._spill:
+                return value
+            return self._reference({OWN_MARKER: True, "format": type(value).__name__}, [value], ".buf")
+        if arrays.is_plain(value):
+            if value.nbytes < self._spill:
+                return value
+            fields, parts = arrays.encode(value)
+            return self._reference({ARRAY_MARKER: True, "meta": {"origin_type": "ndarray", **fields}}, parts, ".npz")
+        frame = frames.encode(value, self._spill)
+        if frame is not None:
+            return self._reference({OWN_MARKER: True, **frame.fields}, frame.parts, ".arrow")
+        if _is_estimator(value):
+            return self._model(value)
+        return value
+
+    def _model(self, value: object) -> object:
+        try:
+            stream = pickling.dumps(value)
+        except ResultNotStorableError:  # raised again for the whole result, with the path to this model
+            return value
+        return value if len(stream) < self._spill else self._reference({MODEL_MARKER: True}, [stream], ".joblib")
+
+    def _pickled(self, value: object) -> object:
+        """The reference of an object with large buffers; any other object itself."""
+        buffers: list[pickle.PickleBuffer] = []
+
+        def keep(buffer: pickle.PickleBuffer) -> bool:
+            if memoryview(buffer).nbytes < self._spill:
+                return True
+            buffers.append(buffer)
+            return False
+
+        stream = pickling.dumps(value, keep=keep)
+        if not buffers:
+            return value
+        links = [self._reference({}, [buffer.raw()], ".buf") for buffer in buffers]
+        return {OWN_MARKER: True, "format": "pickle", "pickle": stream, "buffers": links}
+
+    def _reference(self, fields: dict[str, Any], parts: Sequence[Buffer], suffix: str) -> dict[str, Any]:
+        self.linked = True
+        made = payload(parts, suffix)
+        ref = made.ref
+        self.payloads.setdefault(ref, made)
+        return {**fields, "uri": self._uri(ref.key), "digest": ref.digest, "size": ref.size, "suffix": suffix}
+
+
+def _is_estimator(value: object) -> bool:
+    sklearn = sys.modules.get("sklearn.base")
+    return sklearn is not None and isinstance(value, sklearn.BaseEstimator)

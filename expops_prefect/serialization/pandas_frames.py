@@ -1,0 +1,146 @@
+"""pandas frames and series as one Arrow record batch, where that keeps every property of theirs.
+
+Each column is stored as the memory that pandas has: numbers, booleans (as bytes), times, the codes
+of categoricals. Text becomes Arrow text. Labels, dtypes and categories are pickled beside it. What
+is not listed here (missing values of the object kind, mixed cells, time zones, masked, sparse or
+interval columns, several index levels, an index frequency, ``attrs``) is left to pickle, which is exact.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from expops_prefect.objects.base import Buffer
+from expops_prefect.serialization import arrow, pickling
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+_MAX_COLUMNS: Final = 100
+"""A loaded frame has one block per column, and pandas warns of more than a hundred. Pickle keeps blocks together."""
+_KINDS: Final = frozenset("biufmM")
+_TEXT: Final = frozenset({str, type(None)})
+
+
+def encode(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[Buffer]] | None:
+    """Lay a frame or series out as an Arrow file.
+
+    Returns:
+        What :func:`decode` needs and the file's parts; ``None`` for what is small or not exact.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    if type(value) is pd.DataFrame:
+        columns = [column for _, column in value.items()] if value.shape[1] <= _MAX_COLUMNS else None
+        schema: dict[str, Any] = {"columns": value.columns}
+    elif type(value) is pd.Series:
+        columns, schema = [value], {"name": value.name}
+    else:
+        return None
+    if columns is None or value.size * 8 < spill_bytes or value.attrs or not value.flags.allows_duplicate_labels:
+        return None
+    vectors = [_to_arrow(column, spill_bytes) for column in columns]
+    schema["dtypes"] = [column.dtype for column in columns]
+    if type(value.index) is pd.RangeIndex:
+        schema["index"] = value.index
+    elif type(value.index) in {pd.Index, pd.DatetimeIndex, pd.TimedeltaIndex}:
+        if getattr(value.index, "freq", None) is not None:
+            return None
+        vectors.append(_to_arrow(value.index, spill_bytes))
+        schema |= {"index_dtype": value.index.dtype, "index_name": value.index.name}
+    else:
+        return None
+    if any(vector is None for vector in vectors):
+        return None
+    batch = pa.record_batch(vectors, names=[str(position) for position in range(len(vectors))])
+    fields = {"format": "pandas-arrow", "schema": pickling.dumps(schema)}
+    return fields, arrow.write(batch)
+
+
+def decode(fields: dict[str, Any], view: memoryview) -> pd.DataFrame | pd.Series:
+    """The frame or series of :func:`encode`; numbers live in ``view``, and are writable if it is."""
+    import pandas as pd
+
+    schema: Any = pickling.loads(fields["schema"])
+    table = arrow.read(view)
+    vectors = [column.chunk(0) for column in table.columns]
+    if "index" in schema:
+        index = schema["index"]
+    else:
+        dtype = schema["index_dtype"]
+        values = _from_arrow(vectors.pop(), dtype, view)
+        index = pd.Index(values, dtype=dtype, name=schema["index_name"], copy=False)
+    columns = [
+        pd.Series(_from_arrow(vector, dtype, view), dtype=dtype, index=index, copy=False)
+        for vector, dtype in zip(vectors, schema["dtypes"], strict=True)
+    ]
+    if "columns" not in schema:
+        return columns[0].rename(schema["name"])
+    frame = pd.DataFrame(dict(enumerate(columns)), index=index, copy=False)
+    frame.columns = schema["columns"]
+    return frame
+
+
+def _to_arrow(column: pd.Series | pd.Index, spill_bytes: int) -> pa.Array | None:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        # Categories travel in the manifest.
+        return _numbers(column.array.codes) if dtype.categories.size * 8 < spill_bytes else None
+    if isinstance(dtype, (pd.StringDtype, pd.ArrowDtype)):
+        return _contiguous(column.array.__arrow_array__())
+    if not isinstance(dtype, np.dtype):
+        return None
+    values = column.to_numpy()
+    if dtype.kind != "O":
+        return _numbers(values) if dtype.kind in _KINDS and dtype.isnative and dtype.itemsize <= 8 else None
+    if not _TEXT.issuperset(map(type, values)):
+        return None
+    return pa.array(values, type=pa.large_string(), from_pandas=False)
+
+
+def _from_arrow(vector: pa.Array, dtype: Any, view: memoryview) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(dtype, pd.CategoricalDtype):
+        codes = _memory(vector, np.dtype(vector.type.to_pandas_dtype()), view)
+        return pd.Categorical.from_codes(codes, dtype=dtype)
+    if not isinstance(dtype, np.dtype):
+        return dtype.__from_arrow__(vector)
+    return vector.to_numpy(zero_copy_only=False) if dtype.kind == "O" else _memory(vector, dtype, view)
+
+
+def _numbers(values: np.ndarray) -> pa.Array:
+    """An Arrow array on the memory of a NumPy array; NaN and NaT stay the bits they are."""
+    import numpy as np
+    import pyarrow as pa
+
+    contiguous = np.ascontiguousarray(values)
+    kind = pa.uint8() if values.dtype.kind == "b" else pa.from_numpy_dtype(values.dtype)
+    memory = pa.py_buffer(contiguous.view(np.uint8))
+    return pa.Array.from_buffers(kind, len(values), [None, memory], null_count=0)
+
+
+def _memory(vector: pa.Array, dtype: np.dtype, view: memoryview) -> np.ndarray:
+    """The opposite of :func:`_numbers`. Not through Arrow's own conversion: that makes every array read-only."""
+    import numpy as np
+
+    memory = vector.buffers()[1]
+    offset = memory.address - np.frombuffer(view, np.uint8).ctypes.data
+    array: np.ndarray = np.ndarray(len(vector), dtype, buffer=view, offset=offset)
+    return array
+
+
+def _contiguous(values: Any) -> pa.Array:
+    import pyarrow as pa
+
+    if not isinstance(values, pa.ChunkedArray):
+        return values
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()

@@ -1,0 +1,19 @@
+"""The reference dictionaries of a manifest: their markers, and what needs no look for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+ARRAY_MARKER: Final = "__mlops_payload_ref__"
+MODEL_MARKER: Final = "__mlops_model_ref__"
+OWN_MARKER: Final = "__expops_payload_ref__"
+MARKERS: Final = (ARRAY_MARKER, MODEL_MARKER, OWN_MARKER)
+
+ATOMS: Final = frozenset({type(None), bool, int, float, complex, str})
+"""Types whose values are never replaced."""
+
+
+def only_atoms(values: Iterable[object]) -> bool:
+    """Whether there is nothing to look into; in C, because lists of numbers may be long."""
+    return ATOMS.issuperset(map(type, values))
