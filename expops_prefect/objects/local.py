@@ -1,7 +1,7 @@
 """Objects as files below one folder."""
 
 # Paths are text here: pathlib costs more than the system calls of a small read.
-# ruff: noqa: PTH103, PTH105, PTH106, PTH108, PTH114, PTH120, PTH123
+# ruff: noqa: PTH103, PTH105, PTH106, PTH108, PTH114, PTH120
 
 from __future__ import annotations
 
@@ -84,8 +84,13 @@ class LocalObjects:
                 descriptor = os.open(self._file(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except _ABSENT:
                 return None
-            with open(descriptor, "rb", buffering=0) as file:
-                return file.readall() if stat_modes.S_ISREG(os.fstat(descriptor).st_mode) else None
+            try:
+                if not stat_modes.S_ISREG(os.fstat(descriptor).st_mode):
+                    return None
+                with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                    return file.readall()
+            finally:
+                os.close(descriptor)
 
     def stat(self, key: str) -> ObjectInfo | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
