@@ -1,1 +1,72 @@
-"""ExpOps caching and run tracking for Prefect flows."""
+"""ExpOps caching and run tracking for Prefect flows.
+
+Public names are imported when they are first used, so that ``import expops_prefect`` costs next to
+nothing and a flow that only logs a metric does not load the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from expops_prefect.caching.policy import EXPOPS, ExpOpsCachePolicy, expops_cache_key
+    from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
+    from expops_prefect.decorators import flow, task
+    from expops_prefect.fingerprint.files import DataFile
+    from expops_prefect.fingerprint.values import register_fingerprint
+    from expops_prefect.instrument import instrument
+    from expops_prefect.project import Project
+    from expops_prefect.recording.api import log_chart, log_metric, log_metrics, process_parameters
+    from expops_prefect.serialization.serializer import ExpOpsSerializer
+
+__all__ = [
+    "EXPOPS",
+    "DataFile",
+    "ExpOpsCachePolicy",
+    "ExpOpsKeyStorage",
+    "ExpOpsResultStorage",
+    "ExpOpsSerializer",
+    "Project",
+    "expops_cache_key",
+    "flow",
+    "instrument",
+    "log_chart",
+    "log_metric",
+    "log_metrics",
+    "process_parameters",
+    "register_fingerprint",
+    "task",
+]
+
+_HOMES: Final = {
+    "EXPOPS": "caching.policy",
+    "DataFile": "fingerprint.files",
+    "ExpOpsCachePolicy": "caching.policy",
+    "ExpOpsKeyStorage": "caching.storage",
+    "ExpOpsResultStorage": "caching.storage",
+    "ExpOpsSerializer": "serialization.serializer",
+    "Project": "project",
+    "expops_cache_key": "caching.policy",
+    "flow": "decorators",
+    "instrument": "instrument",
+    "log_chart": "recording.api",
+    "log_metric": "recording.api",
+    "log_metrics": "recording.api",
+    "process_parameters": "recording.api",
+    "register_fingerprint": "fingerprint.values",
+    "task": "decorators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

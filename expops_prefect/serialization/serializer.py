@@ -59,7 +59,7 @@ class Envelope(bytes):
         return envelope
 
 
-class ExpOpsSerializer(Serializer[Any]):
+class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # Prefect dispatches on the bare class
     """Serializes results as a manifest with payloads.
 
     On its own it writes self-contained text, so it may be used with any storage::

@@ -1,0 +1,131 @@
+"""What is known of each task run between the computation of its key and the end of its commit.
+
+Prefect passes nothing of ours from the policy to the storages and the hooks: they meet here, in
+the process that runs the task. A task run is found by its id; a commit that comes later, inside a
+parent's transaction, by its key.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import UUID
+
+from expops_prefect.names import CacheKey
+from expops_prefect.records import CacheRecord, Output
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import TaskRun
+
+    from expops_prefect.project import Project
+
+_LIMIT: Final = 20_000
+"""Task runs remembered at most: those of tasks without our hooks are never taken out by name."""
+
+K = TypeVar("K")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One task run under a cache key.
+
+    Attributes:
+        key: the transaction key.
+        verified: record and manifest bytes that were checked and wait for the read that follows.
+        hit: the record whose result the task run was given; ``None`` while it was executed.
+        paired: both of our storages are in use, so the key storage's write completes the result's.
+        started: when the body began, epoch seconds; ``None`` before.
+        ended: when the body ended.
+        run_id, path: where the task run stands in the record, empty outside a recorded run.
+        outputs: asks the recorder where metrics and charts of this computation went.
+        on_miss: told once that the result is not in the cache.
+    """
+
+    project: Project
+    key: str
+    cache_key: CacheKey | None
+    task_run: TaskRun
+    paired: bool = False
+    verified: tuple[CacheRecord, bytes] | None = None
+    hit: CacheRecord | None = None
+    missed: bool = False
+    started: float | None = None
+    ended: float | None = None
+    run_id: str = ""
+    path: str = ""
+    step_of: tuple[str, str] | None = None
+    outputs: Callable[[], tuple[Output, ...]] = field(default=tuple)
+    on_miss: Callable[[], None] | None = None
+
+    def miss(self) -> None:
+        """The body is going to run."""
+        self.missed = True
+        if self.started is None:
+            self.started = time.time()
+        if self.on_miss is not None:
+            self.on_miss, told = None, self.on_miss
+            told()
+
+
+class _Bounded(OrderedDict[K, Attempt]):
+    """The newest attempts; older ones are forgotten."""
+
+    def __setitem__(self, key: K, value: Attempt) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > _LIMIT:
+            self.popitem(last=False)
+
+
+_lock = threading.Lock()
+_by_task_run: _Bounded[UUID] = _Bounded()
+_by_key: _Bounded[str] = _Bounded()
+
+
+def remember(attempt: Attempt) -> None:
+    """Make an attempt findable by its task run and by its key."""
+    with _lock:
+        _by_task_run[attempt.task_run.id] = attempt
+        _by_key[attempt.key] = attempt
+
+
+def of_task_run(task_run_id: UUID) -> Attempt | None:
+    """The attempt of a task run of this process."""
+    return _by_task_run.get(task_run_id)
+
+
+def current(key: str) -> Attempt | None:
+    """The attempt of the task run that is active here, if ``key`` is its key."""
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    attempt = None if context is None else _by_task_run.get(context.task_run.id)
+    return attempt if attempt is not None and attempt.key == key else None
+
+
+def of_key(key: str) -> Attempt | None:
+    """The newest attempt under a key: the active task run's own, else the last one of this process."""
+    return current(key) or _by_key.get(key)
+
+
+def forget(task_run_id: UUID) -> Attempt | None:
+    """A task run has ended. Its key stays known: its commit may come later, with its parent's."""
+    with _lock:
+        return _by_task_run.pop(task_run_id, None)
+
+
+def reset() -> None:
+    """Forget everything (a forked child, a test)."""
+    with _lock:
+        _by_task_run.clear()
+        _by_key.clear()
+
+
+def task_failed(attempt: Attempt | None) -> bool:
+    """Whether the task run ended in a failed state (a task may return one)."""
+    state: Any = None if attempt is None else attempt.task_run.state
+    return state is not None and (state.is_failed() or state.is_crashed())

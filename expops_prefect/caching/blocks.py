@@ -1,0 +1,63 @@
+"""The storage blocks and the serializer of a project, made and saved once in each process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from uuid import UUID
+
+from prefect.blocks.core import Block
+
+from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
+from expops_prefect.names import normalise, short_hash
+from expops_prefect.project import Project
+from expops_prefect.serialization.serializer import ExpOpsSerializer
+
+_logger = logging.getLogger("prefect.expops")
+_lock = threading.Lock()
+_storages: dict[tuple[str, str], tuple[ExpOpsResultStorage, ExpOpsKeyStorage]] = {}
+_serializers: dict[int, ExpOpsSerializer] = {}
+
+
+def storages(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
+    """The two blocks of a project.
+
+    The result storage is saved, so that another process can load a result through Prefect's API by
+    the block's id. Its name holds the resolved place, so two checkouts never take each other's.
+    """
+    place = f"{project.settings.root}|{project.kv.describe()}|{project.objects.describe()}"
+    identity = (project.project_id, place)
+    held = _storages.get(identity)
+    if held is not None:
+        return held
+    with _lock:
+        held = _storages.get(identity)
+        if held is None:
+            root = str(project.settings.root)
+            result_storage = ExpOpsResultStorage(project_root=root, project_id=project.project_id)
+            key_storage = ExpOpsKeyStorage(project_root=root, project_id=project.project_id)
+            _save(result_storage, f"expops-{_block_name(project.project_id)}-{short_hash(place, 12)}")
+            held = _storages[identity] = (result_storage, key_storage)
+    return held
+
+
+def serializer(project: Project) -> ExpOpsSerializer:
+    """The serializer that belongs to our storages."""
+    spill = project.settings.cache.spill_bytes
+    if spill not in _serializers:
+        _serializers[spill] = ExpOpsSerializer(detached=True, spill_bytes=spill)
+    return _serializers[spill]
+
+
+def _save(block: Block, name: str) -> None:
+    try:
+        saved: UUID = block.save(name, overwrite=True, _sync=True)  # type: ignore[call-overload, unused-ignore]
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: without the block the cache works all the same
+        _logger.debug("block %s not saved (%s): results load in this project only", name, error)
+    else:
+        _logger.debug("block %s saved as %s", name, saved)
+
+
+def _block_name(project_id: str) -> str:
+    # Prefect takes lower-case letters, digits and dashes in block names.
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in normalise(project_id)).lower()

@@ -1,0 +1,230 @@
+"""The cache policy: computes a task's key and, as Prefect evaluates it first, puts our storages in place.
+
+Exceptions in a policy are swallowed by Prefect and leave the task uncached. Everything that can go
+wrong here is therefore said here, once, with what to do.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from prefect.cache_policies import CachePolicy
+from prefect.futures import PrefectFutureList
+
+from expops_prefect import names, scope
+from expops_prefect.caching import attempts, blocks
+from expops_prefect.caching.attempts import Attempt
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
+from expops_prefect.fingerprint.code import code_fingerprint
+from expops_prefect.fingerprint.files import file_digest
+from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
+from expops_prefect.project import Project
+
+if TYPE_CHECKING:
+    from prefect.context import TaskRunContext
+
+_logger = logging.getLogger("prefect.expops")
+_said: set[tuple[str, ...]] = set()
+
+# What map returned, with its futures resolved: a list that is formally an iterator.
+register_fingerprint(PrefectFutureList, list)
+
+
+@dataclass
+class ExpOpsCachePolicy(CachePolicy):
+    """Caches a task by its inputs, the project's configuration and its code, in the project's stores.
+
+    ``EXPOPS - "session"`` leaves a parameter out of the key, ``EXPOPS + FLOW_PARAMETERS`` adds
+    what another policy looks at.
+
+    Attributes:
+        ignore: parameters that are left out of the key.
+        also: other policies whose keys enter this one's.
+
+    Example:
+        ```python
+        from prefect import task
+        from expops_prefect import EXPOPS
+
+        @task(cache_policy=EXPOPS - "session")
+        def fetch(url, session):
+            return session.get(url).json()
+        ```
+    """
+
+    ignore: tuple[str, ...] = ()
+    also: tuple[CachePolicy, ...] = field(default=())
+
+    def compute_key(
+        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
+    ) -> str | None:
+        """The transaction key of a task run, or ``None`` to run it uncached. See :class:`CachePolicy`."""
+        others = [
+            policy.compute_key(task_ctx=task_ctx, inputs=inputs, flow_parameters=flow_parameters, **kwargs)
+            for policy in self.also
+        ]
+        return prepare(task_ctx, inputs, ignore=self.ignore, others=tuple(key for key in others if key is not None))
+
+    def __sub__(self, other: str) -> ExpOpsCachePolicy:
+        if not isinstance(other, str):
+            raise TypeError("subtract the name of a parameter, as text")
+        return replace(self, ignore=(*self.ignore, other))
+
+    def __add__(self, other: CachePolicy) -> CachePolicy:
+        from prefect.cache_policies import NO_CACHE
+
+        if other == NO_CACHE:
+            return self
+        if isinstance(other, ExpOpsCachePolicy):
+            merged = replace(self, ignore=(*self.ignore, *other.ignore), also=(*self.also, *other.also))
+        else:
+            merged = replace(self, also=(*self.also, other))
+        return merged.configure(
+            key_storage=self.key_storage or other.key_storage,
+            lock_manager=self.lock_manager or other.lock_manager,
+            isolation_level=self.isolation_level or other.isolation_level,
+        )
+
+
+EXPOPS: Final = ExpOpsCachePolicy()
+"""The policy with its defaults."""
+
+
+def expops_cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
+    """The key as a function, for ``@task(cache_key_fn=expops_cache_key)``.
+
+    Args:
+        context: Prefect's context of the task run.
+        parameters: the call's arguments by name.
+
+    Returns:
+        The transaction key, or ``None`` where the task has to run uncached.
+    """
+    return prepare(context, parameters, ignore=())
+
+
+def prepare(
+    context: TaskRunContext, inputs: dict[str, Any], *, ignore: tuple[str, ...], others: tuple[str, ...] = ()
+) -> str | None:
+    """Compute a task run's key and set our storages on its result store."""
+    task = context.task
+    if task.isgenerator:
+        return None  # Prefect executes generators always; they are recorded only.
+    try:
+        run = scope.find_run[-1](task)
+        project = project_of_task(task.fn) if run is None else run.project
+    except ConfigurationError as error:
+        if _first("configuration", str(error)):
+            _logger.error("%s; tasks run uncached", error)
+        return None
+    try:
+        key = _key(project, task, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+    except FingerprintError as error:
+        _warn_unhashable(task.name, error)
+        return None
+    except (ExpOpsPrefectError, OSError) as error:
+        degrade("keys not computed", f"{task.name}: {error}; it runs uncached", key=task.name)
+        return None
+    if key is None:
+        return None
+    _notice_without_inputs(task, inputs)
+    attempt = Attempt(project=project, key=str(key), cache_key=key, task_run=context.task_run)
+    if _uses_own_storage(context):
+        store = context.result_store
+        result_storage, key_storage = blocks.storages(project)
+        if task.result_storage is None:
+            store.result_storage = result_storage
+            if task.result_serializer is None:
+                store.serializer = blocks.serializer(project)
+        if task.cache_policy is None or getattr(task.cache_policy, "key_storage", None) is None:
+            store.metadata_storage = key_storage
+        store.cache_result_in_memory = False
+        attempt.paired = store.result_storage is result_storage and store.metadata_storage is key_storage
+    attempts.remember(attempt)
+    if run is not None:
+        run.attach(context, attempt)
+    return str(key)
+
+
+def key_name(task: Any) -> str:
+    """The name under which a task is cached, configured and shown: its ``process``, else its own."""
+    return names.normalise(getattr(task, "process", None) or task.name)
+
+
+def project_of_task(function: Callable[..., object]) -> Project:
+    """The project of a task outside a recorded run: found from the file that defines it."""
+    return Project.open(source_file=_source_file(inspect.unwrap(function)))
+
+
+def _key(
+    project: Project, task: Any, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
+) -> names.CacheKey | None:
+    name = key_name(task)
+    if not project.settings.cache.enabled_for(name):
+        return None
+    parts = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
+    digests = {parameter: fingerprint(value, name=parameter) for parameter, value in parts.items()}
+    settings = project.settings
+    data = None if settings.data_path is None else _data_digest(settings.data_path)
+    config = fingerprint({"process": dict(settings.config_part(name)), "data": data})
+    code = code_fingerprint(task.fn)
+    return names.CacheKey(name, fingerprint([digests, list(others)]), config, code.digest)
+
+
+def _data_digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except FileNotFoundError:
+        # A flow may fetch its data first. Absent is a state of its own, so nothing stale can hit.
+        return "absent"
+
+
+def _uses_own_storage(context: TaskRunContext) -> bool:
+    """Whether ours may be put in place: a storage that the user named wins."""
+    return context.task.result_storage is None
+
+
+def _warn_unhashable(task: str, error: FingerprintError) -> None:
+    parameter = error.path.split(".")[0].split("[")[0] or "an argument"
+    if _first("unhashable", task, parameter):
+        _logger.warning(
+            "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). Leave it out of the key with "
+            "@task(ignore=[%r]) or EXPOPS - %r if the result does not depend on it, or pass plain data.",
+            task,
+            parameter,
+            error.type_name or "unknown type",
+            error.path or parameter,
+            parameter,
+            parameter,
+        )
+
+
+def _notice_without_inputs(task: Any, inputs: dict[str, Any]) -> None:
+    if not inputs and task.cache_expiration is None and _first("no inputs", task.name):
+        _logger.info(
+            "%s has no inputs, so it is executed once and then taken from the cache until its code or configuration "
+            "changes. If it reads something that changes, give it cache_policy=NO_CACHE or a ttl (cache_expiration=).",
+            task.name,
+        )
+
+
+def _first(*what: str) -> bool:
+    if what in _said:
+        return False
+    _said.add(what)
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _source_file(function: Callable[..., object]) -> str | None:
+    try:
+        return inspect.getsourcefile(function)
+    except TypeError:
+        return None

@@ -1,0 +1,251 @@
+"""Prefect's edge of the cache: the result storage block and the key storage block.
+
+Prefect hands the serializer's envelope to :meth:`ExpOpsResultStorage.write_path` and then its own
+metadata to :meth:`ExpOpsKeyStorage.write_path`, which publishes the record. It asks the key
+storage first when it reads, and takes any failure there for a miss; so everything is checked
+there, and what was read is kept for the two reads that follow.
+
+This is the edge to Prefect, so failures are logged and counted here and never reach a flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from prefect.filesystems import WritableFileSystem
+from pydantic import Field
+
+from expops_prefect import names
+from expops_prefect.caching import attempts, results
+from expops_prefect.caching.attempts import Attempt
+from expops_prefect.errors import ExpOpsPrefectError, IntegrityError
+from expops_prefect.project import Project
+from expops_prefect.records import CacheRecord
+from expops_prefect.degraded import degrade
+from expops_prefect.serialization.manifest import pack
+from expops_prefect.serialization.serializer import Envelope
+
+_logger = logging.getLogger("prefect.expops")
+_NONE: Final = pack(None).manifest
+
+
+class _ProjectBlock(WritableFileSystem):
+    """What both blocks share: the project they belong to."""
+
+    project_root: str | None = Field(
+        default=None,
+        description="The project's root folder. Empty: found as EXPOPS_PROJECT_ROOT, else from the current folder.",
+    )
+    project_id: str | None = Field(
+        default=None, description="The project's id, for people; the configuration at the root decides."
+    )
+
+    def project(self) -> Project:
+        """The project of this block.
+
+        Raises:
+            ConfigurationError: its configuration is wrong.
+        """
+        return Project.open(self.project_root)
+
+    def _resolve_path(self, path: str) -> None:
+        """Prefect asks unsaved blocks for the place of a key; the key itself is ours to resolve."""
+
+    def _project_of(self, attempt: Attempt | None) -> Project:
+        return self.project() if attempt is None else attempt.project
+
+
+class ExpOpsResultStorage(_ProjectBlock):
+    """Keeps results in the project's object store, in ExpOps' layout.
+
+    Example:
+        ```python
+        from expops_prefect import ExpOpsResultStorage
+
+        ExpOpsResultStorage(project_root="/srv/churn").save("churn-results")
+        ```
+    """
+
+    _block_type_name = "ExpOps Result Storage"
+    _block_type_slug = "expops-result-storage"
+
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:
+        """Store a result; without our key storage also publish it.
+
+        Args:
+            path: Prefect's storage key.
+            content: the serializer's bytes, or its envelope.
+            _sync: Prefect's way to ask for the sync form; this is the sync form.
+        """
+        attempt = attempts.of_key(path)
+        if attempts.task_failed(attempt) and attempt is not None and attempt.cache_key is not None:
+            return
+        if isinstance(content, Envelope) and content.failure is not None:
+            degrade("results not stored", f"{path}: {content.failure}", key=path)
+            return
+        body = content.packed if isinstance(content, Envelope) and content.packed is not None else bytes(content)
+        try:
+            project = self._project_of(attempt)
+            if _is_none(content) and _ours(path) and not project.settings.cache.none_results:
+                return
+            record = results.write_result(project, path, body, attempt)
+            if attempt is not None and attempt.paired:
+                _pending[path] = record
+            else:
+                results.write_record(project, path, record, attempt)
+        except ExpOpsPrefectError as error:
+            degrade("results not stored", f"{path}: {error}; the flow goes on, the result is not cached", key=path)
+
+    def read_path(self, path: str, _sync: bool = True) -> bytes:
+        """Read a verified result.
+
+        Args:
+            path: Prefect's storage key.
+            _sync: see :meth:`write_path`.
+
+        Raises:
+            IntegrityError: there is none, or it was changed; nothing of it was unpickled.
+        """
+        attempt = attempts.current(path)
+        if attempt is not None and attempt.verified is not None:
+            record, manifest = attempt.verified
+            attempt.verified = None
+            attempt.hit = record
+            project = attempt.project
+        else:
+            project = self._project_of(attempt)
+            found = results.read_record(project, path)
+            if found is None:
+                raise IntegrityError(f"no result under {path} in {project.kv.describe()}")
+            record, manifest = found, results.verified(project, path, found)
+            if attempt is not None:
+                attempt.hit = record
+        if record.kind == "raw":
+            return manifest
+        return Envelope.for_reading(manifest, results.StoredPayloads(project, record))
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        """The async form of :meth:`write_path`."""
+        await asyncio.to_thread(self.write_path, path, content)
+
+    async def aread_path(self, path: str) -> bytes:
+        """The async form of :meth:`read_path`."""
+        return await asyncio.to_thread(self.read_path, path)
+
+
+class ExpOpsKeyStorage(_ProjectBlock):
+    """Keeps the records of cached results in the project's KV store, where ExpOps' clients read them.
+
+    Example:
+        ```python
+        from expops_prefect import ExpOpsKeyStorage
+        from prefect.cache_policies import INPUTS
+
+        policy = INPUTS.configure(key_storage=ExpOpsKeyStorage(project_root="/srv/churn"))
+        ```
+    """
+
+    _block_type_name = "ExpOps Key Storage"
+    _block_type_slug = "expops-key-storage"
+
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:
+        """Publish the record of a result that was just stored.
+
+        Args:
+            path: the transaction key.
+            content: Prefect's metadata, JSON.
+            _sync: Prefect's way to ask for the sync form; this is the sync form.
+        """
+        attempt = attempts.of_key(path)
+        record = _pending.pop(path, None)
+        metadata = bytes(content).decode()
+        try:
+            project = self._project_of(attempt)
+            if record is None:
+                if attempt is not None and attempt.paired:
+                    return  # The result was not stored: it was None, failed, or could not be.
+                record = results.read_record(project, path) or _metadata_only()
+            record = replace(record, prefect_metadata=metadata, expires_at=_expiration(metadata))
+            results.write_record(project, path, record, attempt)
+        except ExpOpsPrefectError as error:
+            degrade("records not stored", f"{path}: {error}; the flow goes on, the result is not cached", key=path)
+
+    def read_path(self, path: str, _sync: bool = True) -> bytes:
+        """Prefect's metadata of a valid, verified result.
+
+        Args:
+            path: the transaction key.
+            _sync: see :meth:`write_path`.
+
+        Raises:
+            IntegrityError: a miss. Prefect takes any failure for one, so it is logged here.
+        """
+        attempt = attempts.current(path)
+        if attempt is not None and attempt.verified is not None:
+            return _metadata(attempt.verified[0])
+        try:
+            project = self._project_of(attempt)
+            record = results.read_record(project, path)
+            if record is None or record.prefect_metadata is None:
+                raise _miss(attempt, path)
+            if record.object_key:
+                manifest = results.verified(project, path, record)
+                if attempt is not None:
+                    attempt.verified = (record, manifest)
+            return _metadata(record)
+        except IntegrityError as error:
+            if attempt is None or not attempt.missed:
+                degrade("damaged results", f"{path}: {error}; the task is executed again", key=path)
+            raise _miss(attempt, path) from error
+        except ExpOpsPrefectError as error:
+            degrade("cache not readable", f"{path}: {error}; the task is executed", key=path)
+            raise _miss(attempt, path) from error
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        """The async form of :meth:`write_path`."""
+        await asyncio.to_thread(self.write_path, path, content)
+
+    async def aread_path(self, path: str) -> bytes:
+        """The async form of :meth:`read_path`."""
+        return await asyncio.to_thread(self.read_path, path)
+
+
+_pending: dict[str, CacheRecord] = {}
+"""Results whose objects are stored and whose record the key storage writes next."""
+
+
+def _miss(attempt: Attempt | None, path: str) -> IntegrityError:
+    if attempt is not None:
+        attempt.miss()
+    return IntegrityError(f"no valid result under {path}")
+
+
+def _metadata(record: CacheRecord) -> bytes:
+    if record.prefect_metadata is None:
+        raise IntegrityError("the record has no metadata of Prefect's")
+    return record.prefect_metadata.encode()
+
+
+def _metadata_only() -> CacheRecord:
+    """A record for a result that another storage keeps."""
+    now = time.time()
+    return CacheRecord("completed", "", "", "", now, now, 0.0, "", "", 0, "", "raw")
+
+
+def _expiration(metadata: str) -> float | None:
+    value: Any = orjson.loads(metadata).get("expiration")
+    return None if value is None else datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
+
+
+def _is_none(content: bytes) -> bool:
+    return isinstance(content, Envelope) and content.packed is not None and content.packed.manifest == _NONE
+
+
+def _ours(path: str) -> bool:
+    return names.CacheKey.parse(path) is not None

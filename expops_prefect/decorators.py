@@ -1,0 +1,224 @@
+"""The drop-in ``flow`` and ``task``: Prefect's own, with caching and recording switched on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from prefect import Flow, Task
+from prefect.cache_policies import NO_CACHE
+from prefect.settings.context import get_current_settings
+from prefect.utilities.annotations import NotSet
+
+from expops_prefect.caching.policy import EXPOPS
+from expops_prefect.errors import ConfigurationError
+from expops_prefect.project import Project
+from expops_prefect.recording.body import wrap_body
+from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class ExpOpsTask(Task[P, R]):
+    """A Prefect task that is cached by ``EXPOPS`` unless told otherwise, and recorded.
+
+    Args:
+        fn: the function.
+        process: the name of its ExpOps process; without it the task's own name.
+        ignore: parameters that are left out of the cache key.
+        kwargs: every argument of :class:`prefect.Task`, with its meaning there.
+    """
+
+    def __init__(
+        self, fn: Callable[P, R], *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
+    ) -> None:
+        self._policy_left_open = _says_nothing(kwargs)
+        ours = self._policy_left_open and _may_cache(kwargs.get("persist_result"))
+        if ours:
+            kwargs["cache_policy"] = EXPOPS
+        super().__init__(fn, **kwargs)
+        if ours:
+            # Prefect passes this on to with_options as the user's own choice, which it is not.
+            self._user_cache_policy = NotSet
+        self.process = process
+        self.ignore = _parameter_names(ignore)
+        self._instrument()
+
+    def _instrument(self) -> None:
+        # After Prefect has looked at the user's function: its source, signature and file.
+        self.fn = cast("Callable[P, R]", wrap_body(self.fn, "task"))
+        add_task_hooks(self)
+
+    def with_options(
+        self, *, process: Any = NotSet, ignore: Any = NotSet, **options: Any
+    ) -> ExpOpsTask[P, R]:  # type: ignore[override, unused-ignore]
+        """A new task with other options. See :meth:`prefect.Task.with_options`.
+
+        Args:
+            process: a new name of the ExpOps process.
+            ignore: new parameters to leave out of the key.
+            options: every option of Prefect's.
+        """
+        left_open = self._policy_left_open and _says_nothing(options)
+        persist = options.get("persist_result", NotSet)
+        ours = left_open and _may_cache(self._user_persist_result if persist is NotSet else persist)
+        if ours:
+            options["cache_policy"] = EXPOPS
+        plain = super().with_options(**options)
+        changed = copy.copy(self)
+        changed.__dict__.update(plain.__dict__)
+        changed._policy_left_open = left_open
+        if ours:
+            changed._user_cache_policy = NotSet
+        changed.process = self.process if process is NotSet else process
+        changed.ignore = self.ignore if ignore is NotSet else _parameter_names(ignore)
+        changed._instrument()
+        return changed
+
+
+class ExpOpsFlow(Flow[P, R]):
+    """A Prefect flow whose run is recorded in its project.
+
+    Args:
+        fn: the function.
+        project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
+        cached: make a subflow a cache entry of its own.
+        kwargs: every argument of :class:`prefect.Flow`, with its meaning there.
+    """
+
+    def __init__(
+        self, fn: Callable[P, R], *, project: str | Path | Project | None = None, cached: bool = False, **kwargs: Any
+    ) -> None:
+        if cached:
+            raise ConfigurationError(
+                "flow(cached=True) is not available in this release: cache the tasks of the subflow, or turn it into "
+                "a task, whose cached result skips all its steps"
+            )
+        super().__init__(fn, **kwargs)
+        self.project = project
+        self.cached = cached
+        self._instrument()
+
+    def _instrument(self) -> None:
+        # After Prefect has looked at the user's function: its source, signature and file.
+        self.fn = cast("Callable[P, R]", wrap_body(self.fn, "flow"))
+        add_flow_hooks(self)
+
+    def with_options(
+        self, *, project: Any = NotSet, **options: Any
+    ) -> ExpOpsFlow[P, R]:  # type: ignore[override, unused-ignore]
+        """A new flow with other options. See :meth:`prefect.Flow.with_options`.
+
+        Args:
+            project: another project.
+            options: every option of Prefect's.
+        """
+        plain = super().with_options(**options)
+        changed = copy.copy(self)
+        changed.__dict__.update(plain.__dict__)
+        changed.project = self.project if project is NotSet else project
+        changed._instrument()
+        return changed
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(
+    fn: None = None, /, *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(
+    fn: Callable[P, R] | None = None, /, *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
+) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+    """Prefect's ``task``, cached by what it depends on and recorded.
+
+    Args:
+        fn: the function, when used without parentheses.
+        process: the name of its ExpOps process; without it the task's own name.
+        ignore: parameters that are left out of the cache key, such as sessions and clients.
+        kwargs: every argument of Prefect's; one that the user gives always wins.
+
+    Example:
+        ```python
+        from expops_prefect import task
+
+        @task(ignore=["session"], retries=2)
+        def fetch(url, session):
+            return session.get(url).json()
+        ```
+    """
+    silence_own_hooks()
+    if fn is not None:
+        return ExpOpsTask(fn, process=process, ignore=ignore, **kwargs)
+    return lambda function: ExpOpsTask(function, process=process, ignore=ignore, **kwargs)
+
+
+@overload
+def flow(fn: Callable[P, Coroutine[Any, Any, T]], /) -> Flow[P, Coroutine[Any, Any, T]]: ...
+
+
+@overload
+def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+
+
+@overload
+def flow(
+    fn: None = None, /, *, project: str | Path | Project | None = None, cached: bool = False, **kwargs: Any
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+
+
+def flow(
+    fn: Callable[P, R] | None = None,
+    /,
+    *,
+    project: str | Path | Project | None = None,
+    cached: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Prefect's ``flow``, recorded in its project.
+
+    Args:
+        fn: the function, when used without parentheses.
+        project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
+        cached: make a subflow a cache entry of its own.
+        kwargs: every argument of Prefect's, with its meaning there.
+
+    Example:
+        ```python
+        from expops_prefect import flow
+
+        @flow(log_prints=True)
+        def train(seed: int = 0):
+            ...
+        ```
+    """
+    silence_own_hooks()
+    if fn is not None:
+        return ExpOpsFlow(fn, project=project, cached=cached, **kwargs)
+    return lambda function: ExpOpsFlow(function, project=project, cached=cached, **kwargs)
+
+
+def _says_nothing(options: dict[str, Any]) -> bool:
+    """Whether these arguments leave the choice of a cache policy open."""
+    return all(options.get(name) in (None, NotSet) for name in ("cache_key_fn", "result_storage_key")) and (
+        options.get("cache_policy", NotSet) is NotSet
+    )
+
+
+def _may_cache(persist_result: bool | None) -> bool:
+    """Whether a default of ours is welcome: not against ``persist_result=False`` or Prefect's setting."""
+    return persist_result is not False and not get_current_settings().tasks.default_no_cache
+
+
+def _parameter_names(ignore: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(ignore, str):
+        raise TypeError(f"ignore takes a list of parameter names; write ignore=[{ignore!r}]")
+    return tuple(ignore)

@@ -1,0 +1,187 @@
+"""Encoders for NumPy, SciPy and Torch. Imported once an object of one of them is met."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from expops_prefect.fingerprint import buffers
+from expops_prefect.fingerprint.canonical import Encoder, Walk, buffer, integer, named, size, string, text
+from expops_prefect.fingerprint.identity import class_name
+
+_BLOCK: Final = 8 << 20
+_SPARSE_PARTS: Final = {
+    "csr": ("data", "indices", "indptr"),
+    "csc": ("data", "indices", "indptr"),
+    "bsr": ("data", "indices", "indptr"),
+    "coo": ("data", "coords"),
+    "dia": ("data", "offsets"),
+    "lil": ("rows", "data"),
+}
+
+
+def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
+    """An array by class, dtype, shape and elements in C order, whatever its layout in memory."""
+    cls = type(value)
+    if cls is np.ndarray:
+        if not value.dtype.hasobject and value.dtype.kind != "T":
+            return named("numpy.ndarray", dtype_form(walk, value.dtype), _shape(value), elements(walk, value))
+    elif cls.__reduce__ is not np.ndarray.__reduce__ or cls.__reduce_ex__ is not np.ndarray.__reduce_ex__:
+        from expops_prefect.fingerprint.objects import encode_object
+
+        return encode_object(walk, value)
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    plain = value.view(np.ndarray)
+    parts = [dtype_form(walk, value.dtype), _shape(value), elements(walk, plain)]
+    if cls is np.ndarray:
+        return walk.leave(value, named("numpy.ndarray", *parts))
+    if walk.classes is not None:
+        walk.classes.add(cls)
+    state = {} if isinstance(value, np.memmap) else getattr(value, "__dict__", {})
+    return walk.leave(value, named("array", text(class_name(cls)), *parts, walk.at(".__dict__", dict(state))))
+
+
+def _shape(value: np.ndarray[Any, Any]) -> bytes:
+    return size(value.ndim) + b"".join(map(integer, value.shape))
+
+
+def dtype_form(walk: Walk, dtype: np.dtype[Any]) -> bytes:
+    """The form of a dtype: byte order, fields with their offsets and titles, sub-arrays."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return named("dtype[]", dtype_form(walk, base), walk.encode(shape))
+    if dtype.fields is not None:
+        fields = []
+        for name in dtype.names or ():
+            inner, offset, *title = dtype.fields[name]
+            fields.append(string(name) + dtype_form(walk, inner) + integer(offset) + walk.encode(title))
+        return named("dtype{}", integer(dtype.itemsize), string(str(dtype.isalignedstruct)), *fields)
+    if dtype.kind == "T":  # numpy.dtypes.StringDType
+        missing = getattr(dtype, "na_object", None)
+        return named("dtype T", walk.encode(missing), string(str(getattr(dtype, "coerce", True))))
+    return named("dtype", string(dtype.str))
+
+
+def encode_dtype(walk: Walk, value: np.dtype[Any]) -> bytes:
+    return dtype_form(walk, value)
+
+
+def elements(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
+    """The form of an array's elements in C order."""
+    dtype = value.dtype
+    if dtype.fields is not None:
+        # By field, because the bytes between fields are undefined.
+        return b"".join(walk.at(f"[{name!r}]", np.asarray(value[name])) for name in dtype.names or ())
+    if dtype.hasobject or dtype.kind == "T":
+        return walk.sequence(value.ravel(order="C").tolist())
+    if dtype.kind in "fc" and np.finfo(dtype).nmant == 63:
+        # Extended precision: 10 bytes of 16 are the number, the others undefined.
+        raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8).reshape(-1, 16)[:, :10]
+        return buffer(b"A", np.ascontiguousarray(raw).data.cast("B") if raw.size else b"")
+    if value.flags.c_contiguous:
+        return buffer(b"A", _bytes_of(value))
+    total = value.nbytes
+    if total <= _BLOCK:
+        return buffer(b"A", _bytes_of(np.ascontiguousarray(value)))
+    return b"BA" + size(total) + buffers.digest_stream(_blocks(value), total)
+
+
+def _blocks(value: np.ndarray[Any, Any]) -> Iterator[memoryview | bytes]:
+    """The bytes of a large array in C order, a few megabytes at a time."""
+    rows = max(1, _BLOCK // max(1, value.nbytes // len(value)))
+    for start in range(0, len(value), rows):
+        block = value[start : start + rows]
+        if block.nbytes > 4 * _BLOCK and block.ndim > 1:
+            yield from _blocks(block[0])
+        else:
+            yield _bytes_of(np.ascontiguousarray(block))
+
+
+def _bytes_of(value: np.ndarray[Any, Any]) -> memoryview | bytes:
+    if value.nbytes == 0:
+        return b""
+    # Through uint8: dates and the like do not offer their buffer.
+    return value.reshape(-1).view(np.uint8).data
+
+
+def encode_scalar(walk: Walk, value: np.generic) -> bytes:
+    """A NumPy scalar; another type than the Python number and the array of no dimensions."""
+    cls = type(value)
+    array = np.asarray(value)
+    if array.dtype.hasobject or array.dtype.kind == "T":
+        array = np.array(value, dtype=object)
+    return named("scalar", text(class_name(cls)), dtype_form(walk, array.dtype), elements(walk, array))
+
+
+def encode_masked(walk: Walk, value: Any) -> bytes:
+    """A masked array; no mask is the same as one that hides nothing, as it is after pickling."""
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    parts = [
+        walk.encode(np.asarray(value.data)),
+        walk.encode(np.ma.getmaskarray(value)),
+        # Of a view, because asking for the default stores it in the array that is asked.
+        walk.encode(np.asarray(value.view().fill_value, dtype=value.dtype)),
+    ]
+    return walk.leave(value, named("masked", text(class_name(type(value))), *parts))
+
+
+def encode_sparse(walk: Walk, value: Any) -> bytes:
+    """A SciPy sparse matrix or array by its parts, without what it remembers about them."""
+    from expops_prefect.fingerprint.objects import encode_object
+
+    names = _SPARSE_PARTS.get(value.format)
+    if names is None:
+        return encode_object(walk, value)
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    parts = [walk.at("." + name, getattr(value, name)) for name in names]
+    head = (text(class_name(type(value))), string(value.format), walk.encode(tuple(map(int, value.shape))))
+    return walk.leave(value, named("sparse", *head, *parts))
+
+
+def encode_tensor(walk: Walk, value: Any) -> bytes:
+    """A Torch tensor by class, dtype, device kind, shape, ``requires_grad`` and elements."""
+    import torch
+
+    head = [
+        text(class_name(type(value))),
+        string(str(value.dtype)),
+        string(value.device.type),
+        string(str(value.layout)),
+        walk.encode(tuple(value.shape)),
+        walk.encode(bool(value.requires_grad)),
+    ]
+    plain = value.detach()
+    if plain.layout is not torch.strided:
+        plain = plain.to_dense() if not plain.is_sparse else plain.coalesce()
+        if plain.is_sparse:
+            parts = [walk.encode(plain.indices()), walk.encode(plain.values())]
+            return named("tensor", *head, *parts)
+    if plain.is_quantized:
+        return walk.refuse(value, "it is a quantized tensor; pass value.int_repr() and its scale")
+    plain = plain.cpu().resolve_conj().resolve_neg().contiguous()
+    data = plain.reshape(-1).view(torch.uint8).numpy() if plain.numel() else np.empty(0, np.uint8)
+    return named("tensor", *head, buffer(b"A", _bytes_of(data)))
+
+
+def families() -> dict[type, Encoder]:
+    """Encoders by base class, of the libraries that are imported."""
+    found: dict[type, Encoder] = {
+        np.ndarray: encode_array,
+        np.generic: encode_scalar,
+        np.dtype: encode_dtype,
+        np.ma.MaskedArray: encode_masked,
+    }
+    if sparse := sys.modules.get("scipy.sparse"):
+        found[sparse.sparray] = found[sparse.spmatrix] = encode_sparse
+    if torch := sys.modules.get("torch"):
+        found[torch.Tensor] = encode_tensor
+    return found

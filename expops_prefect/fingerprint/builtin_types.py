@@ -1,0 +1,253 @@
+"""Encoders for the types of Python's own library."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import io
+import pathlib
+import re
+import types
+from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+from pickle import PickleBuffer
+from typing import Any, Final
+from uuid import UUID
+
+from expops_prefect.fingerprint.canonical import Encoder, Walk, buffer, integer, named, string, text
+from expops_prefect.fingerprint.identity import class_name
+
+
+def _constant(name: str) -> Encoder:
+    return lambda _walk, _value: named(name)
+
+
+def _integers(name: str, *fields: str) -> Encoder:
+    def encode(_walk: Walk, value: Any) -> bytes:
+        return named(name, *(integer(getattr(value, field)) for field in fields))
+
+    return encode
+
+
+_TIME: Final = ("hour", "minute", "second", "microsecond", "fold")
+_DATE: Final = ("year", "month", "day")
+
+
+def _moment(name: str, *fields: str) -> Encoder:
+    def encode(walk: Walk, value: Any) -> bytes:
+        parts = [integer(getattr(value, field)) for field in fields]
+        return named(name, *parts, walk.at(".tzinfo", value.tzinfo))
+
+    return encode
+
+
+def _parts(name: str, *fields: str) -> Encoder:
+    """By attributes that may be any values."""
+
+    def encode(walk: Walk, value: Any) -> bytes:
+        return named(name, *(walk.at("." + field, getattr(value, field)) for field in fields))
+
+    return encode
+
+
+def _path(name: str) -> Encoder:
+    # By name, because the module that defines the classes is another one in Python 3.13.
+    return lambda _walk, value: named(name, string(str(value)))
+
+
+def _decimal(_walk: Walk, value: Decimal) -> bytes:
+    sign, digits, exponent = value.as_tuple()
+    return named("decimal.Decimal", integer(sign), buffer(b"b", bytes(digits)), string(str(exponent)))
+
+
+def _timezone(_walk: Walk, value: datetime.timezone) -> bytes:
+    offset = value.utcoffset(None)
+    return named("datetime.timezone", string(repr(offset)), string(value.tzname(None)))
+
+
+def _bytearray(_walk: Walk, value: bytearray) -> bytes:
+    return named("bytearray", buffer(b"b", value))
+
+
+def _memoryview(walk: Walk, value: memoryview) -> bytes:
+    data = value.cast("B") if value.c_contiguous and value.nbytes else value.tobytes()
+    shape = walk.encode(value.shape)
+    return named("memoryview", string(value.format), shape, buffer(b"b", data))
+
+
+def _pickle_buffer(_walk: Walk, value: PickleBuffer) -> bytes:
+    return named("buffer", buffer(b"b", value.raw()))
+
+
+def _array(_walk: Walk, value: array[Any]) -> bytes:
+    data = memoryview(value).cast("B") if len(value) else b""
+    return named("array.array", string(value.typecode), buffer(b"b", data))
+
+
+def _slice(walk: Walk, value: slice) -> bytes:
+    return named("slice", walk.sequence((value.start, value.stop, value.step)))
+
+
+def _pattern(walk: Walk, value: re.Pattern[Any]) -> bytes:
+    return named("re.Pattern", walk.encode(value.pattern), integer(value.flags))
+
+
+def _alias(walk: Walk, value: types.GenericAlias) -> bytes:
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    return walk.leave(value, named("list[]", walk.encode(value.__origin__), walk.encode(value.__args__)))
+
+
+def _mapping(name: str, *fields: str) -> Encoder:
+    def encode(walk: Walk, value: Any) -> bytes:
+        known = walk.enter(value)
+        if known is not None:
+            return known
+        extra = [walk.at("." + field, getattr(value, field)) for field in fields]
+        items = dict(value)
+        return walk.leave(value, named(name, *extra, b"d" + walk.pairs(list(items), list(items.values()))))
+
+    return encode
+
+
+def _deque(walk: Walk, value: deque[Any]) -> bytes:
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    return walk.leave(value, named("collections.deque", walk.encode(value.maxlen), walk.sequence(list(value))))
+
+
+def _partial(walk: Walk, value: partial[Any]) -> bytes:
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    parts = [walk.at(f".{name}", getattr(value, name)) for name in ("func", "args", "keywords")]
+    return walk.leave(value, named("functools.partial", *parts, walk.at(".__dict__", vars(value))))
+
+
+def _enum(walk: Walk, value: enum.Enum) -> bytes:
+    if walk.classes is not None:
+        walk.classes.add(type(value))
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    member = string(value.name) if isinstance(value.name, str) else b"n"
+    form = named("enum", text(class_name(type(value))), member, walk.at(".value", value._value_))
+    return walk.leave(value, form)
+
+
+def _set_subclass(walk: Walk, value: set[Any] | frozenset[Any]) -> bytes:
+    # Its reduced form lists the elements in an order that depends on the hash seed.
+    if walk.classes is not None:
+        walk.classes.add(type(value))
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    state = walk.at(".__dict__", dict(sorted(getattr(value, "__dict__", {}).items())))
+    return walk.leave(value, named("set", text(class_name(type(value))), walk.unordered(value), state))
+
+
+def _callable(walk: Walk, value: Any) -> bytes:
+    """A function, class or module: the project's own by its code, others by name and version."""
+    if walk.on_callable is not None:
+        return walk.on_callable(value)
+    from expops_prefect.fingerprint.external import external_form
+
+    form = external_form(value)
+    if form is not None:
+        return form
+    from expops_prefect.fingerprint.code import code_fingerprint
+
+    # Not entered into the walk: the code's own graph knows cycles through functions.
+    return named("code", string(code_fingerprint(value).digest))
+
+
+def _method(walk: Walk, value: types.MethodType) -> bytes:
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    owner = value.__self__
+    parts = [walk.at(".__func__", value.__func__)]
+    if not isinstance(owner, type):
+        parts.append(walk.at(".__class__", type(owner)))
+    parts.append(walk.at(".__self__", owner))
+    return walk.leave(value, named("method", *parts))
+
+
+def _builtin(walk: Walk, value: types.BuiltinFunctionType) -> bytes:
+    owner = value.__self__
+    if owner is None or isinstance(owner, types.ModuleType):
+        return _callable(walk, value)
+    return named("builtin method", string(value.__name__), walk.at(".__self__", owner))
+
+
+def _wrapper(name: str, *fields: str) -> Encoder:
+    def encode(walk: Walk, value: Any) -> bytes:
+        known = walk.enter(value)
+        if known is not None:
+            return known
+        return walk.leave(value, named(name, *(walk.at("." + field, getattr(value, field)) for field in fields)))
+
+    return encode
+
+
+def _refused(reason: str) -> Encoder:
+    return lambda walk, value: walk.refuse(value, reason)
+
+
+EXACT: Final[dict[type, Encoder]] = {
+    type(Ellipsis): _constant("..."),
+    type(NotImplemented): _constant("NotImplemented"),
+    bytearray: _bytearray,
+    memoryview: _memoryview,
+    PickleBuffer: _pickle_buffer,
+    array: _array,
+    range: _integers("range", "start", "stop", "step"),
+    slice: _slice,
+    Decimal: _decimal,
+    Fraction: _integers("fractions.Fraction", "numerator", "denominator"),
+    UUID: _integers("uuid.UUID", "int"),
+    datetime.date: _integers("datetime.date", *_DATE),
+    datetime.timedelta: _integers("datetime.timedelta", "days", "seconds", "microseconds"),
+    datetime.datetime: _moment("datetime.datetime", *_DATE, *_TIME),
+    datetime.time: _moment("datetime.time", *_TIME),
+    datetime.timezone: _timezone,
+    pathlib.PurePosixPath: _path("pathlib.PurePosixPath"),
+    pathlib.PureWindowsPath: _path("pathlib.PureWindowsPath"),
+    pathlib.PosixPath: _path("pathlib.PosixPath"),
+    pathlib.WindowsPath: _path("pathlib.WindowsPath"),
+    re.Pattern: _pattern,
+    types.GenericAlias: _alias,
+    types.MappingProxyType: _mapping("types.MappingProxyType"),
+    OrderedDict: _mapping("collections.OrderedDict"),
+    Counter: _mapping("collections.Counter"),
+    defaultdict: _mapping("collections.defaultdict", "default_factory"),
+    deque: _deque,
+    partial: _partial,
+    types.FunctionType: _callable,
+    types.BuiltinFunctionType: _builtin,
+    types.ModuleType: _callable,
+    types.MethodType: _method,
+    classmethod: _wrapper("classmethod", "__func__"),
+    staticmethod: _wrapper("staticmethod", "__func__"),
+    property: _wrapper("property", "fget", "fset", "fdel"),
+}
+"""By exact type; a subclass goes through its pickled state."""
+
+ITERATOR_REASON: Final = "it is an iterator, and reading it would consume it; pass a list, or leave the parameter out with ignore="
+
+FAMILIES: Final[dict[type, Encoder]] = {
+    enum.Enum: _enum,
+    set: _set_subclass,
+    frozenset: _set_subclass,
+    type: _callable,
+    types.ModuleType: _callable,
+    types.GeneratorType: _refused(ITERATOR_REASON),
+    io.IOBase: _refused("it is an open file; pass its path, or DataFile(path) so that its content counts"),
+}
+"""By a base class."""
+

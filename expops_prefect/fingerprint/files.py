@@ -1,0 +1,95 @@
+"""Files by their content."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from blake3 import blake3
+
+from expops_prefect.fingerprint.buffers import threads_for
+
+_CHUNK: Final = 8 << 20
+_MOST_FILES: Final = 10_000
+# A file that was written so recently may be written again without its times showing it.
+_UNSETTLED_NS: Final = 2_000_000_000
+
+_Stamp: TypeAlias = tuple[int, int, int, int, int]
+_known: OrderedDict[str, tuple[_Stamp, str]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _forget_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """The BLAKE3 digest of a file's content, 64 hexadecimal digits.
+
+    Remembered in the process for as long as size, times, device and inode stay the same.
+
+    Raises:
+        OSError: the file cannot be read (``FileNotFoundError``, ``IsADirectoryError`` and so on).
+    """
+    real = os.path.realpath(path)
+    with open(real, "rb", buffering=0) as file:  # noqa: PTH123 - realpath gives a text
+        before = _stamp(file.fileno())
+        with _lock:
+            known = _known.get(real)
+            if known is not None and known[0] == before:
+                _known.move_to_end(real)
+                return known[1]
+        hasher = blake3(max_threads=threads_for(before[0]))
+        buffer = bytearray(min(_CHUNK, before[0] + 1))
+        view = memoryview(buffer)
+        while count := file.readinto(buffer):
+            hasher.update(view[:count])
+        digest = hasher.hexdigest()
+        after = _stamp(file.fileno())
+    if after == before and time.time_ns() - max(before[1], before[2]) > _UNSETTLED_NS:
+        with _lock:
+            _known[real] = before, digest
+            if len(_known) > _MOST_FILES:
+                _known.popitem(last=False)
+    return digest
+
+
+def _stamp(descriptor: int) -> _Stamp:
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+
+
+@dataclass(frozen=True)
+class DataFile(os.PathLike[str]):
+    """A path that counts by the content of its file, not by its name.
+
+    Usable wherever a path is: ``open(data)``, ``pandas.read_csv(data)``, ``Path(data)``.
+
+    Example:
+        >>> train(DataFile("data/train.csv"))  # runs again when the file has changed
+    """
+
+    path: str
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", os.fspath(path))
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return self.path
+
+    def __expops_fingerprint__(self) -> object:
+        """Its content's digest."""
+        return file_digest(self.path)
+
+

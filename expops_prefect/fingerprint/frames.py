@@ -1,0 +1,153 @@
+"""Encoders for pandas. Imported once one of its objects is met."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from expops_prefect.fingerprint.canonical import Encoder, Walk, named, string, text
+from expops_prefect.fingerprint.identity import class_name
+
+
+def encode_frame(walk: Walk, value: Any) -> bytes:
+    """A frame by class, column names, columns, index and attributes; how it is kept in blocks means nothing."""
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    names = value.columns
+    columns = [
+        walk.at(f"[{_shown(names, index)}]", _plain(value.iloc[:, index].array)) for index in range(value.shape[1])
+    ]
+    parts = [_extra(walk, value), walk.at(".columns", names), walk.at(".index", value.index), *columns]
+    return walk.leave(value, named("frame", *parts))
+
+
+def _shown(names: Any, index: int) -> str:
+    name = names[index]
+    return repr(name) if isinstance(name, (str, int)) else f"<column {index}>"
+
+
+def encode_series(walk: Walk, value: Any) -> bytes:
+    """A series by class, name, values, index and attributes."""
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    parts = [
+        _extra(walk, value),
+        walk.at(".name", value.name),
+        walk.at(".index", value.index),
+        walk.at(".array", _plain(value.array)),
+    ]
+    return walk.leave(value, named("series", *parts))
+
+
+def _extra(walk: Walk, value: Any) -> bytes:
+    cls = type(value)
+    if walk.classes is not None:
+        walk.classes.add(cls)
+    own = {name: getattr(value, name, None) for name in sorted(cls._metadata) if name != "_name"}
+    flags = bool(value.flags.allows_duplicate_labels)
+    return text(class_name(cls)) + walk.at(".attrs", value.attrs) + walk.encode(flags) + walk.encode(own)
+
+
+def _plain(array: Any) -> Any:
+    """NumPy's own array, where pandas merely wraps one."""
+    return array.to_numpy() if isinstance(array, pd.arrays.NumpyExtensionArray) else array
+
+
+def encode_index(walk: Walk, value: Any) -> bytes:
+    """An index by class, names, dtype, values and frequency."""
+    cls = type(value)
+    head = text(class_name(cls))
+    names = walk.at(".names", list(value.names))
+    if isinstance(value, pd.RangeIndex):
+        return named("index", head, names, walk.encode((value.start, value.stop, value.step)))
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    if isinstance(value, pd.MultiIndex):
+        parts = [walk.encode(value.sortorder)]
+        for number in range(value.nlevels):
+            # By value: levels and codes may hold more than is used, and in another order.
+            level = value.get_level_values(number)
+            parts.append(walk.at(f".get_level_values({number})", level.rename(None)))
+        return walk.leave(value, named("multiindex", head, names, *parts))
+    parts = [_frequency(value), walk.at(".array", _plain(value.array))]
+    return walk.leave(value, named("index", head, names, *parts))
+
+
+def _frequency(value: Any) -> bytes:
+    frequency = getattr(value, "freq", None)
+    return string("" if frequency is None else str(getattr(frequency, "freqstr", frequency)))
+
+
+def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
+    """A dtype of pandas' own by its class and parameters."""
+    parts: list[bytes] = []
+    if isinstance(value, pd.CategoricalDtype):
+        parts = [walk.encode(value.categories), walk.encode(value.ordered)]
+    elif isinstance(value, pd.StringDtype):
+        parts = [string(value.storage), walk.encode(getattr(value, "na_value", None))]
+    elif isinstance(value, pd.SparseDtype):
+        parts = [walk.encode(value.subtype), walk.encode(value.fill_value)]
+    elif isinstance(value, pd.ArrowDtype):
+        parts = [walk.encode(value.pyarrow_dtype)]
+    elif isinstance(value, (pd.DatetimeTZDtype, pd.PeriodDtype, pd.IntervalDtype)) or type(value).__module__.startswith(
+        "pandas."
+    ):
+        parts = [string(str(value))]
+    else:
+        from expops_prefect.fingerprint.objects import encode_object
+
+        return encode_object(walk, value)
+    return named("dtype", text(class_name(type(value))), *parts)
+
+
+def encode_extension_array(walk: Walk, value: Any) -> bytes:
+    """An array of pandas' own by its dtype and values; what lies under missing values does not count."""
+    from expops_prefect.fingerprint.objects import encode_object
+
+    dtype = value.dtype
+    if isinstance(value, pd.arrays.NumpyExtensionArray):
+        parts = [walk.encode(value.to_numpy())]
+    elif isinstance(value, pd.Categorical):
+        parts = [walk.encode(dtype), walk.encode(np.asarray(value.codes))]
+    elif isinstance(value, (pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray)):
+        parts = [walk.encode(dtype), _frequency(value), walk.encode(np.asarray(value.asi8))]
+    elif isinstance(value, pd.arrays.IntervalArray):
+        parts = [walk.encode(value.left), walk.encode(value.right), string(value.closed)]
+    elif isinstance(value, pd.arrays.SparseArray):
+        indices = np.asarray(value.sp_index.indices) if hasattr(value.sp_index, "indices") else _positions(value)
+        parts = [walk.encode(dtype), walk.encode(len(value)), walk.encode(value.sp_values), walk.encode(indices)]
+    elif isinstance(value, (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)):
+        missing = np.asarray(value.isna())
+        plain = value.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
+        # isna() may hold more than what is masked: a NaN among the numbers is another value than NA.
+        mask = getattr(value, "_mask", missing)
+        parts = [walk.encode(dtype), walk.encode(np.where(mask, dtype.numpy_dtype.type(0), plain)), walk.encode(mask)]
+    elif isinstance(dtype, pd.ArrowDtype) or (isinstance(dtype, pd.StringDtype) and dtype.storage.startswith("pyarrow")):
+        from expops_prefect.fingerprint.arrow import encode_chunks
+
+        parts = [walk.encode(dtype), encode_chunks(walk, value.__arrow_array__())]
+    elif isinstance(dtype, pd.StringDtype):
+        parts = [walk.encode(dtype), walk.encode(np.asarray(value, dtype=object))]
+    else:
+        return encode_object(walk, value)
+    return named("extension", text(class_name(type(value))), *parts)
+
+
+def _positions(value: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(value.sp_index.to_int_index().indices)
+
+
+def families() -> dict[type, Encoder]:
+    """Encoders by base class."""
+    return {
+        pd.DataFrame: encode_frame,
+        pd.Series: encode_series,
+        pd.Index: encode_index,
+        pd.api.extensions.ExtensionDtype: encode_extension_dtype,
+        pd.api.extensions.ExtensionArray: encode_extension_array,
+    }

@@ -1,0 +1,94 @@
+"""Names of modules, classes and functions that are the same however their file was started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FunctionType
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+INTERACTIVE: Final = "__main__"
+"""The module of code that was typed into a notebook or a shell."""
+
+_class_names: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+_file_names: dict[str, str] = {}
+
+
+def started_by_file(module: str) -> bool:
+    """Whether a module's name says how it was started rather than what it is.
+
+    ``__main__`` is the script, ``__mp_main__`` the same in a spawned process, and Prefect loads
+    the file of a deployment under a name made up by itself (``__prefect_loader_…__``).
+    """
+    return module.startswith("__") and module.endswith("__")
+
+
+def name_of_file(file: str) -> str:
+    """The dotted name by which a file can be imported: its stem, below the packages it lies in."""
+    known = _file_names.get(file)
+    if known is not None:
+        return known
+    folder, base = os.path.split(os.path.realpath(file))
+    parts = [os.path.splitext(base)[0]]
+    while os.path.isfile(os.path.join(folder, "__init__.py")):  # noqa: PTH113, PTH118 - no Path on a hot path
+        folder, package = os.path.split(folder)
+        parts.append(package)
+    if parts[0] in ("__init__", "__main__") and len(parts) > 1:
+        del parts[0]
+    name = ".".join(reversed(parts))
+    _file_names[file] = name
+    return name
+
+
+def is_source_file(file: str | None) -> bool:
+    """Whether code with this ``co_filename`` came out of a file rather than a cell or a text."""
+    return bool(file) and not str(file).startswith("<") and "ipykernel" not in str(file)
+
+
+def module_name(module: str, file: str | None = None) -> str:
+    """The name under which a module counts.
+
+    Args:
+        module: its ``__name__``.
+        file: its file, where that is known better than through ``sys.modules``.
+    """
+    if not started_by_file(module):
+        return module
+    if not is_source_file(file):
+        file = getattr(sys.modules.get(module), "__file__", None)
+    return name_of_file(str(file)) if is_source_file(file) else INTERACTIVE
+
+
+def class_name(cls: type) -> str:
+    """``module:qualname`` of a class."""
+    module = cls.__module__
+    if not isinstance(module, str):
+        return f"?:{cls.__qualname__}"
+    if not started_by_file(module):
+        return f"{module}:{cls.__qualname__}"
+    known = _class_names.get(cls)
+    if known is None:
+        known = f"{module_name(module, class_file(cls))}:{cls.__qualname__}"
+        _class_names[cls] = known
+    return known
+
+
+def class_file(cls: type) -> str | None:
+    """The file of a class by its methods: right also in a process whose main module is another one."""
+    for attribute in vars(cls).values():
+        if isinstance(attribute, FunctionType) and attribute.__module__ == cls.__module__:
+            file = attribute.__code__.co_filename
+            if is_source_file(file) and os.path.isfile(file):  # noqa: PTH113
+                return file
+    return None
+
+
+def callable_name(value: Any) -> str:
+    """``module:qualname`` of a function, a class or another object that pickles by its name."""
+    if isinstance(value, type):
+        return class_name(value)
+    module = getattr(value, "__module__", None) or ""
+    code = getattr(value, "__code__", None)
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or type(value).__qualname__
+    return f"{module_name(str(module), getattr(code, 'co_filename', None))}:{name}"

@@ -1,0 +1,178 @@
+"""Whose code it is: the project's own, an installed distribution's, or Python's."""
+
+from __future__ import annotations
+
+import enum
+import importlib.machinery
+import importlib.util
+import os
+import re
+import sys
+import sysconfig
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from expops_prefect.fingerprint.identity import is_source_file
+
+_IGNORED: Final = frozenset({"prefect", "expops_prefect"})
+_SITE: Final = re.compile(r"[\\/](?:site|dist)-packages(?=[\\/])")
+_DIST_INFO: Final = re.compile(r"^(?P<name>.+?)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
+_STDLIB: Final = tuple(
+    {os.path.realpath(sysconfig.get_path(kind)) + os.sep for kind in ("stdlib", "platstdlib")}
+    | {sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "platstdlib")}
+)
+
+
+class Owner(enum.Enum):
+    """Who a module belongs to."""
+
+    PROJECT = "project"
+    INSTALLED = "installed"
+    PYTHON = "python"
+    US = "us"
+    """Prefect and this package: a release of either must not invalidate a cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A module that was found without importing it."""
+
+    name: str
+    file: str | None
+    package_path: tuple[str, ...] | None
+    owner: Owner
+
+
+@lru_cache(maxsize=4096)
+def owner_of(module: str, file: str | None) -> Owner:
+    """Who a module of this name and file belongs to.
+
+    Installed is what lies in a ``site-packages`` or ``dist-packages`` folder, wherever that folder
+    is. Editable installs lie elsewhere, so they are the project's own.
+    """
+    top = module.partition(".")[0]
+    if top in _IGNORED:
+        return Owner.US
+    if not file:
+        return Owner.PYTHON if top in sys.stdlib_module_names or top in sys.builtin_module_names else Owner.PROJECT
+    if file.startswith("<frozen"):
+        return Owner.PYTHON
+    if not is_source_file(file):
+        return Owner.PYTHON if top in sys.stdlib_module_names else Owner.PROJECT
+    for path in (file, os.path.realpath(file)):
+        if _SITE.search(path):
+            return Owner.INSTALLED
+    if file.startswith(_STDLIB) or os.path.realpath(file).startswith(_STDLIB):
+        return Owner.PYTHON
+    return Owner.PROJECT
+
+
+def owner_of_module(module: str) -> Owner:
+    """Who a module belongs to by its name, whether or not it has been imported."""
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        file = getattr(loaded, "__file__", None)
+        if file is None and (paths := list(getattr(loaded, "__path__", ()))):
+            file = os.path.join(paths[0], "__init__.py")  # noqa: PTH118 - a namespace package
+        return owner_of(module, file)
+    located = locate(module)
+    return located.owner if located else owner_of(module, None)
+
+
+def locate(module: str) -> Located | None:
+    """Find a module by its name without running any of its code, nor that of its parents."""
+    path: tuple[str, ...] | None = None
+    found: Located | None = None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        name = ".".join(parts[:depth])
+        found = _locate_one(name, path)
+        if found is None:
+            return None
+        path = found.package_path
+        if path is None and depth < len(parts):
+            return None
+    return found
+
+
+def _locate_one(name: str, path: tuple[str, ...] | None) -> Located | None:
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        file = getattr(loaded, "__file__", None)
+        folders = getattr(loaded, "__path__", None)
+    else:
+        try:
+            # Without a dot in the name this imports nothing; with one, the path finder alone is asked.
+            spec = importlib.util.find_spec(name) if path is None else importlib.machinery.PathFinder.find_spec(name, path)
+        except (ImportError, ValueError):
+            return None
+        if spec is None:
+            return None
+        file = spec.origin if spec.has_location else None
+        folders = spec.submodule_search_locations
+    package = None if folders is None else tuple(folders)
+    where = file or (os.path.join(package[0], "__init__.py") if package else None)  # noqa: PTH118
+    return Located(name, file, package, owner_of(name, where))
+
+
+@lru_cache(maxsize=4096)
+def distribution_of(module: str) -> str:
+    """``name==version`` of the installed distribution that a module belongs to.
+
+    Far cheaper than ``importlib.metadata.packages_distributions()``: it looks only at the folder
+    in which the module lies, and at the likely distribution first.
+    """
+    top = module.partition(".")[0]
+    located = locate(module) or locate(top)
+    while located is not None and located.file is None and "." in module:
+        module = module.rpartition(".")[0]
+        located = locate(module)
+    file = located.file if located else None
+    match = None
+    if file:
+        for match in _SITE.finditer(file):  # noqa: B007 - the last one
+            pass
+    if file is None or match is None:
+        return f"{top}=={_declared_version(top)}"
+    site, inner = file[: match.end()], file[match.end() + 1 :].replace(os.sep, "/")
+    guess = _normalised(top)
+    candidates = sorted(_installed(site), key=lambda entry: _normalised(entry[0]) != guess)
+    for name, version, folder in candidates:
+        if _lists(os.path.join(site, folder), inner):  # noqa: PTH118
+            return f"{_normalised(name)}=={version}"
+    if candidates and _normalised(candidates[0][0]) == guess:
+        return f"{guess}=={candidates[0][1]}"
+    return f"{top}=={_declared_version(top)}"
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _declared_version(top: str) -> str:
+    version = getattr(sys.modules.get(top), "__version__", None)
+    return version if isinstance(version, str) else "unknown"
+
+
+@lru_cache(maxsize=64)
+def _installed(site: str) -> tuple[tuple[str, str, str], ...]:
+    """Name, version and folder of the distributions in a site folder."""
+    try:
+        entries = sorted(os.listdir(site))  # noqa: PTH208
+    except OSError:
+        return ()
+    matches = ((_DIST_INFO.match(entry), entry) for entry in entries)
+    return tuple((match["name"], match["version"], entry) for match, entry in matches if match)
+
+
+def _lists(folder: str, inner: str) -> bool:
+    """Whether a distribution's list of files names this one."""
+    for record, prefix in (("RECORD", ""), ("installed-files.txt", "../")):
+        try:
+            with open(os.path.join(folder, record), encoding="utf-8", errors="replace") as listing:  # noqa: PTH118, PTH123
+                content = "\n" + listing.read()
+        except OSError:
+            continue
+        return f"\n{prefix}{inner}," in content or f"\n{prefix}{inner}\n" in content
+    return False

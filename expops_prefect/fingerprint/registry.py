@@ -1,0 +1,97 @@
+"""Which encoder a type has: registered, defined by the class, a library's, or the one for any object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from expops_prefect.fingerprint.canonical import ENCODERS, REDUCE_ERRORS, Encoder, Walk, named, text
+from expops_prefect.fingerprint.identity import class_name
+
+T = TypeVar("T")
+
+METHOD: Final = "__expops_fingerprint__"
+"""The method by which a class says itself what stands for its objects."""
+
+_PACKAGE: Final = "expops_prefect.fingerprint."
+# Encoders for a library's types are imported once an object of that library is met.
+_LIBRARIES: Final = {
+    "numpy": "arrays",
+    "scipy": "arrays",
+    "torch": "arrays",
+    "pandas": "frames",
+    "pyarrow": "arrow",
+    "polars": "arrow",
+}
+_MOST_RESOLVED: Final = 4096
+
+_resolved: dict[type, Encoder] = {}
+_registered: dict[type, Encoder] = {}
+
+
+class _Families(Protocol):
+    def families(self) -> dict[type, Encoder]: ...
+
+
+def register_fingerprint(cls: type[T], canonical: Callable[[T], object]) -> None:
+    """Say how objects of a class, and of its subclasses, are fingerprinted.
+
+    Args:
+        cls: the class. What was registered for it before is replaced.
+        canonical: gives a value that stands for an object: equal for objects that a task cannot
+            tell apart, different for others, in every process. Its class counts as well.
+
+    Example:
+        >>> register_fingerprint(Connection, lambda connection: connection.url)
+    """
+    if not isinstance(cls, type):
+        raise TypeError(f"register_fingerprint takes a class, not {cls!r}")
+    _registered[cls] = _through(canonical)
+    ENCODERS.pop(cls, None)
+    _resolved.clear()
+
+
+def _through(canonical: Callable[[Any], object]) -> Encoder:
+    def encode(walk: Walk, value: object) -> bytes:
+        cls = type(value)
+        if walk.classes is not None:
+            walk.classes.add(cls)
+        known = walk.enter(value)
+        if known is not None:
+            return known
+        try:
+            stand_in = canonical(value)
+        except REDUCE_ERRORS as error:
+            return walk.leave(value, walk.refuse(value, f"its own fingerprint method failed ({error!r})"))
+        return walk.leave(value, named("registered", text(class_name(cls)), walk.encode(stand_in)))
+
+    return encode
+
+
+def resolve(kind: type) -> Encoder:
+    """The encoder of a type that has none of its own in ``ENCODERS``."""
+    encoder = _resolved.get(kind)
+    if encoder is None:
+        if len(_resolved) >= _MOST_RESOLVED:
+            _resolved.clear()
+        encoder = _resolved[kind] = _find(kind)
+    return encoder
+
+
+def _find(kind: type) -> Encoder:
+    from expops_prefect.fingerprint import builtin_types, objects
+
+    for base in kind.__mro__:
+        encoder = _registered.get(base)
+        if encoder is None and METHOD in vars(base):
+            encoder = _through(getattr(kind, METHOD))
+        if encoder is None and base is kind:
+            encoder = builtin_types.EXACT.get(kind)
+        if encoder is None and base is not object:
+            encoder = builtin_types.FAMILIES.get(base)
+        if encoder is None and (library := _LIBRARIES.get(base.__module__.partition(".")[0])):
+            encoder = cast(_Families, import_module(_PACKAGE + library)).families().get(base)
+        if encoder is not None:
+            return encoder
+    return objects.encode_object

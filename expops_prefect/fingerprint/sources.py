@@ -1,0 +1,195 @@
+"""The source of compiled functions and classes, and only if it is really theirs.
+
+A file may have been edited after it was imported. So source is used only if it compiles to the
+very code that runs; otherwise the code itself counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from inspect import unwrap
+from types import CodeType, FunctionType
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from expops_prefect.fingerprint import buffers, bytecode
+from expops_prefect.fingerprint.syntax import Chain, chains, normalised
+
+_MOST_CODES: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSource:
+    """What of a function never changes: a digest of its code, its source if there is one, its references."""
+
+    digest: bytes
+    source: str | None
+    references: bytecode.References
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSource:
+    """The same of a class statement: ``names`` are what it refers to outside its methods."""
+
+    digest: bytes
+    source: str
+    names: tuple[Chain, ...]
+
+
+_functions: dict[int, tuple[CodeType, FunctionSource]] = {}
+_classes: WeakKeyDictionary[type, ClassSource | None] = WeakKeyDictionary()
+_files: dict[str, _File] = {}
+
+
+def function_source(code: CodeType, namespace: Mapping[str, Any]) -> FunctionSource:
+    """What is known of a code object; found once per process.
+
+    Args:
+        namespace: the function's globals, through which the loader of a zip file is found.
+    """
+    # By identity: a code object never changes, and comparing two takes longer than the look-up.
+    known = _functions.get(id(code))
+    if known is not None:
+        return known[1]
+    references = bytecode.references(code)
+    node = _find(code, namespace)
+    if node is None:
+        found = FunctionSource(b"bytecode" + bytecode.digest(code), None, references)
+    else:
+        found = FunctionSource(*_form(node), references)
+    if len(_functions) >= _MOST_CODES:
+        _functions.clear()
+    _functions[id(code)] = code, found
+    return found
+
+
+def class_source(cls: type, file: str | None, namespace: Mapping[str, Any]) -> ClassSource | None:
+    """What is known of a class statement, or ``None`` without a source that is certainly its."""
+    if cls in _classes:
+        return _classes[cls]
+    found = None
+    node = _find_class(cls, file, namespace) if file else None
+    if node is not None:
+        digest, source = _form(node)
+        found = ClassSource(digest, source, tuple(sorted(chains(node, into_functions=False))))
+    _classes[cls] = found
+    return found
+
+
+def plain_functions(cls: type) -> dict[str, FunctionType]:
+    """The functions that a class body defines, out of properties, class methods and wrappers like them."""
+    found: dict[str, FunctionType] = {}
+    for name, attribute in vars(cls).items():
+        for part, function in _functions_in(attribute):
+            found[f"{name}{part}"] = function
+    return found
+
+
+def _functions_in(attribute: Any) -> Iterator[tuple[str, FunctionType]]:
+    if isinstance(attribute, FunctionType):
+        yield "", attribute
+    elif isinstance(attribute, (classmethod, staticmethod)):
+        yield from _functions_in(attribute.__func__)
+    elif isinstance(attribute, property):
+        for part in ("fget", "fset", "fdel"):
+            for _, function in _functions_in(getattr(attribute, part)):
+                yield f".{part}", function
+    else:
+        state = getattr(attribute, "__dict__", None)
+        if isinstance(state, dict):  # functools.cached_property, pydantic's and Prefect's wrappers
+            for part in ("func", "wrapped", "fn"):
+                if isinstance(function := state.get(part), FunctionType):
+                    yield f".{part}", function
+
+
+def _form(node: ast.AST) -> tuple[bytes, str]:
+    plain = normalised(node)
+    return buffers.digest(ast.dump(plain).encode("utf-8", "surrogatepass")), ast.unparse(plain)
+
+
+class _File:
+    """A parsed and compiled source text."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text = text
+        tree = ast.parse(text)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # as notebooks compile their cells
+        compiled = compile(tree, file, "exec", flags=flags, dont_inherit=True)
+        self.nodes: dict[str, list[tuple[int, ast.AST]]] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+                name = getattr(node, "name", "<lambda>")
+                first = min((d.lineno for d in getattr(node, "decorator_list", ())), default=node.lineno)
+                self.nodes.setdefault(name, []).append((min(first, node.lineno), node))
+        self.codes: dict[tuple[str, int], list[CodeType]] = {}
+        self._index(compiled)
+
+    def _index(self, code: CodeType) -> None:
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                self.codes.setdefault((constant.co_name, constant.co_firstlineno), []).append(constant)
+                self._index(constant)
+
+    def function(self, code: CodeType) -> ast.AST | None:
+        """The definition that compiles to this code: the one on its line, else one of its name."""
+        wanted = bytecode.digest(code)
+        nodes = self.nodes.get(code.co_name, [])
+        for line, node in sorted(nodes, key=lambda entry: entry[0] != code.co_firstlineno):
+            codes = self.codes.get((code.co_name, line), [])
+            # Two lambdas on one line could be taken for one another.
+            if len(codes) == 1 and bytecode.digest(codes[0]) == wanted:
+                return node
+        return None
+
+    def class_(self, cls: type) -> ast.AST | None:
+        """The class statement in which the functions of a class are the ones that it has."""
+        functions = [f for f in plain_functions(cls).values() if f.__qualname__.startswith(cls.__qualname__ + ".")]
+        annotations = set(vars(cls).get("__annotations__", ()))
+        for line, node in self.nodes.get(cls.__name__, []):
+            codes = self.codes.get((cls.__name__, line), [])
+            if not isinstance(node, ast.ClassDef) or len(codes) != 1:
+                continue
+            inner = {bytecode.digest(c) for c in codes[0].co_consts if isinstance(c, CodeType)}
+            names = {s.target.id for s in ast.walk(node) if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)}
+            mine = [unwrap(f).__code__ for f in functions]
+            mine = [code for code in mine if not code.co_filename.startswith("<")]
+            if all(bytecode.digest(code) in inner for code in mine) and annotations <= names:
+                return node
+        return None
+
+
+def _parsed(file: str, namespace: Mapping[str, Any], *, fresh: bool) -> _File | None:
+    if not fresh and file in _files:
+        return _files[file]
+    linecache.checkcache(file)
+    lines = linecache.getlines(file, dict(namespace) if "__loader__" in namespace else None)
+    text = "".join(lines)
+    known = _files.get(file)
+    if not text or (known is not None and known.text == text):
+        return None
+    try:
+        _files[file] = parsed = _File(text, file)
+    except (SyntaxError, ValueError):
+        return None
+    return parsed
+
+
+def _find(code: CodeType, namespace: Mapping[str, Any]) -> ast.AST | None:
+    for fresh in (False, True):
+        parsed = _parsed(code.co_filename, namespace, fresh=fresh)
+        node = parsed.function(code) if parsed else None
+        if node is not None:
+            return node
+    return None
+
+
+def _find_class(cls: type, file: str, namespace: Mapping[str, Any]) -> ast.AST | None:
+    for fresh in (False, True):
+        parsed = _parsed(file, namespace, fresh=fresh)
+        node = parsed.class_(cls) if parsed else None
+        if node is not None:
+            return node
+    return None

@@ -1,0 +1,50 @@
+"""Fingerprints of values: equal wherever a task cannot tell two values apart, else different."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blake3 import blake3
+
+from expops_prefect.errors import FingerprintError
+from expops_prefect.fingerprint.canonical import FORMAT, Refusal, Walk
+from expops_prefect.fingerprint.registry import METHOD, register_fingerprint, resolve
+
+__all__ = ["FORMAT", "fingerprint", "register_fingerprint"]
+
+_HEAD: Final = b"expops-prefect value %d\n" % FORMAT
+
+
+def fingerprint(value: object, *, name: str = "value", classes: set[type] | None = None) -> str:
+    """The BLAKE3 digest of a value's canonical form.
+
+    The same in every process, under every hash seed, after copying and pickling. Values of other
+    types, dtypes, shapes, names, indexes or orders get another one.
+
+    Args:
+        value: anything but iterators, open files, locks and the like.
+        name: what to call the value in an error, for example the name of the parameter.
+        classes: collects the classes of the objects in the value. Objects count by the name and
+            state of their class; give these to ``code_fingerprint`` so that their code counts too.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        FingerprintError: a part cannot be fingerprinted; it names the path and the type.
+    """
+    try:
+        form = Walk(resolve, classes=classes).encode(value)
+    except Refusal as refusal:
+        path = name + refusal.path
+        kind = f"{refusal.kind.__module__}.{refusal.kind.__qualname__}"
+        message = (
+            f"{path} of type {kind} cannot be fingerprinted: {refusal.reason}. "
+            f"Leave it out of the key (ignore=), define {METHOD}() in its class, or use register_fingerprint()."
+        )
+        raise FingerprintError(message, path=path, type_name=kind) from refusal.__cause__
+    except RecursionError as error:
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        message = f"{name} of type {kind} cannot be fingerprinted: it is nested too deeply"
+        raise FingerprintError(message, path=name, type_name=kind) from error
+    return blake3(_HEAD + form).hexdigest()

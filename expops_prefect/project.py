@@ -1,0 +1,133 @@
+"""Everything of one project behind one object."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from expops_prefect import names, records
+from expops_prefect.backends import open_kv, open_objects
+from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
+from expops_prefect.errors import FormatError
+from expops_prefect.kv.base import JSON, KVStore
+from expops_prefect.objects.base import ObjectStore
+
+_open: dict[str, tuple[object, Project]] = {}
+_lock = threading.Lock()
+
+
+class Project:
+    """A project's settings, its KV store and its object store.
+
+    Opening costs no connection; a copy or a pickle holds the settings only.
+
+    Args:
+        settings: the parsed configuration.
+
+    Attributes:
+        settings: the parsed configuration.
+        kv: the KV store.
+        objects: the object store.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.kv: KVStore = open_kv(settings)
+        self.objects: ObjectStore = open_objects(settings)
+
+    @classmethod
+    def open(cls, path: str | Path | None = None, *, source_file: str | Path | None = None) -> Project:
+        """Find and open a project; the same object for the same root while its configuration is unchanged.
+
+        Args:
+            path: the project's root; without it ``EXPOPS_PROJECT_ROOT``, then the nearest folder above
+                ``source_file``, then above the current folder, that holds ``configs/project_config.yaml``.
+            source_file: the flow's source file.
+
+        Raises:
+            ConfigurationError: the configuration is wrong; the message says where and what is allowed.
+        """
+        root = find_root(path, source_file=None if source_file is None else Path(source_file))
+        stamp = settings_stamp(root)
+        with _lock:
+            held = _open.get(str(root))
+            if held is not None and held[0] == stamp:
+                return held[1]
+            project = cls(load_settings(root))
+            _open[str(root)] = (stamp, project)
+            return project
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopen, (self.settings,))
+
+    def __repr__(self) -> str:
+        return f"Project({self.settings.project_id!r}, root={str(self.settings.root)!r})"
+
+    @property
+    def project_id(self) -> str:
+        """The project's id, part of run ids and of object keys in a shared bucket."""
+        return self.settings.project_id
+
+    @cached_property
+    def version_hash(self) -> str:
+        """The folder of a project's artifacts, as ExpOps' run server computes it."""
+        return version_hash(self.settings)
+
+    def reference_uri(self, key: str) -> str:
+        """How a manifest names another object: relative to the cache folder, so that a project can be moved."""
+        if self.objects.path(key) is None:
+            return self.objects.uri(key)
+        return key.removeprefix(names.CACHE_PREFIX)
+
+    # Readers -----------------------------------------------------------------------------------
+
+    def runs(self, limit: int | None = None) -> list[records.RunRecord]:
+        """The project's runs, newest first."""
+        found = sorted(records.read_runs(self.kv), key=lambda run: run.started_at, reverse=True)
+        return found[:limit]
+
+    def run(self, name: str) -> records.RunRecord | None:
+        """The run with this id, or whose id ends or starts with it; ``latest`` is the newest."""
+        exact = None if name == "latest" else records.read_run(self.kv, name)
+        if exact is not None:
+            return exact
+        runs = self.runs()
+        if name == "latest":
+            return runs[0] if runs else None
+        matching = [run for run in runs if run.run_id.endswith(name) or run.run_id.startswith(name)]
+        return matching[0] if len(matching) == 1 else None
+
+    def rows(self, run: str) -> list[records.Row]:
+        """The rows of a run: processes, their calls, steps."""
+        return records.read_rows(self.kv, run)
+
+    def metrics(self, run: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """Metrics of a run: probe path, metric, step number as text, value."""
+        return records.read_metrics(self.kv, run)
+
+    def charts(self, run: str) -> dict[str, list[Mapping[str, JSON]]]:
+        """Charts of a run by probe path, each with ``title``, ``object_path`` and ``cache_path``."""
+        prefix = names.charts_key(run, "")
+        return {key[len(prefix) :]: value.get("items", []) for key, value in self.kv.scan(prefix)}
+
+    def cache_record(self, key: names.CacheKey) -> records.CacheRecord | None:
+        """The cache record under a key; ``None`` also for one of a newer release."""
+        value = self.kv.get(key.record_key)
+        try:
+            return None if value is None else records.CacheRecord.load(value)
+        except FormatError:
+            return None
+
+
+def _reopen(settings: Settings) -> Project:
+    """A project in another process: the one that is open there already, if its settings are the same."""
+    with _lock:
+        held = _open.get(str(settings.root))
+        if held is not None and held[1].settings == settings:
+            return held[1]
+        project = Project(settings)
+        _open[str(settings.root)] = (None, project)
+        return project

@@ -1,0 +1,131 @@
+"""What flows and tasks call: metrics, charts, parameters. None of it ever raises into a flow, but for a
+``process_parameters`` of another process, which would be missing from the cache key."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from expops_prefect import scope
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import ConfigurationError
+from expops_prefect.names import normalise, process_path
+from expops_prefect.project import Project
+from expops_prefect.recording.charts import ChartRefusedError, chart_bytes
+from expops_prefect.recording.metrics import MetricRefusedError, metric_points
+from expops_prefect.recording.run import Run
+from expops_prefect.scope import Call
+
+_logger = logging.getLogger("prefect.expops")
+_said: set[str] = set()
+
+
+def log_metric(name: str, value: Any, step: int | None = None) -> None:
+    """Log one point of a metric of the task that runs, live.
+
+    Args:
+        name: the metric.
+        value: any real number, numpy's and torch's scalars included; NaN and infinities are kept.
+        step: the step number; without it the next one.
+
+    Example:
+        ```python
+        for epoch in range(10):
+            log_metric("loss", train_one_epoch(), step=epoch + 1)
+        ```
+    """
+    log_metrics({name: value}, step)
+
+
+def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
+    """Log one point of several metrics at once.
+
+    Args:
+        values: value by metric; see :func:`log_metric`.
+        step: the step number for all of them; without it each metric's next one.
+    """
+    try:
+        points = metric_points(values.items(), step)
+    except (MetricRefusedError, AttributeError) as error:
+        degrade("metrics refused", str(error), key=str(error))
+        return
+    run, path = _here("log_metric")
+    if run is not None:
+        run.metrics.add(path, points)
+
+
+def log_chart(name: str, chart: Any) -> None:
+    """Show a chart beside the task that runs, in ExpOps' UI too.
+
+    Args:
+        name: its title; a chart of the same name replaces the earlier one.
+        chart: a matplotlib figure, the path of a picture, or a picture's bytes.
+    """
+    try:
+        data, suffix = chart_bytes(chart)
+    except (ChartRefusedError, ValueError, TypeError, RuntimeError) as error:
+        degrade("charts refused", f"chart {name!r}: {error}", key=f"{name}{error}")
+        return
+    run, path = _here("log_chart")
+    if run is not None:
+        run.add_chart(path, str(name), data, suffix)
+
+
+def process_parameters(name: str) -> dict[str, Any]:
+    """The ``parameters`` and ``hyperparameters`` of a process in ``project_config.yaml``.
+
+    They are part of the cache key of that process's task. Inside a task only its own can be asked
+    for: those of another one would be missing from the key.
+
+    Args:
+        name: the process.
+
+    Returns:
+        Both in one dictionary; empty if the configuration says nothing of it.
+
+    Raises:
+        ConfigurationError: asked for another process inside a task, or the configuration is wrong.
+    """
+    from prefect.context import TaskRunContext
+
+    from expops_prefect.caching.policy import key_name
+
+    context = TaskRunContext.get()
+    if context is not None and normalise(name) != key_name(context.task):
+        raise ConfigurationError(
+            f"process_parameters({name!r}) inside the task {context.task.name!r}: these parameters are not part of "
+            f"this task's cache key, so a change of them would be missed. Read them in the flow and pass them as an "
+            f"argument, or name the process in the decorator: @task(process={name!r})"
+        )
+    here = scope.current.get()
+    if here is not None:
+        project = here.run.project
+    elif context is not None:
+        from expops_prefect.caching.policy import project_of_task
+
+        project = project_of_task(context.task.fn)
+    else:
+        project = Project.open(source_file=sys._getframe(1).f_code.co_filename)  # noqa: SLF001
+    return dict(project.settings.process_parameters(name))
+
+
+def _here(what: str) -> tuple[Run | None, str]:
+    """The run and the probe path of the code that calls."""
+    from prefect.context import TaskRunContext
+
+    from expops_prefect.recording.calls import run_of_task
+
+    context = TaskRunContext.get()
+    run = None if context is None else run_of_task(context.task)
+    call: Call | None = None if run is None or context is None else run.call_of(context.task_run.id)
+    here = scope.current.get()
+    if call is None and here is not None and isinstance(here.run, Run):
+        run, call = here.run, here.call
+    if run is None:
+        if what not in _said:
+            _said.add(what)
+            _logger.info("%s outside a recorded run: nothing is kept", what)
+        return None, ""
+    return run, process_path(normalise(run.record.flow or "flow")) if call is None else call.path

@@ -1,0 +1,243 @@
+"""What surrounds the user's own functions: the bodies of tasks and flows.
+
+The wrappers travel into worker processes by value, so they import what they need when called and
+hold nothing but the user's function.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+from expops_prefect import scope
+from expops_prefect.caching import attempts
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import BackendError
+from expops_prefect.project import Project
+from expops_prefect.recording.calls import call_of_context, run_of_task, watch_submissions
+from expops_prefect.recording.run import Run, start_run
+from expops_prefect.names import normalise
+from expops_prefect.scope import Scope
+
+Kind = Literal["task", "flow"]
+Function = Callable[..., Any]
+
+_task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
+"""The transaction of the task whose body runs here."""
+
+
+def wrap_body(function: Function, kind: Kind) -> Function:
+    """Surround a task's or flow's function; called outside its engine it behaves as before.
+
+    Args:
+        function: the user's function: plain, async, generator or async generator.
+        kind: whose body it is.
+    """
+    if getattr(function, "__expops_wrapper__", False):
+        return function
+
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def body(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            from expops_prefect.recording.body import entered
+
+            with entered(body, kind) as leave:
+                async for item in function(*args, **kwargs):
+                    yield item
+                leave(None)
+
+    elif inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def body(*args: Any, **kwargs: Any) -> Any:
+            from expops_prefect.recording.body import entered
+
+            with entered(body, kind) as leave:
+                return leave(await function(*args, **kwargs))
+
+    elif inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def body(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            from expops_prefect.recording.body import entered
+
+            with entered(body, kind) as leave:
+                return leave((yield from function(*args, **kwargs)))
+
+    else:
+
+        @functools.wraps(function)
+        def body(*args: Any, **kwargs: Any) -> Any:
+            from expops_prefect.recording.body import entered
+
+            with entered(body, kind) as leave:
+                return leave(function(*args, **kwargs))
+
+    body.__expops_wrapper__ = True  # type: ignore[union-attr, attr-defined, unused-ignore]
+    return body  # type: ignore[return-value, unused-ignore]
+
+
+def entered(body: Function, kind: Kind) -> Any:
+    """The context of a body; its value is called with what the body returned and gives that back."""
+    if kind == "flow":
+        return _flow_entered(body)
+    return _task_entered(body)
+
+
+@contextmanager
+def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    if context is None or getattr(context.task, "fn", None) is not body:
+        yield _same  # task.fn(): no task run of this task
+        return
+    attempt = attempts.of_task_run(context.task_run.id)
+    if attempt is not None:
+        attempt.started, attempt.hit = time.time(), None
+    run = run_of_task(context.task)
+    token = None
+    if run is not None:
+        try:
+            call = call_of_context(run, context)
+            run.executing(context.task_run.id)
+            # A suspended generator would leave its scope behind in its consumer's context.
+            token = None if context.task.isgenerator else scope.current.set(Scope(run, call))
+            watch_submissions(_runner())
+        except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+            degrade("task starts not recorded", repr(error), key=context.task.name)
+    transaction, outer = _transactions()
+    transaction_token = None if context.task.isgenerator else _task_transaction.set(transaction)
+
+    def leave(result: Any) -> Any:
+        if attempt is not None:
+            attempt.ended = time.time()
+        _commit_step_by_itself(context.task, transaction, outer)
+        return result
+
+    try:
+        yield leave
+    except Exception:
+        raise
+    except BaseException:
+        # A crash has no hook of the task's.
+        if run is not None and not context.task.isgenerator:
+            run.end(context.task_run.id, "failed")
+        raise
+    finally:
+        if transaction_token is not None:
+            _reset(_task_transaction, transaction_token)
+        if token is not None:
+            _reset(scope.current, token)
+
+
+def _transactions() -> tuple[Any, Any]:
+    from prefect.transactions import get_transaction
+
+    return get_transaction(), _task_transaction.get()
+
+
+def _commit_step_by_itself(task: Any, transaction: Any, outer: Any) -> None:
+    """Keep a step although its process may fail: commit it now, unless the user rolls back or commits by hooks."""
+    from prefect.transactions import CommitMode
+
+    if transaction is None or outer is None or transaction.get_parent() is not outer:
+        return
+    if transaction.commit_mode == CommitMode.LAZY and not task.on_rollback_hooks and not task.on_commit_hooks:
+        transaction.commit_mode = CommitMode.EAGER
+
+
+@contextmanager
+def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is None or context.flow is None or context.flow.fn is not body or context.flow_run is None:
+        yield _same
+        return
+    # A wrong configuration raises here, before the first task.
+    project = project_of_flow(context.flow)
+    outer = scope.current.get()
+    here: Scope | None = None
+    if project.settings.record.enabled:
+        here = _record_flow(project, context, outer)
+    token = None if here is None else scope.current.set(here)
+    watch_submissions(context.task_runner)
+    try:
+        yield _same
+    finally:
+        if token is not None:
+            _reset(scope.current, token)
+
+
+def _record_flow(project: Project, context: Any, outer: Scope | None) -> Scope | None:
+    for notice in project.settings.notices:
+        _notice(notice)
+    try:
+        if outer is not None and isinstance(outer.run, Run):
+            run = outer.run
+            call = run.call_of(context.flow_run.id)
+            if call is None:
+                name = getattr(context.flow, "process", None) or context.flow.name
+                call = run.begin(context.flow_run.id, run.new_call(outer, normalise(name), name))
+                from expops_prefect.names import flow_run_key
+
+                project.kv.put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id})
+            run.executing(context.flow_run.id)
+            return Scope(run, call)
+        return Scope(start_run(project, context.flow.name, context.flow_run), None)
+    except BackendError as error:
+        degrade("runs not recorded", f"{error} The flow runs, cached where possible, unrecorded.", key=str(error))
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("runs not recorded", repr(error), key=context.flow.name)
+    return None
+
+
+def project_of_flow(flow: Any) -> Project:
+    """The project of a flow: the one it names, else the one its file lies in.
+
+    Raises:
+        ConfigurationError: its configuration is wrong.
+    """
+    from expops_prefect.caching.policy import project_of_task
+
+    named = getattr(flow, "project", None)
+    if isinstance(named, Project):
+        return named
+    return project_of_task(flow.fn) if named is None else Project.open(named)
+
+
+def _runner() -> Any:
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return None if context is None else context.task_runner
+
+
+def _notice(text: str) -> None:
+    import logging
+
+    if text not in _noticed:
+        _noticed.add(text)
+        logging.getLogger("prefect.expops").info(text)
+
+
+_noticed: set[str] = set()
+
+
+def _reset(variable: ContextVar[Any], token: Any) -> None:
+    try:
+        variable.reset(token)
+    except ValueError:
+        # A generator flow may be closed in another context than it was started in, which has its own value.
+        variable.set(None)
+
+
+def _same(result: Any) -> Any:
+    return result

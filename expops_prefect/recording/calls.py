@@ -1,0 +1,94 @@
+"""Which call of which run a task run is: captured where a task is called or submitted, never in the worker."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from expops_prefect import scope
+from expops_prefect.caching.policy import key_name
+from expops_prefect.recording.run import Run, join_run
+from expops_prefect.scope import CALL_ATTRIBUTE, Call
+
+if TYPE_CHECKING:
+    from prefect.context import TaskRunContext
+
+_WRAPPED = "_expops_submits"
+
+
+def run_of_task(task: Any) -> Run | None:
+    """The recorded run that a task run belongs to; ``None`` outside any."""
+    call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
+    if call is not None:
+        return join_run(call)
+    here = scope.current.get()
+    return here.run if here is not None and isinstance(here.run, Run) else None
+
+
+def call_of_context(run: Run, context: TaskRunContext) -> Call:
+    """The call of the task run that is being executed here; it has begun from then on."""
+    begun = run.call_of(context.task_run.id)
+    if begun is not None:
+        return begun
+    task = context.task
+    call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
+    if call is None:
+        call = run.new_call(scope.current.get(), key_name(task), task.name)
+    inputs = context.task_run.task_inputs or {}
+    upstream = tuple(
+        item.id
+        for parameter, items in inputs.items()
+        if parameter != "__parents__"
+        for item in items
+        if getattr(item, "input_type", "") == "task_run"
+    )
+    return run.begin(context.task_run.id, call, upstream)
+
+
+def watch_submissions(runner: Any) -> None:
+    """Let a task runner's ``submit`` number each call and send it along with the task.
+
+    ``map`` goes through ``submit`` too, once for each element and in their order. Task runners are
+    made anew for each flow run, so the instance is the place for it.
+
+    Args:
+        runner: Prefect's task runner of the flow run, or ``None``.
+    """
+    if runner is None or getattr(runner, _WRAPPED, False):
+        return
+    submit = runner.submit
+
+    def submit_numbered(task: Any, parameters: Any, wait_for: Any = None, *args: Any, **kwargs: Any) -> Any:
+        here = scope.current.get()
+        run = here.run if here is not None else None
+        if not isinstance(run, Run) or not _recorded(task):
+            return submit(task, parameters, wait_for, *args, **kwargs)
+        # Only map passes what the mapped parameters depend on.
+        mapped = kwargs.get("dependencies") is not None or bool(args)
+        numbered = copy.copy(task)
+        setattr(numbered, CALL_ATTRIBUTE, run.new_call(here, key_name(task), task.name, mapped=mapped))
+        run.submitted()
+        try:
+            future = submit(numbered, parameters, wait_for, *args, **kwargs)
+        except BaseException:
+            run.submission_done()
+            raise
+        future.add_done_callback(lambda _: run.submission_done())
+        return future
+
+    runner.submit = submit_numbered
+    setattr(runner, _WRAPPED, True)
+
+
+def _recorded(task: Any) -> bool:
+    """Whether a task takes part in the record: it carries our body, or our policy."""
+    from expops_prefect.caching.policy import ExpOpsCachePolicy, expops_cache_key
+
+    return (
+        getattr(task.fn, "__expops_wrapper__", False)
+        or isinstance(task.cache_policy, ExpOpsCachePolicy)
+        or task.cache_key_fn is expops_cache_key
+    )
+
+
+scope.find_run.append(run_of_task)

@@ -1,0 +1,86 @@
+"""Prefect's state hooks, and the filter that keeps the two lines that each call of a hook logs out of the user's log.
+
+A hook never raises: what goes wrong is counted as degraded. Their names start with
+:data:`HOOK_PREFIX`, by which the filter knows them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from expops_prefect.caching import attempts
+from expops_prefect.degraded import degrade
+from expops_prefect.recording.calls import call_of_context, run_of_task
+from expops_prefect.recording.run import active, end_from_outside
+from expops_prefect.records import Status
+
+HOOK_PREFIX: Final = "_expops_record_"
+_LOGGERS: Final = ("prefect.engine", "prefect.flow_runs", "prefect.task_runs")
+
+
+def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
+    """A task run completed or failed for good."""
+    try:
+        run = run_of_task(task)
+        if run is not None:
+            status: Status = "completed" if state.is_completed() else "failed"
+            begun = getattr(task_run.start_time, "timestamp", None)
+            run.end(task_run.id, status, started=None if begun is None else begun())
+        attempts.forget(task_run.id)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("task ends not recorded", repr(error), key=task.name)
+
+
+def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
+    """A flow run, or a subflow run, reached a final state. The runner of a deployment calls it too."""
+    try:
+        status: Status = "completed" if state.is_completed() else "failed"
+        for run in list(active.values()):
+            if run.owner and run.record.flow_run_id == str(flow_run.id):
+                run.flow_ended(status)
+                return
+            if run.call_of(flow_run.id) is not None:
+                run.end(flow_run.id, status)
+                return
+        if status == "failed":
+            from expops_prefect.recording.body import project_of_flow
+
+            end_from_outside(project_of_flow(flow), str(flow_run.id), status)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("flow ends not recorded", repr(error), key=flow.name)
+
+
+class _OwnHooks(logging.Filter):
+    """Drops Prefect's INFO lines about our own hooks; the users' stay, and so do warnings."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or f"'{HOOK_PREFIX}" not in record.getMessage()
+
+
+def silence_own_hooks() -> None:
+    """Install the filter, once in each process."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(item, _OwnHooks) for item in logger.filters):
+            logger.addFilter(_OwnHooks())
+
+
+def add_task_hooks(task: Any) -> None:
+    """Add ours after the user's, in lists of the task's own (Prefect shares lists between clones)."""
+    task.on_completion_hooks = _with(task.on_completion_hooks, _expops_record_task_end)
+    task.on_failure_hooks = _with(task.on_failure_hooks, _expops_record_task_end)
+
+
+def add_flow_hooks(flow: Any) -> None:
+    """Add ours after the user's, in lists of the flow's own."""
+    for kind in ("completion", "failure", "cancellation", "crashed"):
+        name = f"on_{kind}_hooks"
+        setattr(flow, name, _with(getattr(flow, name), _expops_record_flow_end))
+
+
+def _with(hooks: list[Any], ours: Any) -> list[Any]:
+    return [*(hook for hook in hooks if getattr(hook, "__name__", "") != ours.__name__), ours]
+
+
+__all__ = ["add_flow_hooks", "add_task_hooks", "call_of_context", "silence_own_hooks"]

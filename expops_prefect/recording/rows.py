@@ -1,0 +1,93 @@
+"""The rows of processes, calls and steps: how one is made, and how calls of one name add up.
+
+Pure functions over the JSON form; :mod:`expops_prefect.recording.run` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from expops_prefect.kv.base import JSON
+from expops_prefect.names import PROCESS_STEP
+from expops_prefect.records import Status
+from expops_prefect.scope import Call
+
+Fields = Mapping[str, JSON]
+
+
+def call_row(call: Call, status: Status, fields: Fields) -> dict[str, JSON]:
+    """The row of one call.
+
+    Args:
+        call: which call.
+        status: its status word.
+        fields: ``started_at``, ``ended_at`` and whatever else is known of it.
+    """
+    return _timed({**_base(call, call.path), **fields, "status": status})
+
+
+def add_to_total(
+    row: JSON | None, call: Call, before: Status | None, after: Status, fields: Fields
+) -> dict[str, JSON]:
+    """The row of a name after one of its calls went from one status to the next.
+
+    ``calls`` counts the calls by status. The sum is running while any call runs, failed if any
+    failed, cached if all were cached, completed otherwise; it spans the first start to the last end.
+
+    Args:
+        row: the row so far; ``None`` for none.
+        call: the call that changed.
+        before: the status it was counted under so far; ``None`` for none.
+        after: the status it has now.
+        fields: what is known of that call.
+    """
+    if row is None or row.get("attempt") != call.attempt:
+        row = {}  # A flow that starts again counts its calls anew.
+    calls: dict[str, int] = dict(row.get("calls") or {})
+    if before is not None:
+        calls[before] = calls.get(before, 0) - 1
+        if calls[before] <= 0:
+            del calls[before]
+    calls[after] = calls.get(after, 0) + 1
+    merged = {**row, **_base(call, call.total), **fields, "calls": calls, "status": _sum(calls)}
+    if sum(calls.values()) > 1:
+        merged["started_at"] = _first(row.get("started_at"), fields.get("started_at"))
+        last = _last(row.get("ended_at_latest", row.get("ended_at")), fields.get("ended_at"))
+        merged["ended_at_latest"] = last
+        merged["ended_at"] = None if merged["status"] == "running" else last
+    merged["upstream"] = sorted({*(row.get("upstream") or ()), *(fields.get("upstream") or ())})
+    return _timed(merged)
+
+
+def _sum(calls: Mapping[str, int]) -> Status:
+    if calls.get("running"):
+        return "running"
+    if calls.get("failed"):
+        return "failed"
+    return "cached" if set(calls) == {"cached"} else "completed"
+
+
+def _base(call: Call, path: str) -> dict[str, Any]:
+    return {
+        "process_name": path,
+        "step_name": PROCESS_STEP,
+        "run_id": call.run_id,
+        "label": call.label,
+        "attempt": call.attempt,
+        "step_of": None if call.step_of is None else list(call.step_of),
+    }
+
+
+def _timed(row: dict[str, Any]) -> dict[str, Any]:
+    started, ended = row.get("started_at"), row.get("ended_at")
+    row["execution_time"] = None if started is None or ended is None else max(0.0, ended - started)
+    return row
+
+
+def _first(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
+
+
+def _last(one: float | None, other: float | None) -> float | None:
+    return max((value for value in (one, other) if value is not None), default=None)

@@ -1,0 +1,391 @@
+"""One recorded run in one process: its calls, rows, metrics and charts on their way to the KV store.
+
+The process that starts the root flow keeps the run itself (status, times). Worker processes hold a
+run object of their own, which writes the rows of the calls that they execute. Sums over calls are
+made by atomic updates, so any number of processes may take part.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from expops_prefect import names, records
+from expops_prefect.caching import attempts
+from expops_prefect.caching.attempts import Attempt
+from expops_prefect.degraded import counts as degraded_counts
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import BackendError
+from expops_prefect.project import Project
+from expops_prefect.records import CacheRecord, Output, RunRecord, Status
+from expops_prefect.recording.metrics import MetricsBuffer
+from expops_prefect.recording.rows import add_to_total, call_row
+from expops_prefect.scope import Call, Scope
+
+if TYPE_CHECKING:
+    from prefect.context import TaskRunContext
+
+_logger = logging.getLogger("prefect.expops")
+HIT_COUNT: Final = "cache_hit_count"
+
+
+@dataclass(slots=True)
+class _Open:
+    """A call that has begun: its row's status so far and what is known of it."""
+
+    call: Call
+    run_uuid: str
+    status: Status | None = None
+    started: float | None = None
+    attempt: Attempt | None = None
+    upstream: tuple[str, ...] = ()
+
+
+class Run:
+    """A recorded run, as one process sees it.
+
+    Args:
+        project: where it is recorded.
+        record: the run's own record; in a worker process only its ids count.
+        owner: whether this process runs the root flow.
+    """
+
+    def __init__(self, project: Project, record: RunRecord, *, owner: bool) -> None:
+        self.project = project
+        self.record = record
+        self.owner = owner
+        self.metrics = MetricsBuffer(project.kv, record.run_id, project.settings.record.flush_seconds)
+        self._lock = threading.Lock()
+        self._numbers: Counter[str] = Counter()
+        self._open: dict[UUID, _Open] = {}
+        self._name_of: dict[str, str] = {}
+        self._charts: set[str] = set()
+        self._submitted = 0
+        self._final: Status | None = None
+        self._ended = False
+        self._tally: Counter[str] = Counter()
+        self._saved = 0.0
+        self._degraded_before = Counter(degraded_counts())
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.record.run_id
+
+    # Calls -------------------------------------------------------------------------------------
+
+    def new_call(self, scope: Scope | None, name: str, label: str, *, mapped: bool = False) -> Call:
+        """Number a call where it is made: a process in the flow's body, else a step of the enclosing call."""
+        outer = None if scope is None else scope.call
+        if outer is None:
+            total, step_of = names.process_path(name), None
+        else:
+            total, step_of = names.step_path(outer.process, name), (outer.process, name)
+        with self._lock:
+            self._numbers[total] += 1
+            number = self._numbers[total]
+        plain = number == 1 and not mapped
+        if plain:
+            path = total
+        elif outer is None:
+            path = names.process_path(name, number)
+        else:
+            path = names.step_path(outer.process, name, number)
+        process = path if outer is None else outer.process
+        return Call(self.run_id, self.project, name, label, path, total, process, step_of, self.record.attempt)
+
+    def begin(self, run_uuid: UUID, call: Call, upstream: tuple[UUID, ...] = ()) -> Call:
+        """A call is about to be looked up or executed. Asking again for the same one changes nothing.
+
+        Args:
+            run_uuid: the id of the task run, or of the subflow run.
+            call: the call.
+            upstream: the task runs whose results it takes.
+        """
+        with self._lock:
+            held = self._open.get(run_uuid)
+            if held is None:
+                above = tuple(self._name_of.get(str(other), "") for other in upstream)
+                held = _Open(call, str(run_uuid), upstream=tuple(sorted({name for name in above if name})))
+                self._open[run_uuid] = held
+                # Data that comes out of a step comes out of its process, as the graph sees it.
+                self._name_of[str(run_uuid)] = _graph_name(call)
+            return held.call
+
+    def call_of(self, run_uuid: UUID) -> Call | None:
+        """The call of a task run or subflow run that has begun in this process."""
+        held = self._open.get(run_uuid)
+        return None if held is None else held.call
+
+    def attach(self, context: TaskRunContext, attempt: Attempt) -> None:
+        """See :meth:`expops_prefect.scope.ActiveRun.attach`."""
+        from expops_prefect.recording.calls import call_of_context
+
+        call = call_of_context(self, context)
+        held = self._open[context.task_run.id]
+        held.attempt = attempt
+        attempt.run_id, attempt.path, attempt.step_of = self.run_id, call.path, call.step_of
+        attempt.outputs = lambda: self.outputs(call)
+        attempt.on_miss = lambda: self.executing(context.task_run.id)
+
+    def executing(self, run_uuid: UUID) -> None:
+        """The body of a call runs now: its row says so. Retries do not say it again."""
+        held = self._open.get(run_uuid)
+        if held is None or held.status == "running":
+            return
+        held.started = time.time()
+        self._transition(held, "running", {"started_at": held.started, "ended_at": None})
+
+    def end(self, run_uuid: UUID, status: Status, *, started: float | None = None) -> None:
+        """A call has ended.
+
+        Args:
+            run_uuid: its task run or subflow run.
+            status: ``completed`` or ``failed``; a hit at the cache turns the former into ``cached``.
+            started: when it began, where the body was not seen to begin.
+        """
+        with self._lock:
+            held = self._open.pop(run_uuid, None)
+        if held is None:
+            return
+        now = time.time()
+        fields: dict[str, Any] = {"started_at": held.started or started or now, "ended_at": now}
+        record = None if held.attempt is None or held.attempt.missed else held.attempt.hit
+        if status == "completed" and record is not None:
+            status = "cached"
+            fields |= {
+                "cached_run_id": record.run_id,
+                "cached_started_at": record.started_at,
+                "cached_ended_at": record.ended_at,
+                "cached_execution_time": record.execution_time,
+                "cache_path": record.cache_path,
+            }
+            self._carry_over(record, held.call)
+            self._count(names.stat_key(self.run_id, HIT_COUNT))
+            self._saved += record.execution_time
+        self._tally[status] += 1
+        self._transition(held, status, fields)
+        if not self.owner:
+            self.metrics.flush()
+        self._end_if_over()
+
+    def _transition(self, held: _Open, status: Status, fields: dict[str, Any]) -> None:
+        call, before = held.call, held.status
+        held.status = status
+        fields = {**fields, "task_run_id": held.run_uuid, "upstream": list(held.upstream)}
+        if held.attempt is not None and held.attempt.cache_key is not None:
+            fields["cache_key"] = held.attempt.key
+        try:
+            if call.path != call.total:
+                self.project.kv.put(names.row_key(self.run_id, call.path), call_row(call, status, fields))
+            self.project.kv.update(
+                names.row_key(self.run_id, call.total), lambda row: add_to_total(row, call, before, status, fields)
+            )
+        except BackendError as error:
+            degrade("rows not recorded", str(error), key=self.run_id)
+
+    # Metrics and charts ------------------------------------------------------------------------
+
+    def add_chart(self, path: str, name: str, data: bytes, suffix: str) -> None:
+        """Store a chart under a probe path."""
+        from expops_prefect.recording.charts import store_chart
+
+        self._charts.add(path)
+        try:
+            store_chart(self.project, self.run_id, path, name, data, suffix)
+        except BackendError as error:
+            degrade("charts not stored", str(error), key=f"{self.run_id}{path}{name}")
+
+    def outputs(self, call: Call) -> tuple[Output, ...]:
+        """Where a call and its steps left metrics and charts; the metrics are written then."""
+        paths = {path for path in self.metrics.paths() | self._charts if path == call.path or _below(path, call.path)}
+        if paths:
+            self.metrics.flush()
+        return tuple(
+            Output(path[len(call.path) :], metrics=self.metrics.has(path), charts=path in self._charts)
+            for path in sorted(paths)
+        )
+
+    def _carry_over(self, record: CacheRecord, call: Call) -> None:
+        """Show a hit's metrics and charts under this run too: clients do not follow ``cached_run_id``."""
+        try:
+            for output in record.outputs:
+                source, target = record.path + output.path, call.path + output.path
+                copies = []
+                if output.metrics:
+                    copies.append((names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)))
+                if output.charts:
+                    copies.append((names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)))
+                for old, new in copies:
+                    value = self.project.kv.get(old)
+                    if value is not None:
+                        self.project.kv.put(new, value)
+        except BackendError as error:
+            degrade("metrics not carried over", str(error), key=self.run_id)
+
+    def _count(self, key: str) -> None:
+        try:
+            self.project.kv.increment(key)
+        except BackendError as error:
+            degrade("counters not recorded", str(error), key=self.run_id)
+
+    # The run itself ----------------------------------------------------------------------------
+
+    def submitted(self) -> None:
+        """A call was handed to a task runner."""
+        with self._lock:
+            self._submitted += 1
+
+    def submission_done(self) -> None:
+        """A call that was handed to a task runner is done, or was cancelled."""
+        with self._lock:
+            self._submitted -= 1
+        self._end_if_over()
+
+    def flow_ended(self, status: Status) -> None:
+        """The root flow has ended; the run ends with its last call."""
+        self._final = status
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        with self._lock:
+            if not self.owner or self._final is None or self._ended or self._submitted > 0:
+                return
+            self._ended = True
+            final: Status = self._final
+            left = list(self._open)
+        for run_uuid in left:
+            # A crashed task has no hook of its own.
+            self.end(run_uuid, "failed")
+        self._write_end(final)
+        active.pop(self.run_id, None)
+
+    def _write_end(self, status: Status) -> None:
+        now = time.time()
+        self.metrics.close()
+        degraded = dict(Counter(degraded_counts()) - self._degraded_before)
+        self.record = replace(self.record, status=status, ended_at=now, degraded=degraded)
+        try:
+            self.project.kv.put_many(
+                {
+                    names.run_status_key(self.run_id): status,
+                    names.run_timestamps_key(self.run_id): {"start": self.record.started_at, "end": now},
+                    names.run_record_key(self.run_id): asdict(self.record),
+                }
+            )
+        except BackendError as error:
+            degrade("run's end not recorded", str(error), key=self.run_id)
+        executed = self._tally["completed"] + self._tally["failed"]
+        _logger.info(
+            "run %s %s: %d executed, %d from the cache (%.1f s saved)%s",
+            self.run_id,
+            status,
+            executed,
+            self._tally["cached"],
+            self._saved,
+            "" if not degraded else "; degraded: " + ", ".join(f"{kind} {n}x" for kind, n in degraded.items()),
+        )
+
+
+active: dict[str, Run] = {}
+"""The runs that are open in this process, by run id."""
+_starting = threading.Lock()
+
+
+def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
+    """Open the run of a root flow run; one that is retried or resumed goes on with its run id and start.
+
+    Args:
+        project: where it is recorded.
+        flow_name: the flow's name.
+        flow_run: Prefect's flow run.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    flow_run_id = str(flow_run.id)
+    with _starting:
+        mapped = project.kv.get(names.flow_run_key(flow_run_id))
+        known = None if mapped is None else records.read_run(project.kv, mapped["run_id"])
+        if known is not None:
+            again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, pid=os.getpid())
+            record = replace(again, host=socket.gethostname())
+        else:
+            started = time.time()
+            record = RunRecord(
+                run_id=names.run_id(project.project_id, started, flow_run_id),
+                project_id=project.project_id,
+                flow=flow_name,
+                flow_run_id=flow_run_id,
+                flow_run_name=str(flow_run.name or ""),
+                started_at=started,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+            )
+        run = Run(project, record, owner=True)
+        project.kv.put_many(
+            {
+                names.run_status_key(record.run_id): "running",
+                names.run_timestamps_key(record.run_id): {"start": record.started_at, "end": None},
+                names.run_record_key(record.run_id): asdict(record),
+                names.flow_run_key(flow_run_id): {"run_id": record.run_id},
+            }
+        )
+        active[record.run_id] = run
+        return run
+
+
+def join_run(call: Call) -> Run:
+    """The run of a call that came to this process with its task."""
+    run = active.get(call.run_id)
+    if run is None:
+        with _starting:
+            run = active.get(call.run_id)
+            if run is None:
+                record = RunRecord(call.run_id, call.project.project_id, "", "", "", 0.0, attempt=call.attempt)
+                run = active[call.run_id] = Run(call.project, record, owner=False)
+    return run
+
+
+def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None:
+    """End a run in a process that did not run it (a deployment's runner, after a crash)."""
+    mapped = project.kv.get(names.flow_run_key(flow_run_id))
+    if mapped is None:
+        return
+    record = records.read_run(project.kv, mapped["run_id"])
+    if record is None or record.status in records.TERMINAL:
+        return
+    # The reader's view of what the dead process left: nothing runs any more.
+    for row in records.read_rows(project.kv, record.run_id):
+        if row.status == "running":
+            ended = {**row.fields, "status": "failed", "ended_at": time.time()}
+            project.kv.put(names.row_key(record.run_id, row.path), ended)
+    run = Run(project, record, owner=True)
+    run.flow_ended(status)
+
+
+def forget_process_state() -> None:
+    """Drop what a forked child inherited."""
+    active.clear()
+    attempts.reset()
+
+
+os.register_at_fork(after_in_child=forget_process_state)
+
+
+def _below(path: str, process: str) -> bool:
+    return path.startswith(f"{process}/")
+
+
+def _graph_name(call: Call) -> str:
+    if call.step_of is None:
+        return call.name
+    parsed = names.parse_path(call.process)
+    return call.name if parsed is None else parsed.process

@@ -1,0 +1,245 @@
+"""Typed rows: runs, process and step rows, cache records. Reading and writing them, and nothing else.
+
+What ExpOps' clients read keeps their field names; fields of our own stand beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, Literal, TypeVar
+
+from expops_prefect import names
+from expops_prefect.errors import FormatError
+from expops_prefect.kv.base import JSON, KVStore
+
+RECORD_FORMAT: Final = 1
+"""Version of cache and run records; a record of a newer one is not used."""
+
+Status = Literal["pending", "running", "completed", "cached", "failed"]
+TERMINAL: Final = frozenset({"completed", "cached", "failed"})
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPayload:
+    """One payload of a result: object key, digest and size in bytes, and the stamp it was last verified with."""
+
+    key: str
+    digest: str
+    size: int
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a computation left metrics or charts: a path relative to its own (``""`` is its own)."""
+
+    path: str
+    metrics: bool
+    charts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """One cached result, as it stands in the KV store under ``process:<P>:<inputs>:<config>:<function>``.
+
+    ``status`` and ``cache_path`` are what ExpOps' own readers need. Times are epoch seconds.
+    """
+
+    status: str
+    cache_path: str
+    run_id: str
+    path: str
+    """The probe path under which it was computed."""
+    started_at: float
+    ended_at: float
+    execution_time: float
+    object_key: str
+    digest: str
+    size: int
+    """Bytes of manifest and payloads together."""
+    stamp: str
+    kind: Literal["packed", "raw"]
+    """``packed``: a manifest of ours; ``raw``: bytes of another serializer."""
+    payloads: tuple[StoredPayload, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    prefect_metadata: str | None = None
+    """Prefect's own metadata of the result, JSON."""
+    expires_at: float | None = None
+    host: str = ""
+    task_run_id: str | None = None
+    format: int = RECORD_FORMAT
+
+    def dump(self) -> dict[str, JSON]:
+        """The JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, value: JSON) -> CacheRecord:
+        """Read the JSON form back.
+
+        Raises:
+            FormatError: not a record of ours, or one of a newer release.
+        """
+        values = _known(cls, value, "cache record")
+        values["payloads"] = tuple(StoredPayload(**item) for item in values.get("payloads", ()))
+        values["outputs"] = tuple(Output(**item) for item in values.get("outputs", ()))
+        return _make(cls, values, "cache record")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Our own record of a run, beside the keys that ExpOps reads. Times are epoch seconds."""
+
+    run_id: str
+    project_id: str
+    flow: str
+    flow_run_id: str
+    flow_run_name: str
+    started_at: float
+    ended_at: float | None = None
+    status: Status = "running"
+    attempt: int = 1
+    host: str = ""
+    pid: int = 0
+    degraded: dict[str, int] = field(default_factory=dict)
+    """What went wrong beside the flow, and how often."""
+    format: int = RECORD_FORMAT
+
+    def dump(self) -> dict[str, JSON]:
+        """The JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, value: JSON) -> RunRecord:
+        """Read the JSON form back.
+
+        Raises:
+            FormatError: not a record of ours, or one of a newer release.
+        """
+        return _make(cls, _known(cls, value, "run record"), "run record")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A process, one of its calls, or a step, as ExpOps' clients read it, with our fields beside."""
+
+    path: str
+    status: Status
+    started_at: float | None
+    ended_at: float | None
+    execution_time: float | None
+    cached_run_id: str | None
+    cached_execution_time: float | None
+    cache_path: str | None
+    label: str
+    calls: Mapping[str, int]
+    upstream: tuple[str, ...]
+    fields: Mapping[str, JSON]
+    """The whole row."""
+
+    @classmethod
+    def load(cls, path: str, value: Mapping[str, JSON]) -> Row:
+        """Take out of a stored row what readers use."""
+        return cls(
+            path=path,
+            status=value.get("status", "pending"),
+            started_at=value.get("started_at"),
+            ended_at=value.get("ended_at"),
+            execution_time=value.get("execution_time"),
+            cached_run_id=value.get("cached_run_id"),
+            cached_execution_time=value.get("cached_execution_time"),
+            cache_path=value.get("cache_path"),
+            label=value.get("label", path),
+            calls=value.get("calls") or {},
+            upstream=tuple(value.get("upstream") or ()),
+            fields=value,
+        )
+
+
+# Readers ---------------------------------------------------------------------------------------
+
+
+def read_run(kv: KVStore, run: str) -> RunRecord | None:
+    """The record of a run, with the status that ExpOps' clients see."""
+    value = kv.get(names.run_record_key(run))
+    return None if value is None else RunRecord.load(value)
+
+
+def read_runs(kv: KVStore, *, after: str | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    """The project's runs by run id, oldest first; records of newer releases are left out."""
+    start = None if after is None else names.run_record_key(after)
+    for _, value in kv.scan(names.RUN_RECORD_PREFIX, after=start, limit=limit):
+        try:
+            yield RunRecord.load(value)
+        except FormatError:
+            continue
+
+
+def read_rows(kv: KVStore, run: str) -> list[Row]:
+    """All rows of a run: processes, calls and steps."""
+    prefix, suffix = names.run_rows_prefix(run), f":{names.PROCESS_STEP}"
+    return [
+        Row.load(key[len(prefix) : -len(suffix)], value) for key, value in kv.scan(prefix) if key.endswith(suffix)
+    ]
+
+
+def read_metrics(kv: KVStore, run: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Metrics of a run: probe path, then metric, then step number as text, then value."""
+    prefix = names.metrics_prefix(run)
+    return {names.decode(key[len(prefix) :]): value for key, value in kv.scan(prefix)}
+
+
+def read_cache_records(
+    kv: KVStore, *, after: str | None = None, limit: int | None = None
+) -> Iterator[tuple[names.CacheKey, CacheRecord]]:
+    """Cache records by KV key; foreign and newer ones are left out.
+
+    Args:
+        kv: the project's store.
+        after: only those whose ``record_key`` is greater.
+        limit: look at most at so many keys.
+    """
+    for key, value in kv.scan(names.PROCESS_RECORD_PREFIX, after=after, limit=limit):
+        parsed = parse_record_key(key)
+        if parsed is None:
+            continue
+        try:
+            yield parsed, CacheRecord.load(value)
+        except FormatError:
+            continue
+
+
+def parse_record_key(key: str) -> names.CacheKey | None:
+    """The cache key of a ``process:`` KV key; ``None`` for any other key."""
+    body, _, function = key.rpartition(":")
+    body, _, config = body.rpartition(":")
+    body, _, inputs = body.rpartition(":")
+    path = names.parse_path(body.removeprefix(names.PROCESS_RECORD_PREFIX))
+    if path is None or path.call is not None or path.step is not None:
+        return None
+    return names.CacheKey.parse(f"{path.process}/{inputs}/{config}/{function}")
+
+
+def foreign_record_key(key: str) -> str:
+    """The KV key for a transaction key that is not ours (another policy's, a failed task's uuid)."""
+    return f"expops_prefect:result:{hashlib.blake2b(key.encode(), digest_size=32).hexdigest()}"
+
+
+def _known(cls: type, value: JSON, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("format"), int):
+        raise FormatError(f"not a {what} of expops-prefect")
+    if value["format"] > RECORD_FORMAT:
+        raise FormatError(f"a {what} of a newer expops-prefect (format {value['format']}); upgrade to read it")
+    allowed = {item.name for item in fields(cls)}
+    return {name: item for name, item in value.items() if name in allowed}
+
+
+def _make(cls: type[_T], values: dict[str, Any], what: str) -> _T:
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise FormatError(f"an incomplete {what}: {error}") from error

@@ -1,0 +1,83 @@
+"""Where the code that runs now stands: in which recorded run, inside which call of a task.
+
+A context variable follows threads that copy their context, as Prefect's do. It does not cross into
+worker processes: there the call travels with the task itself, under :data:`CALL_ATTRIBUTE`.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from prefect.context import TaskRunContext
+
+    from expops_prefect.caching.attempts import Attempt
+    from expops_prefect.project import Project
+
+CALL_ATTRIBUTE: Final = "_expops_call"
+"""The attribute of a submitted task's copy that holds its :class:`Call`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a task or subflow in a run, as captured where it was called or submitted.
+
+    Attributes:
+        run_id: the run.
+        project: the run's project; a copy in another process holds its settings only.
+        name: the normalised name of the process or step.
+        label: the user's name for it.
+        path: the probe path of this very call.
+        total: the probe path of the row that sums up all calls of that name; equal to ``path`` for the
+            first call that was not mapped.
+        process: the probe path of the enclosing process's call; the call's own for a process.
+        step_of: for a step, the process path and the step's name.
+        attempt: how often the run was started; a flow that is retried or resumed starts again.
+    """
+
+    run_id: str
+    project: Project
+    name: str
+    label: str
+    path: str
+    total: str
+    process: str
+    step_of: tuple[str, str] | None
+    attempt: int
+
+
+class ActiveRun(Protocol):
+    """What the cache needs of a recorded run."""
+
+    project: Project
+
+    def attach(self, context: TaskRunContext, attempt: Attempt) -> None:
+        """Tie an attempt at the cache to its call in the run."""
+
+
+class RunFinder(Protocol):
+    """Finds the recorded run of a task run."""
+
+    def __call__(self, task: Any) -> ActiveRun | None:
+        """The run, or ``None`` outside any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The run, and the call whose body is being executed (``None`` in the flow's own body)."""
+
+    run: ActiveRun
+    call: Call | None
+
+
+current: ContextVar[Scope | None] = ContextVar("expops_scope", default=None)
+
+
+def _no_run(task: Any) -> ActiveRun | None:  # noqa: ARG001
+    return None
+
+
+find_run: list[RunFinder] = [_no_run]
+"""Its last entry finds runs; the recorder, which stands below the cache, adds its own."""
