@@ -1,0 +1,1 @@
+"""Example flows. They use the package's public names only."""

@@ -1,0 +1,160 @@
+"""Flows in real processes, with their executions counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from expops_prefect.config import load_settings
+from expops_prefect.project import Project
+from expops_prefect.records import Row, RunRecord
+from tests.support.server import clean_environment
+
+_RAN = '''
+"""Counts executions: task bodies call ran(), which adds a line to a file."""
+import os
+
+
+def ran(name):
+    with open(os.environ["EXECUTION_LOG"], "a") as log:
+        log.write(f"{name}\\n")
+'''
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a flow process did."""
+
+    returncode: int
+    output: str
+    executions: Counter[str]
+
+    def ok(self) -> Outcome:
+        """Itself, if the process ended well."""
+        assert self.returncode == 0, f"exit code {self.returncode}\n{self.output}"
+        return self
+
+    @property
+    def total(self) -> int:
+        """How many task bodies ran."""
+        return self.executions.total()
+
+
+class FlowProject:
+    """A project folder whose flows run in processes of their own.
+
+    Args:
+        folder: an empty folder for the project and what belongs to it.
+        config: the text of ``project_config.yaml``; ``None`` for none.
+        name: the name of the project's root folder.
+    """
+
+    def __init__(self, folder: Path, config: str | None = "prefect: {project_id: shop}\n", name: str = "shop") -> None:
+        self.folder = folder
+        self.root = folder / name
+        self.root.mkdir(parents=True)
+        self._runs = 0
+        # Beside the project, so that it never counts as changed code.
+        (folder / "support").mkdir(exist_ok=True)
+        (folder / "support" / "executions.py").write_text(_RAN)
+        if config is not None:
+            self.configure(config)
+
+    def configure(self, config: str) -> None:
+        """Write ``project_config.yaml``."""
+        self.write("configs/project_config.yaml", config)
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file below the project's root."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(textwrap.dedent(text))
+        return target
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that must stand in a file exactly once."""
+        target = self.root / path
+        text = target.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+        target.write_text(text.replace(old, new))
+
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, hashseed: int = 0
+    ) -> subprocess.Popen[str]:
+        """Start a process: ``python *arguments`` in the project's root."""
+        self._runs += 1
+        self._log = self.folder / f"executions-{self._runs}.log"
+        self._log.touch()
+        environment = {
+            **clean_environment(self.folder / "prefect-home"),
+            "PYTHONPATH": os.pathsep.join([str(self.folder / "support"), str(self.root)]),
+            "PYTHONHASHSEED": str(hashseed),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "EXECUTION_LOG": str(self._log),
+            **(env or {}),
+        }
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str], timeout: float = 120) -> Outcome:
+        """Wait for a process and count what it executed."""
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            output, _ = process.communicate()
+            raise AssertionError(f"not done within {timeout} s\n{output}") from None
+        return Outcome(process.returncode, output, self.executions())
+
+    def executions(self) -> Counter[str]:
+        """What the newest process executed so far."""
+        return Counter(self._log.read_text().split())
+
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None, hashseed: int = 0) -> Outcome:
+        """Run a process to its end."""
+        return self.finish(self.start(*arguments, env=env, hashseed=hashseed))
+
+    # What was recorded -------------------------------------------------------------------------
+
+    def project(self) -> Project:
+        """The project, read in this process."""
+        return Project(load_settings(self.root, environ={}))
+
+    def last_run(self) -> RunRecord:
+        """The newest run."""
+        runs = self.project().runs()
+        assert runs, "no run was recorded"
+        return runs[0]
+
+    def rows(self) -> dict[str, Row]:
+        """The rows of the newest run by probe path."""
+        return {row.path: row for row in self.project().rows(self.last_run().run_id)}
+
+    def statuses(self) -> dict[str, str]:
+        """The status of each row of the newest run, by a short form of its path."""
+        return {short(path): row.status for path, row in self.rows().items()}
+
+    def metrics(self) -> dict[str, dict[str, dict[str, object]]]:
+        """Metrics of the newest run by a short form of the probe path."""
+        return {short(path): value for path, value in self.project().metrics(self.last_run().run_id).items()}
+
+
+def short(path: str) -> str:
+    """``train``, ``p2/train``, ``train/load`` for a probe path."""
+    text = path.replace("//*[@partition='", "").replace("//process[@name='", "").replace("']/process[@name='", "/")
+    text = text.replace("/*[@partition='", "/").replace("']/step[@name='", "/")
+    return text.removesuffix("']")

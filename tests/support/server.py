@@ -1,0 +1,130 @@
+"""One real Prefect server for the whole suite, on a free loopback port, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+
+class Server:
+    """A server process that this object started and ends.
+
+    Args:
+        command: what to run.
+        health: the URL that answers once it is up.
+        log: the file that takes its output.
+        env: its whole environment.
+        cwd: its current folder.
+    """
+
+    def __init__(
+        self, command: list[str], health: str, log: Path, env: dict[str, str], *, cwd: Path | None = None
+    ) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=env, stdin=subprocess.DEVNULL, cwd=cwd
+            )
+        try:
+            wait_until(lambda: self._answers(health), 90, f"{command[0]} at {health}", on_failure=self.tail)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _answers(self, url: str) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def tail(self) -> str:
+        """The end of what the server printed."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def stop(self) -> None:
+        """End the server."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def start_prefect_server(folder: Path) -> tuple[Server, str]:
+    """Start Prefect's server; its API's URL comes back with it."""
+    port = free_port()
+    home = folder / "prefect-server"
+    home.mkdir(parents=True)
+    env = {**clean_environment(home), "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
+    env.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    return Server(command, f"http://127.0.0.1:{port}/api/health", folder / "server.log", env), (
+        f"http://127.0.0.1:{port}/api"
+    )
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """An environment without the user's settings of Prefect, ExpOps or this package.
+
+    Args:
+        home: the folder for Prefect's own files.
+    """
+    dropped = ("PREFECT_", "MLOPS_", "EXPOPS_", "GOOGLE_", "FIREBASE_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    keep = os.environ.get("PREFECT_API_URL")
+    return {
+        **env,
+        **({"PREFECT_API_URL": keep} if keep else {}),
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLI_PROMPT": "false",
+    }
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until(
+    predicate: Callable[[], bool], timeout: float, what: str, *, on_failure: Callable[[], str] = str
+) -> None:
+    """Ask until it is true.
+
+    Raises:
+        AssertionError: it was not within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    pause = 0.02
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {timeout} s\n{on_failure()}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+
+
+def require_program(name: str, install: str) -> str:
+    """The path of a program that the tests need.
+
+    Raises:
+        AssertionError: it is missing; the message says how to install it.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise AssertionError(f"{name} is missing; install it: {install}")
+    return found
