@@ -91,8 +91,10 @@ def decode(fields: dict[str, Any], buffer: memoryview) -> np.ndarray:
     start = _ALIGNMENT + len(header)
     size = len(header) + length
     checksum = int.from_bytes(buffer[_CRC_AT : _CRC_AT + 4], "little")
-    if buffer[:start] != _local_header(checksum, size) + header or buffer[start + length :] != _directory(
-        checksum, size
+    if (
+        start + length > len(buffer)
+        or buffer[:start] != _local_header(checksum, size) + header
+        or buffer[start + length :] != _directory(checksum, size)
     ):
         raise IntegrityError(f"the file is not a stored array of dtype {dtype} and shape {shape}")
     array: np.ndarray = np.ndarray(shape, dtype, buffer=buffer, offset=start, order=order)

@@ -66,13 +66,14 @@ def _encode_polars(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[B
     if frame.estimated_size() < spill_bytes or not all(map(_is_exact_in_arrow, frame.dtypes)):
         return None
     table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
-    return {"format": "polars-arrow", "type": kind}, arrow.write(table)
+    return {"format": "polars-arrow", "type": kind, "columns": frame.columns}, arrow.write(table)
 
 
 def _decode_polars(fields: dict[str, Any], view: memoryview) -> object:
     import polars as pl
 
     frame: Any = pl.from_arrow(arrow.read(view), rechunk=False)
+    frame.columns = fields["columns"]  # Polars renames empty ones
     return frame if fields["type"] == "DataFrame" else frame.to_series()
 
 

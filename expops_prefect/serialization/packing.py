@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from expops_prefect.errors import ResultNotStorableError
 from expops_prefect.objects.base import Buffer
@@ -13,9 +13,11 @@ from expops_prefect.serialization import arrays, frames, pickling
 from expops_prefect.serialization.payloads import Payload, PayloadRef, payload
 from expops_prefect.serialization.references import ARRAY_MARKER, ATOMS, MARKERS, MODEL_MARKER, OWN_MARKER, only_atoms
 
+_DEPTH: Final = 64
 
-class _CycleError(Exception):
-    """A container holds itself."""
+
+class _NotWalkableError(Exception):
+    """A container holds itself, or there are very many in each other."""
 
 
 class Packer:
@@ -37,8 +39,8 @@ class Packer:
         """The value with its large parts replaced, apart from those that only a pickler finds."""
         try:
             return self._replace(value)
-        except (_CycleError, RecursionError):
-            # References could not be put back one by one; the pickler knows how to handle either.
+        except _NotWalkableError:
+            # References could not be put back one by one; the pickler can handle either.
             self._whole = True
             self.linked = False
             self.payloads.clear()
@@ -71,8 +73,8 @@ class Packer:
         key = id(value)
         if key in self._containers:
             return self._containers[key]
-        if key in self._open:
-            raise _CycleError
+        if key in self._open or len(self._open) >= _DEPTH:
+            raise _NotWalkableError
         self._open.add(key)
         try:
             replaced = replace(value)
