@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from prefect import Flow, Task
-from prefect.cache_policies import NO_CACHE
 from prefect.settings.context import get_current_settings
 from prefect.utilities.annotations import NotSet
 
@@ -53,9 +52,7 @@ class ExpOpsTask(Task[P, R]):
         self.fn = cast("Callable[P, R]", wrap_body(self.fn, "task"))
         add_task_hooks(self)
 
-    def with_options(
-        self, *, process: Any = NotSet, ignore: Any = NotSet, **options: Any
-    ) -> ExpOpsTask[P, R]:  # type: ignore[override, unused-ignore]
+    def with_options(self, *, process: Any = NotSet, ignore: Any = NotSet, **options: Any) -> ExpOpsTask[P, R]:  # type: ignore[override, unused-ignore]
         """A new task with other options. See :meth:`prefect.Task.with_options`.
 
         Args:
@@ -108,9 +105,7 @@ class ExpOpsFlow(Flow[P, R]):
         self.fn = cast("Callable[P, R]", wrap_body(self.fn, "flow"))
         add_flow_hooks(self)
 
-    def with_options(
-        self, *, project: Any = NotSet, **options: Any
-    ) -> ExpOpsFlow[P, R]:  # type: ignore[override, unused-ignore]
+    def with_options(self, *, project: Any = NotSet, **options: Any) -> ExpOpsFlow[P, R]:  # type: ignore[override, unused-ignore]
         """A new flow with other options. See :meth:`prefect.Flow.with_options`.
 
         Args:

@@ -20,9 +20,9 @@ from prefect.settings.context import get_current_settings
 from prefect.utilities.annotations import NotSet
 
 from expops_prefect import scope
-from expops_prefect.caching.policy import EXPOPS, ExpOpsCachePolicy
+from expops_prefect.caching.policy import ExpOpsCachePolicy
 from expops_prefect.decorators import ExpOpsFlow, ExpOpsTask
-from expops_prefect.fingerprint.ownership import is_own_module
+from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.recording.body import wrap_body
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
 
@@ -99,7 +99,7 @@ def _instrument_task(task: Task[..., Any]) -> None:
         return
     if _caching_is_default(task):
         policy = InstrumentedPolicy(original=task.cache_policy if isinstance(task.cache_policy, CachePolicy) else None)
-        task.cache_policy = policy
+        task.cache_policy = policy  # type: ignore[assignment]
     task.fn = wrap_body(task.fn, "task")
     add_task_hooks(task)
 
@@ -142,11 +142,8 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any] | Flow[..., Any]
         elif isinstance(item, type):
             waiting += [value for value in vars(item).values() if isinstance(value, Task | Flow)]
         elif isinstance(item, ModuleType):
-            if item.__name__ not in modules and is_own_module(item):
+            if item.__name__ not in modules and owner_of_module(item.__name__) is Owner.PROJECT:
                 modules.add(item.__name__)
                 waiting += list(vars(item).values())
         elif inspect.isfunction(item) and item.__module__ in sys.modules:
             waiting.append(sys.modules[item.__module__])
-
-
-_ = EXPOPS

@@ -82,6 +82,17 @@ def parse_path(path: str) -> CanonicalName | None:
     return CanonicalName(match["process"], int(k) if k else None, match["name"], int(sk) if sk else None)
 
 
+def readable(path: str) -> str:
+    """A probe path for people: ``train``, ``train #2`` for its second call, ``train / load`` for a step."""
+    parsed = parse_path(path)
+    if parsed is None:
+        return path
+    text = parsed.process + (f" #{parsed.call}" if parsed.call else "")
+    if parsed.step is None:
+        return text
+    return f"{text} / {parsed.step}" + (f" #{parsed.step_call}" if parsed.step_call else "")
+
+
 def encode(text: str) -> str:
     """ExpOps' encoding of a name into a key or document id: ``p_`` and URL-safe base64 without padding."""
     return "p_" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")

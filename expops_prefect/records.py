@@ -182,9 +182,7 @@ def read_runs(kv: KVStore, *, after: str | None = None, limit: int | None = None
 def read_rows(kv: KVStore, run: str) -> list[Row]:
     """All rows of a run: processes, calls and steps."""
     prefix, suffix = names.run_rows_prefix(run), f":{names.PROCESS_STEP}"
-    return [
-        Row.load(key[len(prefix) : -len(suffix)], value) for key, value in kv.scan(prefix) if key.endswith(suffix)
-    ]
+    return [Row.load(key[len(prefix) : -len(suffix)], value) for key, value in kv.scan(prefix) if key.endswith(suffix)]
 
 
 def read_metrics(kv: KVStore, run: str) -> dict[str, dict[str, dict[str, Any]]]:

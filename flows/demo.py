@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from expops_prefect import Project
+from expops_prefect.names import readable
 from flows.train import ROOT, fetch_data
 
 console = Console()
@@ -66,7 +66,7 @@ def show(project: Project, run_id: str, title: str) -> None:
         saved += gain
         colour = {"cached": "cyan", "completed": "green"}.get(row.status, "red")
         table.add_row(
-            escape(row.path.removeprefix("//")),
+            readable(row.path),
             f"[{colour}]{'from the cache' if row.status == 'cached' else row.status}[/{colour}]",
             f"{row.execution_time or 0:.2f}",
             f"{gain:.2f}" if gain else "",

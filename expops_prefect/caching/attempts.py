@@ -66,9 +66,9 @@ class Attempt:
         self.missed = True
         if self.started is None:
             self.started = time.time()
-        if self.on_miss is not None:
-            self.on_miss, told = None, self.on_miss
-            told()
+        tell, self.on_miss = self.on_miss, None
+        if tell is not None:
+            tell()
 
 
 class _Bounded(OrderedDict[K, Attempt]):

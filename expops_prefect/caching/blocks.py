@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from uuid import UUID
 
 from prefect.blocks.core import Block
 
@@ -51,7 +50,7 @@ def serializer(project: Project) -> ExpOpsSerializer:
 
 def _save(block: Block, name: str) -> None:
     try:
-        saved: UUID = block.save(name, overwrite=True, _sync=True)  # type: ignore[call-overload, unused-ignore]
+        saved = block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: without the block the cache works all the same
         _logger.debug("block %s not saved (%s): results load in this project only", name, error)
     else:

@@ -34,7 +34,7 @@ _logger = logging.getLogger("prefect.expops")
 _said: set[tuple[str, ...]] = set()
 
 # What map returned, with its futures resolved: a list that is formally an iterator.
-register_fingerprint(PrefectFutureList, list)
+register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
 
 
 @dataclass

@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -216,7 +215,7 @@ def _write_payload(project: Project, payload: Payload) -> StoredPayload:
     return StoredPayload(key=key, digest=ref.digest, size=ref.size, stamp=info.stamp)
 
 
-def _digest(data: Buffer | Sequence[int]) -> str:
+def _digest(data: Buffer) -> str:
     hasher = blake3(max_threads=blake3.AUTO) if len(data) >= _PARALLEL else blake3()
     return hasher.update(data).hexdigest()
 

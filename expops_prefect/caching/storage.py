@@ -24,10 +24,10 @@ from pydantic import Field
 from expops_prefect import names
 from expops_prefect.caching import attempts, results
 from expops_prefect.caching.attempts import Attempt
+from expops_prefect.degraded import degrade
 from expops_prefect.errors import ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord
-from expops_prefect.degraded import degrade
 from expops_prefect.serialization.manifest import pack
 from expops_prefect.serialization.serializer import Envelope
 
@@ -36,7 +36,11 @@ _NONE: Final = pack(None).manifest
 
 
 class _ProjectBlock(WritableFileSystem):
-    """What both blocks share: the project they belong to."""
+    """What both blocks share: the project they belong to.
+
+    Prefect declares the base's methods async, but calls the plain ones with ``_sync=True`` and those
+    named with an ``a`` from async code.
+    """
 
     project_root: str | None = Field(
         default=None,
@@ -75,7 +79,7 @@ class ExpOpsResultStorage(_ProjectBlock):
     _block_type_name = "ExpOps Result Storage"
     _block_type_slug = "expops-result-storage"
 
-    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
         """Store a result; without our key storage also publish it.
 
         Args:
@@ -102,7 +106,7 @@ class ExpOpsResultStorage(_ProjectBlock):
         except ExpOpsPrefectError as error:
             degrade("results not stored", f"{path}: {error}; the flow goes on, the result is not cached", key=path)
 
-    def read_path(self, path: str, _sync: bool = True) -> bytes:
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """Read a verified result.
 
         Args:
@@ -154,7 +158,7 @@ class ExpOpsKeyStorage(_ProjectBlock):
     _block_type_name = "ExpOps Key Storage"
     _block_type_slug = "expops-key-storage"
 
-    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
         """Publish the record of a result that was just stored.
 
         Args:
@@ -176,7 +180,7 @@ class ExpOpsKeyStorage(_ProjectBlock):
         except ExpOpsPrefectError as error:
             degrade("records not stored", f"{path}: {error}; the flow goes on, the result is not cached", key=path)
 
-    def read_path(self, path: str, _sync: bool = True) -> bytes:
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """Prefect's metadata of a valid, verified result.
 
         Args:

@@ -104,7 +104,8 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
     parsed = source.validate(raw)
     ours = parsed.prefect or PrefectSection()
     project_id = _project_id(source, root, ours, environ)
-    notices = []
+    notices: list[str] = []
+    warnings: list[str] = []
     if source.file is None:
         notices.append(f"no {CONFIG_FILE} found: {root} is taken as the project {project_id!r}, with the defaults")
     runtime = environ.get("EXPOPS_RUNTIME_DIR") or ours.runtime_dir
@@ -115,12 +116,12 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
     objects = _objects(source, root, runtime_dir, cache_key, cache, environ)
     temporary = Path(tempfile.gettempdir()).resolve() in root.resolve().parents
     if not runtime and temporary and "local" in (kv.type, objects.type):
-        notices.append(
+        warnings.append(
             f"the project lies in a temporary folder ({root}): what a local backend keeps there may be lost after the "
             "run. Set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a lasting folder"
         )
     if kv.type == "gcp" and objects.type == "local":
-        notices.append("records go to Firestore but results to local files, which other machines cannot read")
+        warnings.append("records go to Firestore but results to local files, which other machines cannot read")
     return Settings(
         root=root,
         project_id=project_id,
@@ -137,6 +138,8 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         data_path=_data_path(source, root, raw),
         scripts=raw.get("scripts") or {},
         notices=tuple(notices),
+        warnings=tuple(warnings),
+        configured_kv_type=_configured_kv_type(cache),
     )
 
 
@@ -193,10 +196,10 @@ class _Source:
         try:
             return ConfigFile.model_validate(raw)
         except ValidationError as error:
-            lines = [self._line(item, raw) for item in error.errors(include_url=False)]
+            lines = [self._line(item) for item in error.errors(include_url=False)]
             raise ConfigurationError(f"{self.file}: " + "; ".join(lines)) from error
 
-    def _line(self, item: Any, raw: dict[str, Any]) -> str:
+    def _line(self, item: Any) -> str:
         path = [str(part) for part in item["loc"]]
         key = ".".join(part for part in path if part not in _VALIDATOR_NAMES)
         if item["type"] == "extra_forbidden":
@@ -354,6 +357,12 @@ def _credentials(root: Path, configured: str | None, environ: Mapping[str, str])
     return _below(root, named) if named else None
 
 
+def _configured_kv_type(cache: Mapping[str, Any]) -> str | None:
+    backend = cache.get("backend")
+    named = backend.get("type", "local") if isinstance(backend, dict) else None
+    return _KV_TYPES.get(str(named).lower()) if named else None
+
+
 def _processes(source: _Source, key: str, pipeline: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     listed = pipeline.get("processes")
     if listed is None:
@@ -383,3 +392,9 @@ def _data_path(source: _Source, root: Path, raw: Mapping[str, Any]) -> Path | No
 
 def _below(root: Path, path: str) -> Path:
     return Path(os.path.normpath(root / Path(path).expanduser()))
+
+
+def usable_project_id(name: str) -> str:
+    """A project id made from a folder's name."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:100]
+    return safe or "project"

@@ -32,8 +32,9 @@ def _duration(value: object) -> object:
 
 
 def _mapping_mode(value: object) -> object:
-    # Compared by identity: 1 == True.
-    return {id(True): "copy-on-write", id(False): "off"}.get(id(value), value)
+    if isinstance(value, bool):
+        return "copy-on-write" if value else "off"
+    return value
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -88,7 +89,8 @@ class CacheSettings(_Closed):
         return self.ttl if process is None or process.ttl is None else process.ttl
 
     def _process(self, name: str) -> ProcessCache | None:
-        return find_name(self.processes, name)
+        found: ProcessCache | None = find_name(self.processes, name)
+        return found
 
 
 class RecordSettings(_Closed):
@@ -228,7 +230,9 @@ class Settings(_Closed):
         environment, reproducibility: those sections as they are.
         data_path: the project's data file.
         scripts: that section as it is.
-        notices: what the user should be told once.
+        notices: what the user is told once, at INFO.
+        warnings: what the user is warned of once.
+        configured_kv_type: the KV backend that the file names, whatever the environment says.
     """
 
     root: Path
@@ -246,6 +250,8 @@ class Settings(_Closed):
     data_path: Path | None = None
     scripts: dict[str, Any] = Field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    configured_kv_type: str | None = None
 
     def process(self, name: str) -> Mapping[str, Any]:
         """What the configuration says of a process, by the user's name or the normalised one."""

@@ -1,5 +1,6 @@
 """What flows and tasks call: metrics, charts, parameters. None of it ever raises into a flow, but for a
-``process_parameters`` of another process, which would be missing from the cache key."""
+``process_parameters`` of another process, which would be missing from the cache key.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +108,7 @@ def process_parameters(name: str) -> dict[str, Any]:
 
         project = project_of_task(context.task.fn)
     else:
-        project = Project.open(source_file=sys._getframe(1).f_code.co_filename)  # noqa: SLF001
+        project = Project.open(source_file=sys._getframe(1).f_code.co_filename)
     return dict(project.settings.process_parameters(name))
 
 

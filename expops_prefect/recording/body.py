@@ -18,10 +18,10 @@ from expops_prefect import scope
 from expops_prefect.caching import attempts
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
+from expops_prefect.names import normalise
 from expops_prefect.project import Project
 from expops_prefect.recording.calls import call_of_context, run_of_task, watch_submissions
 from expops_prefect.recording.run import Run, start_run
-from expops_prefect.names import normalise
 from expops_prefect.scope import Scope
 
 Kind = Literal["task", "flow"]
@@ -68,7 +68,7 @@ def wrap_body(function: Function, kind: Kind) -> Function:
             from expops_prefect.recording.body import entered
 
             with entered(body, kind) as leave:
-                return leave((yield from function(*args, **kwargs)))
+                return leave((yield from function(*args, **kwargs)))  # type: ignore[no-any-return]
 
     else:
 
@@ -163,6 +163,7 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
         return
     # A wrong configuration raises here, before the first task.
     project = project_of_flow(context.flow)
+    _tell(project)
     outer = scope.current.get()
     here: Scope | None = None
     if project.settings.record.enabled:
@@ -177,8 +178,6 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
 
 
 def _record_flow(project: Project, context: Any, outer: Scope | None) -> Scope | None:
-    for notice in project.settings.notices:
-        _notice(notice)
     try:
         if outer is not None and isinstance(outer.run, Run):
             run = outer.run
@@ -220,15 +219,19 @@ def _runner() -> Any:
     return None if context is None else context.task_runner
 
 
-def _notice(text: str) -> None:
+def _tell(project: Project) -> None:
+    """Say once what the configuration gives reason to say."""
     import logging
 
-    if text not in _noticed:
-        _noticed.add(text)
-        logging.getLogger("prefect.expops").info(text)
+    logger = logging.getLogger("prefect.expops")
+    for level, texts in ((logging.INFO, project.settings.notices), (logging.WARNING, project.settings.warnings)):
+        for text in texts:
+            if text not in _told:
+                _told.add(text)
+                logger.log(level, text)
 
 
-_noticed: set[str] = set()
+_told: set[str] = set()
 
 
 def _reset(variable: ContextVar[Any], token: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from prefect.client.schemas.objects import TaskRunResult
+
 from expops_prefect import scope
 from expops_prefect.caching.policy import key_name
 from expops_prefect.recording.run import Run, join_run
@@ -40,7 +42,7 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
         for parameter, items in inputs.items()
         if parameter != "__parents__"
         for item in items
-        if getattr(item, "input_type", "") == "task_run"
+        if isinstance(item, TaskRunResult)
     )
     return run.begin(context.task_run.id, call, upstream)
 

@@ -27,9 +27,7 @@ def call_row(call: Call, status: Status, fields: Fields) -> dict[str, JSON]:
     return _timed({**_base(call, call.path), **fields, "status": status})
 
 
-def add_to_total(
-    row: JSON | None, call: Call, before: Status | None, after: Status, fields: Fields
-) -> dict[str, JSON]:
+def add_to_total(row: JSON | None, call: Call, before: Status | None, after: Status, fields: Fields) -> dict[str, JSON]:
     """The row of a name after one of its calls went from one status to the next.
 
     ``calls`` counts the calls by status. The sum is running while any call runs, failed if any

@@ -24,9 +24,9 @@ from expops_prefect.degraded import counts as degraded_counts
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord, Output, RunRecord, Status
 from expops_prefect.recording.metrics import MetricsBuffer
 from expops_prefect.recording.rows import add_to_total, call_row
+from expops_prefect.records import CacheRecord, Output, RunRecord, Status
 from expops_prefect.scope import Call, Scope
 
 if TYPE_CHECKING:

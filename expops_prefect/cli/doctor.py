@@ -1,0 +1,99 @@
+"""``expops-prefect doctor``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from expops_prefect.cli.output import OK, PROBLEM, print_json, print_table
+from expops_prefect.errors import ExpOpsPrefectError
+from expops_prefect.project import Project
+
+Verdict = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found, and what to do about it."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def doctor(project: Path | None = None, *, json: bool = False) -> int:
+    """Check the configuration, the backends and the versions. Exit code 1 if anything failed.
+
+    Example: expops-prefect doctor --project ~/churn
+
+    Args:
+        project: the project's root folder; without it found from the current folder.
+        json: print JSON.
+    """
+    checks = list(_checks(project))
+    if json:
+        print_json([asdict(check) for check in checks])
+    else:
+        print_table(["check", "", "found", "what to do"], [(c.name, c.verdict, c.found, c.advice) for c in checks])
+    return PROBLEM if any(check.verdict == "failed" for check in checks) else OK
+
+
+def _checks(path: Path | None) -> Iterator[Check]:
+    yield from _versions()
+    try:
+        project = Project.open(path)
+    except ExpOpsPrefectError as error:
+        yield Check("configuration", "failed", str(error), "correct it, then run this again")
+        return
+    settings = project.settings
+    file = settings.config_file
+    yield Check(
+        "configuration",
+        "ok" if file else "warning",
+        f"project {settings.project_id!r}, {file or 'no configs/project_config.yaml, defaults'}",
+        "" if file else "run: expops-prefect init",
+    )
+    for notice in settings.warnings:
+        yield Check("configuration", "warning", notice)
+    named = os.environ.get("MLOPS_KV_BACKEND")
+    if named and settings.configured_kv_type and named != settings.configured_kv_type:
+        yield Check(
+            "environment",
+            "warning",
+            f"MLOPS_KV_BACKEND={named}, the configuration says {settings.configured_kv_type}",
+            "ExpOps' web server follows the configuration: make the two equal to see your runs there",
+        )
+    yield _reach("KV store", project.kv.describe(), project.kv.ping)
+    yield _reach("object store", project.objects.describe(), project.objects.ping)
+
+
+def _reach(name: str, place: str, ping: Callable[[], None]) -> Check:
+    try:
+        ping()
+    except ExpOpsPrefectError as error:
+        return Check(name, "failed", str(error), "see the message")
+    return Check(name, "ok", f"{place}: written, read and deleted")
+
+
+def _versions() -> Iterator[Check]:
+    yield _version("prefect", lambda found: found >= (3, 8) and found < (4,), "pip install 'prefect>=3.8,<4'")
+    yield _version("fastapi", lambda found: found < (0, 151), "pip install 'fastapi<0.151' (Prefect's server breaks)")
+    try:
+        yield Check("expops", "ok", f"expops {version('expops')}: its UI can show your runs")
+    except PackageNotFoundError:
+        yield Check("expops", "ok", "not installed", "for ExpOps' UI: pip install 'expops-prefect[expops]'")
+
+
+def _version(name: str, supported: Callable[[tuple[int, ...]], bool], advice: str) -> Check:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Check(name, "failed", "not installed", advice)
+    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    good = supported(numbers)
+    return Check(name, "ok" if good else "failed", f"{name} {found}", "" if good else advice)

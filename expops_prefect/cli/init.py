@@ -1,0 +1,81 @@
+"""``expops-prefect init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from expops_prefect.cli.output import OK, ProblemError, print_line
+from expops_prefect.config import CONFIG_FILE
+
+_TEMPLATE: Final = """\
+# ExpOps' project file, read by ExpOps' own programs too. Everything in it is optional.
+
+metadata:
+  name: {name}
+
+# Part of every task's cache key.
+# reproducibility:
+#   random_seed: 42
+
+# A data file: when its content changes, every task is executed again.
+# data:
+#   path: data/train.csv
+
+experiment:
+  cache:
+    backend:
+      type: local              # SQLite in .{name}/metrics.sqlite
+      # type: gcp              # Firestore, for several machines
+      # gcp_project: my-gcp-project-id
+      # credentials_json: firestore.json     # relative to this project; keep it out of git
+    # object_store:            # without it: files below .{name}/
+    #   type: gcs
+    #   bucket: my-gcs-bucket-name
+
+  # The graph that ExpOps' UI draws, and each process's parameters. A parameter is part of the cache
+  # key of its own process only; read them with process_parameters("train").
+  # pipeline:
+  #   process_adjlist: |
+  #     load train
+  #   processes:
+  #     - name: load
+  #     - name: train
+  #       hyperparameters:
+  #         learning_rate: 0.1
+
+prefect:
+  project_id: {name}
+  # runtime_dir: /srv/expops/{name}     # where local backends keep what they store
+  # cache:
+  #   enabled: true
+  #   ttl: 30d                 # how long results live; without it for ever
+  #   processes:
+  #     train: {{enabled: false}}
+  # record:
+  #   enabled: true
+"""
+
+
+def init(project: Path = Path()) -> int:
+    """Write a commented configs/project_config.yaml. An existing one is never changed.
+
+    Example: expops-prefect init --project ~/churn
+
+    Args:
+        project: the project's root folder.
+    """
+    from expops_prefect.config.load import usable_project_id
+
+    root = project.expanduser().absolute()
+    file = root / CONFIG_FILE
+    name = usable_project_id(root.name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.write(_TEMPLATE.format(name=name))
+    except FileExistsError:
+        raise ProblemError(f"{file} is there already and was left as it is; edit it, or remove it first") from None
+    print_line(f"wrote {file}")
+    print_line(f"next: add .{name}/ to .gitignore, import flow and task from expops_prefect, run expops-prefect doctor")
+    return OK

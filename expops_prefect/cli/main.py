@@ -1,0 +1,52 @@
+"""The command ``expops-prefect``."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+
+from expops_prefect.cli import cache, doctor, init, runs
+from expops_prefect.cli.output import PROBLEM, print_error
+from expops_prefect.errors import ExpOpsPrefectError
+
+app = App(
+    name="expops-prefect",
+    help="ExpOps caching and run tracking for Prefect flows: look at runs and at the cache.",
+    help_epilogue="Every command takes --project PATH and --json. Exit codes: 0 all right, 1 a problem, 2 wrong usage.",
+    version=lambda: _version(),
+)
+app.command(init.init)
+app.command(doctor.doctor)
+app.command(runs.app)
+app.command(cache.app)
+
+
+def main() -> None:
+    """Run the command; ends the process with its exit code."""
+    try:
+        result = app(exit_on_error=False, print_error=True, result_action="return_value")
+    except ExpOpsPrefectError as error:
+        print_error(str(error))
+        sys.exit(PROBLEM)
+    except BrokenPipeError:
+        # The reader, `head` for instance, has seen enough.
+        sys.stderr.close()
+        sys.exit(PROBLEM)
+    except Exception as error:
+        from cyclopts import CycloptsError
+
+        if isinstance(error, CycloptsError):
+            sys.exit(2)
+        raise
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("expops-prefect")
+
+
+if __name__ == "__main__":
+    main()

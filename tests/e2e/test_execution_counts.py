@@ -1,0 +1,276 @@
+"""The same flow again and again, in separate processes: exactly what depends on a change between runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import FlowProject
+
+CONFIG = """
+reproducibility: {random_seed: 1}
+data: {path: data.csv}
+experiment:
+  pipeline:
+    process_adjlist: "load train\\ntrain score"
+    processes:
+      - name: train
+        hyperparameters: {rate: 0.5}
+      - name: score
+        parameters: {unit: percent}
+prefect: {project_id: shop}
+"""
+
+TASKS = """
+from executions import ran
+from shop.maths import centred
+
+
+def _load(text):
+    ran("load")
+    return {"numbers": [float(part) for part in text.split(",")], "tags": {"a", "b", "c"}}
+
+
+def _train(data, offset):
+    ran("train")
+    return [number * RATE + offset for number in centred(data["numbers"])]
+
+
+def _score(values):
+    ran("score")
+    return sum(values)
+
+
+RATE = 2.0
+"""
+
+MATHS = """
+from shop.deep import mean
+
+
+def centred(numbers):
+    middle = mean(numbers)
+    return [number - middle for number in numbers]
+"""
+
+DEEP = """
+SHIFT = 0.0
+
+
+def mean(numbers):
+    # the average
+    return sum(numbers) / len(numbers) + SHIFT
+"""
+
+SYNC = """
+import sys
+from expops_prefect import flow, task
+from shop.work import _load, _train, _score
+
+load, train, score = task(_load, name="load"), task(_train, name="train"), task(_score, name="score")
+
+
+@flow
+def main(text, offset=0.0):
+    return score(train(load(text), offset))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "1,2,3")
+"""
+
+ASYNC = """
+import asyncio, sys
+from expops_prefect import flow, task
+from shop.work import _load, _train, _score
+
+
+@task(name="load")
+async def load(text):
+    return _load(text)
+
+
+@task(name="train")
+async def train(data, offset):
+    return _train(data, offset)
+
+
+@task(name="score")
+async def score(values):
+    return _score(values)
+
+
+@flow
+async def main(text, offset=0.0):
+    return await score(await train(await load(text), offset))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "1,2,3"))
+"""
+
+PLAIN = SYNC.replace("from expops_prefect import flow, task", "from prefect import flow, task")
+INSTRUMENTED = """
+import sys
+from expops_prefect import instrument
+from shop.plain import main
+
+instrument(main)
+main(sys.argv[1] if len(sys.argv) > 1 else "1,2,3")
+"""
+
+ALL = {"load": 1, "train": 1, "score": 1}
+
+
+def make_shop(folder: Path) -> FlowProject:
+    shop = FlowProject(folder, CONFIG)
+    shop.write("data.csv", "a,b\n1,2\n")
+    shop.write("shop/__init__.py", "")
+    shop.write("shop/work.py", TASKS)
+    shop.write("shop/maths.py", MATHS)
+    shop.write("shop/deep.py", DEEP)
+    shop.write("shop/plain.py", PLAIN)
+    shop.write("sync_flow.py", SYNC)
+    shop.write("async_flow.py", ASYNC)
+    shop.write("instrumented_flow.py", INSTRUMENTED)
+    return shop
+
+
+@pytest.mark.parametrize("script", ["sync_flow.py", "async_flow.py", "instrumented_flow.py"])
+def test_exactly_what_depends_on_a_change_runs(tmp_path: Path, script: str) -> None:
+    shop = make_shop(tmp_path)
+
+    def executed(*arguments: str, hashseed: int = 0) -> dict[str, int]:
+        return dict(shop.run(script, *arguments, hashseed=hashseed).ok().executions)
+
+    assert executed() == ALL
+    assert executed() == {}
+    assert shop.statuses() == {"load": "cached", "train": "cached", "score": "cached"}
+    assert executed(hashseed=1) == {}
+    assert executed(hashseed=2) == {}
+
+    # Another input: everything that it reaches. The old one is still there afterwards.
+    assert executed("1,2,4") == ALL
+    assert executed("1,2,3") == {}
+
+    # A parameter of one process in the configuration.
+    shop.configure(CONFIG.replace("rate: 0.5", "rate: 0.6"))
+    assert executed() == {"train": 1}
+    assert executed() == {}
+
+    # A helper function two calls away, in another module.
+    shop.edit("shop/deep.py", "sum(numbers) / len(numbers)", "sum(numbers) * 1.0 / len(numbers)")
+    assert executed() == {"train": 1}
+
+    # A module constant, of the task's own module and of a helper's.
+    shop.edit("shop/work.py", "RATE = 2.0", "RATE = 3.0")
+    assert executed() == {"train": 1, "score": 1}
+    shop.edit("shop/deep.py", "SHIFT = 0.0", "SHIFT = 1.0")
+    assert executed() == {"train": 1, "score": 1}
+
+    # Comments, docstrings, blank lines, formatting: nothing.
+    shop.edit("shop/deep.py", "# the average", "# the arithmetic mean\n\n")
+    shop.edit(
+        "shop/maths.py", "    middle = mean(numbers)", '    """Centre numbers."""\n\n    middle = mean( numbers )'
+    )
+    shop.edit("shop/work.py", '    ran("score")', '    # score\n\n    ran(\n        "score"\n    )')
+    assert executed() == {}
+
+    # The project's data file: everything.
+    shop.write("data.csv", "a,b\n1,3\n")
+    assert executed() == ALL
+    assert executed() == {}
+
+
+def test_another_input_runs_what_it_reaches(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path)
+    assert shop.run("sync_flow.py", "1,2,3").ok().executions == ALL
+    # 11,12,13 centred is the same as 1,2,3 centred: score takes an equal value and does not run.
+    assert shop.run("sync_flow.py", "11,12,13").ok().executions == {"load": 1, "train": 1}
+    assert shop.run("sync_flow.py", "1,2,4").ok().executions == ALL
+
+
+def test_a_step_survives_its_process(tmp_path: Path) -> None:
+    shop = FlowProject(tmp_path)
+    shop.write(
+        "steps.py",
+        """
+        import os
+        from executions import ran
+        from expops_prefect import flow, task
+
+        @task
+        def prepare(number):
+            ran("prepare")
+            return number + 1
+
+        @task
+        def train(number):
+            ran("train")
+            value = prepare(number)
+            if os.environ.get("FAIL"):
+                raise ValueError("on purpose")
+            return value * 2
+
+        @flow
+        def main():
+            return train(20)
+
+        if __name__ == "__main__":
+            print("result", main())
+        """,
+    )
+    failed = shop.run("steps.py", env={"FAIL": "1"})
+    assert failed.returncode != 0
+    assert failed.executions == {"prepare": 1, "train": 1}
+    assert shop.statuses() == {"train": "failed", "train/prepare": "completed"}
+    assert shop.last_run().status == "failed"
+
+    again = shop.run("steps.py").ok()
+    assert again.executions == {"train": 1}
+    assert "result 42" in again.output
+    assert shop.statuses() == {"train": "completed", "train/prepare": "cached"}
+
+    third = shop.run("steps.py").ok()
+    assert third.total == 0
+    assert shop.statuses() == {"train": "cached"}
+
+
+def test_a_step_survives_a_kill_of_its_process(tmp_path: Path) -> None:
+    shop = FlowProject(tmp_path)
+    shop.write(
+        "steps.py",
+        """
+        import os, signal, time
+        from executions import ran
+        from expops_prefect import flow, task
+
+        @task
+        async def prepare(number):
+            ran("prepare")
+            return number + 1
+
+        @task
+        async def train(number):
+            ran("train")
+            value = await prepare(number)
+            if os.environ.get("DIE"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return value * 2
+
+        @flow
+        async def main():
+            return await train(20)
+
+        if __name__ == "__main__":
+            import asyncio
+            print("result", asyncio.run(main()))
+        """,
+    )
+    killed = shop.run("steps.py", env={"DIE": "1"})
+    assert killed.returncode == -9
+    assert killed.executions == {"prepare": 1, "train": 1}
+    again = shop.run("steps.py").ok()
+    assert again.executions == {"train": 1}
+    assert "result 42" in again.output
