@@ -63,15 +63,9 @@ def pack(value: object, *, spill_bytes: int = SPILL_BYTES, uri: Callable[[str], 
     """
     packer = Packer(spill_bytes, uri)
     skeleton = packer.skeleton(value)
-    oversized = False
-
-    def keep(buffer: pickle.PickleBuffer) -> bool:
-        nonlocal oversized
-        oversized = oversized or memoryview(buffer).nbytes >= spill_bytes
-        return not oversized
-
-    stream = pickling.dumps(skeleton, keep=keep, start=_header(linked=packer.linked))
-    if oversized:
+    large = pickling.LargeBuffers(spill_bytes)
+    stream = pickling.dumps(skeleton, keep=large, start=_header(linked=packer.linked))
+    if large.found:
         # Some object holds large buffers. Only now, which one is found by pickling each by itself.
         skeleton = packer.split(value)
         stream = pickling.dumps(skeleton, start=_header(linked=packer.linked))

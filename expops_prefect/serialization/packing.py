@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from expops_prefect.errors import ResultNotStorableError
 from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization import arrays, frames, pickling
 from expops_prefect.serialization.payloads import Payload, PayloadRef, payload
-from expops_prefect.serialization.references import ARRAY_MARKER, ATOMS, MARKERS, MODEL_MARKER, OWN_MARKER, only_atoms
+from expops_prefect.serialization.references import ARRAY_MARKER, ATOMS, MODEL_MARKER, OWN_MARKER, is_marked, only_atoms
 
 _DEPTH: Final = 64
 
@@ -50,7 +51,15 @@ class Packer:
         """The same, with every object that holds large buffers replaced too."""
         if self._whole:
             return self._pickled(value)
-        self._parts.update({key: self._pickled(part) for key, part in self._kept.items()})
+        by_type: dict[type, list[object]] = {}
+        for part in self._kept.values():
+            by_type.setdefault(type(part), []).append(part)
+        for parts in by_type.values():
+            # All of a type at once, because there may be very many small ones.
+            large = pickling.LargeBuffers(self._spill)
+            pickling.dumps(parts, keep=large)
+            if large.found:
+                self._parts.update({id(part): self._pickled(part) for part in parts})
         self._containers.clear()
         return self._replace(value)
 
@@ -59,9 +68,9 @@ class Packer:
         if kind in ATOMS:
             return value
         if kind is dict:
-            return self._once(value, self._dict)
+            return value if only_atoms(value.values()) and not is_marked(value) else self._once(value, self._dict)
         if kind is list or kind is tuple:
-            return self._once(value, self._sequence)
+            return value if only_atoms(value) else self._once(value, self._sequence)
         key = id(value)
         if key not in self._parts:
             self._parts[key] = self._part(value)
@@ -84,21 +93,17 @@ class Packer:
         return replaced
 
     def _dict(self, value: dict[Any, Any]) -> object:
-        replaced = value
-        if not only_atoms(value.values()):
-            parts = [self._replace(part) for part in value.values()]
-            if any(new is not old for new, old in zip(parts, value.values(), strict=True)):
-                replaced = dict(zip(value, parts, strict=True))
-        if not any(marker in value for marker in MARKERS):
+        parts = [self._replace(part) for part in value.values()]
+        same = all(map(operator.is_, parts, value.values()))
+        replaced = value if same else dict(zip(value, parts, strict=True))
+        if not is_marked(value):
             return replaced
         self.linked = True
         return {OWN_MARKER: True, "format": "dict", "items": list(replaced.items())}
 
     def _sequence(self, value: list[Any] | tuple[Any, ...]) -> object:
-        if only_atoms(value):
-            return value
         parts = [self._replace(part) for part in value]
-        if all(new is old for new, old in zip(parts, value, strict=True)):
+        if all(map(operator.is_, parts, value)):
             return value
         return parts if type(value) is list else tuple(parts)
 

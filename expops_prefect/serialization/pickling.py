@@ -27,6 +27,22 @@ _READ_ERRORS = (*_WRITE_ERRORS, pickle.UnpicklingError, EOFError)
 _DEPTH = 12
 
 
+class LargeBuffers:
+    """Given to :func:`dumps`, says whether there is a buffer from ``limit`` bytes on.
+
+    The stream is of use only if there is none.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.found = False
+        self._limit = limit
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        """Keep buffers in the stream until one is large: then nothing more needs to be copied."""
+        self.found = self.found or memoryview(buffer).nbytes >= self._limit
+        return not self.found
+
+
 def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> bytes:
     """Pickle a value.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from expops_prefect.serialization import arrays, frames, pickling
 from expops_prefect.serialization.payloads import PayloadReader, PayloadRef, load, load_verified
-from expops_prefect.serialization.references import ARRAY_MARKER, MARKERS, MODEL_MARKER, only_atoms
+from expops_prefect.serialization.references import ARRAY_MARKER, MODEL_MARKER, is_marked, only_atoms
 
 
 class Resolver:
@@ -20,7 +21,10 @@ class Resolver:
     def resolve(self, value: Any) -> object:
         """The value with every reference below it replaced; a shared part is resolved once."""
         kind = type(value)
-        if kind is not dict and kind is not list and kind is not tuple:
+        if kind is dict:
+            if only_atoms(value.values()) and not is_marked(value):
+                return value
+        elif (kind is not list and kind is not tuple) or only_atoms(value):
             return value
         key = id(value)
         if key not in self._done:
@@ -29,19 +33,16 @@ class Resolver:
 
     def _resolve(self, value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> object:
         if isinstance(value, dict):
-            if any(marker in value for marker in MARKERS):
+            if is_marked(value):
                 return self._load(value)
-            if not only_atoms(value.values()):
-                for key, part in value.items():
-                    value[key] = self.resolve(part)
+            for key, part in value.items():
+                value[key] = self.resolve(part)
             return value
-        if only_atoms(value):
-            return value
+        parts = [self.resolve(part) for part in value]
         if isinstance(value, list):
-            value[:] = [self.resolve(part) for part in value]
+            value[:] = parts
             return value
-        parts = tuple(self.resolve(part) for part in value)
-        return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
+        return value if all(map(operator.is_, parts, value)) else tuple(parts)
 
     def _load(self, link: dict[str, Any]) -> object:
         if ARRAY_MARKER in link:
