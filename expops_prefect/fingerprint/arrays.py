@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from expops_prefect.fingerprint import buffers
-from expops_prefect.fingerprint.canonical import Encoder, Walk, buffer, integer, named, size, string, text
+from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.forms import buffer, integer, named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
 
 _BLOCK: Final = 8 << 20
@@ -65,10 +66,6 @@ def dtype_form(walk: Walk, dtype: np.dtype[Any]) -> bytes:
         missing = getattr(dtype, "na_object", None)
         return named("dtype T", walk.encode(missing), string(str(getattr(dtype, "coerce", True))))
     return named("dtype", string(dtype.str))
-
-
-def encode_dtype(walk: Walk, value: np.dtype[Any]) -> bytes:
-    return dtype_form(walk, value)
 
 
 def elements(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
@@ -177,7 +174,7 @@ def families() -> dict[type, Encoder]:
     found: dict[type, Encoder] = {
         np.ndarray: encode_array,
         np.generic: encode_scalar,
-        np.dtype: encode_dtype,
+        np.dtype: dtype_form,
         np.ma.MaskedArray: encode_masked,
     }
     if sparse := sys.modules.get("scipy.sparse"):

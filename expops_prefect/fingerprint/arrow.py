@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expops_prefect.fingerprint import buffers
-from expops_prefect.fingerprint.canonical import Encoder, Walk, named, size, string, text
+from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.forms import named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
 
 Chunks: TypeAlias = list[Any]
@@ -50,7 +51,11 @@ def _values(walk: Walk, kind: Any, chunks: Chunks) -> bytes:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lengths = [pc.fill_null(pc.list_value_length(chunk), 0) for chunk in chunks]
         inner = [chunk.flatten() for chunk in chunks]
-        return head + _values(walk, lengths[0].type if lengths else pa.int32(), lengths) + _values(walk, kind.value_type, inner)
+        return (
+            head
+            + _values(walk, lengths[0].type if lengths else pa.int32(), lengths)
+            + _values(walk, kind.value_type, inner)
+        )
     if pa.types.is_fixed_size_list(kind):
         return head + _values(walk, kind.value_type, [chunk.flatten() for chunk in chunks])
     if pa.types.is_struct(kind):
@@ -96,20 +101,23 @@ def _numbers(chunk: Any, kind: Any) -> memoryview | bytes:
     width = kind.bit_width // 8
     if not len(chunk):
         return b""
-    data = chunk.buffers()[1]
     begin = chunk.offset * width
-    view = memoryview(data)[begin : begin + len(chunk) * width]
+    view = memoryview(chunk.buffers()[1])[begin : begin + len(chunk) * width]
     if not chunk.null_count:
         return view
     # Zeros under the nulls, whatever was there.
     values = np.frombuffer(view, np.uint8).reshape(len(chunk), width).copy()
     values[_bits(chunk.is_valid()) == 0] = 0
-    return values.reshape(-1).data
+    return memoryview(values.reshape(-1))
 
 
 def _texts(chunks: Chunks) -> bytes:
-    chunks = [chunk.fill_null("" if "string" in str(chunk.type) else b"") if chunk.null_count else chunk for chunk in chunks]
-    return _stream((_lengths(chunk) for chunk in chunks), 0) + _stream(map(_characters, chunks), sum(c.nbytes for c in chunks))
+    chunks = [
+        chunk.fill_null("" if "string" in str(chunk.type) else b"") if chunk.null_count else chunk for chunk in chunks
+    ]
+    return _stream((_lengths(chunk) for chunk in chunks), 0) + _stream(
+        map(_characters, chunks), sum(c.nbytes for c in chunks)
+    )
 
 
 def _offsets(chunk: Any) -> Any:
@@ -158,14 +166,17 @@ def encode_field(walk: Walk, value: Any) -> bytes:
 
 
 def encode_type(_walk: Walk, value: Any) -> bytes:
+    """A type by its text, which holds all of its parameters."""
     return named("arrow type", string(str(value)))
 
 
 def encode_scalar(walk: Walk, value: Any) -> bytes:
+    """A scalar by type and value."""
     return named("arrow scalar", encode_chunks(walk, pa.array([value.as_py()], value.type)))
 
 
 def encode_buffer(walk: Walk, value: Any) -> bytes:
+    """A buffer by its bytes."""
     return named("arrow buffer", walk.encode(memoryview(value)))
 
 

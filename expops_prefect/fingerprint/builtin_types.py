@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import io
+import logging
 import pathlib
 import re
 import types
@@ -17,7 +18,8 @@ from pickle import PickleBuffer
 from typing import Any, Final
 from uuid import UUID
 
-from expops_prefect.fingerprint.canonical import Encoder, Walk, buffer, integer, named, string, text
+from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.forms import buffer, integer, named, string, text
 from expops_prefect.fingerprint.identity import class_name
 
 
@@ -195,6 +197,13 @@ def _wrapper(name: str, *fields: str) -> Encoder:
     return encode
 
 
+def _logger(walk: Walk, value: logging.Logger) -> bytes:
+    if walk.lenient:
+        # Among a module's constants it is there for output, and its name says how the file was started.
+        return walk.refuse(value, "")
+    return named("logging.Logger", string(value.name))
+
+
 def _refused(reason: str) -> Encoder:
     return lambda walk, value: walk.refuse(value, reason)
 
@@ -238,7 +247,9 @@ EXACT: Final[dict[type, Encoder]] = {
 }
 """By exact type; a subclass goes through its pickled state."""
 
-ITERATOR_REASON: Final = "it is an iterator, and reading it would consume it; pass a list, or leave the parameter out with ignore="
+ITERATOR_REASON: Final = (
+    "it is an iterator, and reading it would consume it; pass a list, or leave the parameter out with ignore="
+)
 
 FAMILIES: Final[dict[type, Encoder]] = {
     enum.Enum: _enum,
@@ -247,7 +258,7 @@ FAMILIES: Final[dict[type, Encoder]] = {
     type: _callable,
     types.ModuleType: _callable,
     types.GeneratorType: _refused(ITERATOR_REASON),
+    logging.Logger: _logger,
     io.IOBase: _refused("it is an open file; pass its path, or DataFile(path) so that its content counts"),
 }
 """By a base class."""
-

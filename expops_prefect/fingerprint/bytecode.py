@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
 
-from expops_prefect.fingerprint.canonical import Walk, named, string
+from expops_prefect.fingerprint.canonical import Walk
+from expops_prefect.fingerprint.forms import named, string
 from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.syntax import Chain
 

@@ -12,22 +12,16 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from blake3 import blake3
 
-from expops_prefect.fingerprint import buffers
+from expops_prefect.fingerprint.forms import INLINE, PACKED, buffer, integer, named, seal, size, string, text
 
-FORMAT: Final = 1
-"""Version of the canonical form. It is part of every digest: a change of it invalidates all keys."""
-
-INLINE: Final = 64
 _CHUNK: Final = 4096
 _MAX_REWALKS: Final = 100_000
 _NO_CYCLE: Final = sys.maxsize
-_SIZES: Final = tuple(bytes((n,)) for n in range(255))
 # How many references an object has in `enter` when only one container and its encoder hold it.
 _SOLE_REFERENCES: Final = 6
 
@@ -60,86 +54,6 @@ class Refusal(Exception):  # noqa: N818 - internal: it becomes a FingerprintErro
         return "".join(reversed(self.trail))
 
 
-def size(count: int) -> bytes:
-    """A length, in one byte up to 254, else in nine."""
-    return _SIZES[count] if count < 255 else b"\xff" + count.to_bytes(8, "little")
-
-
-def seal(form: bytes) -> bytes:
-    """The form itself up to 64 bytes, else its digest."""
-    return form if len(form) <= INLINE else b"#" + blake3(form).digest()
-
-
-def text(value: str) -> bytes:
-    """A text as part of a form: its length and its UTF-8; lone surrogates allowed."""
-    data = value.encode("utf-8", "surrogatepass")
-    return size(len(data)) + data
-
-
-def buffer(tag: bytes, data: bytes | bytearray | memoryview) -> bytes:
-    """The form of contiguous bytes; large ones are hashed in place."""
-    nbytes = data.nbytes if isinstance(data, memoryview) else len(data)
-    if nbytes <= INLINE:
-        return tag + size(nbytes) + bytes(data)
-    return b"B" + tag + size(nbytes) + buffers.digest(data)
-
-
-def named(name: str, *parts: bytes) -> bytes:
-    """The form of a value of a type without a tag of its own: the type's name and parts that are forms."""
-    return seal(b"N" + text(name) + size(len(parts)) + b"".join(parts))
-
-
-def integer(value: int) -> bytes:
-    """The form of an ``int`` of any size."""
-    try:
-        return b"i" + value.to_bytes(8, "little", signed=True)
-    except OverflowError:
-        data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-        return buffer(b"I", data)
-
-
-def string(value: str) -> bytes:
-    """The form of a ``str``."""
-    return buffer(b"s", value.encode("utf-8", "surrogatepass"))
-
-
-def _packed(code: str) -> Callable[[Sequence[Any]], bytes | None]:
-    def pack(items: Sequence[Any]) -> bytes | None:
-        try:
-            numbers = array(code, items)
-        except OverflowError:
-            return None
-        if sys.byteorder == "big":
-            numbers.byteswap()
-        return size(len(items)) + buffer(b"p", memoryview(numbers).cast("B") if items else b"")
-
-    return pack
-
-
-_pack_integers = _packed("q")
-
-
-def _pack_strings(items: Sequence[str]) -> bytes | None:
-    # Lengths in characters and the joined text together are unambiguous, and quick for millions.
-    lengths = array("q", map(len, items))
-    if sys.byteorder == "big":
-        lengths.byteswap()
-    joined = "".join(items).encode("utf-8", "surrogatepass")
-    return size(len(items)) + buffer(b"p", memoryview(lengths).cast("B")) + buffer(b"p", joined)
-
-
-def _pack_flags(items: Sequence[bool]) -> bytes | None:
-    return size(len(items)) + buffer(b"p", bytes(items))
-
-
-# Sequences of one plain type are packed, which makes long ones an order of magnitude faster.
-_PACKED: Final[dict[type, tuple[bytes, Callable[[Sequence[Any]], bytes | None]]]] = {
-    int: (b"q", _pack_integers),
-    float: (b"e", _packed("d")),
-    str: (b"u", _pack_strings),
-    bool: (b"o", _pack_flags),
-}
-
 ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Exact types whose values hold no other values, so that they are in no cycle."""
 
@@ -154,7 +68,18 @@ class Walk:
         on_callable: encodes functions, classes and modules; ``None`` for the default.
     """
 
-    __slots__ = ("_low", "_memo", "_outer", "_place", "_resolve", "_rewalks", "_stack", "classes", "lenient", "on_callable")
+    __slots__ = (
+        "_low",
+        "_memo",
+        "_outer",
+        "_place",
+        "_resolve",
+        "_rewalks",
+        "_stack",
+        "classes",
+        "lenient",
+        "on_callable",
+    )
 
     def __init__(
         self,
@@ -190,10 +115,10 @@ class Walk:
             refusal.trail.append(step)
             raise
 
-    def refuse(self, value: object, reason: str) -> bytes:
+    def refuse(self, value: object, reason: str, cause: BaseException | None = None) -> bytes:
         """Raise :class:`Refusal`, or give the form that stands for the part in a lenient walk."""
         if not self.lenient:
-            raise Refusal(reason, type(value))
+            raise Refusal(reason, type(value)) from cause
         from expops_prefect.fingerprint.identity import class_name
 
         return named("opaque", text(class_name(type(value))))
@@ -231,8 +156,9 @@ class Walk:
             del self._place[id(member)]
         for index, member in enumerate(members[1:], 1):
             self._memo[id(member)] = member, seal(b"@" + size(index) + form)
-        # An object that nothing else refers to cannot be met again.
-        if len(form) > INLINE // 2 and sys.getrefcount(value) > _SOLE_REFERENCES:
+        # An object that nothing else refers to cannot be met again. The first of a cycle is always kept:
+        # walked again, it would find the others known and get another form.
+        if len(members) > 1 or (len(form) > INLINE // 2 and sys.getrefcount(value) > _SOLE_REFERENCES):
             self._memo[key] = value, form
         return form
 
@@ -248,7 +174,9 @@ class Walk:
             raise Refusal("its parts refer to one another through sets in too many ways", type(value))
         return form
 
-    def sequence(self, items: Sequence[Any], *, kinds: set[type] | None = None, step: Callable[[int], str] | None = None) -> bytes:
+    def sequence(
+        self, items: Sequence[Any], *, kinds: set[type] | None = None, step: Callable[[int], str] | None = None
+    ) -> bytes:
         """The form of items in their order.
 
         Args:
@@ -257,7 +185,7 @@ class Walk:
         """
         kinds = set(map(type, items)) if kinds is None else kinds
         if len(kinds) == 1:
-            tag, pack = _PACKED.get(next(iter(kinds)), (b"", None))
+            tag, pack = PACKED.get(next(iter(kinds)), (b"", None))
             if pack is not None and (packed := pack(items)) is not None:
                 return tag + packed
         forms: list[bytes] = []
@@ -307,35 +235,35 @@ def _shown(key: object) -> str:
     return repr(key) if type(key) in ATOMS and len(repr(key)) <= 80 else f"<{type(key).__name__}>"
 
 
-def encode_none(_walk: Walk, _value: None) -> bytes:
+def _none(_walk: Walk, _value: None) -> bytes:
     return b"n"
 
 
-def encode_bool(_walk: Walk, value: bool) -> bytes:  # noqa: FBT001
+def _bool(_walk: Walk, value: bool) -> bytes:
     return b"T" if value else b"F"
 
 
-def encode_int(_walk: Walk, value: int) -> bytes:
+def _int(_walk: Walk, value: int) -> bytes:
     return integer(value)
 
 
-def encode_float(_walk: Walk, value: float) -> bytes:
+def _float(_walk: Walk, value: float) -> bytes:
     return b"f" + struct.pack("<d", value)
 
 
-def encode_complex(_walk: Walk, value: complex) -> bytes:
+def _complex(_walk: Walk, value: complex) -> bytes:
     return b"c" + struct.pack("<dd", value.real, value.imag)
 
 
-def encode_str(_walk: Walk, value: str) -> bytes:
+def _str(_walk: Walk, value: str) -> bytes:
     return string(value)
 
 
-def encode_bytes(_walk: Walk, value: bytes) -> bytes:
+def _bytes(_walk: Walk, value: bytes) -> bytes:
     return buffer(b"b", value)
 
 
-def _encode_sequence(tag: bytes) -> Encoder:
+def _sequence(tag: bytes) -> Encoder:
     def encode(walk: Walk, value: list[Any] | tuple[Any, ...]) -> bytes:
         kinds = set(map(type, value))
         if kinds <= ATOMS:
@@ -348,7 +276,7 @@ def _encode_sequence(tag: bytes) -> Encoder:
     return encode
 
 
-def encode_dict(walk: Walk, value: dict[Any, Any]) -> bytes:
+def _dict(walk: Walk, value: dict[Any, Any]) -> bytes:
     keys, values = list(value), list(value.values())
     kinds = set(map(type, values))
     if kinds <= ATOMS and ATOMS.issuperset(map(type, keys)):
@@ -359,7 +287,7 @@ def encode_dict(walk: Walk, value: dict[Any, Any]) -> bytes:
     return walk.leave(value, b"d" + walk.pairs(keys, values, kinds))
 
 
-def _encode_set(tag: bytes) -> Encoder:
+def _set(tag: bytes) -> Encoder:
     def encode(walk: Walk, value: set[Any] | frozenset[Any]) -> bytes:
         if ATOMS.issuperset(map(type, value)):
             return seal(tag + walk.unordered(value))
@@ -372,17 +300,17 @@ def _encode_set(tag: bytes) -> Encoder:
 
 
 ENCODERS: Final[dict[type, Encoder]] = {
-    type(None): encode_none,
-    bool: encode_bool,
-    int: encode_int,
-    float: encode_float,
-    complex: encode_complex,
-    str: encode_str,
-    bytes: encode_bytes,
-    list: _encode_sequence(b"l"),
-    tuple: _encode_sequence(b"t"),
-    dict: encode_dict,
-    set: _encode_set(b"S"),
-    frozenset: _encode_set(b"Z"),
+    type(None): _none,
+    bool: _bool,
+    int: _int,
+    float: _float,
+    complex: _complex,
+    str: _str,
+    bytes: _bytes,
+    list: _sequence(b"l"),
+    tuple: _sequence(b"t"),
+    dict: _dict,
+    set: _set(b"S"),
+    frozenset: _set(b"Z"),
 }
 """Encoders by exact type. Others are added when a type is first met, see ``registry``."""

@@ -1,3 +1,85 @@
-def code_fingerprint(f):
-    class D: digest=getattr(f,'__qualname__','?')
-    return D
+"""Fingerprints of functions: their code and everything of the project's own that it refers to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from expops_prefect.fingerprint import buffers
+from expops_prefect.fingerprint.graph import WRAPPER, CodeGraph
+from expops_prefect.fingerprint.guards import Guards
+
+__all__ = ["WRAPPER", "CodeFingerprint", "code_fingerprint"]
+
+_MOST_KNOWN: Final = 512
+_known: dict[object, tuple[Guards, CodeFingerprint, object]] = {}
+_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True)
+class CodeFingerprint:
+    """A function's fingerprint and what it was made of.
+
+    Attributes:
+        digest: 64 hexadecimal digits. Equal for equal code, wherever its modules lie.
+        parts: a digest for each part, to find what differs between two fingerprints:
+            ``module:qualname`` of functions and classes, ``const:module:NAME``,
+            ``default:module:qualname``, ``closure:module:qualname:name``, ``lazy:module:name``,
+            ``dist:name==version``, ``external:module:name`` of Python's library, ``python``.
+        sources: the normalised source of the parts that have one.
+    """
+
+    digest: str
+    parts: Mapping[str, str]
+    sources: Mapping[str, str]
+
+
+def code_fingerprint(
+    function: Callable[..., object], *, root: Path | None = None, classes: Iterable[type] = ()
+) -> CodeFingerprint:
+    """Fingerprint a function with all of the project's own code that it refers to.
+
+    Comments, formatting, docstrings, signature annotations, line numbers and the place of files do
+    not count. Global names are looked up at every call, so a function, class or constant that was
+    bound anew is seen.
+
+    Args:
+        function: a function, method, class, Prefect task or flow, or any other callable.
+        root: the project's folder; module constants that are paths below it count relative to it.
+        classes: further classes that the function may use, for example those of its arguments.
+    """
+    extra = tuple(classes)
+    key = (id(function), root, frozenset(map(id, extra)))
+    known = _known.get(key)
+    if known is not None and known[0].hold():
+        return known[1]
+    graph = CodeGraph(root)
+    graph.add_root(function, extra)
+    fingerprint = _described(graph)
+    # A function with a closure may be one of many that are made in a loop, each with large values.
+    if getattr(function, "__closure__", None) is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[key] = graph.guards, fingerprint, (function, extra)
+    return fingerprint
+
+
+def _described(graph: CodeGraph) -> CodeFingerprint:
+    parts: dict[str, str] = {"python": _PYTHON}
+    sources: dict[str, str] = {}
+    for node in graph.nodes[1:]:
+        name = node.name
+        if name in parts:
+            if name.startswith("dist:"):
+                continue
+            number = 2
+            while f"{name}#{number}" in parts:
+                number += 1
+            name = f"{name}#{number}"
+        parts[name] = buffers.digest(name.encode() if name.startswith("dist:") else node.form).hex()
+        if node.source is not None:
+            sources[name] = node.source
+    return CodeFingerprint(graph.digest(), parts, sources)

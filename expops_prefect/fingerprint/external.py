@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from expops_prefect.fingerprint.canonical import named, text
+from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import callable_name
 from expops_prefect.fingerprint.ownership import Owner, distribution_of, owner_of, owner_of_module
 
@@ -58,6 +58,8 @@ def external_form(value: Any) -> bytes | None:
 
 def external_name(value: Any) -> str:
     """The name under which code counts that is not the project's own."""
+    if owner_of_callable(value) is Owner.US:
+        return str(value.__name__)
     if isinstance(value, ModuleType):
         return value.__name__
     if isinstance(value, (FunctionType, BuiltinFunctionType)):

@@ -91,5 +91,3 @@ class DataFile(os.PathLike[str]):
     def __expops_fingerprint__(self) -> object:
         """Its content's digest."""
         return file_digest(self.path)
-
-

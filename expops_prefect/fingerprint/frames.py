@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from expops_prefect.fingerprint.canonical import Encoder, Walk, named, string, text
+from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.forms import named, string, text
 from expops_prefect.fingerprint.identity import class_name
 
 
@@ -54,7 +55,8 @@ def _extra(walk: Walk, value: Any) -> bytes:
 
 def _plain(array: Any) -> Any:
     """NumPy's own array, where pandas merely wraps one."""
-    return array.to_numpy() if isinstance(array, pd.arrays.NumpyExtensionArray) else array
+    # Not its subclasses: text has a dtype of its own, which would be lost.
+    return array.to_numpy() if type(array) is pd.arrays.NumpyExtensionArray else array
 
 
 def encode_index(walk: Walk, value: Any) -> bytes:
@@ -94,9 +96,8 @@ def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
         parts = [walk.encode(value.subtype), walk.encode(value.fill_value)]
     elif isinstance(value, pd.ArrowDtype):
         parts = [walk.encode(value.pyarrow_dtype)]
-    elif isinstance(value, (pd.DatetimeTZDtype, pd.PeriodDtype, pd.IntervalDtype)) or type(value).__module__.startswith(
-        "pandas."
-    ):
+    elif type(value).__module__.partition(".")[0] == "pandas":
+        # Not through their state: they remember in it what they were asked.
         parts = [string(str(value))]
     else:
         from expops_prefect.fingerprint.objects import encode_object
@@ -110,7 +111,7 @@ def encode_extension_array(walk: Walk, value: Any) -> bytes:
     from expops_prefect.fingerprint.objects import encode_object
 
     dtype = value.dtype
-    if isinstance(value, pd.arrays.NumpyExtensionArray):
+    if type(value) is pd.arrays.NumpyExtensionArray:
         parts = [walk.encode(value.to_numpy())]
     elif isinstance(value, pd.Categorical):
         parts = [walk.encode(dtype), walk.encode(np.asarray(value.codes))]
@@ -127,7 +128,9 @@ def encode_extension_array(walk: Walk, value: Any) -> bytes:
         # isna() may hold more than what is masked: a NaN among the numbers is another value than NA.
         mask = getattr(value, "_mask", missing)
         parts = [walk.encode(dtype), walk.encode(np.where(mask, dtype.numpy_dtype.type(0), plain)), walk.encode(mask)]
-    elif isinstance(dtype, pd.ArrowDtype) or (isinstance(dtype, pd.StringDtype) and dtype.storage.startswith("pyarrow")):
+    elif isinstance(dtype, pd.ArrowDtype) or (
+        isinstance(dtype, pd.StringDtype) and dtype.storage.startswith("pyarrow")
+    ):
         from expops_prefect.fingerprint.arrow import encode_chunks
 
         parts = [walk.encode(dtype), encode_chunks(walk, value.__arrow_array__())]

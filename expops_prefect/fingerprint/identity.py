@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -29,11 +29,12 @@ def name_of_file(file: str) -> str:
     known = _file_names.get(file)
     if known is not None:
         return known
-    folder, base = os.path.split(os.path.realpath(file))
-    parts = [os.path.splitext(base)[0]]
-    while os.path.isfile(os.path.join(folder, "__init__.py")):  # noqa: PTH113, PTH118 - no Path on a hot path
-        folder, package = os.path.split(folder)
-        parts.append(package)
+    path = Path(file).resolve()
+    parts = [path.stem]
+    for folder in path.parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        parts.append(folder.name)
     if parts[0] in ("__init__", "__main__") and len(parts) > 1:
         del parts[0]
     name = ".".join(reversed(parts))
@@ -57,14 +58,12 @@ def module_name(module: str, file: str | None = None) -> str:
         return module
     if not is_source_file(file):
         file = getattr(sys.modules.get(module), "__file__", None)
-    return name_of_file(str(file)) if is_source_file(file) else INTERACTIVE
+    return name_of_file(file) if file is not None and is_source_file(file) else INTERACTIVE
 
 
 def class_name(cls: type) -> str:
     """``module:qualname`` of a class."""
-    module = cls.__module__
-    if not isinstance(module, str):
-        return f"?:{cls.__qualname__}"
+    module = str(cls.__module__)
     if not started_by_file(module):
         return f"{module}:{cls.__qualname__}"
     known = _class_names.get(cls)
@@ -77,9 +76,10 @@ def class_name(cls: type) -> str:
 def class_file(cls: type) -> str | None:
     """The file of a class by its methods: right also in a process whose main module is another one."""
     for attribute in vars(cls).values():
-        if isinstance(attribute, FunctionType) and attribute.__module__ == cls.__module__:
+        # By its globals: a decorator's wrapper, such as that of a dataclass's __repr__, takes over the module's name.
+        if isinstance(attribute, FunctionType) and attribute.__globals__.get("__name__") == cls.__module__:
             file = attribute.__code__.co_filename
-            if is_source_file(file) and os.path.isfile(file):  # noqa: PTH113
+            if is_source_file(file) and Path(file).is_file():
                 return file
     return None
 

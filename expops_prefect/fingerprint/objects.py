@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from expops_prefect.fingerprint.builtin_types import ITERATOR_REASON
-from expops_prefect.fingerprint.canonical import REDUCE_ERRORS, Walk, named, size, text
+from expops_prefect.fingerprint.canonical import REDUCE_ERRORS, Walk
 from expops_prefect.fingerprint.external import version_of, wrapped_function
+from expops_prefect.fingerprint.forms import named, size, text
 from expops_prefect.fingerprint.identity import callable_name, class_name, module_name
 
 _PROTOCOL: Final = 5
@@ -34,7 +35,7 @@ def encode_object(walk: Walk, value: Any) -> bytes:
         reducer = copyreg.dispatch_table.get(cls)
         reduced = reducer(value) if reducer else value.__reduce_ex__(_PROTOCOL)
     except REDUCE_ERRORS as error:
-        return walk.leave(value, walk.refuse(value, f"it has no state that could be read ({error})"))
+        return walk.leave(value, walk.refuse(value, f"it has no state that could be read ({error})", error))
     if isinstance(reduced, str):
         return walk.leave(value, _by_name(value, reduced))
     return walk.leave(value, _reduced_form(walk, cls, *reduced))

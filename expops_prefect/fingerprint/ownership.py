@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import importlib.machinery
 import importlib.util
 import os
 import re
@@ -11,6 +10,8 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Final
 
 from expops_prefect.fingerprint.identity import is_source_file
@@ -18,10 +19,8 @@ from expops_prefect.fingerprint.identity import is_source_file
 _IGNORED: Final = frozenset({"prefect", "expops_prefect"})
 _SITE: Final = re.compile(r"[\\/](?:site|dist)-packages(?=[\\/])")
 _DIST_INFO: Final = re.compile(r"^(?P<name>.+?)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
-_STDLIB: Final = tuple(
-    {os.path.realpath(sysconfig.get_path(kind)) + os.sep for kind in ("stdlib", "platstdlib")}
-    | {sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "platstdlib")}
-)
+_STDLIB_FOLDERS: Final = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
+_STDLIB: Final = tuple(f"{path}{os.sep}" for path in _STDLIB_FOLDERS | {path.resolve() for path in _STDLIB_FOLDERS})
 
 
 class Owner(enum.Enum):
@@ -60,12 +59,10 @@ def owner_of(module: str, file: str | None) -> Owner:
         return Owner.PYTHON
     if not is_source_file(file):
         return Owner.PYTHON if top in sys.stdlib_module_names else Owner.PROJECT
-    for path in (file, os.path.realpath(file)):
-        if _SITE.search(path):
-            return Owner.INSTALLED
-    if file.startswith(_STDLIB) or os.path.realpath(file).startswith(_STDLIB):
-        return Owner.PYTHON
-    return Owner.PROJECT
+    paths = (file, str(Path(file).resolve()))
+    if any(_SITE.search(path) for path in paths):
+        return Owner.INSTALLED
+    return Owner.PYTHON if any(path.startswith(_STDLIB) for path in paths) else Owner.PROJECT
 
 
 def owner_of_module(module: str) -> Owner:
@@ -74,10 +71,14 @@ def owner_of_module(module: str) -> Owner:
     if loaded is not None:
         file = getattr(loaded, "__file__", None)
         if file is None and (paths := list(getattr(loaded, "__path__", ()))):
-            file = os.path.join(paths[0], "__init__.py")  # noqa: PTH118 - a namespace package
+            file = _initial_file(paths[0])  # of a namespace package
         return owner_of(module, file)
     located = locate(module)
     return located.owner if located else owner_of(module, None)
+
+
+def _initial_file(folder: str) -> str:
+    return str(Path(folder) / "__init__.py")
 
 
 def locate(module: str) -> Located | None:
@@ -103,8 +104,8 @@ def _locate_one(name: str, path: tuple[str, ...] | None) -> Located | None:
         folders = getattr(loaded, "__path__", None)
     else:
         try:
-            # Without a dot in the name this imports nothing; with one, the path finder alone is asked.
-            spec = importlib.util.find_spec(name) if path is None else importlib.machinery.PathFinder.find_spec(name, path)
+            # For a name without a dot this imports nothing; for others it would import the parents.
+            spec = importlib.util.find_spec(name) if path is None else PathFinder.find_spec(name, path)
         except (ImportError, ValueError):
             return None
         if spec is None:
@@ -112,7 +113,7 @@ def _locate_one(name: str, path: tuple[str, ...] | None) -> Located | None:
         file = spec.origin if spec.has_location else None
         folders = spec.submodule_search_locations
     package = None if folders is None else tuple(folders)
-    where = file or (os.path.join(package[0], "__init__.py") if package else None)  # noqa: PTH118
+    where = file or (_initial_file(package[0]) if package else None)
     return Located(name, file, package, owner_of(name, where))
 
 
@@ -129,17 +130,15 @@ def distribution_of(module: str) -> str:
         module = module.rpartition(".")[0]
         located = locate(module)
     file = located.file if located else None
-    match = None
-    if file:
-        for match in _SITE.finditer(file):  # noqa: B007 - the last one
-            pass
-    if file is None or match is None:
+    matches = list(_SITE.finditer(file)) if file else []
+    if file is None or not matches:
         return f"{top}=={_declared_version(top)}"
-    site, inner = file[: match.end()], file[match.end() + 1 :].replace(os.sep, "/")
+    end = matches[-1].end()
+    site, inner = file[:end], file[end + 1 :].replace(os.sep, "/")
     guess = _normalised(top)
     candidates = sorted(_installed(site), key=lambda entry: _normalised(entry[0]) != guess)
     for name, version, folder in candidates:
-        if _lists(os.path.join(site, folder), inner):  # noqa: PTH118
+        if _lists(Path(site) / folder, inner):
             return f"{_normalised(name)}=={version}"
     if candidates and _normalised(candidates[0][0]) == guess:
         return f"{guess}=={candidates[0][1]}"
@@ -159,19 +158,18 @@ def _declared_version(top: str) -> str:
 def _installed(site: str) -> tuple[tuple[str, str, str], ...]:
     """Name, version and folder of the distributions in a site folder."""
     try:
-        entries = sorted(os.listdir(site))  # noqa: PTH208
+        entries = sorted(path.name for path in Path(site).iterdir())
     except OSError:
         return ()
     matches = ((_DIST_INFO.match(entry), entry) for entry in entries)
     return tuple((match["name"], match["version"], entry) for match, entry in matches if match)
 
 
-def _lists(folder: str, inner: str) -> bool:
+def _lists(folder: Path, inner: str) -> bool:
     """Whether a distribution's list of files names this one."""
     for record, prefix in (("RECORD", ""), ("installed-files.txt", "../")):
         try:
-            with open(os.path.join(folder, record), encoding="utf-8", errors="replace") as listing:  # noqa: PTH118, PTH123
-                content = "\n" + listing.read()
+            content = "\n" + (folder / record).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         return f"\n{prefix}{inner}," in content or f"\n{prefix}{inner}\n" in content

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from expops_prefect.fingerprint.canonical import ENCODERS, REDUCE_ERRORS, Encoder, Walk, named, text
+from expops_prefect.fingerprint.canonical import ENCODERS, REDUCE_ERRORS, Encoder, Walk
+from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 
 T = TypeVar("T")
@@ -40,15 +41,14 @@ def register_fingerprint(cls: type[T], canonical: Callable[[T], object]) -> None
     Args:
         cls: the class. What was registered for it before is replaced.
         canonical: gives a value that stands for an object: equal for objects that a task cannot
-            tell apart, different for others, in every process. Its class counts as well.
+            tell apart, different for others, in every process. The object's class counts as well.
 
     Example:
         >>> register_fingerprint(Connection, lambda connection: connection.url)
     """
-    if not isinstance(cls, type):
-        raise TypeError(f"register_fingerprint takes a class, not {cls!r}")
+    if not isinstance(cls, type) or cls in ENCODERS or cls is object:
+        raise TypeError(f"register_fingerprint takes a class other than Python's basic types, not {cls!r}")
     _registered[cls] = _through(canonical)
-    ENCODERS.pop(cls, None)
     _resolved.clear()
 
 
@@ -63,7 +63,7 @@ def _through(canonical: Callable[[Any], object]) -> Encoder:
         try:
             stand_in = canonical(value)
         except REDUCE_ERRORS as error:
-            return walk.leave(value, walk.refuse(value, f"its own fingerprint method failed ({error!r})"))
+            return walk.leave(value, walk.refuse(value, f"its own fingerprint method failed ({error!r})", error))
         return walk.leave(value, named("registered", text(class_name(cls)), walk.encode(stand_in)))
 
     return encode
@@ -91,7 +91,7 @@ def _find(kind: type) -> Encoder:
         if encoder is None and base is not object:
             encoder = builtin_types.FAMILIES.get(base)
         if encoder is None and (library := _LIBRARIES.get(base.__module__.partition(".")[0])):
-            encoder = cast(_Families, import_module(_PACKAGE + library)).families().get(base)
+            encoder = cast("_Families", import_module(_PACKAGE + library)).families().get(base)
         if encoder is not None:
             return encoder
     return objects.encode_object

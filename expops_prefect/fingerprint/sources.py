@@ -101,8 +101,9 @@ def _functions_in(attribute: Any) -> Iterator[tuple[str, FunctionType]]:
         state = getattr(attribute, "__dict__", None)
         if isinstance(state, dict):  # functools.cached_property, pydantic's and Prefect's wrappers
             for part in ("func", "wrapped", "fn"):
-                if isinstance(function := state.get(part), FunctionType):
-                    yield f".{part}", function
+                inner = state.get(part)
+                if isinstance(inner, FunctionType):
+                    yield f".{part}", inner
 
 
 def _form(node: ast.AST) -> tuple[bytes, str]:
@@ -153,7 +154,9 @@ class _File:
             if not isinstance(node, ast.ClassDef) or len(codes) != 1:
                 continue
             inner = {bytecode.digest(c) for c in codes[0].co_consts if isinstance(c, CodeType)}
-            names = {s.target.id for s in ast.walk(node) if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)}
+            names = {
+                s.target.id for s in ast.walk(node) if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)
+            }
             mine = [unwrap(f).__code__ for f in functions]
             mine = [code for code in mine if not code.co_filename.startswith("<")]
             if all(bytecode.digest(code) in inner for code in mine) and annotations <= names:

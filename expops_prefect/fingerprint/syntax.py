@@ -31,12 +31,15 @@ def _copy(node: ast.AST, *, outermost: bool, in_function: bool) -> ast.AST:
         inside = False
     if isinstance(node, ast.AnnAssign) and in_function:
         if node.value is not None:
-            target = _copy(node.target, outermost=False, in_function=True)
-            value = _copy(node.value, outermost=False, in_function=True)
-            return ast.Assign(targets=[target], value=value, lineno=0)
-        return ast.AnnAssign(target=node.target, annotation=ast.Constant(None), value=None, simple=node.simple)
+            target: Any = _copy(node.target, outermost=False, in_function=True)
+            assigned: Any = _copy(node.value, outermost=False, in_function=True)
+            return ast.Assign(targets=[target], value=assigned, lineno=0)
+        return ast.AnnAssign(
+            target=node.target, annotation=ast.Constant(None), value=None, simple=node.simple, lineno=0
+        )
     fields: dict[str, Any] = {}
-    for name, value in ast.iter_fields(node):
+    for name, content in ast.iter_fields(node):
+        value: Any = content
         if isinstance(value, list):
             items = [
                 _copy(item, outermost=False, in_function=inside) if isinstance(item, ast.AST) else item
@@ -44,7 +47,7 @@ def _copy(node: ast.AST, *, outermost: bool, in_function: bool) -> ast.AST:
                 if not _is_bare_constant(item)
             ]
             if name == "body" and value and not items:
-                items = [ast.Pass()]
+                items = [ast.Pass(lineno=0)]
             fields[name] = items
         elif isinstance(value, ast.arguments):
             fields[name] = _arguments(value, without_defaults=outermost, in_function=in_function)
@@ -61,8 +64,8 @@ def _copy(node: ast.AST, *, outermost: bool, in_function: bool) -> ast.AST:
     elif isinstance(node, ast.Constant):
         fields["kind"] = None
     copy = type(node)(**fields)
-    if isinstance(node, ast.stmt):
-        copy.lineno = 0  # type: ignore[attr-defined] - unparse reads it of some statements
+    if isinstance(copy, ast.stmt):
+        copy.lineno = 0  # ast.unparse asks for it; ast.dump leaves it out
     return copy
 
 

@@ -7,7 +7,8 @@ from typing import Final
 from blake3 import blake3
 
 from expops_prefect.errors import FingerprintError
-from expops_prefect.fingerprint.canonical import FORMAT, Refusal, Walk
+from expops_prefect.fingerprint.canonical import Refusal, Walk
+from expops_prefect.fingerprint.forms import FORMAT
 from expops_prefect.fingerprint.registry import METHOD, register_fingerprint, resolve
 
 __all__ = ["FORMAT", "fingerprint", "register_fingerprint"]

@@ -1,0 +1,93 @@
+"""What a code fingerprint rested on, so that it can be given again without following all references."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from operator import is_
+from types import CellType, FunctionType
+from typing import Any, Final
+
+_MISSING: Final = object()
+
+
+class Guards:
+    """Bindings and values that were looked at. While they hold, so does what was made of them.
+
+    They keep the objects alive, so that an object with the same id is the same object.
+    """
+
+    __slots__ = ("_cells", "_files", "_forms", "_functions", "_names", "_tables")
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, str], tuple[Mapping[str, Any], str, Any]] = {}
+        self._tables: list[tuple[Mapping[str, Any], tuple[Any, ...]]] = []
+        self._cells: list[tuple[CellType, Any]] = []
+        self._functions: list[tuple[FunctionType, Any, Any, Any, Any]] = []
+        self._forms: list[tuple[Callable[[Any], bytes], Any, bytes]] = []
+        self._files: dict[str, tuple[int, int]] = {}
+
+    def name(self, namespace: Mapping[str, Any], name: str) -> None:
+        """A name is bound to the same object as now, or still to none."""
+        self._names[id(namespace), name] = namespace, name, namespace.get(name, _MISSING)
+
+    def table(self, namespace: Mapping[str, Any]) -> None:
+        """All names of a class or module are bound to the same objects as now."""
+        self._tables.append((namespace, tuple(namespace.values())))
+
+    def cell(self, cell: CellType) -> None:
+        """A closure's variable has the same object as now."""
+        self._cells.append((cell, _content(cell)))
+
+    def function(self, function: FunctionType) -> None:
+        """A function's code and defaults are the same objects as now."""
+        self._functions.append((function, *_function_state(function)))
+
+    def form(self, encode: Callable[[Any], bytes], value: Any, form: bytes) -> None:
+        """A value that may change still has this form."""
+        self._forms.append((encode, value, form))
+
+    def file(self, file: str, stamp: tuple[int, int]) -> None:
+        """A file has the same time and size."""
+        self._files[file] = stamp
+
+    def hold(self) -> bool:
+        """Whether everything is as it was; the cheap checks first."""
+        for namespace, name, value in self._names.values():
+            if namespace.get(name, _MISSING) is not value:
+                return False
+        for cell, value in self._cells:
+            if _content(cell) is not value:
+                return False
+        for function, *state in self._functions:
+            if not all(map(is_, _function_state(function), state)):
+                return False
+        for namespace, values in self._tables:
+            current = tuple(namespace.values())  # at once: another thread may be importing
+            if len(current) != len(values) or not all(map(is_, current, values)):
+                return False
+        for file, stamp in self._files.items():
+            if file_stamp(file) != stamp:
+                return False
+        return all(encode(value) == form for encode, value, form in self._forms)
+
+
+def file_stamp(file: str) -> tuple[int, int]:
+    """Modification time and size, ``(0, 0)`` for a file that is gone."""
+    try:
+        status = os.stat(file)  # noqa: PTH116 - on a hot path
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return _MISSING
+
+
+def _function_state(function: FunctionType) -> tuple[Any, Any, Any, Any]:
+    wrapped = function.__dict__.get("__wrapped__", _MISSING)
+    return function.__code__, function.__defaults__, function.__kwdefaults__, wrapped
