@@ -63,6 +63,8 @@ def _encode_polars(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[B
         frame, kind = value.to_frame(), "Series"
     else:
         return None
+    if not hasattr(pl, "CompatLevel"):  # before Polars 1.1: text would come back in another layout
+        return None
     if frame.estimated_size() < spill_bytes or not all(map(_is_exact_in_arrow, frame.dtypes)):
         return None
     table = frame.to_arrow(compat_level=pl.CompatLevel.newest())

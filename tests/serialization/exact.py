@@ -115,7 +115,9 @@ def _assert_same_extension(left: Any, right: Any, path: str) -> None:
         assert left.ordered == right.ordered, path
     elif isinstance(left, (pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray)):
         assert_same(left.asi8.tobytes(), right.asi8.tobytes(), path)
-        assert_same(getattr(left.dtype, "tz", None), getattr(right.dtype, "tz", None), f"{path}.tz")
+        zones = [getattr(array.dtype, "tz", None) for array in (left, right)]
+        assert zones[0] == zones[1], f"{path}.tz"
+        assert type(zones[0]) is type(zones[1]), f"{path}.tz"
     else:
         assert_same(np.array(left.isna()), np.array(right.isna()), f"{path}.isna")
         assert_same(list(left.dropna()), list(right.dropna()), path)
