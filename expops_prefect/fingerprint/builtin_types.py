@@ -259,6 +259,7 @@ FAMILIES: Final[dict[type, Encoder]] = {
     types.ModuleType: _callable,
     types.GeneratorType: _refused(ITERATOR_REASON),
     logging.Logger: _logger,
-    io.IOBase: _refused("it is an open file; pass its path, or DataFile(path) so that its content counts"),
+    # io.IOBase itself is not among the bases of the files that open() gives, only its own base is.
+    io.IOBase.__mro__[1]: _refused("it is an open file; pass its path, or DataFile(path) so that its content counts"),
 }
 """By a base class."""

@@ -20,7 +20,7 @@ from blake3 import blake3
 from expops_prefect.fingerprint.forms import INLINE, PACKED, buffer, integer, named, seal, size, string, text
 
 _CHUNK: Final = 4096
-_MAX_REWALKS: Final = 100_000
+_MAX_REWALKS: Final = 20_000
 _NO_CYCLE: Final = sys.maxsize
 # How many references an object has in `enter` when only one container and its encoder hold it.
 _SOLE_REFERENCES: Final = 6
@@ -69,6 +69,7 @@ class Walk:
     """
 
     __slots__ = (
+        "_left_open",
         "_low",
         "_memo",
         "_outer",
@@ -99,6 +100,8 @@ class Walk:
         # Kept with its object, so that the id stays taken for as long as the entry is there.
         self._memo: dict[int, tuple[object, bytes]] = {}
         self._low = _NO_CYCLE
+        # Members of a cycle through a set, which are walked again wherever they are met again.
+        self._left_open: set[int] = set()
         self._rewalks = 0
 
     def encode(self, value: object) -> bytes:
@@ -133,6 +136,10 @@ class Walk:
         known = self._memo.get(key)
         if known is not None:
             return known[1]
+        if key in self._left_open:
+            self._rewalks += 1
+            if self._rewalks > _MAX_REWALKS:
+                raise Refusal("its parts refer to one another through sets in too many ways", type(value))
         self._place[key] = len(self._stack)
         self._stack.append(value)
         self._outer.append(self._low)
@@ -168,10 +175,8 @@ class Walk:
         form = self.encode(value)
         for member in self._stack[place:]:
             del self._place[id(member)]
-            self._rewalks += 1
+            self._left_open.add(id(member))
         del self._stack[place:]
-        if self._rewalks > _MAX_REWALKS:
-            raise Refusal("its parts refer to one another through sets in too many ways", type(value))
         return form
 
     def sequence(

@@ -514,9 +514,11 @@ def test_open_files_and_sockets_are_refused(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "data.txt"
     file.write_text("abc")
     with file.open() as text, file.open("rb") as raw, socket.socket() as connection:
-        for value in (text, raw, connection):
-            with pytest.raises(FingerprintError, match="value"):
+        for value in (text, raw, io.StringIO("abc"), io.BytesIO(b"abc")):
+            with pytest.raises(FingerprintError, match="open file"):
                 fingerprint(value)
+        with pytest.raises(FingerprintError, match="socket"):
+            fingerprint(connection)
         assert text.read() == "abc"
         assert raw.read() == b"abc"
 
