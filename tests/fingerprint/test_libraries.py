@@ -152,7 +152,7 @@ DISTINCT: dict[str, Callable[[], list[Any]]] = {
         np.datetime64("2024-01-01"),
         np.datetime64("2024-01-01", "s"),
         np.datetime64("NaT"),
-        np.timedelta64("NaT"),
+        np.timedelta64("NaT", "s"),
         np.timedelta64(1, "s"),
         dt.date(2024, 1, 1),
     ],
