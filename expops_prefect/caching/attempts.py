@@ -41,6 +41,7 @@ class Attempt:
         started: when the body began, epoch seconds; ``None`` before.
         ended: when the body ended.
         run_id, path: where the task run stands in the record, empty outside a recorded run.
+        returned_state: the body returned a state of Prefect's, which a hit would replace by its data.
         outputs: asks the recorder where metrics and charts of this computation went.
         on_miss: told once that the result is not in the cache.
     """
@@ -53,6 +54,7 @@ class Attempt:
     verified: tuple[CacheRecord, bytes] | None = None
     hit: CacheRecord | None = None
     missed: bool = False
+    returned_state: bool = False
     started: float | None = None
     ended: float | None = None
     run_id: str = ""
@@ -125,7 +127,9 @@ def reset() -> None:
         _by_key.clear()
 
 
-def task_failed(attempt: Attempt | None) -> bool:
-    """Whether the task run ended in a failed state (a task may return one)."""
-    state: Any = None if attempt is None else attempt.task_run.state
-    return state is not None and (state.is_failed() or state.is_crashed())
+def must_not_store(attempt: Attempt | None) -> bool:
+    """Whether a result is none to keep: the task failed, or it returned a state (which may be a failed one)."""
+    if attempt is None or attempt.cache_key is None:
+        return False
+    state: Any = attempt.task_run.state
+    return attempt.returned_state or (state is not None and (state.is_failed() or state.is_crashed()))

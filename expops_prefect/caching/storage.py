@@ -88,7 +88,7 @@ class ExpOpsResultStorage(_ProjectBlock):
             _sync: Prefect's way to ask for the sync form; this is the sync form.
         """
         attempt = attempts.of_key(path)
-        if attempts.task_failed(attempt) and attempt is not None and attempt.cache_key is not None:
+        if attempts.must_not_store(attempt):
             return
         if isinstance(content, Envelope) and content.failure is not None:
             degrade("results not stored", f"{path}: {content.failure}", key=path)

@@ -115,9 +115,12 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     transaction, outer = _transactions()
     transaction_token = None if context.task.isgenerator else _task_transaction.set(transaction)
 
+    from prefect.client.schemas.objects import State
+
     def leave(result: Any) -> Any:
         if attempt is not None:
             attempt.ended = time.time()
+            attempt.returned_state = isinstance(result, State)
         _commit_step_by_itself(context.task, transaction, outer)
         return result
 
