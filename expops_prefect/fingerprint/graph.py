@@ -7,7 +7,6 @@ the order of their names, so equal code gives equal numbers wherever its modules
 
 from __future__ import annotations
 
-import builtins
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -18,10 +17,10 @@ from typing import Any, Final
 
 from blake3 import blake3
 
-from expops_prefect.fingerprint import lazy_imports
+from expops_prefect.fingerprint.bindings import Bindings, Reference
 from expops_prefect.fingerprint.canonical import ATOMS, Walk
+from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.external import (
-    external_form,
     external_name,
     module_of,
     owner_of_callable,
@@ -30,18 +29,15 @@ from expops_prefect.fingerprint.external import (
     wrapped_function,
 )
 from expops_prefect.fingerprint.forms import FORMAT, named, size, string, text
-from expops_prefect.fingerprint.guards import Guards
-from expops_prefect.fingerprint.identity import class_file, class_name, module_name, started_by_file
-from expops_prefect.fingerprint.ownership import Owner, owner_of_module
+from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.fingerprint.registry import resolve
-from expops_prefect.fingerprint.sources import class_source, function_source, plain_functions
-from expops_prefect.fingerprint.syntax import Chain
+from expops_prefect.fingerprint.sources import function_source
 
 WRAPPER: Final = "__expops_wrapper__"
 """Marks the functions of this package around users' functions: they are passed over."""
 
 _HEAD: Final = b"expops-prefect code %d python %d.%d\n" % (FORMAT, *sys.version_info[:2])
-_MISSING: Final = object()
 
 
 @dataclass(slots=True)
@@ -63,8 +59,9 @@ class CodeGraph:
 
     def __init__(self, root: Path | None) -> None:
         self.nodes: list[Node] = []
-        self.guards = Guards()
         self._root = str(Path(root).resolve()) if root is not None else None
+        self._bindings = Bindings(self._root)
+        self.guards = self._bindings.guards
         self._index: dict[object, int] = {}
         self._pending: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
@@ -96,7 +93,7 @@ class CodeGraph:
         self.nodes.append(node)
         return number
 
-    def _connect(self, number: int, references: Iterable[tuple[str, Any, str]]) -> None:
+    def _connect(self, number: int, references: Iterable[Reference]) -> None:
         """Add edges: each a label, a value, and the name of the node if the value is a plain one."""
         edges = self.nodes[number].edges
         for label, value, name in references:
@@ -132,7 +129,7 @@ class CodeGraph:
         if owner is not Owner.PROJECT:
             return self._foreign_function(function)
         self.guards.function(function)
-        number = self._new(id(function), Node(self.function_name(function)))
+        number = self._new(id(function), Node(self._bindings.function_name(function)))
         self._pending.append((self._expand_function, (number, function)))
         return number
 
@@ -182,9 +179,9 @@ class CodeGraph:
             return number
         found: list[tuple[bytes, Any]] = []
         classes: set[type] = set()
-        form = _value_form(value, found, classes)
+        form = constant_form(value, found, classes)
         # The guard also keeps the value, so that its id stays taken.
-        self.guards.form(_value_form, value, form)
+        self.guards.form(constant_form, value, form)
         known = sorted((cls for cls in classes if cls.__module__ != "builtins"), key=class_name)
         if not found and not known:
             number = self._index[key] = self._shared(name, form)
@@ -213,219 +210,27 @@ class CodeGraph:
     # What a node refers to --------------------------------------------------------------------------
 
     def _expand_function(self, number: int, function: FunctionType) -> None:
-        namespace = function.__globals__
-        known = function_source(function.__code__, namespace)
+        known = function_source(function.__code__, function.__globals__)
         node = self.nodes[number]
         node.form, node.source = named("function", known.digest), known.source
-        module = self._module_name(namespace.get("__name__"), function.__code__.co_filename)
-        references: list[tuple[str, Any, str]] = []
-        if function.__defaults__ or function.__kwdefaults__:
-            defaults = (function.__defaults__, function.__kwdefaults__)
-            references.append(("defaults", defaults, f"default:{node.name}"))
-        if known.references.free:
-            references += self._closure(function, known.references.free, node.name)
-        for chain in known.references.names:
-            reference = self._global(chain, namespace, module)
-            if reference is not None:
-                references.append(reference)
-        inner = function.__dict__.get("__wrapped__")
-        if inner is not None:
-            references.append(("__wrapped__", inner, f"{node.name}.__wrapped__"))
-        self._connect(number, references)
-        if known.references.imports or known.references.strings:
-            self._connect_imports(number, function)
-
-    def _closure(self, function: FunctionType, free: tuple[Chain, ...], name: str) -> Iterable[tuple[str, Any, str]]:
-        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-        for chain in free:
-            cell = cells[chain[0]]
-            self.guards.cell(cell)
-            try:
-                value = cell.cell_contents
-            except ValueError:  # not bound yet
-                continue
-            value, used, _ = self._follow(value, chain[1:])
-            yield "closure " + ".".join((chain[0], *used)), value, f"closure:{name}:{chain[0]}"
-
-    def _global(self, chain: Chain, namespace: dict[str, Any], module: str) -> tuple[str, Any, str] | None:
-        """What a global name means now: label, value, and the name of its node."""
-        first = chain[0]
-        if first.startswith("__") and first.endswith("__"):
-            return None  # __file__ and __name__ say where the code lies, not what it does
-        self.guards.name(namespace, first)
-        value = namespace.get(first, _MISSING)
-        if value is _MISSING:
-            # Python's own functions are the same wherever they have their own name.
-            return None if hasattr(builtins, first) else (f"unbound {first}", None, f"unbound:{module}:{first}")
-        value, used, rest = self._follow(value, chain[1:])
-        label = ".".join((first, *used))
-        if rest and isinstance(value, FunctionType) and rest[0] != "__wrapped__":
-            self.guards.name(value.__dict__, rest[0])
-        if rest and isinstance(value, FunctionType) and rest[0] in value.__dict__ and rest[0] != "__wrapped__":
-            return f"{label}.{rest[0]}", value.__dict__[rest[0]], f"const:{module}:{label}.{rest[0]}"
-        return label, value, f"const:{module}:{label}"
-
-    def _connect_imports(self, number: int, function: FunctionType) -> None:
-        known = function_source(function.__code__, function.__globals__).references
-        namespace = function.__globals__
-        package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
-        wanted = [(lazy_imports.absolute(entry.module, entry.level, package), entry.names) for entry in known.imports]
-        if _imports_by_name(known.names, namespace) or any(entry.module == "importlib" for entry in known.imports):
-            wanted += [
-                (lazy_imports.absolute(name.lstrip("."), len(name) - len(name.lstrip(".")), package), None)
-                for name in known.strings
-            ]
-        for found in lazy_imports.parts(wanted, self.guards):
-            target = self._index.get(found.name)
+        self._connect(number, self._bindings.of_function(function))
+        for part in self._bindings.imports(function):
+            target = self._index.get(part.name)
             if target is None:
-                target = self._new(found.name, Node(found.name, found.form, found.source))
-            self.nodes[number].edges.append((f"import {found.label}", target))
+                target = self._new(part.name, Node(part.name, part.form, part.source))
+            node.edges.append((f"import {part.label}", target))
 
     def _expand_foreign(self, number: int, function: FunctionType) -> None:
-        references: list[tuple[str, Any, str]] = []
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
-        for name, cell in sorted(cells, key=lambda entry: entry[0]):
-            self.guards.cell(cell)
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
-            if callable(value) or type(value) in ATOMS:
-                references.append((f"closure {name}", value, f"closure:{self.nodes[number].name}:{name}"))
-        inner = function.__dict__.get("__wrapped__")
-        if inner is not None:
-            references.append(("__wrapped__", inner, "wrapped"))
-        self._connect(number, references)
+        self._connect(number, self._bindings.of_foreign(function))
 
     def _expand_class(self, number: int, cls: type) -> None:
+        known = self._bindings.class_source(cls)
         node = self.nodes[number]
-        module = sys.modules.get(cls.__module__)
-        file = class_file(cls) or getattr(module, "__file__", None)
-        functions = plain_functions(cls)
-        namespace = next(
-            (f.__globals__ for f in functions.values() if f.__globals__.get("__name__") == cls.__module__), None
-        )
-        if namespace is None:
-            namespace = vars(module) if module is not None else {}
-        file = file or next((f.__code__.co_filename for f in functions.values()), None)
-        known = class_source(cls, file, namespace)
         node.form = named("class", known.digest if known else text(cls.__qualname__))
         node.source = known.source if known else None
-        references: list[tuple[str, Any, str]] = [
-            (f"base {place}", base, "") for place, base in enumerate(cls.__bases__) if base is not object
-        ]
-        if type(cls) is not type:
-            references.append(("metaclass", type(cls), ""))
-        for name, function in sorted(functions.items()):
-            # Generated by dataclasses and the like out of what the class statement says.
-            if known is None or not function.__code__.co_filename.startswith("<"):
-                references.append((f"method {name}", function, ""))
-        references += self._attributes(cls, without_source=known is None)
-        if known is not None:
-            label = self._module_name(cls.__module__, file)
-            entries = (self._global(chain, namespace, label) for chain in known.names)
-            own_names = vars(cls)
-            references += [
-                (f"body {entry[0]}", *entry[1:])
-                for entry in entries
-                if entry is not None and not entry[0].startswith("unbound ") and entry[0] not in own_names
-            ]
-        self._connect(number, references)
-
-    def _attributes(self, cls: type, *, without_source: bool) -> Iterable[tuple[str, Any, str]]:
-        """Data on a class: it may have been changed after the class was made."""
-        for name, value in sorted(vars(cls).items()):
-            if name == "__annotations__" and without_source:
-                yield "annotations", list(value.items()), f"const:{class_name(cls)}.__annotations__"
-            if name.startswith(("__", "_abc_")) or isinstance(
-                value, (FunctionType, classmethod, staticmethod, property)
-            ):
-                continue
-            if type(value).__name__ in ("member_descriptor", "getset_descriptor"):
-                continue
-            if isinstance(value, type) and value.__qualname__.startswith(cls.__qualname__ + "."):
-                yield f"class {name}", value, ""
-                continue
-            yield f"attribute {name}", value, f"const:{class_name(cls)}.{name}"
+        self._connect(number, self._bindings.of_class(cls, known))
 
     def _expand_module(self, number: int, module: ModuleType) -> None:
-        node = self.nodes[number]
-        # Not by its name: it says where the file lies.
-        node.form = named("module", text(module.__name__.rpartition(".")[2]))
-        prefix = module.__name__ + "."
-        references: list[tuple[str, Any, str]] = []
-        for name, value in sorted(vars(module).items()):
-            if name.startswith("__") and name != "__getattr__":
-                continue
-            # Which of its own parts a package holds depends on what has been imported so far.
-            if isinstance(value, ModuleType) and value.__name__.startswith(prefix):
-                continue
-            references.append((name, value, f"const:{module.__name__}:{name}"))
-        self._connect(number, references)
-
-    def _follow(self, value: Any, attributes: Chain) -> tuple[Any, Chain, Chain]:
-        """Follow attributes through modules. The value, the attributes used, and the ones left."""
-        used = 0
-        while isinstance(value, ModuleType) and used < len(attributes):
-            namespace, name = vars(value), attributes[used]
-            self.guards.name(namespace, name)
-            following = namespace.get(name, _MISSING)
-            if following is _MISSING:
-                break
-            if not isinstance(following, ModuleType) and owner_of_module(value.__name__) is not Owner.PROJECT:
-                break  # the name is in the code, the version in the node of the module
-            value = following
-            used += 1
-        return value, attributes[:used], attributes[used:]
-
-    # Names ------------------------------------------------------------------------------------------
-
-    def function_name(self, function: FunctionType) -> str:
-        """``module:qualname``; of the code, because ``functools.wraps`` renames the function."""
-        code = function.__code__
-        module = self._module_name(function.__globals__.get("__name__"), code.co_filename)
-        return f"{module}:{getattr(code, 'co_qualname', function.__qualname__)}"
-
-    def _module_name(self, module: Any, file: str | None) -> str:
-        name = module if isinstance(module, str) else "?"
-        if self._root is not None and file and started_by_file(name):
-            real = str(Path(file).resolve())
-            if real.startswith(self._root + os.sep):
-                return ".".join(Path(os.path.relpath(real, self._root)).with_suffix("").parts)
-        return module_name(name, file)
-
-
-def _value_form(value: Any, found: list[tuple[bytes, Any]] | None = None, classes: set[type] | None = None) -> bytes:
-    """The form of a constant. Functions in it count by their own text; more follows through edges."""
-
-    def on_callable(inner: Any) -> bytes:
-        form = _local_form(inner)
-        if found is not None:
-            found.append((form, inner))
-        return form
-
-    try:
-        return Walk(resolve, lenient=True, classes=classes, on_callable=on_callable).encode(value)
-    except RecursionError:
-        return named("deep", text(class_name(type(value))))
-
-
-def _local_form(value: Any) -> bytes:
-    if isinstance(value, FunctionType) and owner_of_function(value) is Owner.PROJECT:
-        return named("function", function_source(value.__code__, value.__globals__).digest)
-    if isinstance(value, (FunctionType, type, ModuleType)):
-        form = external_form(value)
-        return form if form is not None else named("own", text(value.__name__))
-    return named("external", text(external_name(value)))
-
-
-def _imports_by_name(names: tuple[Chain, ...], namespace: dict[str, Any]) -> bool:
-    for chain in names:
-        if chain[0] == "__import__":
-            return True
-        module = namespace.get(chain[0])
-        if getattr(module, "__name__", None) == "importlib" and "import_module" in chain:
-            return True
-        if getattr(module, "__name__", None) == "import_module":
-            return True
-    return False
+        # Not by its full name: that says where the file lies.
+        self.nodes[number].form = named("module", text(module.__name__.rpartition(".")[2]))
+        self._connect(number, self._bindings.of_module(module))

@@ -12,14 +12,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from expops_prefect.fingerprint.canonical import Walk
+from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.guards import Guards, file_stamp
 from expops_prefect.fingerprint.ownership import Owner, distribution_of, locate
-from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.syntax import chains, normalised
 
 _modules: dict[str, tuple[tuple[int, int], _Module]] = {}
@@ -75,10 +74,8 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part, list[tu
     if located.owner is not Owner.PROJECT or not located.file or not located.file.endswith(".py"):
         return
     parsed, stamp = _parsed(module, located.file)
-    if (loaded := sys.modules.get(module)) is None:
+    if module not in sys.modules:
         guards.file(located.file, stamp)
-    else:
-        guards.name(vars(loaded), name)
     is_package = located.package_path is not None
     package = module if is_package else module.rpartition(".")[0]
     if name != "*" and name not in parsed.statements:
@@ -102,8 +99,10 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part, list[tu
         for inner in ast.walk(statement):
             if isinstance(inner, (ast.Import, ast.ImportFrom)):
                 following += _imported(inner, package, None)
-    changed = _changed_value(module, name, statements, guards)
-    form = named("lazy", *forms, changed)
+    changed = [
+        _changed(module, n, parsed.statements[n], guards) for n in (parsed.statements if name == "*" else [name])
+    ]
+    form = named("lazy", *forms, *changed)
     yield Part(f"lazy:{module}:{name}", f"{module}:{name}", form, "\n".join(sources) or None), following
 
 
@@ -116,24 +115,26 @@ def _imported(statement: ast.Import | ast.ImportFrom, package: str, only: str | 
     return [(module, a.name) for a in statement.names if only is None or (a.asname or a.name) == only or a.name == "*"]
 
 
-def _changed_value(module: str, name: str, statements: list[ast.stmt], guards: Guards) -> bytes:
-    """A constant that was bound anew after its module was imported counts by its value too."""
+def _changed(module: str, name: str, statements: list[ast.stmt], guards: Guards) -> bytes:
+    """What a name means now, if it was bound anew since its module was imported, as far as that shows."""
     loaded = sys.modules.get(module)
-    if loaded is None or len(statements) != 1 or not isinstance(statements[0], (ast.Assign, ast.AnnAssign)):
+    if loaded is None or len(statements) != 1:
         return b""
-    value = statements[0].value
+    statement = statements[0]
     current = vars(loaded).get(name)
-    try:
-        written = ast.literal_eval(value) if value is not None else None
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return b""
-    form = _constant_form(current)
-    guards.form(_constant_form, current, form)
-    return b"" if form == _constant_form(written) else named("changed", form)
-
-
-def _constant_form(value: Any) -> bytes:
-    return Walk(resolve, lenient=True).encode(value)
+    guards.name(vars(loaded), name)
+    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        try:
+            written = ast.literal_eval(statement.value) if statement.value is not None else None
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return b""
+        form = constant_form(current)
+        guards.form(constant_form, current, form)
+        return b"" if form == constant_form(written) else named("changed", text(name), form)
+    if isinstance(statement, ast.FunctionDef) and not statement.decorator_list:
+        own = isinstance(current, FunctionType) and current.__globals__ is vars(loaded) and current.__name__ == name
+        return b"" if own else named("changed", text(name), constant_form(current))
+    return b""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,45 @@
+"""Values that code refers to: constants of modules and classes, defaults, closures."""
+
+from __future__ import annotations
+
+from types import FunctionType, ModuleType
+from typing import Any
+
+from expops_prefect.fingerprint.canonical import Refusal, Walk
+from expops_prefect.fingerprint.external import external_form, external_name, owner_of_function
+from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.ownership import Owner
+from expops_prefect.fingerprint.registry import resolve
+from expops_prefect.fingerprint.sources import function_source
+
+
+def constant_form(value: Any, found: list[tuple[bytes, Any]] | None = None, classes: set[type] | None = None) -> bytes:
+    """The form of a constant. It never fails: a lock or a client in it counts by its type.
+
+    Args:
+        value: the constant.
+        found: collects the functions, classes and modules in it, each with the form by which it
+            counts here: its own text. What it refers to in its turn is not part of that.
+        classes: collects the classes of the objects in it.
+    """
+
+    def on_callable(inner: Any) -> bytes:
+        form = _local_form(inner)
+        if found is not None:
+            found.append((form, inner))
+        return form
+
+    try:
+        return Walk(resolve, lenient=True, classes=classes, on_callable=on_callable).encode(value)
+    except (RecursionError, Refusal):  # nested too deeply, or too entangled
+        return named("opaque", text(class_name(type(value))))
+
+
+def _local_form(value: Any) -> bytes:
+    if isinstance(value, FunctionType) and owner_of_function(value) is Owner.PROJECT:
+        return named("function", function_source(value.__code__, value.__globals__).digest)
+    if isinstance(value, (FunctionType, type, ModuleType)):
+        form = external_form(value)
+        return form if form is not None else named("own", text(value.__name__))
+    return named("external", text(external_name(value)))
