@@ -4,29 +4,21 @@ import collections
 import datetime as dt
 import decimal
 import pickle
-import re
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.linear_model import LinearRegression
-from sklearn.neighbors import KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
-from expops_prefect.errors import FormatError, IntegrityError, ResultNotStorableError
-from expops_prefect.serialization.manifest import FORMAT, pack, relative_uri, unpack
-from expops_prefect.serialization.references import ARRAY_MARKER, MARKERS, MODEL_MARKER, OWN_MARKER
+from expops_prefect.serialization.manifest import pack, relative_uri, unpack
+from expops_prefect.serialization.references import ARRAY_MARKER, MARKERS, OWN_MARKER
 from tests.serialization.exact import assert_same
 from tests.serialization.readers import FromFiles, FromMemory, round_trip, suffixes
 
@@ -175,128 +167,6 @@ def test_uris() -> None:
     assert relative_uri("cache/payloads/aa/x") == "payloads/aa/x"
     packed = pack({"a": LARGE}, spill_bytes=1024, uri=lambda key: f"gs://b/p/{key}")
     assert pickle.loads(packed.manifest)["a"]["uri"] == f"gs://b/p/{payload.ref.key}"
-
-
-class TestModels:
-    X = np.random.default_rng(0).random((300, 2))
-
-    def test_large_models_are_files_that_joblib_loads(self, tmp_path: Path) -> None:
-        model = KNeighborsRegressor().fit(self.X, self.X[:, 0])
-        packed = pack({"model": model}, spill_bytes=1024)
-        assert suffixes(packed) == [".joblib"]
-        assert pickle.loads(packed.manifest)["model"][MODEL_MARKER] is True
-        reader = FromFiles(tmp_path)
-        loaded: Any = unpack(reader.store(packed), reader)
-        assert reader.read_whole == [".joblib"]
-        (file,) = (tmp_path / "cache/model_spill").rglob("*.joblib")
-        for other in (loaded["model"], joblib.load(file)):
-            assert type(other) is KNeighborsRegressor
-            np.testing.assert_array_equal(other.predict(self.X), model.predict(self.X))
-
-    def test_small_models_stay(self) -> None:
-        model = LinearRegression().fit(self.X, self.X[:, 0])
-        packed = pack([model])
-        assert packed.payloads == ()
-        np.testing.assert_array_equal(pickle.loads(packed.manifest)[0].coef_, model.coef_)
-
-    def test_models_with_functions_of_no_module(self) -> None:
-        model = make_pipeline(FunctionTransformer(lambda x: x * 2), KNeighborsRegressor()).fit(self.X, self.X[:, 0])
-        packed = pack(model, spill_bytes=1024)
-        assert suffixes(packed) == [".joblib"]
-        loaded: Any = unpack(packed.manifest, FromMemory(packed))
-        np.testing.assert_array_equal(loaded.predict(self.X), model.predict(self.X))
-
-    def test_damaged_models_are_not_unpickled(self, tmp_path: Path) -> None:
-        reader = FromFiles(tmp_path)
-        manifest = reader.store(pack(KNeighborsRegressor().fit(self.X, self.X[:, 0]), spill_bytes=1024))
-        (file,) = tmp_path.rglob("*.joblib")
-        content = bytearray(file.read_bytes())
-        content[100] ^= 1
-        file.chmod(0o644)
-        file.write_bytes(content)
-        with pytest.raises(IntegrityError):
-            unpack(manifest, reader)
-
-
-class TestNotStorable:
-    def test_message_names_the_part_and_the_way_out(self) -> None:
-        value = {"a": 1, "models": [{"ok": LARGE}, Data({"lock": threading.Lock()})]}
-        with pytest.raises(ResultNotStorableError) as caught:
-            pack(value)
-        message = str(caught.value)
-        assert "result['models'][1].values['lock']" in message
-        assert "lock" in message
-        assert "cache_policy=NO_CACHE" in message
-        assert "persist_result=False" in message
-        assert caught.value.__cause__ is not None
-
-    @pytest.mark.parametrize(
-        "make",
-        [
-            lambda: (n for n in range(3)),
-            lambda: threading.Lock(),
-            lambda: sys._getframe(),
-            lambda: [1, threading.Condition()],
-        ],
-    )
-    def test_what_cannot_be_pickled(self, make: Any) -> None:
-        with pytest.raises(ResultNotStorableError):
-            pack(make())
-
-    def test_models(self) -> None:
-        model = FunctionTransformer(kw_args={"lock": threading.Lock()})
-        with pytest.raises(ResultNotStorableError, match=re.escape("result['m'].kw_args['lock']")):
-            pack({"m": model})
-
-    def test_code_that_fails_while_it_is_pickled(self) -> None:
-        class Grumpy:
-            def __reduce__(self) -> Any:
-                raise RuntimeError("not today")
-
-        with pytest.raises(ResultNotStorableError, match="not today"):
-            pack([LARGE, Grumpy()])
-
-
-class TestFormat:
-    def test_header(self) -> None:
-        assert f"expops-prefect manifest {FORMAT} plain".encode() in pack(1).manifest
-        assert f"expops-prefect manifest {FORMAT} linked".encode() in pack(LARGE, spill_bytes=1).manifest
-
-    def test_other_formats(self) -> None:
-        packed = pack({"a": 1})
-        newer = packed.manifest.replace(b"manifest 1", b"manifest 2")
-        with pytest.raises(FormatError, match="another release"):
-            unpack(newer, FromMemory(packed))
-        for other in (b"", b"x", pickle.dumps({"a": 1}), packed.manifest[5:]):
-            with pytest.raises(FormatError, match="not a manifest"):
-                unpack(other, FromMemory(packed))
-
-    @pytest.mark.parametrize("cut", [50, 80, -1])
-    def test_cut_manifests(self, cut: int) -> None:
-        packed = pack({"a": LARGE, "b": list(range(100))}, spill_bytes=1024)
-        with pytest.raises(IntegrityError):
-            unpack(packed.manifest[:cut], FromMemory(packed))
-
-    def test_classes_that_are_gone(self) -> None:
-        packed = pack({"p": Point(1, 2)})
-        with pytest.raises(IntegrityError, match="cannot be unpickled in this process"):
-            unpack(packed.manifest.replace(b"Point", b"Ghost"), FromMemory(packed))
-
-    def test_malformed_references(self) -> None:
-        packed = pack({"a": LARGE}, spill_bytes=1024)
-        start = packed.manifest.index(pickle.POP + b"\x80") + 1
-        for reference in (
-            {ARRAY_MARKER: True},
-            {OWN_MARKER: True, "format": "bytes"},
-            {MODEL_MARKER: True, "digest": 1},
-        ):
-            with pytest.raises(IntegrityError):
-                unpack(packed.manifest[:start] + pickle.dumps(reference), FromMemory(packed))
-        unknown = {OWN_MARKER: True, "format": "parquet-9", "digest": "0" * 64, "size": 0, "suffix": ".buf"}
-        reader = FromMemory(packed)
-        reader.data = lambda ref: b""  # type: ignore[method-assign]
-        with pytest.raises(FormatError, match="parquet-9"):
-            unpack(packed.manifest[:start] + pickle.dumps(unknown), reader)
 
 
 def run(code: str, *arguments: str) -> str:
