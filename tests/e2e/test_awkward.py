@@ -375,7 +375,9 @@ def test_damage_is_recomputed_and_mended(shop: FlowProject, what: str) -> None:
         damage(path)
         outcome = shop.run("main.py").ok()
         assert outcome.executions == {"make": 1}, damage
-        (warning,) = [line for line in outcome.output.splitlines() if "WARNING" in line and "temporary folder" not in line]
+        (warning,) = [
+            line for line in outcome.output.splitlines() if "WARNING" in line and "temporary folder" not in line
+        ]
         assert path.name in warning
         assert shop.run("main.py").ok().total == 0, "stored again"
 

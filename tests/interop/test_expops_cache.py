@@ -55,7 +55,8 @@ result = hydrate_payload_refs(stored, manager)
 expected = np.arange(80_000, dtype=float).reshape(40_000, 2)
 print("RESULT", json.dumps({
     "rows": result["rows"], "name": result["name"], "list": result["list"],
-    "large": bool(np.array_equal(result["large"], expected)), "spilled": "__mlops_payload_ref__" in str(stored["large"]),
+    "large": bool(np.array_equal(result["large"], expected)),
+    "spilled": "__mlops_payload_ref__" in str(stored["large"]),
     "small": result["small"].tolist(), "model": float(result["model"].predict([[1.0, 2.0]])[0]),
 }))
 """

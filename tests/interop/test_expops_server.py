@@ -142,7 +142,9 @@ def test_a_run_is_seen_while_it_runs_and_afterwards(shop: FlowProject, expops: E
         wait_until(lambda: statuses(expops, run).get(train) == "running", 20, "the server shows train running")
         assert statuses(expops, run)[""] == "running"
         assert statuses(expops, run)["//process[@name='load']"] == "completed"
-        loss = f"/projects/shop/runs/{run}/metrics/" + urllib.parse.quote("//*[@partition='p1']/process[@name='train']", "")
+        loss = f"/projects/shop/runs/{run}/metrics/" + urllib.parse.quote(
+            "//*[@partition='p1']/process[@name='train']", ""
+        )
         wait_until(lambda: "loss" in str(expops.json(loss)), 20, "metrics are seen while the task runs")
     finally:
         gate.touch()
@@ -167,7 +169,7 @@ def test_a_cached_run_shows_status_metrics_and_charts(shop: FlowProject, expops:
     assert again.total == 0
     run = shop.last_run().run_id
     found = statuses(expops, run)
-    assert {name: status for name, status in found.items() if "status" != name} | {"": "completed"} == found
+    assert {name: status for name, status in found.items() if name != "status"} | {"": "completed"} == found
     assert found["//process[@name='train']"] == "cached"
     assert found["//*[@partition='p2']/process[@name='train']"] == "cached"
 
