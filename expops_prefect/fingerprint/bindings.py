@@ -82,9 +82,10 @@ class Bindings:
                 yield f"method {name}", function, ""
         yield from self._attributes(cls, without_source=known is None)
         if known is not None:
-            file, namespace = _home(cls)
+            file, namespaces = _home(cls)
             module = self._module_name(cls.__module__, file)
             for chain in known.names:
+                namespace = next((names for names in namespaces if chain[0] in names), namespaces[0])
                 reference = self._global(chain, namespace, module)
                 # Names that are not the module's are the class body's own, or an outer function's.
                 if reference and not reference[0].startswith("unbound ") and reference[0] not in vars(cls):
@@ -116,7 +117,8 @@ class Bindings:
 
     def class_source(self, cls: type) -> ClassSource | None:
         """The class statement, if there is a source that is certainly its."""
-        return class_source(cls, *_home(cls))
+        file, namespaces = _home(cls)
+        return class_source(cls, file, namespaces[0])
 
     def function_name(self, function: FunctionType) -> str:
         """``module:qualname``; of the code, because ``functools.wraps`` renames the function."""
@@ -194,14 +196,21 @@ class Bindings:
         return value, attributes[:used], attributes[used:]
 
 
-def _home(cls: type) -> tuple[str | None, dict[str, Any]]:
-    """The file and the globals of a class."""
+def _home(cls: type) -> tuple[str | None, tuple[dict[str, Any], ...]]:
+    """The file of a class, and where the names of its module are looked up, in this order.
+
+    cloudpickle's copy of a class comes with few of its module's names; the module itself may be
+    there too, and then has the others.
+    """
     module = sys.modules.get(cls.__module__)
+    module_file = getattr(module, "__file__", None)
     functions = [f for f in plain_functions(cls).values() if f.__globals__.get("__name__") == cls.__module__]
-    file = class_file(cls) or getattr(module, "__file__", None)
+    file = class_file(cls) or module_file
     if functions:
-        return file or functions[0].__code__.co_filename, functions[0].__globals__
-    return file, vars(module) if module is not None else {}
+        file = file or functions[0].__code__.co_filename
+        copied = functions[0].__globals__
+        return file, (copied, vars(module)) if module is not None and module_file == file else (copied,)
+    return file, (vars(module) if module is not None else {},)
 
 
 def _is_dispatch_table(value: Any) -> bool:

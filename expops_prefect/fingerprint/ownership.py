@@ -14,7 +14,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
-from expops_prefect.fingerprint.identity import is_source_file
+from expops_prefect.fingerprint.identity import is_source_file, started_by_file
 
 _IGNORED: Final = frozenset({"prefect", "expops_prefect"})
 _SITE: Final = re.compile(r"[\\/](?:site|dist)-packages(?=[\\/])")
@@ -66,7 +66,13 @@ def owner_of(module: str, file: str | None) -> Owner:
 
 
 def owner_of_module(module: str) -> Owner:
-    """Who a module belongs to by its name, whether or not it has been imported."""
+    """Who a module belongs to by its name, whether or not it has been imported.
+
+    What says that it comes from ``__main__`` may have come here by value: this process's own main
+    module, such as the program of a worker, is no owner of it.
+    """
+    if started_by_file(module) and module not in sys.stdlib_module_names:
+        return Owner.PROJECT
     loaded = sys.modules.get(module)
     if loaded is not None:
         file = getattr(loaded, "__file__", None)

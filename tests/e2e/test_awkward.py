@@ -14,6 +14,7 @@ AWKWARD = """
 import threading
 from datetime import timedelta
 from prefect.cache_policies import FLOW_PARAMETERS, INPUTS, NO_CACHE
+from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 from executions import ran
 from expops_prefect import EXPOPS, DataFile, expops_cache_key, flow, log_chart, log_metric, log_metrics, task
@@ -161,14 +162,10 @@ class Model:
         return self.rate * x
 
 
-ATTEMPTS = []
-
-
 @task(retries=2)
 def flaky(x):
     ran("flaky")
-    ATTEMPTS.append(1)
-    if len(ATTEMPTS) < 3:
+    if x == 1 and task_run.run_count < 3:
         raise ValueError("again")
     return x
 
@@ -227,6 +224,7 @@ ALWAYS = {
     "no_cache": 1,
     "refreshed": 1,
     "expired": 1,
+    "outside": 1,  # task.fn()
 }
 ONCE = {
     "ignoring": 1,

@@ -68,7 +68,8 @@ LOAD_AS_PREFECT_DOES = """
     import sys
     from prefect.utilities.importtools import load_script_as_module
     module = load_script_as_module(sys.argv[1])
-    assert module.__name__.startswith("__prefect_loader_")
+    again = load_script_as_module(sys.argv[1])
+    assert again.__name__.startswith("__prefect_loader_")
     """
 SPAWNED = """
     import json, multiprocessing, sys
@@ -97,11 +98,11 @@ def test_however_and_wherever_a_script_is_started(tmp_path: Path) -> None:
 
 
 def test_a_module_of_a_package_run_as_a_script(tmp_path: Path) -> None:
-    source = textwrap.dedent(FLOW).replace("from support", "from flows.support") + textwrap.dedent(SHOW)
-    root = write(tmp_path, {"flows/__init__.py": "", "flows/script.py": source, "flows/support.py": SUPPORT})
-    expected = _found(python("-c", "import flows.script", paths=(root,)))
-    assert _found(python("-m", "flows.script", paths=(root,))) == expected
-    assert _found(python(str(root / "flows" / "script.py"), paths=(root,))) == expected
+    source = textwrap.dedent(FLOW).replace("from support", "from stages.support") + textwrap.dedent(SHOW)
+    root = write(tmp_path, {"stages/__init__.py": "", "stages/script.py": source, "stages/support.py": SUPPORT})
+    expected = _found(python("-c", "import stages.script", paths=(root,)))
+    assert _found(python("-m", "stages.script", paths=(root,))) == expected
+    assert _found(python(str(root / "stages" / "script.py"), paths=(root,))) == expected
 
 
 def test_spawned_workers_agree_with_their_parent(tmp_path: Path) -> None:
