@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.canonical import ATOMS
+from expops_prefect.fingerprint.external import version_of
 from expops_prefect.fingerprint.guards import Guards
 from expops_prefect.fingerprint.identity import class_file, class_name, module_name, started_by_file
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
@@ -167,7 +168,7 @@ class Bindings:
     def _attributes(self, cls: type, *, without_source: bool) -> Iterator[Reference]:
         """Data on a class: it may have been changed after the class was made."""
         for name, value in sorted(vars(cls).items()):
-            if name == "__annotations__" and without_source:
+            if name == "__annotations__" and without_source and value:  # asking for them makes empty ones
                 yield "annotations", list(value.items()), f"const:{class_name(cls)}.__annotations__"
             if name.startswith(("__", "_abc_")) or isinstance(
                 value, (FunctionType, classmethod, staticmethod, property)
@@ -189,7 +190,7 @@ class Bindings:
             following = namespace.get(name, _MISSING)
             if following is _MISSING:
                 break
-            if not isinstance(following, ModuleType) and owner_of_module(value.__name__) is not Owner.PROJECT:
+            if owner_of_module(value.__name__) is not Owner.PROJECT and _is_part(following, value):
                 break  # the name is in the code, the version in the node of the module
             value = following
             used += 1
@@ -211,6 +212,19 @@ def _home(cls: type) -> tuple[str | None, tuple[dict[str, Any], ...]]:
         copied = functions[0].__globals__
         return file, (copied, vars(module)) if module is not None and module_file == file else (copied,)
     return file, (vars(module) if module is not None else {},)
+
+
+def _is_part(value: Any, module: ModuleType) -> bool:
+    """Whether somebody else's module stands for what was taken of it.
+
+    Also for a module below it: whether that has been loaded yet (``scipy.stats`` loads itself when it
+    is first used) depends on what ran before. Only where it is another distribution's does it count
+    by itself, as in namespace packages.
+    """
+    if not isinstance(value, ModuleType):
+        return True
+    is_namespace = getattr(module, "__file__", None) is None and hasattr(module, "__path__")
+    return not is_namespace and version_of(value.__name__) == version_of(module.__name__)
 
 
 def _is_dispatch_table(value: Any) -> bool:

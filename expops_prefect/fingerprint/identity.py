@@ -75,7 +75,7 @@ def class_name(cls: type) -> str:
 
 def class_file(cls: type) -> str | None:
     """The file of a class by its methods: right also in a process whose main module is another one."""
-    for attribute in vars(cls).values():
+    for attribute in list(vars(cls).values()):  # at once: another thread may set an attribute
         # By its globals: a decorator's wrapper, such as that of a dataclass's __repr__, takes over the module's name.
         if isinstance(attribute, FunctionType) and attribute.__globals__.get("__name__") == cls.__module__:
             file = attribute.__code__.co_filename

@@ -100,7 +100,8 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part, list[tu
             if isinstance(inner, (ast.Import, ast.ImportFrom)):
                 following += _imported(inner, package, None)
     changed = [
-        _changed(module, n, parsed.statements[n], guards) for n in (parsed.statements if name == "*" else [name])
+        _changed(module, n, parsed.statements[n], guards)
+        for n in (sorted(parsed.statements) if name == "*" else [name])
     ]
     form = named("lazy", *forms, *changed)
     yield Part(f"lazy:{module}:{name}", f"{module}:{name}", form, "\n".join(sources) or None), following
@@ -123,7 +124,12 @@ def _changed(module: str, name: str, statements: list[ast.stmt], guards: Guards)
     statement = statements[0]
     current = vars(loaded).get(name)
     guards.name(vars(loaded), name)
+    if getattr(getattr(loaded, "__spec__", None), "_initializing", False):
+        return b""  # another thread is importing it: what is not bound yet was not bound anew
     if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        if not all(isinstance(target, ast.Name) for target in targets):
+            return b""  # each name of ``A, B = 1, 2`` has a part of the value
         try:
             written = ast.literal_eval(statement.value) if statement.value is not None else None
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

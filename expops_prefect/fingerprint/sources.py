@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import unwrap
 from types import CodeType, FunctionType
@@ -19,6 +19,7 @@ from expops_prefect.fingerprint import buffers, bytecode
 from expops_prefect.fingerprint.syntax import Chain, chains, normalised
 
 _MOST_CODES: Final = 20_000
+_MOST_READS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def class_source(cls: type, file: str | None, namespace: Mapping[str, Any]) -> C
 def plain_functions(cls: type) -> dict[str, FunctionType]:
     """The functions that a class body defines, out of properties, class methods and wrappers like them."""
     found: dict[str, FunctionType] = {}
-    for name, attribute in vars(cls).items():
+    for name, attribute in list(vars(cls).items()):  # at once: another thread may set an attribute
         for part, function in _functions_in(attribute):
             found[f"{name}{part}"] = function
     return found
@@ -164,35 +165,41 @@ class _File:
         return None
 
 
-def _parsed(file: str, namespace: Mapping[str, Any], *, fresh: bool) -> _File | None:
-    if not fresh and file in _files:
-        return _files[file]
-    linecache.checkcache(file)
-    lines = linecache.getlines(file, dict(namespace) if "__loader__" in namespace else None)
-    text = "".join(lines)
-    known = _files.get(file)
-    if not text or (known is not None and known.text == text):
-        return None
-    try:
-        _files[file] = parsed = _File(text, file)
-    except (SyntaxError, ValueError):
-        return None
-    return parsed
-
-
 def _find(code: CodeType, namespace: Mapping[str, Any]) -> ast.AST | None:
-    for fresh in (False, True):
-        parsed = _parsed(code.co_filename, namespace, fresh=fresh)
-        node = parsed.function(code) if parsed else None
-        if node is not None:
-            return node
-    return None
+    return _in_file(code.co_filename, namespace, lambda parsed: parsed.function(code))
 
 
 def _find_class(cls: type, file: str, namespace: Mapping[str, Any]) -> ast.AST | None:
-    for fresh in (False, True):
-        parsed = _parsed(file, namespace, fresh=fresh)
-        node = parsed.class_(cls) if parsed else None
-        if node is not None:
-            return node
-    return None
+    return _in_file(file, namespace, lambda parsed: parsed.class_(cls))
+
+
+def _in_file(file: str, namespace: Mapping[str, Any], find: Callable[[_File], ast.AST | None]) -> ast.AST | None:
+    """Look in a file as it was read before, then as it is now.
+
+    Other threads may be reading it at the same time, so what was looked into is held here: that
+    the file is known by now does not mean that this look-up has failed.
+    """
+    known = _files.get(file)
+    node = find(known) if known is not None else None
+    if node is not None:
+        return node
+    text = _text(file, namespace)
+    if not text or (known is not None and known.text == text):
+        return None
+    parsed = _files.get(file)
+    if parsed is None or parsed.text != text:
+        try:
+            parsed = _files[file] = _File(text, file)
+        except (SyntaxError, ValueError):
+            return None
+    return find(parsed)
+
+
+def _text(file: str, namespace: Mapping[str, Any]) -> str:
+    for _ in range(_MOST_READS):
+        try:
+            linecache.checkcache(file)
+            return "".join(linecache.getlines(file, dict(namespace) if "__loader__" in namespace else None))
+        except KeyError:  # another thread has just dropped the file from linecache, to read it anew
+            continue
+    return ""
