@@ -5,6 +5,7 @@
     ├── NameRefusedError          a name or key that may not be used (also a ValueError)
     ├── BackendError              a backend cannot do what it was asked
     │   ├── KVError               ... the KV store
+    │   │   └── KVRefusedError    ... and will never take this value: trying again is of no use
     │   └── ObjectStoreError      ... the object store
     ├── IntegrityError            stored bytes are missing, changed or not ours
     ├── FormatError               a persisted format or version that this release does not know
@@ -36,6 +37,10 @@ class BackendError(ExpOpsPrefectError):
 
 class KVError(BackendError):
     """The KV store failed."""
+
+
+class KVRefusedError(KVError):
+    """The KV store will never take this key or value."""
 
 
 class ObjectStoreError(BackendError):

@@ -14,9 +14,11 @@ from expops_prefect.config import Settings, find_root, load_settings, settings_s
 from expops_prefect.errors import FormatError
 from expops_prefect.kv.base import JSON, KVStore
 from expops_prefect.objects.base import ObjectStore
+from expops_prefect.outbox.outbox import Outbox
 
 _open: dict[str, tuple[object, Project]] = {}
 _lock = threading.Lock()
+_PARALLEL = 8
 
 
 class Project:
@@ -75,6 +77,18 @@ class Project:
     def version_hash(self) -> str:
         """The folder of a project's artifacts, as ExpOps' run server computes it."""
         return version_hash(self.settings)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What this process writes about runs goes through here, so that no store holds a flow up."""
+        remote = self.settings.kv.type != "local" or self.settings.objects.type != "local"
+        return Outbox(
+            self.kv,
+            self.objects,
+            self.settings.runtime_dir / "outbox",
+            flush_seconds=float(self.settings.record.flush_seconds),
+            parallel=_PARALLEL if remote else 1,
+        )
 
     def reference_uri(self, key: str) -> str:
         """How a manifest names another object: relative to the cache folder, so that a project can be moved."""

@@ -54,7 +54,7 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
         return
     run, path = _here("log_metric")
     if run is not None:
-        run.metrics.add(path, points)
+        run.add_metrics(path, points)
 
 
 def log_chart(name: str, chart: Any) -> None:

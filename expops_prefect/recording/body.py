@@ -18,7 +18,8 @@ from expops_prefect import scope
 from expops_prefect.caching import attempts
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
-from expops_prefect.names import normalise
+from expops_prefect.names import flow_run_key, normalise
+from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
 from expops_prefect.recording.calls import call_of_context, run_of_task, watch_submissions
 from expops_prefect.recording.run import Run, start_run
@@ -188,9 +189,7 @@ def _record_flow(project: Project, context: Any, outer: Scope | None) -> Scope |
             if call is None:
                 name = getattr(context.flow, "process", None) or context.flow.name
                 call = run.begin(context.flow_run.id, run.new_call(outer, normalise(name), name))
-                from expops_prefect.names import flow_run_key
-
-                project.kv.put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id})
+                run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
             run.executing(context.flow_run.id)
             return Scope(run, call)
         return Scope(start_run(project, context.flow.name, context.flow_run), None)

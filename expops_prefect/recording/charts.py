@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from expops_prefect import names
 from expops_prefect.kv.base import JSON
+from expops_prefect.outbox.changes import Change, register_change
 from expops_prefect.project import Project
 
 _MIME: Final[Mapping[str, str]] = {
@@ -57,13 +58,8 @@ def chart_bytes(chart: Any) -> tuple[bytes, str]:
 
 
 def store_chart(project: Project, run_id: str, path: str, name: str, data: bytes, suffix: str) -> None:
-    """Store a chart and name it in the run's index; one of the same name is replaced.
-
-    Raises:
-        BackendError: a backend failed.
-    """
+    """Store a chart and name it in the run's index; one of the same name is replaced."""
     key = names.chart_key(project.version_hash, run_id, path, names.normalise(name), suffix)
-    project.objects.put(key, [data])
     uri = project.objects.uri(key)
     item: dict[str, JSON] = {
         "title": name,
@@ -75,12 +71,17 @@ def store_chart(project: Project, run_id: str, path: str, name: str, data: bytes
         "chart_type": "static",
         "object_key": key,
     }
+    project.outbox.write_object(key, data)
+    project.outbox.write(Change(names.charts_key(run_id, path), "charts.add", item))
 
-    def add(row: JSON | None) -> JSON:
-        items = [] if row is None else [other for other in row.get("items", []) if other.get("title") != name]
-        return {"type": "static", "items": [*items, item]}
 
-    project.kv.update(names.charts_key(run_id, path), add)
+def with_chart(row: JSON | None, item: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The index of a process's charts with one more; one of the same title is replaced."""
+    items = [] if row is None else [other for other in row.get("items", []) if other.get("title") != item["title"]]
+    return {"type": "static", "items": [*items, dict(item)]}
+
+
+register_change("charts.add", with_chart)
 
 
 def _sniff(data: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from expops_prefect.kv.base import JSON
 from expops_prefect.names import PROCESS_STEP
+from expops_prefect.outbox.changes import register_change
 from expops_prefect.records import Status
 from expops_prefect.scope import Call
 
@@ -40,7 +41,18 @@ def add_to_total(row: JSON | None, call: Call, before: Status | None, after: Sta
         after: the status it has now.
         fields: what is known of that call.
     """
-    if row is None or row.get("attempt") != call.attempt:
+    return changed_total(row, total_arguments(call, before, after, fields))
+
+
+def total_arguments(call: Call, before: Status | None, after: Status, fields: Fields) -> dict[str, JSON]:
+    """The arguments of :func:`changed_total`, as they wait in an outbox."""
+    return {"base": _base(call, call.total), "before": before, "after": after, "fields": dict(fields)}
+
+
+def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
+    """:func:`add_to_total` over :func:`total_arguments`."""
+    base, before, after, fields = (arguments[name] for name in ("base", "before", "after", "fields"))
+    if row is None or row.get("attempt") != base["attempt"]:
         row = {}  # A flow that starts again counts its calls anew.
     calls: dict[str, int] = dict(row.get("calls") or {})
     if before is not None:
@@ -48,7 +60,7 @@ def add_to_total(row: JSON | None, call: Call, before: Status | None, after: Sta
         if calls[before] <= 0:
             del calls[before]
     calls[after] = calls.get(after, 0) + 1
-    merged = {**row, **_base(call, call.total), **fields, "calls": calls, "status": _sum(calls)}
+    merged = {**row, **base, **fields, "calls": calls, "status": _sum(calls)}
     if sum(calls.values()) > 1:
         merged["started_at"] = _first(row.get("started_at"), fields.get("started_at"))
         last = _last(row.get("ended_at_latest", row.get("ended_at")), fields.get("ended_at"))
@@ -56,6 +68,9 @@ def add_to_total(row: JSON | None, call: Call, before: Status | None, after: Sta
         merged["ended_at"] = None if merged["status"] == "running" else last
     merged["upstream"] = sorted({*(row.get("upstream") or ()), *(fields.get("upstream") or ())})
     return _timed(merged)
+
+
+register_change("rows.total", changed_total)
 
 
 def _sum(calls: Mapping[str, int]) -> Status:

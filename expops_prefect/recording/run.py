@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -23,9 +24,11 @@ from expops_prefect.caching.attempts import Attempt
 from expops_prefect.degraded import counts as degraded_counts
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
+from expops_prefect.kv.base import MetricPoint
+from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put
 from expops_prefect.project import Project
-from expops_prefect.recording.metrics import MetricsBuffer
-from expops_prefect.recording.rows import add_to_total, call_row
+from expops_prefect.recording.charts import store_chart
+from expops_prefect.recording.rows import call_row, total_arguments
 from expops_prefect.records import CacheRecord, Output, RunRecord, Status
 from expops_prefect.scope import Call, Scope
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 HIT_COUNT: Final = "cache_hit_count"
+_WORKER_FLUSH: Final = 5.0
+"""Seconds that a task waits at most for its record to be delivered, where that matters to others."""
 
 
 @dataclass(slots=True)
@@ -61,11 +66,12 @@ class Run:
         self.project = project
         self.record = record
         self.owner = owner
-        self.metrics = MetricsBuffer(project.kv, record.run_id, project.settings.record.flush_seconds)
+        self.outbox = project.outbox
         self._lock = threading.Lock()
         self._numbers: Counter[str] = Counter()
         self._open: dict[UUID, _Open] = {}
         self._name_of: dict[str, str] = {}
+        self._metrics: set[str] = set()
         self._charts: set[str] = set()
         self._submitted = 0
         self._final: Status | None = None
@@ -168,12 +174,13 @@ class Run:
                 "cache_path": record.cache_path,
             }
             self._carry_over(record, held.call)
-            self._count(names.stat_key(self.run_id, HIT_COUNT))
+            self.outbox.write(Increment(names.stat_key(self.run_id, HIT_COUNT)))
             self._saved += record.execution_time
         self._tally[status] += 1
         self._transition(held, status, fields)
         if not self.owner:
-            self.metrics.flush()
+            # A worker may be taken down as soon as it is idle.
+            self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         self._end_if_over()
 
     def _transition(self, held: _Open, status: Status, fields: dict[str, Any]) -> None:
@@ -182,59 +189,47 @@ class Run:
         fields = {**fields, "task_run_id": held.run_uuid, "upstream": list(held.upstream)}
         if held.attempt is not None and held.attempt.cache_key is not None:
             fields["cache_key"] = held.attempt.key
-        try:
-            if call.path != call.total:
-                self.project.kv.put(names.row_key(self.run_id, call.path), call_row(call, status, fields))
-            self.project.kv.update(
-                names.row_key(self.run_id, call.total), lambda row: add_to_total(row, call, before, status, fields)
-            )
-        except BackendError as error:
-            degrade("rows not recorded", str(error), key=self.run_id)
+        arguments = total_arguments(call, before, status, fields)
+        total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
+        if call.path == call.total:
+            self.outbox.write(total)
+        else:
+            self.outbox.write(Put(names.row_key(self.run_id, call.path), call_row(call, status, fields)), total)
 
     # Metrics and charts ------------------------------------------------------------------------
 
     def add_chart(self, path: str, name: str, data: bytes, suffix: str) -> None:
         """Store a chart under a probe path."""
-        from expops_prefect.recording.charts import store_chart
-
         self._charts.add(path)
-        try:
-            store_chart(self.project, self.run_id, path, name, data, suffix)
-        except BackendError as error:
-            degrade("charts not stored", str(error), key=f"{self.run_id}{path}{name}")
+        store_chart(self.project, self.run_id, path, name, data, suffix)
+
+    def add_metrics(self, path: str, points: Sequence[MetricPoint]) -> None:
+        """Take in points of a probe path."""
+        self._metrics.add(path)
+        self.outbox.write(Append(names.metrics_key(self.run_id, path), points))
 
     def outputs(self, call: Call) -> tuple[Output, ...]:
-        """Where a call and its steps left metrics and charts; the metrics are written then."""
-        paths = {path for path in self.metrics.paths() | self._charts if path == call.path or _below(path, call.path)}
+        """Where a call and its steps left metrics and charts; a hit elsewhere may ask for them from now on."""
+        paths = {path for path in self._metrics | self._charts if path == call.path or _below(path, call.path)}
         if paths:
-            self.metrics.flush()
+            self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         return tuple(
-            Output(path[len(call.path) :], metrics=self.metrics.has(path), charts=path in self._charts)
+            Output(path[len(call.path) :], metrics=path in self._metrics, charts=path in self._charts)
             for path in sorted(paths)
         )
 
     def _carry_over(self, record: CacheRecord, call: Call) -> None:
         """Show a hit's metrics and charts under this run too: clients do not follow ``cached_run_id``."""
-        try:
-            for output in record.outputs:
-                source, target = record.path + output.path, call.path + output.path
-                copies = []
-                if output.metrics:
-                    copies.append((names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)))
-                if output.charts:
-                    copies.append((names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)))
-                for old, new in copies:
-                    value = self.project.kv.get(old)
-                    if value is not None:
-                        self.project.kv.put(new, value)
-        except BackendError as error:
-            degrade("metrics not carried over", str(error), key=self.run_id)
-
-    def _count(self, key: str) -> None:
-        try:
-            self.project.kv.increment(key)
-        except BackendError as error:
-            degrade("counters not recorded", str(error), key=self.run_id)
+        for output in record.outputs:
+            source, target = record.path + output.path, call.path + output.path
+            if output.metrics:
+                self._metrics.add(target)
+                old, new = names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)
+                self.outbox.write(Copy(old, new))
+            if output.charts:
+                self._charts.add(target)
+                old, new = names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)
+                self.outbox.write(Copy(old, new))
 
     # The run itself ----------------------------------------------------------------------------
 
@@ -269,19 +264,21 @@ class Run:
 
     def _write_end(self, status: Status) -> None:
         now = time.time()
-        self.metrics.close()
         degraded = dict(Counter(degraded_counts()) - self._degraded_before)
         self.record = replace(self.record, status=status, ended_at=now, degraded=degraded)
-        try:
-            self.project.kv.put_many(
-                {
-                    names.run_status_key(self.run_id): status,
-                    names.run_timestamps_key(self.run_id): {"start": self.record.started_at, "end": now},
-                    names.run_record_key(self.run_id): asdict(self.record),
-                }
+        self.outbox.write(
+            Put(names.run_timestamps_key(self.run_id), {"start": self.record.started_at, "end": now}),
+            Put(names.run_record_key(self.run_id), asdict(self.record)),
+            Put(names.run_status_key(self.run_id), status),
+        )
+        if not self.outbox.settle(self.project.settings.record.final_flush_seconds):
+            _logger.warning(
+                "run %s: %d changes of its record are not delivered yet; they wait in %s for the next run of the "
+                "project, or for: expops-prefect sync",
+                self.run_id,
+                self.outbox.pending,
+                self.outbox.folder,
             )
-        except BackendError as error:
-            degrade("run's end not recorded", str(error), key=self.run_id)
         executed = self._tally["completed"] + self._tally["failed"]
         _logger.info(
             "run %s %s: %d executed, %d from the cache (%.1f s saved)%s",
@@ -312,8 +309,7 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
     """
     flow_run_id = str(flow_run.id)
     with _starting:
-        mapped = project.kv.get(names.flow_run_key(flow_run_id))
-        known = None if mapped is None else records.read_run(project.kv, mapped["run_id"])
+        known = _known_run(project, flow_run_id)
         if known is not None:
             again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, pid=os.getpid())
             record = replace(again, host=socket.gethostname())
@@ -330,16 +326,27 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
                 pid=os.getpid(),
             )
         run = Run(project, record, owner=True)
-        project.kv.put_many(
-            {
-                names.run_status_key(record.run_id): "running",
-                names.run_timestamps_key(record.run_id): {"start": record.started_at, "end": None},
-                names.run_record_key(record.run_id): asdict(record),
-                names.flow_run_key(flow_run_id): {"run_id": record.run_id},
-            }
+        run.outbox.write(
+            Put(names.flow_run_key(flow_run_id), {"run_id": record.run_id}),
+            Put(names.run_record_key(record.run_id), asdict(record)),
+            Put(names.run_timestamps_key(record.run_id), {"start": record.started_at, "end": None}),
+            Put(names.run_status_key(record.run_id), "running"),
         )
         active[record.run_id] = run
         return run
+
+
+def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
+    """The record of a flow run that was started before: it is retried, or goes on after a pause."""
+    for run in active.values():
+        if run.record.flow_run_id == flow_run_id:
+            return run.record
+    try:
+        mapped = project.kv.get(names.flow_run_key(flow_run_id))
+        return None if mapped is None else records.read_run(project.kv, mapped["run_id"])
+    except BackendError as error:
+        degrade("record delayed", f"{error}; the run is recorded when the store can be reached", key=flow_run_id)
+        return None
 
 
 def join_run(call: Call) -> Run:
@@ -356,18 +363,20 @@ def join_run(call: Call) -> Run:
 
 def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None:
     """End a run in a process that did not run it (a deployment's runner, after a crash)."""
+    # What the dead process had still to say comes first.
+    project.outbox.deliver_orphans()
     mapped = project.kv.get(names.flow_run_key(flow_run_id))
     if mapped is None:
         return
     record = records.read_run(project.kv, mapped["run_id"])
     if record is None or record.status in records.TERMINAL:
         return
-    # The reader's view of what the dead process left: nothing runs any more.
+    run = Run(project, record, owner=True)
+    now = time.time()
     for row in records.read_rows(project.kv, record.run_id):
         if row.status == "running":
-            ended = {**row.fields, "status": "failed", "ended_at": time.time()}
-            project.kv.put(names.row_key(record.run_id, row.path), ended)
-    run = Run(project, record, owner=True)
+            ended = {**row.fields, "status": "failed", "ended_at": now}
+            run.outbox.write(Put(names.row_key(record.run_id, row.path), ended))
     run.flow_ended(status)
 
 

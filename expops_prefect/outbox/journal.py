@@ -1,0 +1,219 @@
+"""The journal of an outbox: what one process has still to deliver, in a file that survives its death.
+
+A journal is one append-only file of changes, one a line, and a small plan beside it that says how
+far they have been delivered. Its owner holds a lock on the file, which the system takes away when
+the process ends in whatever way: a journal whose lock is free belongs to nobody and can be adopted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from expops_prefect.degraded import degrade
+from expops_prefect.kv.base import MetricPoint
+from expops_prefect.outbox.changes import AnyChange, load
+
+_SUFFIX: Final = ".journal"
+_HEAD: Final = b'{"expops-prefect journal":1}\n'
+_held: set[Path] = set()
+"""Journals that this process holds: a lock does not keep a process from taking it again."""
+_holding: Final = threading.Lock()
+
+
+@dataclass
+class Plan:
+    """How far a journal has been delivered, and what is being delivered now.
+
+    Attributes:
+        done: bytes that are delivered.
+        sending: the end of the batch that is under way: it is sent again with the same bounds.
+        numbered: the points of that batch whose steps had to be found first, by metrics key.
+    """
+
+    done: int = len(_HEAD)
+    sending: int | None = None
+    numbered: dict[str, list[list[Any]]] = field(default_factory=dict)
+
+
+class Journal:
+    """One process's journal. Appending and delivering may happen in two threads.
+
+    Args:
+        path: the file; it is locked.
+        descriptor: its open file descriptor.
+        plan: how far it has been delivered.
+    """
+
+    def __init__(self, path: Path, descriptor: int, plan: Plan) -> None:
+        self.path = path
+        self.id = path.name.removesuffix(_SUFFIX)
+        self.plan = plan
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+        self._blobs = 0
+
+    @classmethod
+    def create(cls, folder: Path) -> Journal:
+        """A new one in this folder.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:12]}{_SUFFIX}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        with _holding:
+            _held.add(path)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(descriptor, _HEAD)
+        return cls(path, descriptor, Plan())
+
+    @classmethod
+    def orphans(cls, folder: Path) -> Iterator[Journal]:
+        """Journals of processes that have ended; each is held from then on."""
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            journal = cls._adopt(path)
+            if journal is not None:
+                yield journal
+
+    @classmethod
+    def _adopt(cls, path: Path) -> Journal | None:
+        with _holding:
+            if path in _held:
+                return None
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+            except OSError:
+                return None  # another process has just delivered it, or it is not ours to touch
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Whoever held it may have deleted it before the lock was free.
+                known = os.pread(descriptor, len(_HEAD), 0) == _HEAD and os.fstat(descriptor).st_nlink
+                plan = Plan(**orjson.loads(_plan_of(path).read_bytes())) if _plan_of(path).exists() else Plan()
+            except (OSError, ValueError, TypeError):
+                known = False
+            if not known:
+                os.close(descriptor)
+                return None
+            _held.add(path)
+        return cls(path, descriptor, plan)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not delivered."""
+        return self._size - self.plan.done
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._size
+
+    def append(self, lines: bytes) -> None:
+        """Add whole lines.
+
+        Raises:
+            OSError: they could not be written; nothing of them is in the journal.
+        """
+        written = os.write(self._descriptor, lines)
+        if written != len(lines):
+            os.ftruncate(self._descriptor, self._size)
+            raise OSError("the disk is full")
+        self._size += written
+
+    def add_blob(self, data: bytes) -> str:
+        """Keep bytes beside the journal until they are delivered; their name."""
+        self._blobs += 1
+        name = f"{self.id}-{self._blobs}.blob"
+        self.path.with_name(name).write_bytes(data)
+        return name
+
+    def blob(self, name: str) -> bytes | None:
+        """See :class:`~expops_prefect.outbox.changes.Blobs`."""
+        try:
+            return self.path.with_name(Path(name).name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def drop_blob(self, name: str) -> None:
+        """Delete bytes that are delivered."""
+        self.path.with_name(Path(name).name).unlink(missing_ok=True)
+
+    def read(self, limit: int) -> tuple[list[AnyChange], int]:
+        """The next changes to deliver, up to about ``limit`` bytes, and where they end.
+
+        A batch that was under way when its process ended comes with the same bounds again.
+        """
+        end = self.plan.sending if self.plan.sending is not None else self._size
+        length = end - self.plan.done
+        if self.plan.sending is None:
+            length = min(length, limit)
+        data = os.pread(self._descriptor, length, self.plan.done)
+        whole = data.rfind(b"\n") + 1
+        while not whole and len(data) == length < end - self.plan.done:
+            length *= 2  # one line that is longer than a batch
+            data = os.pread(self._descriptor, min(length, end - self.plan.done), self.plan.done)
+            whole = data.rfind(b"\n") + 1
+        if not whole:
+            return [], self._size  # half a line: its writer was killed while it wrote
+        return [change for line in data[:whole].splitlines() if (change := _loaded(line))], self.plan.done + whole
+
+    def begin(self, end: int, numbered: dict[str, list[MetricPoint]]) -> None:
+        """A batch is going to be sent."""
+        steps = {key: [[point.name, point.value, point.step] for point in points] for key, points in numbered.items()}
+        self._save(Plan(self.plan.done, end, steps))
+
+    def finish(self, end: int) -> None:
+        """A batch is delivered."""
+        self._save(Plan(end))
+
+    def delete(self) -> None:
+        """Remove the journal: everything in it is delivered."""
+        for path in (self.path, _plan_of(self.path)):
+            path.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Give the journal up as it is; whoever comes next adopts it."""
+        with _holding:
+            _held.discard(self.path)
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+
+    def _save(self, plan: Plan) -> None:
+        self.plan = plan
+        target = _plan_of(self.path)
+        temporary = target.with_suffix(".new")
+        with contextlib.suppress(OSError):  # a full disk: known to this process all the same
+            temporary.write_bytes(orjson.dumps(plan))
+            temporary.replace(target)
+
+
+def _loaded(line: bytes) -> AnyChange | None:
+    try:
+        return load(line)
+    except (ValueError, TypeError) as error:
+        degrade("records refused", f"a damaged line in a journal: {error}", key=str(error))
+        return None
+
+
+def _plan_of(path: Path) -> Path:
+    return path.with_suffix(".plan")
+
+
+def forget_held() -> None:
+    """In a forked child: its parent's journals are its parent's."""
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=forget_held)

@@ -1,0 +1,343 @@
+"""The outbox of a project in one process: takes changes in at once, delivers them in the background.
+
+What is taken in is in the journal, on disk, before :meth:`Outbox.write` returns. A thread delivers
+it in batches at least every half second. While a store cannot be reached the journal grows and the
+flow goes on; what is left when the process ends is delivered by the next process of the project.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import BackendError
+from expops_prefect.kv.base import KVStore, MetricPoint
+from expops_prefect.objects.base import ObjectStore
+from expops_prefect.outbox.changes import AnyChange, Batch, StoreObject, dump
+from expops_prefect.outbox.journal import Journal
+from expops_prefect.outbox.numbering import StepNumbers
+
+_logger = logging.getLogger("prefect.expops")
+_BATCH_BYTES: Final = 4 << 20
+_BATCH_CHANGES: Final = 20_000
+_ROTATE_BYTES: Final = 16 << 20
+_LONGEST_PAUSE: Final = 10.0
+_AT_EXIT: Final = 2.0
+_open: weakref.WeakSet[Outbox] = weakref.WeakSet()
+
+
+class Outbox:
+    """Delivers one process's changes to a project's stores.
+
+    Args:
+        kv: where records go.
+        objects: where objects go.
+        folder: where journals lie, the same for all processes of the project on this machine.
+        flush_seconds: how long a change waits at most while the stores can be reached.
+        parallel: how many keys are written side by side; 1 for stores on this machine.
+
+    Attributes:
+        folder: as above.
+    """
+
+    def __init__(
+        self, kv: KVStore, objects: ObjectStore, folder: Path, *, flush_seconds: float = 0.5, parallel: int = 1
+    ) -> None:
+        self._kv = kv
+        self._objects = objects
+        self.folder = folder
+        self._flush_seconds = flush_seconds
+        self._parallel = parallel
+        self._start_afresh()
+        _open.add(self)
+
+    def _start_afresh(self) -> None:
+        self._state = threading.Condition()
+        self._delivering = threading.Lock()
+        self._journal: Journal | None = None
+        self._memory: deque[AnyChange] = deque()
+        self._blobs: dict[str, bytes] = {}
+        self._written = self._delivered = 0
+        self._urgent = self._closed = False
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._numbers = StepNumbers(self._kv)
+        self._looked_for_orphans = False
+
+    # Taking in ---------------------------------------------------------------------------------
+
+    def write(self, *changes: AnyChange) -> None:
+        """Take changes in; they will be delivered in this order. Never raises, never waits for a store."""
+        lines = b"".join(map(dump, changes))
+        with self._state:
+            journal = self._current()
+            try:
+                if journal is None or self._memory:
+                    raise OSError("the journal is not written")
+                journal.append(lines)
+            except OSError as error:
+                if not self._memory:
+                    degrade("journal not written", f"{error}: the record waits in memory", key=str(self.folder))
+                self._memory.extend(changes)
+            was_empty = self._written == self._delivered
+            self._written += len(changes)
+            self._run_thread()
+            if was_empty:
+                self._state.notify_all()
+
+    def write_object(self, object_key: str, data: bytes) -> None:
+        """Take an object in, such as a chart."""
+        with self._state:
+            journal = self._current()
+            try:
+                if journal is None:
+                    raise OSError("the journal is not written")
+                blob = journal.add_blob(data)
+            except OSError:
+                blob = f"memory-{len(self._blobs)}"
+                self._blobs[blob] = data
+        self.write(StoreObject(object_key, blob))
+
+    @property
+    def pending(self) -> int:
+        """How many changes of this process wait to be delivered."""
+        return self._written - self._delivered
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt to deliver failed."""
+        return self._failures > 0
+
+    def _current(self) -> Journal | None:
+        if self._journal is None and not self._memory:
+            try:
+                self._journal = Journal.create(self.folder)
+            except OSError as error:
+                degrade("journal not written", f"{error}: the record waits in memory", key=str(self.folder))
+        return self._journal
+
+    # Waiting -----------------------------------------------------------------------------------
+
+    def flush(self, timeout: float, *, while_failing: bool = True) -> bool:
+        """Wait until everything that was taken in so far is delivered.
+
+        Args:
+            timeout: seconds to wait at most.
+            while_failing: whether to wait at all while the stores cannot be reached.
+
+        Returns:
+            Whether everything is delivered.
+        """
+        deadline = time.monotonic() + timeout
+        with self._state:
+            target = self._written
+            while self._delivered < target:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._closed or (self._failures and not while_failing):
+                    return False
+                self._urgent = True
+                self._run_thread()
+                self._state.notify_all()
+                self._state.wait(min(left, 0.5))
+        return True
+
+    def settle(self, timeout: float) -> bool:
+        """Flush, and remove the journal if nothing is left in it: a run has ended."""
+        done = self.flush(timeout)
+        with self._delivering, self._state:
+            if self._journal is not None and self._written == self._delivered:
+                self._journal.delete()
+                self._journal = None
+        return done
+
+    def close(self, timeout: float) -> bool:
+        """Flush and end the thread; what is left stays in the journal for the next process."""
+        done = self.settle(timeout)
+        with self._state:
+            self._closed = True
+            self._state.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+        if self._journal is not None:
+            self._journal.release()
+            self._journal = None
+        return done
+
+    # Delivering --------------------------------------------------------------------------------
+
+    def deliver_orphans(self) -> int:
+        """Deliver what processes left behind that have ended; how many changes that were.
+
+        Raises:
+            BackendError: a store failed; what is left stays where it is.
+        """
+        count = 0
+        for journal in Journal.orphans(self.folder):
+            try:
+                with self._delivering:
+                    while journal.waiting:
+                        delivered, more = self._deliver(journal)
+                        count += delivered
+                        if not more:
+                            break
+                journal.delete()
+            except BackendError:
+                journal.release()
+                raise
+        return count
+
+    def _run_thread(self) -> None:
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._work, name="expops-outbox", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        self._adopt()
+        while self._wait_for_work():
+            try:
+                self._deliver_some()
+            except BackendError as error:
+                self._failed(error)
+            except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
+                self._failed(error)
+            else:
+                if self._failures:
+                    _logger.info("the record is being delivered again")
+                self._failures = 0
+
+    def _wait_for_work(self) -> bool:
+        with self._state:
+            while not self._closed and self._written == self._delivered:
+                self._state.wait()
+            backoff = min(_LONGEST_PAUSE, 0.25 * 2.0 ** min(self._failures, 8))
+            deadline = time.monotonic() + (backoff if self._failures else self._flush_seconds)
+            while not self._closed and (not self._urgent or self._failures):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._state.wait(left)
+            return not self._closed
+
+    def _failed(self, error: Exception) -> None:
+        with self._state:
+            self._failures += 1
+            self._state.notify_all()
+        degrade(
+            "record delayed",
+            f"{error}; the flow goes on, the record waits in {self.folder} and is delivered later",
+            key=str(self.folder),
+        )
+
+    def _adopt(self) -> None:
+        try:
+            count = self.deliver_orphans()
+            if count:
+                _logger.info("delivered %d changes that an earlier process had left behind", count)
+        except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
+            degrade("record delayed", str(error), key=str(self.folder))
+
+    def _deliver_some(self) -> None:
+        """Deliver one batch: first what is in the journal, then what could not be written to it."""
+        with self._delivering:
+            journal = self._journal
+            if journal is not None and journal.waiting:
+                count, _ = self._deliver(journal)
+            else:
+                count = self._deliver_memory()
+            with self._state:
+                self._delivered += count
+                idle = self._delivered == self._written
+                if idle:
+                    self._urgent = False
+                    if journal is not None and journal.size > _ROTATE_BYTES:
+                        journal.delete()
+                        self._journal = None
+                self._state.notify_all()
+
+    def _deliver(self, journal: Journal) -> tuple[int, bool]:
+        changes, end = journal.read(_BATCH_BYTES)
+        batch = Batch(journal.id, end).add(changes)
+        with self._numbered(batch, journal.plan.numbered) as numbered:
+            journal.begin(end, numbered)
+            batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
+        journal.finish(end)
+        for blob in batch.objects.values():
+            journal.drop_blob(blob)
+        return len(changes), bool(changes)
+
+    def _deliver_memory(self) -> int:
+        with self._state:
+            changes = [self._memory[place] for place in range(min(len(self._memory), _BATCH_CHANGES))]
+            written = self._written
+        batch = Batch(f"memory-{os.getpid()}-{id(self)}", written).add(changes)
+        with self._numbered(batch, {}):
+            batch.deliver(self._kv, self._objects, _Blobs(self._journal, self._blobs), self._pool())
+        with self._state:
+            for _ in changes:
+                self._memory.popleft()
+        for blob in batch.objects.values():
+            self._blobs.pop(blob, None)
+        return len(changes)
+
+    @contextmanager
+    def _numbered(self, batch: Batch, known: dict[str, list[list[object]]]) -> Iterator[dict[str, list[MetricPoint]]]:
+        """Give every point of a batch its step; those of a batch that is sent again have theirs already."""
+        found: dict[str, list[MetricPoint]] = {}
+        for key in list(batch.unnumbered()):
+            given = known.get(key)
+            if given is None:
+                found[key] = self._numbers.number(key, batch.points[key])
+            else:
+                found[key] = [MetricPoint(*point) for point in given]  # type: ignore[arg-type]
+        batch.points |= found
+        for key, points in batch.points.items():
+            self._numbers.saw(key, points)
+        yield found
+
+    def _pool(self) -> ThreadPoolExecutor | None:
+        if self._parallel > 1 and self._executor is None:
+            self._executor = ThreadPoolExecutor(self._parallel, thread_name_prefix="expops-outbox")
+        return self._executor
+
+
+@dataclass(frozen=True)
+class _Blobs:
+    """The bytes of objects: in memory where they could not be written beside the journal."""
+
+    journal: Journal | None
+    memory: dict[str, bytes]
+
+    def blob(self, name: str) -> bytes | None:
+        if name in self.memory or self.journal is None:
+            return self.memory.get(name)
+        return self.journal.blob(name)
+
+
+def _end_of_process() -> None:
+    for outbox in list(_open):
+        outbox.close(_AT_EXIT if outbox.pending else 0.0)
+
+
+def _in_forked_child() -> None:
+    for outbox in list(_open):
+        outbox._start_afresh()
+
+
+atexit.register(_end_of_process)
+os.register_at_fork(after_in_child=_in_forked_child)
