@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["EXPOPS_TEST_FOLDER"] = str(_folder)
     os.environ["PREFECT_HOME"] = str(_folder / "prefect-home")
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    # Flows in test processes: a process that outlives the server would try for a minute to send its last lines.
+    os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
     _server, os.environ["PREFECT_API_URL"] = start_prefect_server(_folder)
 
 
