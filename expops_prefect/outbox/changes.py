@@ -150,6 +150,11 @@ class Batch:
     copies: dict[str, str] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def id(self) -> str:
+        """Names this batch, now and when it is delivered again."""
+        return f"{self.journal}:{self.end}"
+
     def add(self, changes: Iterable[AnyChange]) -> Batch:
         """Take in changes, in their order."""
         for change in changes:
@@ -196,7 +201,7 @@ class Batch:
         for key, changes in self.changes.items():
             work.append(_bind(self._change, kv, key, changes))
         for key, amount in self.increments.items():
-            work.append(_bind(kv.increment, key, amount, token=f"{self.journal}:{self.end}:{key}"))
+            work.append(_bind(kv.increment, key, amount, token=f"{self.id}:{key}"))
         if executor is None or len(work) < 2:
             for item in work:
                 item()

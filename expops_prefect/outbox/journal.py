@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -29,6 +29,9 @@ _HEAD: Final = b'{"expops-prefect journal":1}\n'
 _held: set[Path] = set()
 """Journals that this process holds: a lock does not keep a process from taking it again."""
 _holding: Final = threading.Lock()
+
+Numbered: TypeAlias = dict[str, list[MetricPoint]]
+"""Points that were given their steps, by metrics key."""
 
 
 @dataclass
@@ -43,7 +46,20 @@ class Plan:
 
     done: int = len(_HEAD)
     sending: int | None = None
-    numbered: dict[str, list[list[Any]]] = field(default_factory=dict)
+    numbered: Numbered = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, data: bytes) -> Plan:
+        """Read a plan back.
+
+        Raises:
+            ValueError, TypeError: not a plan.
+        """
+        values = orjson.loads(data)
+        values["numbered"] = {
+            key: [MetricPoint(**point) for point in points] for key, points in values["numbered"].items()
+        }
+        return cls(**values)
 
 
 class Journal:
@@ -100,8 +116,8 @@ class Journal:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Whoever held it may have deleted it before the lock was free.
                 known = os.pread(descriptor, len(_HEAD), 0) == _HEAD and os.fstat(descriptor).st_nlink
-                plan = Plan(**orjson.loads(_plan_of(path).read_bytes())) if _plan_of(path).exists() else Plan()
-            except (OSError, ValueError, TypeError):
+                plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan()
+            except (OSError, ValueError, TypeError, KeyError):
                 known = False
             if not known:
                 os.close(descriptor)
@@ -168,10 +184,11 @@ class Journal:
             return [], self._size  # half a line: its writer was killed while it wrote
         return [change for line in data[:whole].splitlines() if (change := _loaded(line))], self.plan.done + whole
 
-    def begin(self, end: int, numbered: dict[str, list[MetricPoint]]) -> None:
+    def begin(self, end: int, numbered: Numbered) -> None:
         """A batch is going to be sent."""
-        steps = {key: [[point.name, point.value, point.step] for point in points] for key, points in numbered.items()}
-        self._save(Plan(self.plan.done, end, steps))
+        plan = Plan(self.plan.done, end, numbered)
+        if plan != self.plan:
+            self._save(plan)
 
     def finish(self, end: int) -> None:
         """A batch is delivered."""
@@ -179,7 +196,7 @@ class Journal:
 
     def delete(self) -> None:
         """Remove the journal: everything in it is delivered."""
-        for path in (self.path, _plan_of(self.path)):
+        for path in (self.path, _plan_of(self.path), *self.path.parent.glob(f"{self.id}-*.blob")):
             path.unlink(missing_ok=True)
         self.release()
 

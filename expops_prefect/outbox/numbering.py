@@ -26,12 +26,13 @@ class StepNumbers:
         self._kv = kv
         self._highest: dict[str, dict[str, int]] = {}
 
-    def number(self, key: str, points: Sequence[MetricPoint]) -> list[MetricPoint]:
+    def number(self, key: str, points: Sequence[MetricPoint], batch: str) -> list[MetricPoint]:
         """The points, each with a step; those without one get the next after the series' highest.
 
         Args:
             key: their metrics key.
             points: points of any number of series, in their order.
+            batch: names the batch that they come in; asked again for the same one, it gives the same numbers.
 
         Raises:
             KVError: the counter could not be written.
@@ -47,13 +48,15 @@ class StepNumbers:
         def reserve(value: JSON | None) -> JSON:
             # May be called again after another process was faster.
             numbered.clear()
-            highest = dict(value or {})
+            held = value or {}
+            before = held["before"] if held.get("batch") == batch else held.get("highest", {})
+            highest = dict(before)
             for point in points:
                 top = max(highest.get(point.name, 0), known.get(point.name, 0))
                 step = top + 1 if point.step is None else point.step
                 highest[point.name] = max(top, step)
                 numbered.append(replace(point, step=step))
-            return highest
+            return {"highest": highest, "batch": batch, "before": before}
 
         self._kv.update(f"expops_prefect:steps:{key}", reserve)
         return list(numbered)

@@ -14,19 +14,17 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
-from expops_prefect.kv.base import KVStore, MetricPoint
+from expops_prefect.kv.base import KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.changes import AnyChange, Batch, StoreObject, dump
-from expops_prefect.outbox.journal import Journal
+from expops_prefect.outbox.journal import Journal, Numbered
 from expops_prefect.outbox.numbering import StepNumbers
 
 _logger = logging.getLogger("prefect.expops")
@@ -273,9 +271,11 @@ class Outbox:
     def _deliver(self, journal: Journal) -> tuple[int, bool]:
         changes, end = journal.read(_BATCH_BYTES)
         batch = Batch(journal.id, end).add(changes)
-        with self._numbered(batch, journal.plan.numbered) as numbered:
+        journal.begin(end, journal.plan.numbered)
+        numbered = self._number(batch, journal.plan.numbered)
+        if numbered:
             journal.begin(end, numbered)
-            batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
+        batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
         journal.finish(end)
         for blob in batch.objects.values():
             journal.drop_blob(blob)
@@ -286,8 +286,8 @@ class Outbox:
             changes = [self._memory[place] for place in range(min(len(self._memory), _BATCH_CHANGES))]
             written = self._written
         batch = Batch(f"memory-{os.getpid()}-{id(self)}", written).add(changes)
-        with self._numbered(batch, {}):
-            batch.deliver(self._kv, self._objects, _Blobs(self._journal, self._blobs), self._pool())
+        self._number(batch, {})
+        batch.deliver(self._kv, self._objects, _Blobs(self._journal, self._blobs), self._pool())
         with self._state:
             for _ in changes:
                 self._memory.popleft()
@@ -295,20 +295,19 @@ class Outbox:
             self._blobs.pop(blob, None)
         return len(changes)
 
-    @contextmanager
-    def _numbered(self, batch: Batch, known: dict[str, list[list[object]]]) -> Iterator[dict[str, list[MetricPoint]]]:
+    def _number(self, batch: Batch, known: Numbered) -> Numbered:
         """Give every point of a batch its step; those of a batch that is sent again have theirs already."""
-        found: dict[str, list[MetricPoint]] = {}
+        found: Numbered = {}
         for key in list(batch.unnumbered()):
             given = known.get(key)
             if given is None:
-                found[key] = self._numbers.number(key, batch.points[key])
+                found[key] = self._numbers.number(key, batch.points[key], batch.id)
             else:
-                found[key] = [MetricPoint(*point) for point in given]  # type: ignore[arg-type]
+                found[key] = given
         batch.points |= found
         for key, points in batch.points.items():
             self._numbers.saw(key, points)
-        yield found
+        return found
 
     def _pool(self) -> ThreadPoolExecutor | None:
         if self._parallel > 1 and self._executor is None:

@@ -1,0 +1,359 @@
+"""The outbox: nothing is lost, doubled or put out of order, whatever fails and whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expops_prefect import names
+from expops_prefect.degraded import counts
+from expops_prefect.errors import KVError
+from expops_prefect.kv.base import JSON, MetricPoint
+from expops_prefect.kv.sqlite import SQLiteKV
+from expops_prefect.objects.local import LocalObjects
+from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put, register_change
+from expops_prefect.outbox.journal import Journal
+from expops_prefect.outbox.outbox import Outbox
+from tests.support.faults import Faults, FaultyKV, FaultyObjects
+from tests.support.server import wait_until
+
+METRICS = names.metrics_key("run", "//process[@name='train']")
+
+
+def _add(value: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {"sum": (value or {}).get("sum", 0) + arguments["amount"]}
+
+
+def _fail(value: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
+    raise TypeError("not for this")
+
+
+register_change("test.add", _add)
+register_change("test.fail", _fail)
+
+
+class Stores:
+    """Stores with faults, and outboxes over them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "outbox"
+        self.faults = Faults()
+        self.raw = SQLiteKV(folder / "kv.sqlite")
+        self.raw_objects = LocalObjects(folder / "objects")
+        self.kv = FaultyKV(self.raw, self.faults)
+        self.objects = FaultyObjects(self.raw_objects, self.faults)
+        self.opened: list[Outbox] = []
+
+    def outbox(self, **options: Any) -> Outbox:
+        box = Outbox(self.kv, self.objects, self.folder, **{"flush_seconds": 0.01, **options})
+        self.opened.append(box)
+        return box
+
+    def journals(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("*")) if self.folder.exists() else []
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    made = Stores(tmp_path)
+    yield made
+    made.faults.down, made.faults.nth = False, None
+    for box in made.opened:
+        box.close(5)
+    made.raw.close()
+
+
+def _everything(box: Outbox) -> None:
+    box.write(Put("a", {"n": 1}), Put("b", 1))
+    box.write(Change("total", "test.add", {"amount": 1}), Append(METRICS, [MetricPoint("loss", 0.5)]))
+    box.write_object("artifacts/x/chart.png", b"picture")
+    box.write(Increment("count"), Change("total", "test.add", {"amount": 10}), Put("a", {"n": 2}))
+    box.write(Append(METRICS, [MetricPoint("loss", 0.25), MetricPoint("loss", 9, 7), MetricPoint("loss", 0.1)]))
+    box.write(Increment("count", 2), Copy("source", "target"), Copy("missing", "nothing"))
+
+
+def _check_everything(stores: Stores) -> None:
+    kv = stores.raw
+    assert kv.get_many(["a", "b", "count", "target", "nothing"]) == {"a": {"n": 2}, "b": 1, "count": 3, "target": "s"}
+    total = kv.get("total")
+    assert total is not None
+    assert total["sum"] == 11
+    assert kv.get(METRICS) == {"loss": {"1": 0.5, "2": 0.25, "7": 9, "8": 0.1}}
+    assert stores.raw_objects.get("artifacts/x/chart.png") == b"picture"
+
+
+def test_all_kinds_of_changes_arrive(stores: Stores) -> None:
+    stores.raw.put("source", "s")
+    box = stores.outbox()
+    _everything(box)
+    assert box.settle(10)
+    assert box.pending == 0
+    _check_everything(stores)
+    assert stores.journals() == []
+
+
+def test_values_of_one_key_are_merged(stores: Stores) -> None:
+    box = stores.outbox(flush_seconds=30)
+    for number in range(100):
+        box.write(Put("a", number), Change("total", "test.add", {"amount": 1}))
+    assert box.flush(10)
+    assert stores.raw.get("a") == 99
+    assert stores.faults.calls.count("put_many") == 1
+    assert stores.faults.calls.count("update") == 1
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+def test_any_single_failure_changes_nothing(stores: Stores, after: bool) -> None:
+    stores.raw.put("source", "s")
+    box = stores.outbox()
+    _everything(box)
+    assert box.settle(10)
+    calls = len(stores.faults.calls)
+    assert calls >= 8
+    for nth in range(1, calls + 1):
+        stores.raw.delete_many(["a", "b", "count", "target", "total", METRICS, f"expops_prefect:steps:{METRICS}"])
+        stores.raw_objects.delete("artifacts/x/chart.png")
+        stores.faults.calls.clear()
+        stores.faults.nth, stores.faults.after = nth, after
+        box = stores.outbox()
+        _everything(box)
+        assert box.settle(20), nth
+        assert len(stores.faults.calls) > nth, "the failing call was made and made again"
+        stores.faults.nth = None
+        _check_everything(stores)
+        box.close(5)
+
+
+def test_an_outage_loses_nothing_and_is_said_once(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    stores.raw.put("source", "s")
+    stores.faults.down = True
+    box = stores.outbox()
+    before = counts().get("record delayed", 0)
+    _everything(box)
+    assert not box.flush(0.5)
+    assert box.failing
+    assert not box.flush(30, while_failing=False), "does not wait while the store is known to be away"
+    assert box.pending == 12
+    stores.faults.down = False
+    assert box.settle(20)
+    _check_everything(stores)
+    assert counts()["record delayed"] > before
+    assert sum("record delayed" in record.message for record in caplog.records) == 1
+
+
+def test_the_next_process_delivers_what_was_left(stores: Stores) -> None:
+    stores.raw.put("source", "s")
+    stores.faults.down = True
+    dead = stores.outbox()
+    _everything(dead)
+    dead.close(0.1)
+    assert len(stores.journals()) >= 2
+    stores.faults.down = False
+    assert stores.outbox().deliver_orphans() == 12
+    _check_everything(stores)
+    assert stores.journals() == []
+
+
+def test_a_journal_of_a_living_process_is_left_alone(stores: Stores) -> None:
+    stores.faults.down = True
+    living = stores.outbox()
+    living.write(Put("a", 1))
+    stores.faults.down = False
+    assert stores.outbox().deliver_orphans() == 0
+    assert living.settle(20)
+    assert stores.raw.get("a") == 1
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from expops_prefect.kv.base import MetricPoint
+from expops_prefect.kv.sqlite import SQLiteKV
+from expops_prefect.objects.local import LocalObjects
+from expops_prefect.outbox.changes import Append, Increment, Put
+from expops_prefect.outbox.outbox import Outbox
+folder = Path(sys.argv[1])
+box = Outbox(SQLiteKV(folder / "kv.sqlite"), LocalObjects(folder / "objects"), folder / "outbox", flush_seconds=0.002)
+number = 0
+while True:
+    number += 1
+    box.write(Append(sys.argv[2], [MetricPoint("n", number)]), Increment("count"), Put("last", number))
+    print(number, flush=True)
+    time.sleep(0.0005)
+"""
+
+
+def test_a_killed_process_loses_and_doubles_nothing(stores: Stores, tmp_path: Path) -> None:
+    for round_ in range(5):
+        key = names.metrics_key("run", f"//process[@name='k{round_}']")
+        stores.raw.delete_many(["count", "last"])
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), key], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        said = [int(next(child.stdout)) for _ in range(40 + 37 * round_)]
+        child.send_signal(signal.SIGKILL)
+        said += [int(line) for line in child.stdout if line.endswith("\n")]
+        child.wait()
+        child.stdout.close()
+        stores.outbox().deliver_orphans()
+        # The process may have been killed between taking a change in and saying so.
+        (series,) = (stores.raw.get(key) or {}).values()
+        assert len(series) in (said[-1], said[-1] + 1)
+        assert list(series.items()) == [(str(number), number) for number in range(1, len(series) + 1)]
+        assert stores.raw.get_many(["count", "last"]) == {"count": len(series), "last": len(series)}
+        assert stores.journals() == []
+
+
+def test_what_was_delivered_but_not_noted_is_not_counted_twice(stores: Stores) -> None:
+    """A process is killed between the delivery and the note of it."""
+    stores.raw.put("source", "s")
+    box = stores.outbox(flush_seconds=30)
+    _everything(box)
+    journal = box._journal
+    assert journal is not None
+    finish = journal.finish
+    journal.finish = lambda end: None  # type: ignore[method-assign]
+    with box._delivering:
+        box._deliver(journal)
+    _check_everything(stores)
+    journal.finish = finish  # type: ignore[method-assign]
+    journal.release()
+    box._journal = None
+    assert stores.outbox().deliver_orphans() == 12
+    _check_everything(stores)
+
+
+def test_half_a_line_is_no_change(stores: Stores) -> None:
+    stores.folder.mkdir()
+    journal = Journal.create(stores.folder)
+    journal.append(b'["put","a",1]\n["put","b",')
+    journal.release()
+    assert stores.outbox().deliver_orphans() == 1
+    assert stores.raw.get("a") == 1
+    assert stores.raw.get("b") is None
+    assert stores.journals() == []
+
+
+def test_a_journal_of_a_newer_release_is_left_alone(stores: Stores) -> None:
+    stores.folder.mkdir()
+    (stores.folder / "x.journal").write_bytes(b'{"expops-prefect journal":2}\n["put","a",1]\n')
+    assert stores.outbox().deliver_orphans() == 0
+    assert stores.journals() == ["x.journal"]
+
+
+def test_refused_changes_do_not_hold_up_others(stores: Stores) -> None:
+    box = stores.outbox()
+    box.write(Change("bad", "test.fail", {}), Change("newer", "not.known", {}), Put("a", 1))
+    box.write(Increment("text"))
+    stores.raw.put("text", "no counter")
+    box.write(Put("b", 2))
+    with pytest.raises(KVError):
+        stores.raw.increment("text")
+    assert box.settle(10)
+    assert stores.raw.get_many(["a", "b"]) == {"a": 1, "b": 2}
+
+
+def test_without_a_writable_folder_the_record_waits_in_memory(stores: Stores) -> None:
+    stores.raw.put("source", "s")
+    stores.folder.write_text("a file, not a folder")
+    box = stores.outbox()
+    _everything(box)
+    assert box.flush(10)
+    _check_everything(stores)
+
+
+def test_a_full_disk_keeps_the_order(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = stores.outbox(flush_seconds=30)
+    box.write(Put("a", 1))
+    journal = box._journal
+    assert journal is not None
+
+    def full(lines: bytes) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(journal, "append", full)
+    box.write(Put("a", 2), Append(METRICS, [MetricPoint("loss", 1)]))
+    monkeypatch.undo()
+    box.write(Put("a", 3))
+    assert box.flush(10)
+    assert stores.raw.get("a") == 3
+    assert stores.raw.get(METRICS) == {"loss": {"1": 1}}
+
+
+def test_threads_share_an_outbox(stores: Stores) -> None:
+    box = stores.outbox()
+
+    def write(thread: int) -> None:
+        for number in range(200):
+            box.write(Append(METRICS, [MetricPoint(f"t{thread}", number)]), Increment("count"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert box.settle(20)
+    series = stores.raw.get(METRICS)
+    assert series == {f"t{n}": {str(step + 1): step for step in range(200)} for n in range(8)}
+    assert stores.raw.get("count") == 1600
+
+
+def test_a_forked_child_has_an_outbox_of_its_own(stores: Stores) -> None:
+    box = stores.outbox(flush_seconds=30)
+    box.write(Put("parent", 1), Increment("count"))
+    child = os.fork()
+    if child == 0:
+        box.write(Put("child", 1), Increment("count"))
+        os._exit(0 if box.settle(10) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert stores.raw.get_many(["parent", "child"]) == {"child": 1}
+    assert box.settle(10)
+    assert stores.raw.get_many(["parent", "child", "count"]) == {"parent": 1, "child": 1, "count": 2}
+
+
+def test_two_outboxes_number_one_series_without_gaps(stores: Stores) -> None:
+    boxes = [stores.outbox(), stores.outbox()]
+
+    def write(box: Outbox) -> None:
+        for _ in range(100):
+            box.write(Append(METRICS, [MetricPoint("loss", 1)]))
+
+    threads = [threading.Thread(target=write, args=(box,)) for box in boxes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(box.settle(20) for box in boxes)
+    assert stores.raw.get(METRICS) == {"loss": {str(step): 1 for step in range(1, 201)}}
+
+
+def test_far_away_stores_are_written_side_by_side(stores: Stores) -> None:
+    stores.faults.delay = 0.05
+    box = stores.outbox(parallel=8, flush_seconds=30)
+    most: list[int] = []
+    inside = 0
+    lock = threading.Lock()
+    update = stores.raw.update
+
+    def watched(key: str, change: Any) -> JSON:
+        nonlocal inside
+        with lock:
+            inside += 1
+            most.append(inside)
+        try:
+            wait_until(lambda: max(most) >= 4, 5, "four at once")
+            return update(key, change)
+        finally:
+            with lock:
+                inside -= 1
+
+    stores.raw.update = watched  # type: ignore[method-assign]
+    for number in range(8):
+        box.write(Change(f"t{number}", "test.add", {"amount": 1}))
+    assert box.flush(20)
+    assert max(most) >= 4

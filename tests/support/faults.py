@@ -1,0 +1,155 @@
+"""Stores that fail on purpose: wrappers that pass every call on, but for those that a plan makes fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from expops_prefect.errors import BackendError, KVError, ObjectStoreError
+from expops_prefect.kv.base import JSON, KVStore, MetricPoint, Versioned
+from expops_prefect.objects.base import Buffer, ObjectInfo, ObjectStore
+
+T = TypeVar("T")
+
+
+@dataclass
+class Faults:
+    """Which calls fail.
+
+    Attributes:
+        down: every call fails.
+        nth: this call (1-based) fails, or has ``damage`` done to its result.
+        after: a failing call takes effect first.
+        delay: seconds that every call takes longer.
+        calls: the names of the calls made so far.
+    """
+
+    down: bool = False
+    nth: int | None = None
+    after: bool = False
+    delay: float = 0.0
+    calls: list[str] = field(default_factory=list)
+
+    def run(self, name: str, call: Callable[[], T], error: type[BackendError]) -> T:
+        """Make a call, or let it fail."""
+        self.calls.append(name)
+        if self.delay:
+            time.sleep(self.delay)
+        fails = self.down or len(self.calls) == self.nth
+        if fails and not self.after:
+            raise error(f"{name} fails on purpose")
+        result = call()
+        if fails:
+            raise error(f"{name} fails on purpose after it took effect")
+        return result
+
+
+class FaultyKV:
+    """A KV store that fails as planned."""
+
+    def __init__(self, inner: KVStore, faults: Faults) -> None:
+        self.inner = inner
+        self.faults = faults
+
+    def _run(self, name: str, call: Callable[[], T]) -> T:
+        return self.faults.run(name, call, KVError)
+
+    def get(self, key: str) -> JSON | None:
+        return self._run("get", lambda: self.inner.get(key))
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, JSON]:
+        return self._run("get_many", lambda: self.inner.get_many(keys))
+
+    def get_versioned(self, key: str) -> Versioned | None:
+        return self._run("get_versioned", lambda: self.inner.get_versioned(key))
+
+    def put(self, key: str, value: JSON) -> None:
+        self._run("put", lambda: self.inner.put(key, value))
+
+    def put_many(self, values: Mapping[str, JSON]) -> None:
+        self._run("put_many", lambda: self.inner.put_many(values))
+
+    def create(self, key: str, value: JSON) -> bool:
+        return self._run("create", lambda: self.inner.create(key, value))
+
+    def compare_and_set(self, key: str, version: str, value: JSON) -> bool:
+        return self._run("compare_and_set", lambda: self.inner.compare_and_set(key, version, value))
+
+    def update(self, key: str, change: Callable[[JSON | None], JSON]) -> JSON:
+        return self._run("update", lambda: self.inner.update(key, change))
+
+    def delete(self, key: str) -> bool:
+        return self._run("delete", lambda: self.inner.delete(key))
+
+    def delete_many(self, keys: Sequence[str]) -> int:
+        return self._run("delete_many", lambda: self.inner.delete_many(keys))
+
+    def increment(self, key: str, amount: int = 1, *, token: str | None = None) -> int:
+        return self._run("increment", lambda: self.inner.increment(key, amount, token=token))
+
+    def append_metrics(self, key: str, points: Iterable[MetricPoint]) -> None:
+        self._run("append_metrics", lambda: self.inner.append_metrics(key, points))
+
+    def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
+        return self._run("scan", lambda: self.inner.scan(prefix, after=after, limit=limit))
+
+    def ping(self) -> None:
+        self._run("ping", self.inner.ping)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
+class FaultyObjects:
+    """An object store that fails as planned."""
+
+    def __init__(self, inner: ObjectStore, faults: Faults) -> None:
+        self.inner = inner
+        self.faults = faults
+
+    def _run(self, name: str, call: Callable[[], T]) -> T:
+        return self.faults.run(name, call, ObjectStoreError)
+
+    def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:
+        return self._run("put", lambda: self.inner.put(key, parts, read_only=read_only))
+
+    def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
+        return self._run("create", lambda: self.inner.create(key, parts, read_only=read_only))
+
+    def get(self, key: str) -> bytes | None:
+        return self._run("get", lambda: self.inner.get(key))
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        return self._run("stat", lambda: self.inner.stat(key))
+
+    def delete(self, key: str) -> bool:
+        return self._run("delete", lambda: self.inner.delete(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return self._run("list", lambda: self.inner.list(prefix))
+
+    def path(self, key: str) -> Path | None:
+        return self.inner.path(key)
+
+    def uri(self, key: str) -> str:
+        return self.inner.uri(key)
+
+    def ping(self) -> None:
+        self._run("ping", self.inner.ping)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
+if TYPE_CHECKING:
+    _kv: type[KVStore] = FaultyKV
+    _objects: type[ObjectStore] = FaultyObjects
