@@ -165,6 +165,18 @@ def metrics_key(run: str, path: str) -> str:
     return f"{metrics_prefix(run)}{encode(path)}"
 
 
+def run_prefixes(run: str) -> tuple[str, ...]:
+    """What all keys of a run start with that ExpOps' clients read."""
+    return (
+        run_status_key(run),
+        run_timestamps_key(run),
+        run_rows_prefix(run),
+        stat_key(run, ""),
+        charts_key(run, ""),
+        metrics_prefix(run),
+    )
+
+
 # KV keys of our own ------------------------------------------------------------------------------
 
 
@@ -232,6 +244,7 @@ class CacheKey:
 # Object keys, relative to the project's folder or prefix -------------------------------------------
 
 CACHE_PREFIX: Final = "cache/"
+ARTIFACT_PREFIX: Final = "artifacts/"
 MANIFEST_PREFIX: Final = "cache/steps/"
 PAYLOAD_PREFIX: Final = "cache/payloads/"
 MODEL_PREFIX: Final = "cache/model_spill/"
@@ -250,7 +263,7 @@ def payload_key(digest: str, suffix: str) -> str:
 
 def chart_key(version_hash: str, run: str, path: str, name: str, suffix: str) -> str:
     """``artifacts/<version_hash>/<run>/<encoded path>/<name>.<suffix>``."""
-    return f"artifacts/{version_hash}/{run}/{short_hash(path, 12)}/{name}{suffix}"
+    return f"{ARTIFACT_PREFIX}{version_hash}/{run}/{short_hash(path, 12)}/{name}{suffix}"
 
 
 def is_normalised(name: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expops_prefect import names, records
+from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import FormatError
@@ -33,12 +34,14 @@ class Project:
         settings: the parsed configuration.
         kv: the KV store.
         objects: the object store.
+        availability: whether the two answer.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.kv: KVStore = open_kv(settings)
         self.objects: ObjectStore = open_objects(settings)
+        self.availability = Availability()
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, source_file: str | Path | None = None) -> Project:
@@ -90,11 +93,10 @@ class Project:
             parallel=_PARALLEL if remote else 1,
         )
 
-    def reference_uri(self, key: str) -> str:
-        """How a manifest names another object: relative to the cache folder, so that a project can be moved."""
-        if self.objects.path(key) is None:
-            return self.objects.uri(key)
-        return key.removeprefix(names.CACHE_PREFIX)
+    @cached_property
+    def reference_prefix(self) -> str:
+        """What a manifest's references start with: nothing for files, so that a project can be moved."""
+        return "" if self.settings.objects.type == "local" else self.objects.uri(f"{names.CACHE_PREFIX}x")[:-1]
 
     # Readers -----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from expops_prefect.serialization.serializer import ExpOpsSerializer
 _logger = logging.getLogger("prefect.expops")
 _lock = threading.Lock()
 _storages: dict[tuple[str, str], tuple[ExpOpsResultStorage, ExpOpsKeyStorage]] = {}
-_serializers: dict[int, ExpOpsSerializer] = {}
+_serializers: dict[tuple[int, str], ExpOpsSerializer] = {}
 
 
 def storages(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
@@ -42,10 +42,11 @@ def storages(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
 
 def serializer(project: Project) -> ExpOpsSerializer:
     """The serializer that belongs to our storages."""
-    spill = project.settings.cache.spill_bytes
-    if spill not in _serializers:
-        _serializers[spill] = ExpOpsSerializer(detached=True, spill_bytes=spill)
-    return _serializers[spill]
+    wanted = project.settings.cache.spill_bytes, project.reference_prefix
+    if wanted not in _serializers:
+        spill, prefix = wanted
+        _serializers[wanted] = ExpOpsSerializer(detached=True, spill_bytes=spill, uri_prefix=prefix)
+    return _serializers[wanted]
 
 
 def _save(block: Block, name: str) -> None:

@@ -18,8 +18,11 @@ from blake3 import blake3
 
 from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
-from expops_prefect.errors import FormatError, IntegrityError
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVRefusedError
+from expops_prefect.kv.base import JSON
 from expops_prefect.objects.base import Buffer
+from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, StoredPayload, foreign_record_key
 from expops_prefect.serialization.manifest import Packed
@@ -86,12 +89,33 @@ def write_record(project: Project, key: str, record: CacheRecord, attempt: Attem
     Raises:
         KVError: the KV store failed.
     """
+    project.kv.put_many(_values(key, record, attempt))
+
+
+def _values(key: str, record: CacheRecord, attempt: Attempt | None) -> dict[str, JSON]:
+    """The record under its own key, and for a step under the one that ExpOps reads."""
     value = record.dump()
     values = {record_key(key): value}
     parsed = names.CacheKey.parse(key)
     if parsed is not None and attempt is not None and attempt.step_of is not None:
         values[parsed.step_record_key(*attempt.step_of)] = value
-    project.kv.put_many(values)
+    return values
+
+
+def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | None) -> None:
+    """Write a record now, or have it delivered later: its objects are stored, so nothing is lost.
+
+    Raises:
+        KVRefusedError: the KV store will never take it.
+    """
+    try:
+        with project.availability.watch():
+            write_record(project, key, record, attempt)
+    except KVRefusedError:
+        raise
+    except BackendError as error:
+        degrade("records delayed", f"{error}; what is computed now hits once the store is back")
+        project.outbox.write(*(Put(name, value) for name, value in _values(key, record, attempt).items()))
 
 
 def read_record(project: Project, key: str) -> CacheRecord | None:

@@ -25,7 +25,7 @@ from expops_prefect import names
 from expops_prefect.caching import attempts, results
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.degraded import degrade
-from expops_prefect.errors import ExpOpsPrefectError, IntegrityError
+from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord
 from expops_prefect.serialization.manifest import pack
@@ -98,13 +98,15 @@ class ExpOpsResultStorage(_ProjectBlock):
             project = self._project_of(attempt)
             if _is_none(content) and _ours(path) and not project.settings.cache.none_results:
                 return
-            record = results.write_result(project, path, body, attempt)
+            with project.availability.watch():
+                record = results.write_result(project, path, body, attempt)
             if attempt is not None and attempt.paired:
                 _pending[path] = record
             else:
-                results.write_record(project, path, record, attempt)
+                results.publish(project, path, record, attempt)
         except ExpOpsPrefectError as error:
-            degrade("results not stored", f"{path}: {error}; the flow goes on, the result is not cached", key=path)
+            said = f"{path}: {error}; the flow goes on, the result is not cached"
+            degrade("results not stored", said, key=_once_for(error, path))
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """Read a verified result.
@@ -176,9 +178,10 @@ class ExpOpsKeyStorage(_ProjectBlock):
                     return  # The result was not stored: it was None, failed, or could not be.
                 record = results.read_record(project, path) or _metadata_only()
             record = replace(record, prefect_metadata=metadata, expires_at=_expiration(metadata))
-            results.write_record(project, path, record, attempt)
+            results.publish(project, path, record, attempt)
         except ExpOpsPrefectError as error:
-            degrade("records not stored", f"{path}: {error}; the flow goes on, the result is not cached", key=path)
+            said = f"{path}: {error}; the flow goes on, the result is not cached"
+            degrade("records not stored", said, key=_once_for(error, path))
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """Prefect's metadata of a valid, verified result.
@@ -195,20 +198,21 @@ class ExpOpsKeyStorage(_ProjectBlock):
             return _metadata(attempt.verified[0])
         try:
             project = self._project_of(attempt)
-            record = results.read_record(project, path)
-            if record is None or record.prefect_metadata is None:
-                raise _miss(attempt, path)
-            if record.object_key:
-                manifest = results.verified(project, path, record)
-                if attempt is not None:
-                    attempt.verified = (record, manifest)
+            with project.availability.watch():
+                record = results.read_record(project, path)
+                if record is None or record.prefect_metadata is None:
+                    raise _miss(attempt, path)
+                if record.object_key:
+                    manifest = results.verified(project, path, record)
+                    if attempt is not None:
+                        attempt.verified = (record, manifest)
             return _metadata(record)
         except IntegrityError as error:
             if attempt is None or not attempt.missed:
                 degrade("damaged results", f"{path}: {error}; the task is executed again", key=path)
             raise _miss(attempt, path) from error
         except ExpOpsPrefectError as error:
-            degrade("cache not readable", f"{path}: {error}; the task is executed", key=path)
+            degrade("cache not readable", f"{path}: {error}; the task is executed", key=_once_for(error, path))
             raise _miss(attempt, path) from error
 
     async def awrite_path(self, path: str, content: bytes) -> None:
@@ -228,6 +232,11 @@ def _miss(attempt: Attempt | None, path: str) -> IntegrityError:
     if attempt is not None:
         attempt.miss()
     return IntegrityError(f"no valid result under {path}")
+
+
+def _once_for(error: ExpOpsPrefectError, path: str) -> str:
+    """A store that is away is said once, not for each result."""
+    return "" if isinstance(error, BackendError) else path
 
 
 def _metadata(record: CacheRecord) -> bytes:

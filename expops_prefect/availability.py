@@ -1,0 +1,46 @@
+"""Whether a project's stores answer: once a call has timed out, the next tasks do not wait for it again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from expops_prefect.errors import BackendError
+
+_SLOW: Final = 1.0
+_PAUSE: Final = 15.0
+
+
+class Availability:
+    """Remembers for a while that a store did not answer.
+
+    Only failures that took long count: one that comes at once costs the flow nothing.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._away_until = float("-inf")
+        self._why = ""
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Around calls of a store.
+
+        Raises:
+            BackendError: the store failed, or did not answer a moment ago and is not asked again yet.
+        """
+        started = self._clock()
+        if started < self._away_until:
+            raise BackendError(f"not asked again for {self._away_until - started:.0f} s, because: {self._why}")
+        try:
+            yield
+        except BackendError as error:
+            now = self._clock()
+            if now - started >= _SLOW:
+                self._away_until, self._why = now + _PAUSE, str(error)
+            raise

@@ -1,0 +1,207 @@
+"""Copying a project's runs and cache from one set of stores to another.
+
+Objects come first, then cache records, then runs, each run's own record last: whatever a reader
+finds in the target, all that it refers to is there. What is there already is skipped, so a copy
+that was interrupted goes on where it stopped, and a second one costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from blake3 import blake3
+
+from expops_prefect import names, records
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import FormatError
+from expops_prefect.kv.base import JSON
+from expops_prefect.objects.base import Buffer, ObjectInfo
+from expops_prefect.project import Project
+from expops_prefect.records import CacheRecord
+
+_PARALLEL: Final = 8
+_PAGE: Final = 200
+_OBJECT_PREFIXES: Final = (names.CACHE_PREFIX, names.ARTIFACT_PREFIX)
+_URI_FIELDS: Final = frozenset({"cache_path", "object_path"})
+
+Progress = Callable[[str, int], None]
+"""Told what kind of thing was dealt with (``objects``, ``cache records``, ``runs``) and how many so far."""
+
+
+@dataclass(slots=True)
+class Copied:
+    """What a copy did: counts, and the bytes of the objects that were copied."""
+
+    objects: int = 0
+    object_bytes: int = 0
+    records: int = 0
+    runs: int = 0
+    skipped: int = 0
+    damaged: int = 0
+
+
+def copy_project(source: Project, target: Project, progress: Progress = lambda kind, count: None) -> Copied:  # noqa: ARG005
+    """Copy objects, cache records and runs with metrics and charts.
+
+    Args:
+        source: where they are.
+        target: where they go; the same project id, other stores.
+        progress: told how far it is.
+
+    Raises:
+        BackendError: a store failed; start it again to go on.
+    """
+    return _Copy(source, target, progress).run()
+
+
+class _Copy:
+    def __init__(self, source: Project, target: Project, progress: Progress) -> None:
+        self._source = source
+        self._target = target
+        self._progress = progress
+        self._done = Copied()
+        self._from = _uri_prefix(source)
+        self._to = _uri_prefix(target)
+
+    def run(self) -> Copied:
+        self._objects()
+        self._records()
+        self._runs()
+        return self._done
+
+    # Objects -----------------------------------------------------------------------------------
+
+    def _objects(self) -> None:
+        found = (info for prefix in _OBJECT_PREFIXES for info in self._source.objects.list(prefix))
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            for count, copied in enumerate(pool.map(self._object, found), 1):
+                if copied is None:
+                    self._done.damaged += 1
+                elif copied:
+                    self._done.objects += 1
+                    self._done.object_bytes += copied
+                else:
+                    self._done.skipped += 1
+                self._progress("objects", count)
+
+    def _object(self, info: ObjectInfo) -> int | None:
+        """Copy one object: its bytes, 0 if it was there, ``None`` if it is damaged."""
+        there = self._target.objects.stat(info.key)
+        if there is not None and there.size == info.size:
+            return 0
+        data = self._source.objects.get(info.key)
+        if data is None:
+            return 0  # removed meanwhile
+        if not _intact(info.key, data):
+            degrade("damaged results", f"{info.key} is not what its name says; it is not copied", key=info.key)
+            return None
+        if info.key.startswith(names.CACHE_PREFIX):
+            self._target.objects.create(info.key, [data], read_only=True)
+        else:
+            self._target.objects.put(info.key, [data])
+        return max(1, len(data))
+
+    # Records -----------------------------------------------------------------------------------
+
+    def _records(self) -> None:
+        count = 0
+        for prefix in (names.PROCESS_RECORD_PREFIX, names.STEP_RECORD_PREFIX):
+            for page in _pages(self._source.kv.scan(prefix)):
+                there = self._target.kv.get_many(list(page))
+                new: dict[str, JSON] = {}
+                for key, value in page.items():
+                    record = self._record(value)
+                    if record is None or _digest_of(there.get(key)) == record.digest:
+                        self._done.skipped += 1
+                    else:
+                        new[key] = record.dump()
+                if new:
+                    self._target.kv.put_many(new)
+                self._done.records += len(new)
+                count += len(page)
+                self._progress("cache records", count)
+
+    def _record(self, value: JSON) -> CacheRecord | None:
+        """A record for the target; ``None`` for one of somebody else, or whose objects are not there."""
+        try:
+            record = CacheRecord.load(value)
+        except FormatError:
+            return None
+        objects = self._target.objects
+        manifest = objects.stat(record.object_key) if record.object_key else None
+        if manifest is None:
+            return None
+        payloads = []
+        for payload in record.payloads:
+            info = objects.stat(payload.key)
+            if info is None or info.size != payload.size:
+                return None
+            payloads.append(replace(payload, stamp=info.stamp))
+        return replace(
+            record, cache_path=objects.uri(record.object_key), stamp=manifest.stamp, payloads=tuple(payloads)
+        )
+
+    # Runs --------------------------------------------------------------------------------------
+
+    def _runs(self) -> None:
+        for count, run in enumerate(records.read_runs(self._source.kv), 1):
+            there = records.read_run(self._target.kv, run.run_id)
+            if there == run and run.status in records.TERMINAL:
+                self._done.skipped += 1
+            else:
+                self._run(run)
+                self._done.runs += 1
+            self._progress("runs", count)
+
+    def _run(self, run: records.RunRecord) -> None:
+        kv, target = self._source.kv, self._target.kv
+        for prefix in names.run_prefixes(run.run_id):
+            for page in _pages(kv.scan(prefix)):
+                target.put_many({key: self._readdressed(value) for key, value in page.items()})
+        target.put(names.flow_run_key(run.flow_run_id), {"run_id": run.run_id})
+        value = kv.get(names.run_record_key(run.run_id))
+        if value is not None:
+            target.put(names.run_record_key(run.run_id), value)
+
+    def _readdressed(self, value: Any) -> Any:
+        """The value with the places of objects in the target."""
+        if isinstance(value, list):
+            return [self._readdressed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        changed = {key: self._readdressed(item) for key, item in value.items()}
+        for name in _URI_FIELDS & changed.keys():
+            uri = changed[name]
+            if isinstance(uri, str) and uri.startswith(self._from):
+                changed[name] = self._to + uri[len(self._from) :]
+        return changed
+
+
+def _uri_prefix(project: Project) -> str:
+    return project.objects.uri("x")[:-1]
+
+
+def _pages(items: Iterator[tuple[str, JSON]]) -> Iterator[dict[str, JSON]]:
+    page: dict[str, JSON] = {}
+    for key, value in items:
+        page[key] = value
+        if len(page) >= _PAGE:
+            yield page
+            page = {}
+    if page:
+        yield page
+
+
+def _digest_of(value: JSON | None) -> str | None:
+    return value.get("digest") if isinstance(value, dict) else None
+
+
+def _intact(key: str, data: Buffer) -> bool:
+    """Whether an object that is named by its content has that content; charts are not."""
+    if not key.startswith(names.CACHE_PREFIX):
+        return True
+    return blake3(data).hexdigest() == PurePosixPath(key).name.partition(".")[0]
