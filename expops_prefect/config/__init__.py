@@ -1,15 +1,9 @@
 """A project's configuration: ``configs/project_config.yaml`` and the environment, parsed once into frozen models."""
 
-from expops_prefect.config.load import CONFIG_FILE, find_root, load_settings, settings_stamp, version_hash
-from expops_prefect.config.model import (
-    CacheSettings,
-    FirestoreKV,
-    GCSObjects,
-    LocalKV,
-    LocalObjectsSettings,
-    RecordSettings,
-    Settings,
-)
+from expops_prefect.config.load import CONFIG_FILE, find_root, load_settings, settings_stamp, usable_project_id
+from expops_prefect.config.model import CacheSettings, RecordSettings
+from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
+from expops_prefect.config.version import version_hash
 
 __all__ = [
     "CONFIG_FILE",
@@ -23,5 +17,6 @@ __all__ = [
     "find_root",
     "load_settings",
     "settings_stamp",
+    "usable_project_id",
     "version_hash",
 ]

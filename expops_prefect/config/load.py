@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
-from pydantic import ValidationError
-
+from expops_prefect.config.document import Document, Setting
 from expops_prefect.config.model import (
-    ConfigFile,
-    FirestoreKV,
-    GCSObjects,
-    LocalKV,
-    LocalObjectsSettings,
+    BackendSection,
+    CacheSection,
+    ExperimentSection,
+    ModelSection,
+    ObjectStoreSection,
+    ParametersSection,
+    PipelineSection,
     PrefectSection,
-    Settings,
 )
+from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
 from expops_prefect.errors import ConfigurationError
 
 CONFIG_FILE: Final = Path("configs") / "project_config.yaml"
-_PROJECT_ID: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
+_PROJECT_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _KV_TYPES: Final = {"local": "local", "sqlite": "local", "gcp": "gcp", "firestore": "gcp"}
 _OBJECT_TYPES: Final = {"local": "local", "gcs": "gcs"}
 _ENVIRONMENT: Final = (
@@ -60,19 +59,20 @@ def find_root(
         ConfigurationError: the folder that was named does not exist.
     """
     environ = os.environ if environ is None else environ
-    for named, by in ((project, "project="), (environ.get("EXPOPS_PROJECT_ROOT"), "EXPOPS_PROJECT_ROOT")):
+    for named, by in ((project, "the project"), (environ.get("EXPOPS_PROJECT_ROOT"), "EXPOPS_PROJECT_ROOT")):
         if named:
-            root = Path(named).expanduser().absolute()
+            root = Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - leaves an unknown user's ~ as it is
             if not root.is_dir():
                 raise ConfigurationError(
-                    f"{by} names {root}, which is no folder; name the folder that holds {CONFIG_FILE}"
+                    f"{by} is {root}, which is no folder; name the folder that holds {CONFIG_FILE}"
                 )
             return root
     places = [] if source_file is None else [source_file.absolute().parent]
     here = Path.cwd()
     for place in (*places, here):
         for folder in (place, *place.parents):
-            if (folder / CONFIG_FILE).is_file():
+            # Whatever stands there: reading it says what is wrong with it.
+            if os.path.lexists(folder / CONFIG_FILE):
                 return folder
     return here
 
@@ -97,304 +97,201 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
     Raises:
         ConfigurationError: something is wrong; names file, key, what was found and what is allowed.
     """
-    environ = os.environ if environ is None else environ
-    file = root / CONFIG_FILE
-    source = _Source(file if file.is_file() else None)
-    raw = source.read()
-    parsed = source.validate(raw)
-    ours = parsed.prefect or PrefectSection()
-    project_id = _project_id(source, root, ours, environ)
-    notices: list[str] = []
-    warnings: list[str] = []
-    if source.file is None:
-        notices.append(f"no {CONFIG_FILE} found: {root} is taken as the project {project_id!r}, with the defaults")
-    runtime = environ.get("EXPOPS_RUNTIME_DIR") or ours.runtime_dir
-    runtime_dir = _below(root, runtime) if runtime else root / f".{project_id}"
-    cache_key, cache = _legacy(raw, "experiment.cache", "experiment.parameters.cache", "model.cache")
-    pipeline_key, pipeline = _legacy(raw, "experiment.pipeline", "experiment.parameters.pipeline")
-    kv = _kv(source, root, runtime_dir, cache_key, cache, environ)
-    objects = _objects(source, root, runtime_dir, cache_key, cache, environ)
-    temporary = Path(tempfile.gettempdir()).resolve() in root.resolve().parents
-    if not runtime and temporary and "local" in (kv.type, objects.type):
-        warnings.append(
-            f"the project lies in a temporary folder ({root}): what a local backend keeps there may be lost after the "
-            "run. Set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a lasting folder"
-        )
-    if kv.type == "gcp" and objects.type == "local":
-        warnings.append("records go to Firestore but results to local files, which other machines cannot read")
+    source = _Source(root, Document(root, CONFIG_FILE), os.environ if environ is None else environ)
+    content = source.document.content
+    project_id = _project_id(source)
+    runtime = source.environment("EXPOPS_RUNTIME_DIR") or source.file("prefect.runtime_dir", source.ours.runtime_dir)
+    runtime_dir = runtime.below(root) if runtime else root / f".{project_id}"
+    kv, objects = _kv(source, runtime_dir), _objects(source, runtime_dir)
+    pipeline = source.pipeline
     return Settings(
         root=root,
         project_id=project_id,
         runtime_dir=runtime_dir,
-        config_file=source.file,
+        config_file=source.document.file,
         kv=kv,
         objects=objects,
-        cache=ours.cache,
-        record=ours.record,
-        processes=_processes(source, pipeline_key, pipeline),
-        process_adjlist=source.text(pipeline, f"{pipeline_key}.process_adjlist", "process_adjlist") or "",
-        environment=raw.get("environment"),
-        reproducibility=raw.get("reproducibility") or {},
-        data_path=_data_path(source, root, raw),
-        scripts=raw.get("scripts") or {},
-        notices=tuple(notices),
-        warnings=tuple(warnings),
-        configured_kv_type=_configured_kv_type(cache),
+        cache=source.ours.cache,
+        record=source.ours.record,
+        processes={process.name: process.written() for process in pipeline.processes or ()},
+        process_adjlist=pipeline.process_adjlist or "",
+        environment=content.environment,
+        reproducibility=content.reproducibility or {},
+        data_path=_data_path(source),
+        scripts=content.scripts,
+        notices=_notices(source, project_id),
+        warnings=_warnings(source, runtime, kv.type, objects.type),
+        configured_kv_type=_KV_TYPES.get(_kind(source.backend.type)) if source.backend.type else None,
     )
-
-
-def version_hash(settings: Settings) -> str:
-    """The name of a project's artifact folder, as ExpOps' run server computes it from configuration and scripts.
-
-    The hexadecimal SHA-256 of the file's digest, followed by the digest of the scripts' digests in the
-    order of their keys if there are any.
-    """
-    if settings.config_file is None:
-        return hashlib.sha256(b"mlops-cache-v1").hexdigest()
-    combined = hashlib.sha256(settings.config_file.read_bytes()).hexdigest()
-    if settings.scripts:
-        leaves = hashlib.sha256()
-        for key, script in sorted(settings.scripts.items()):
-            path = settings.root / script if isinstance(script, str) else None
-            content = path.read_bytes() if path is not None and path.is_file() else b""
-            leaves.update(hashlib.sha256(str(key).encode() + content).hexdigest().encode())
-        combined += leaves.hexdigest()
-    return hashlib.sha256(combined.encode()).hexdigest()
-
-
-class _Source:
-    """The file that is read, for messages."""
-
-    def __init__(self, file: Path | None) -> None:
-        self.file = file
-
-    def error(self, key: str, found: object, allowed: str) -> ConfigurationError:
-        place = self.file or "the environment"
-        return ConfigurationError(f"{place}: {key} is {found!r}; allowed: {allowed}")
-
-    def read(self) -> dict[str, Any]:
-        if self.file is None:
-            return {}
-        try:
-            text = self.file.read_text(encoding="utf-8")
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            where = " ".join(str(error).split())
-            raise ConfigurationError(f"{self.file}: not YAML: {where}") from error
-        except OSError as error:
-            raise ConfigurationError(f"{self.file}: cannot be read: {error.strerror}") from error
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise ConfigurationError(
-                f"{self.file}: the file holds a {type(value).__name__}; allowed: sections such as 'experiment:' and "
-                "'prefect:', each a mapping"
-            )
-        return value
-
-    def validate(self, raw: dict[str, Any]) -> ConfigFile:
-        try:
-            return ConfigFile.model_validate(raw)
-        except ValidationError as error:
-            lines = [self._line(item) for item in error.errors(include_url=False)]
-            raise ConfigurationError(f"{self.file}: " + "; ".join(lines)) from error
-
-    def _line(self, item: Any) -> str:
-        path = [str(part) for part in item["loc"]]
-        key = ".".join(part for part in path if part not in _VALIDATOR_NAMES)
-        if item["type"] == "extra_forbidden":
-            allowed = _allowed_keys(path[:-1])
-            close = difflib.get_close_matches(path[-1], allowed, 1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            return f"{key} is not a known key; {hint}allowed: {', '.join(sorted(allowed))}"
-        found = item.get("input")
-        allowed = _ALLOWED.get(item["type"], item["msg"].removeprefix("Value error, "))
-        return f"{key} is {found!r:.80}; allowed: {allowed}"
-
-    def text(self, mapping: Mapping[str, Any], key: str, name: str) -> str | None:
-        value = mapping.get(name)
-        if value is not None and not isinstance(value, str):
-            raise self.error(key, value, "text")
-        return value
-
-    def mapping(self, value: object, key: str) -> dict[str, Any]:
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise self.error(key, value, "a mapping")
-        return value
-
-
-_VALIDATOR_NAMES: Final = frozenset({"int", "float", "constrained-int", "constrained-float"})
-_ALLOWED: Final = {
-    "string_type": "text (in quotes, if it looks like a number)",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "list_type": "a list",
-}
-
-
-def _allowed_keys(path: list[str]) -> list[str]:
-    model: Any = ConfigFile
-    for part in path:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        found = [item for item in (annotation, *getattr(annotation, "__args__", ())) if hasattr(item, "model_fields")]
-        if not found:
-            from expops_prefect.config.model import ProcessCache
-
-            return list(ProcessCache.model_fields)
-        model = found[0]
-    return list(model.model_fields)
-
-
-def _project_id(source: _Source, root: Path, ours: PrefectSection, environ: Mapping[str, str]) -> str:
-    key, found = "EXPOPS_PROJECT_ID", environ.get("EXPOPS_PROJECT_ID")
-    if not found:
-        key, found = "prefect.project_id", ours.project_id
-    if not found:
-        key, found = "the root folder's name", root.name
-    if not _PROJECT_ID.match(found):
-        raise source.error(
-            key, found, "letters, digits, '_', '-' and '.', not starting with '.'; set prefect.project_id"
-        )
-    return found
-
-
-def _legacy(raw: dict[str, Any], *places: str) -> tuple[str, dict[str, Any]]:
-    """The first of several places in which a section may stand."""
-    for place in places:
-        value: Any = raw
-        for part in place.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
-            if not isinstance(value, dict):
-                raise ConfigurationError(f"{place} is {value!r:.80}; allowed: a mapping")
-            return place, value
-    return places[0], {}
-
-
-def _kv(
-    source: _Source,
-    root: Path,
-    runtime_dir: Path,
-    cache_key: str,
-    cache: Mapping[str, Any],
-    environ: Mapping[str, str],
-) -> LocalKV | FirestoreKV:
-    key = f"{cache_key}.backend"
-    backend = source.mapping(cache.get("backend"), key)
-    text = {name: source.text(backend, f"{key}.{name}", name) for name in _BACKEND_TEXTS}
-    named = environ.get("MLOPS_KV_BACKEND")
-    found = named or text["type"] or "local"
-    kind = _KV_TYPES.get(found.lower())
-    if kind is None:
-        by = "MLOPS_KV_BACKEND" if named else f"{key}.type"
-        raise source.error(by, found, ", ".join(sorted(_KV_TYPES)))
-    if kind == "local":
-        path = environ.get("MLOPS_KV_PATH") or text["path"] or text["db_path"]
-        return LocalKV(path=_below(root, path) if path else runtime_dir / "metrics.sqlite")
-    gcp_project = text["gcp_project"] or environ.get("GOOGLE_CLOUD_PROJECT")
-    if not gcp_project:
-        raise source.error(
-            f"{key}.gcp_project", text["gcp_project"], "the id of a Google Cloud project, needed for type gcp"
-        )
-    return FirestoreKV(
-        gcp_project=gcp_project,
-        credentials_json=_credentials(root, text["credentials_json"], environ),
-        emulator_host=environ.get("FIRESTORE_EMULATOR_HOST") or text["emulator_host"],
-        firebase_api_key=text["firebase_api_key"]
-        or environ.get("FIREBASE_API_KEY")
-        or environ.get("NEXT_PUBLIC_FIREBASE_API_KEY"),
-        firebase_api_key_file=_below(root, text["firebase_api_key_file"]) if text["firebase_api_key_file"] else None,
-    )
-
-
-_BACKEND_TEXTS: Final = (
-    "type",
-    "path",
-    "db_path",
-    "gcp_project",
-    "credentials_json",
-    "emulator_host",
-    "firebase_api_key",
-    "firebase_api_key_file",
-)
-
-
-def _objects(
-    source: _Source,
-    root: Path,
-    runtime_dir: Path,
-    cache_key: str,
-    cache: Mapping[str, Any],
-    environ: Mapping[str, str],
-) -> LocalObjectsSettings | GCSObjects:
-    key = f"{cache_key}.object_store"
-    store = source.mapping(cache.get("object_store"), key)
-    bucket = environ.get("MLOPS_GCS_BUCKET") or source.text(store, f"{key}.bucket", "bucket")
-    found = source.text(store, f"{key}.type", "type") or ("gcs" if environ.get("MLOPS_GCS_BUCKET") else "local")
-    kind = _OBJECT_TYPES.get(found.lower())
-    if kind is None:
-        raise source.error(f"{key}.type", found, ", ".join(sorted(_OBJECT_TYPES)))
-    if kind == "local":
-        return LocalObjectsSettings(root=runtime_dir)
-    if not bucket:
-        raise source.error(f"{key}.bucket", bucket, "the name of a bucket, needed for type gcs")
-    backend = source.mapping(cache.get("backend"), f"{cache_key}.backend")
-    credentials = source.text(backend, f"{cache_key}.backend.credentials_json", "credentials_json")
-    return GCSObjects(
-        bucket=bucket,
-        credentials_json=_credentials(root, credentials, environ),
-        emulator_host=environ.get("STORAGE_EMULATOR_HOST"),
-    )
-
-
-def _credentials(root: Path, configured: str | None, environ: Mapping[str, str]) -> Path | None:
-    named = configured or environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    return _below(root, named) if named else None
-
-
-def _configured_kv_type(cache: Mapping[str, Any]) -> str | None:
-    backend = cache.get("backend")
-    named = backend.get("type", "local") if isinstance(backend, dict) else None
-    return _KV_TYPES.get(str(named).lower()) if named else None
-
-
-def _processes(source: _Source, key: str, pipeline: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    listed = pipeline.get("processes")
-    if listed is None:
-        return {}
-    if not isinstance(listed, list):
-        raise source.error(f"{key}.processes", listed, "a list of processes, each with a name")
-    found: dict[str, dict[str, Any]] = {}
-    for index, process in enumerate(listed):
-        place = f"{key}.processes[{index}]"
-        values = source.mapping(process, place)
-        name = source.text(values, f"{place}.name", "name")
-        if not name:
-            raise source.error(f"{place}.name", name, "the name of the process")
-        for part in ("parameters", "hyperparameters"):
-            source.mapping(values.get(part), f"{place}.{part}")
-        found[name] = values
-    return found
-
-
-def _data_path(source: _Source, root: Path, raw: Mapping[str, Any]) -> Path | None:
-    data = source.mapping(raw.get("data"), "data")
-    path = source.text(data, "data.path", "path")
-    if path is None:
-        path = source.text(source.mapping(data.get("hash"), "data.hash"), "data.hash.path", "path")
-    return _below(root, path) if path else None
-
-
-def _below(root: Path, path: str) -> Path:
-    return Path(os.path.normpath(root / Path(path).expanduser()))
 
 
 def usable_project_id(name: str) -> str:
     """A project id made from a folder's name."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:100]
     return safe or "project"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where settings come from: the environment, and the file, in which older projects have sections elsewhere."""
+
+    root: Path
+    document: Document
+    environ: Mapping[str, str]
+
+    def environment(self, name: str) -> Setting | None:
+        value = self.environ.get(name)
+        return Setting(value, "the environment", name) if value else None
+
+    def file(self, key: str, value: str | None) -> Setting | None:
+        return self.document.setting(key, value)
+
+    @property
+    def ours(self) -> PrefectSection:
+        return self.document.content.prefect or PrefectSection()
+
+    @property
+    def _experiment(self) -> ExperimentSection:
+        return self.document.content.experiment or ExperimentSection()
+
+    @property
+    def _parameters(self) -> ParametersSection:
+        return self._experiment.parameters or ParametersSection()
+
+    @property
+    def cache(self) -> tuple[str, CacheSection]:
+        """The section of the backends and its key."""
+        model = self.document.content.model or ModelSection()
+        for key, section in (
+            ("experiment.cache", self._experiment.cache),
+            ("experiment.parameters.cache", self._parameters.cache),
+            ("model.cache", model.cache),
+        ):
+            if section is not None:
+                return key, section
+        return "experiment.cache", CacheSection()
+
+    @property
+    def backend(self) -> BackendSection:
+        return self.cache[1].backend or BackendSection()
+
+    @property
+    def object_store(self) -> ObjectStoreSection:
+        return self.cache[1].object_store or ObjectStoreSection()
+
+    @property
+    def pipeline(self) -> PipelineSection:
+        return self._experiment.pipeline or self._parameters.pipeline or PipelineSection()
+
+    def backend_setting(self, name: str) -> Setting | None:
+        return self.file(f"{self.cache[0]}.backend.{name}", getattr(self.backend, name))
+
+    def object_store_setting(self, name: str) -> Setting | None:
+        return self.file(f"{self.cache[0]}.object_store.{name}", getattr(self.object_store, name))
+
+
+def _kind(text: str) -> str:
+    return text.strip().lower()
+
+
+def _project_id(source: _Source) -> str:
+    found = source.environment("EXPOPS_PROJECT_ID") or source.file("prefect.project_id", source.ours.project_id)
+    if found is None and source.document.file is None:
+        return usable_project_id(source.root.name)
+    if found is None:
+        found = Setting(source.root.name, str(source.document.file), "prefect.project_id is not set, and the folder")
+    if not _PROJECT_ID.fullmatch(found.value):
+        raise found.wrong(
+            "at most 100 letters, digits, '_', '-' and '.', not starting with '-' or '.'; set prefect.project_id"
+        )
+    return found.value
+
+
+def _kv(source: _Source, runtime_dir: Path) -> LocalKV | FirestoreKV:
+    found = source.environment("MLOPS_KV_BACKEND") or source.backend_setting("type")
+    kind = _KV_TYPES.get(_kind(found.value)) if found else "local"
+    if found is not None and kind is None:
+        raise found.wrong(", ".join(sorted(_KV_TYPES)))
+    if kind == "local":
+        path = (
+            source.environment("MLOPS_KV_PATH") or source.backend_setting("path") or source.backend_setting("db_path")
+        )
+        return LocalKV(path=path.below(source.root) if path else runtime_dir / "metrics.sqlite")
+    gcp_project = source.backend_setting("gcp_project") or source.environment("GOOGLE_CLOUD_PROJECT")
+    if gcp_project is None:
+        raise source.document.wrong(
+            f"{source.cache[0]}.backend.gcp_project",
+            None,
+            "the id of a Google Cloud project, needed for type gcp; or set GOOGLE_CLOUD_PROJECT",
+        )
+    emulator = source.environment("FIRESTORE_EMULATOR_HOST") or source.backend_setting("emulator_host")
+    api_key = (
+        source.backend_setting("firebase_api_key")
+        or source.environment("FIREBASE_API_KEY")
+        or source.environment("NEXT_PUBLIC_FIREBASE_API_KEY")
+    )
+    api_key_file = source.backend_setting("firebase_api_key_file")
+    return FirestoreKV(
+        gcp_project=gcp_project.value,
+        credentials_json=_credentials(source),
+        emulator_host=emulator.value if emulator else None,
+        firebase_api_key=api_key.value if api_key else None,
+        firebase_api_key_file=api_key_file.below(source.root) if api_key_file else None,
+    )
+
+
+def _objects(source: _Source, runtime_dir: Path) -> LocalObjectsSettings | GCSObjects:
+    in_environment = source.environment("MLOPS_GCS_BUCKET")
+    found = source.object_store_setting("type")
+    kind = "gcs" if in_environment else "local"
+    if found is not None:
+        if _kind(found.value) not in _OBJECT_TYPES:
+            raise found.wrong(", ".join(sorted(_OBJECT_TYPES)))
+        kind = _OBJECT_TYPES[_kind(found.value)]
+    if kind == "local":
+        return LocalObjectsSettings(root=runtime_dir)
+    bucket = in_environment or source.object_store_setting("bucket")
+    if bucket is None:
+        raise source.document.wrong(
+            f"{source.cache[0]}.object_store.bucket",
+            None,
+            "the name of a bucket, needed for type gcs; or set MLOPS_GCS_BUCKET",
+        )
+    emulator = source.environment("STORAGE_EMULATOR_HOST")
+    return GCSObjects(
+        bucket=bucket.value,
+        credentials_json=_credentials(source),
+        emulator_host=emulator.value if emulator else None,
+    )
+
+
+def _credentials(source: _Source) -> Path | None:
+    named = source.backend_setting("credentials_json") or source.environment("GOOGLE_APPLICATION_CREDENTIALS")
+    return named.below(source.root) if named else None
+
+
+def _data_path(source: _Source) -> Path | None:
+    data = source.document.content.data
+    if data is None:
+        return None
+    found = source.file("data.path", data.path) or source.file("data.hash.path", data.hash.path if data.hash else None)
+    return found.below(source.root) if found else None
+
+
+def _notices(source: _Source, project_id: str) -> tuple[str, ...]:
+    if source.document.file is not None:
+        return ()
+    return (f"no {CONFIG_FILE} found: {source.root} is taken as the project {project_id!r}, with the defaults",)
+
+
+def _warnings(source: _Source, runtime: Setting | None, kv: str, objects: str) -> tuple[str, ...]:
+    found = []
+    temporary = Path(tempfile.gettempdir()).resolve() in source.root.resolve().parents
+    if runtime is None and temporary and "local" in (kv, objects):
+        found.append(
+            f"the project lies in a temporary folder ({source.root}): what a local backend keeps there may be lost "
+            "after the run. Set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a lasting folder"
+        )
+    if kv == "gcp" and objects == "local":
+        found.append("records go to Firestore but results to local files, which other machines cannot read")
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""The parts of ``project_config.yaml`` that are read, as frozen models.
+"""The sections of ``project_config.yaml`` that are read, as frozen models.
 
 It is ExpOps' own file. Its sections keep what we do not use; the ``prefect:`` section is ours and
 closed. Types are strict: a bucket that is a number is an error, not the text of that number.
@@ -9,40 +9,67 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 _UNITS: Final[Mapping[str, float]] = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*$")
+_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", re.ASCII)
+
+
+_DURATION_ALLOWED: Final = "a duration such as 30d, 12h, 90s, or a number of seconds, above 0"
+_MAPPING_MODES: Final[Mapping[object, str]] = {
+    True: "copy-on-write",
+    "copy-on-write": "copy-on-write",
+    "readonly": "readonly",
+    False: "off",
+    "off": "off",
+}
 
 
 def _duration(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a duration such as 30d, 12h, 90s, or a number of seconds")
-    if isinstance(value, int | float):
-        value = f"{value}s"
-    if isinstance(value, str):
-        match = _DURATION.match(value)
-        if match is None or float(match[1]) <= 0:
-            raise ValueError("a duration such as 30d, 12h, 90s, or a number of seconds, above 0")
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    return value
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        amount, unit = value, 1.0
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        amount, unit = float(match[1]), _UNITS[match[2]]
+    else:
+        raise ValueError(_DURATION_ALLOWED)
+    try:
+        length = timedelta(seconds=amount * unit)
+    except (OverflowError, ValueError):  # also infinite, or not a number
+        raise ValueError(f"{_DURATION_ALLOWED}, and below a million years") from None
+    if length <= timedelta():
+        raise ValueError(_DURATION_ALLOWED)
+    return length
 
 
 def _mapping_mode(value: object) -> object:
-    if isinstance(value, bool):
-        return "copy-on-write" if value else "off"
-    return value
+    # 1 and 0 are no booleans in YAML, though equal to them in Python.
+    if isinstance(value, bool | str) and value in _MAPPING_MODES:
+        return _MAPPING_MODES[value]
+    raise ValueError("true, readonly or false")
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 MappingMode = Annotated[
     Literal["copy-on-write", "readonly", "off"], BeforeValidator(_mapping_mode, json_schema_input_type=bool | str)
 ]
-Seconds = Annotated[StrictInt | StrictFloat, Field(gt=0)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=31_536_000, allow_inf_nan=False)]
 Bytes = Annotated[StrictInt, Field(ge=1)]
+
+
+def _empty_section(value: object) -> object:
+    return {} if value is None else value
+
+
+def _mapping_or_nothing(value: object) -> object:
+    return value if isinstance(value, dict) else None
+
+
+# A section whose lines are all commented out.
+_Section = BeforeValidator(_empty_section)
 
 
 class _Closed(BaseModel):
@@ -76,7 +103,7 @@ class CacheSettings(_Closed):
     single_flight: StrictBool = False
     lease_seconds: Seconds = 30
     signing_key_file: StrictStr | None = None
-    processes: dict[str, ProcessCache] = Field(default_factory=dict)
+    processes: Annotated[dict[str, Annotated[ProcessCache, _Section]], _Section] = Field(default_factory=dict)
 
     def enabled_for(self, name: str) -> bool:
         """Whether the task of this process is cached."""
@@ -107,8 +134,8 @@ class PrefectSection(_Closed):
 
     project_id: StrictStr | None = None
     runtime_dir: StrictStr | None = None
-    cache: CacheSettings = Field(default_factory=CacheSettings)
-    record: RecordSettings = Field(default_factory=RecordSettings)
+    cache: Annotated[CacheSettings, _Section] = Field(default_factory=CacheSettings)
+    record: Annotated[RecordSettings, _Section] = Field(default_factory=RecordSettings)
 
 
 # ExpOps' sections --------------------------------------------------------------------------------
@@ -117,7 +144,7 @@ class PrefectSection(_Closed):
 class BackendSection(_Open):
     """``experiment.cache.backend``."""
 
-    type: StrictStr = "local"
+    type: StrictStr | None = None
     path: StrictStr | None = None
     db_path: StrictStr | None = None
     gcp_project: StrictStr | None = None
@@ -130,7 +157,7 @@ class BackendSection(_Open):
 class ObjectStoreSection(_Open):
     """``experiment.cache.object_store``."""
 
-    type: StrictStr = "local"
+    type: StrictStr | None = None
     bucket: StrictStr | None = None
 
 
@@ -141,11 +168,30 @@ class CacheSection(_Open):
     object_store: ObjectStoreSection | None = None
 
 
+class ProcessSection(_Open):
+    """One of the pipeline's processes."""
+
+    name: Annotated[StrictStr, Field(min_length=1)]
+    parameters: dict[Any, Any] | None = None
+    hyperparameters: dict[Any, Any] | None = None
+
+    def written(self) -> dict[str, Any]:
+        """The process as it stands in the file."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
 class PipelineSection(_Open):
     """``experiment.pipeline``, or its legacy place."""
 
     process_adjlist: StrictStr | None = None
-    processes: list[dict[str, Any]] | None = None
+    processes: list[ProcessSection] | None = None
+
+
+class ParametersSection(_Open):
+    """``experiment.parameters``, where cache and pipeline stood in older projects."""
+
+    cache: CacheSection | None = None
+    pipeline: PipelineSection | None = None
 
 
 class ExperimentSection(_Open):
@@ -153,132 +199,38 @@ class ExperimentSection(_Open):
 
     cache: CacheSection | None = None
     pipeline: PipelineSection | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: ParametersSection | None = None
+
+
+class DataHashSection(_Open):
+    """``data.hash``, where the data file stood in older projects."""
+
+    path: StrictStr | None = None
 
 
 class DataSection(_Open):
     """``data``."""
 
     path: StrictStr | None = None
-    hash: dict[str, Any] | None = None
+    hash: DataHashSection | None = None
+
+
+class ModelSection(_Open):
+    """``model``, where the cache stood in the oldest projects."""
+
+    cache: CacheSection | None = None
 
 
 class ConfigFile(_Open):
     """The whole file."""
 
-    metadata: dict[str, Any] | None = None
     scripts: dict[str, Any] | None = None
     environment: Any = None
     reproducibility: dict[str, Any] | None = None
     data: DataSection | None = None
     experiment: ExperimentSection | None = None
-    model: dict[str, Any] | None = None
+    model: Annotated[ModelSection | None, BeforeValidator(_mapping_or_nothing)] = None
     prefect: PrefectSection | None = None
-
-
-# What the rest of the package gets ---------------------------------------------------------------
-
-
-class LocalKV(_Closed):
-    """The KV store is a SQLite file."""
-
-    type: Literal["local"] = "local"
-    path: Path
-
-
-class FirestoreKV(_Closed):
-    """The KV store is Firestore in Native mode."""
-
-    type: Literal["gcp"] = "gcp"
-    gcp_project: str
-    credentials_json: Path | None = None
-    emulator_host: str | None = None
-    firebase_api_key: str | None = Field(default=None, repr=False)
-    firebase_api_key_file: Path | None = None
-
-
-class LocalObjectsSettings(_Closed):
-    """Objects are files below the runtime folder."""
-
-    type: Literal["local"] = "local"
-    root: Path
-
-
-class GCSObjects(_Closed):
-    """Objects lie in a bucket, below the project's id."""
-
-    type: Literal["gcs"] = "gcs"
-    bucket: str
-    credentials_json: Path | None = None
-    emulator_host: str | None = None
-
-
-class Settings(_Closed):
-    """Everything about a project that was configured. Paths are absolute.
-
-    Attributes:
-        root: the project's root folder.
-        project_id: part of run ids, and of object keys in a shared bucket.
-        runtime_dir: where local backends keep what they store.
-        config_file: the file that was read; ``None`` if there is none.
-        kv: the KV backend.
-        objects: the object store.
-        cache: ``prefect.cache``.
-        record: ``prefect.record``.
-        processes: ``experiment.pipeline.processes`` by name.
-        process_adjlist: the configured graph.
-        environment, reproducibility: those sections as they are.
-        data_path: the project's data file.
-        scripts: that section as it is.
-        notices: what the user is told once, at INFO.
-        warnings: what the user is warned of once.
-        configured_kv_type: the KV backend that the file names, whatever the environment says.
-    """
-
-    root: Path
-    project_id: str
-    runtime_dir: Path
-    config_file: Path | None
-    kv: Annotated[LocalKV | FirestoreKV, Field(discriminator="type")]
-    objects: Annotated[LocalObjectsSettings | GCSObjects, Field(discriminator="type")]
-    cache: CacheSettings
-    record: RecordSettings
-    processes: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    process_adjlist: str = ""
-    environment: Any = None
-    reproducibility: dict[str, Any] = Field(default_factory=dict)
-    data_path: Path | None = None
-    scripts: dict[str, Any] = Field(default_factory=dict)
-    notices: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    configured_kv_type: str | None = None
-
-    def process(self, name: str) -> Mapping[str, Any]:
-        """What the configuration says of a process, by the user's name or the normalised one."""
-        return find_name(self.processes, name) or {}
-
-    def process_parameters(self, name: str) -> dict[str, Any]:
-        """A process's ``parameters`` and ``hyperparameters`` in one dictionary; the latter win."""
-        process = self.process(name)
-        return {**(process.get("parameters") or {}), **(process.get("hyperparameters") or {})}
-
-    def config_part(self, name: str) -> Mapping[str, Any]:
-        """What of the configuration enters the cache key of a process, without the data file's digest."""
-        process = self.process(name)
-        part = {key: process[key] for key in _KEYED if key in process}
-        return {"process": part, "reproducibility": self.reproducibility}
-
-
-_KEYED: Final = (
-    "parameters",
-    "hyperparameters",
-    "environment",
-    "type",
-    "data_parallelism",
-    "data_aggregation",
-    "seed_parallelism",
-    "seed_aggregation",
-)
 
 
 def find_name(values: Mapping[str, Any], name: str) -> Any:

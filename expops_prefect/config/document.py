@@ -1,0 +1,221 @@
+"""Reading ``project_config.yaml``, and saying what is wrong with it: file, key, what was found, what is allowed.
+
+What may be a secret is never shown: neither the values of keys that look like one, nor the
+contents of sections, nor the lines of a file that is not YAML.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from expops_prefect.config.model import ConfigFile
+from expops_prefect.errors import ConfigurationError
+
+_SECRET: Final = re.compile(r"key|credential|secret|token|password", re.IGNORECASE)
+_ALLOWED: Final = {
+    "string_type": "text (in quotes, if it looks like a number)",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "list_type": "a list",
+    "invalid_key": "keys that are text (in quotes, if they look like numbers)",
+}
+# What PyYAML lets through for scalars that their tag does not fit, such as 2024-13-01 or !!bool maybe.
+_SCALAR_ERRORS: Final = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A text that was set, and where.
+
+    Attributes:
+        value: the text.
+        place: the file, or the environment.
+        key: the key there.
+    """
+
+    value: str
+    place: str
+    key: str
+
+    def wrong(self, allowed: str) -> ConfigurationError:
+        """The error that it is not what is allowed."""
+        return _error(self.place, self.key, self.value, allowed)
+
+    def below(self, root: Path) -> Path:
+        """The path that it names, relative to a project's root.
+
+        Raises:
+            ConfigurationError: it cannot be a path.
+        """
+        if "\0" in self.value:
+            raise self.wrong("a path")
+        try:
+            return Path(os.path.normpath(root / Path(self.value).expanduser()))
+        except RuntimeError as error:
+            raise self.wrong("a path; there is no user of that name here") from error
+
+
+class Document:
+    """A project's configuration file as it was parsed.
+
+    Args:
+        root: the project's root folder.
+        file: the configuration file, relative to it.
+
+    Attributes:
+        file: the file; ``None`` if there is none.
+        content: its sections.
+    """
+
+    def __init__(self, root: Path, file: Path) -> None:
+        path = root / file
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            self.file = None
+            self.content = ConfigFile()
+            return
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+        self.file = path
+        self.content = self._validated(_parsed(path))
+
+    def setting(self, key: str, value: str | None) -> Setting | None:
+        """A value of this file with its key; nothing for an empty one."""
+        return Setting(value, str(self.file), key) if value else None
+
+    def wrong(self, key: str, found: object, allowed: str) -> ConfigurationError:
+        """The error that a key of this file has a value that is not allowed."""
+        return _error(str(self.file or "the environment"), key, found, allowed)
+
+    def _validated(self, raw: dict[Any, Any]) -> ConfigFile:
+        try:
+            return ConfigFile.model_validate(raw)
+        except ValidationError as error:
+            lines = [_line(item) for item in error.errors(include_url=False)]
+            raise ConfigurationError(f"{self.file}: " + "; ".join(dict.fromkeys(lines))) from None
+
+
+def _parsed(path: Path) -> dict[Any, Any]:
+    try:
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}; it has to be a file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path}: not YAML: byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8; "
+            "save the file as UTF-8"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigurationError(f"{path}: not YAML: {where}{what}") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: not readable: its sections are nested too deeply") from None
+    except _SCALAR_ERRORS as error:
+        raise ConfigurationError(f"{path}: not YAML: a value that does not fit its type: {error}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(
+            f"{path}: the file holds {_kind(value)}; allowed: sections such as 'experiment:' and 'prefect:', "
+            "each a mapping"
+        )
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping: one of the two values would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, Hashable]] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = (key.tag, key.value)
+            if name in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands there for a second time", problem_mark=key.start_mark
+                )
+            seen.add(name)
+        return node
+
+
+def _line(item: Any) -> str:
+    path = [part for part in item["loc"] if part != "[key]"]
+    key = _joined(path)
+    if item["type"] == "extra_forbidden":
+        allowed = _allowed_keys(path[:-1])
+        close = difflib.get_close_matches(str(path[-1]), allowed, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{key} is not a known key; {hint}allowed: {', '.join(sorted(allowed))}"
+    if item["type"] == "invalid_key" or "[key]" in item["loc"]:
+        return f"{_joined(path[:-1]) or 'the file'} has the key {_shown(path[-1])}; allowed: {_ALLOWED['invalid_key']}"
+    if item["type"] == "missing":
+        return f"{key} is missing"
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{key} is {_shown(item.get('input'), key)}; allowed: {_ALLOWED.get(item['type'], message)}"
+
+
+def _joined(path: Sequence[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _allowed_keys(path: Sequence[str | int]) -> list[str]:
+    model: type[BaseModel] = ConfigFile
+    for part in path:
+        # The keys of a mapping such as prefect.cache.processes are the user's: its model was found with it.
+        if part in model.model_fields:
+            model = _model_in(model.model_fields[str(part)].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
+
+
+def _error(place: str, key: str, found: object, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"{place}: {key} is {_shown(found, key)}; allowed: {allowed}")
+
+
+def _shown(value: object, key: str = "") -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if _SECRET.search(key.rpartition(".")[2]):
+        return f"{_kind(value)} (not shown)"
+    if isinstance(value, int | float | str):
+        try:
+            text = repr(value)
+        except ValueError:  # an integer beyond what Python prints
+            return _kind(value)
+        return text if len(text) <= 80 else f"{text[:80]}…"
+    return _kind(value)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return f"a value of type {type(value).__name__}"
