@@ -1,0 +1,44 @@
+"""The process that measures: ``python -m tests.benchmarks.run FOLDER RESULT [--quick] [--only NAME]``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.benchmarks import large, small, startup
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.harness import Measure, dump
+from tests.benchmarks.machine import machine
+
+MEASURES: dict[str, Callable[[Bench], Iterator[Measure]]] = {
+    "small": small.measure,
+    "flow": small.measure_flow,
+    "hash": large.measure_hash,
+    "array": large.measure_array,
+    "frame": large.measure_frame,
+    "startup": startup.measure,
+}
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("result", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", action="append", choices=MEASURES)
+    arguments = parser.parse_args()
+    bench = Bench(arguments.folder, arguments.quick)
+    host = machine()
+    bench.prefect_results.mkdir(parents=True, exist_ok=True)
+    measures: list[Measure] = []
+    for name, measure in MEASURES.items():
+        if arguments.only is None or name in arguments.only:
+            print(f"measuring: {name}", flush=True)
+            measures += measure(bench)
+    arguments.result.write_text(dump(measures, host))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Task runs with small inputs and results: what the cache adds to each, executed and hit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import prefect
+from prefect.cache_policies import INPUTS, TASK_SOURCE
+
+import expops_prefect
+from tests.benchmarks.bench import Bench, seconds
+from tests.benchmarks.harness import Goal, Measure, compared, one_round
+
+GOAL = Goal("overhead", 1.25)
+ONLY_TOLD = Goal("overhead")
+WARM_UP = 4
+TASK_RUNS = 20
+"""How many a whole flow run has."""
+
+Result = dict[str, Any]
+
+
+def summarise(rate: float, epochs: int, labels: list[str]) -> Result:
+    """A small result that no second execution gives again, which is how hits are told."""
+    return {"rate": rate, "epochs": epochs, "labels": labels, "executed": time.perf_counter_ns()}
+
+
+def contestants() -> dict[str, Callable[[float, int, list[str]], Result]]:
+    """The task with our cache, and with Prefect's own."""
+    return {
+        "ours": expops_prefect.task(summarise),
+        "Prefect": prefect.task(cache_policy=INPUTS + TASK_SOURCE, persist_result=True)(summarise),
+    }
+
+
+def measure(bench: Bench) -> Iterator[Measure]:
+    """Executions in one flow run, hits in the next, which has nothing in memory."""
+    tasks = contestants()
+    results: list[dict[str, list[Result]]] = []
+
+    @expops_prefect.flow(project=bench.project("small"))
+    def rounds() -> list[dict[str, float]]:
+        found: dict[str, list[Result]] = {name: [] for name in tasks}
+        results.append(found)
+
+        def timed(name: str, number: int) -> Callable[[], float]:
+            return lambda: seconds(lambda: found[name].append(tasks[name](0.1, number, ["a", "b", "c"])))
+
+        samples = [
+            one_round({name: timed(name, number) for name in tasks}, number)
+            for number in range(bench.small_rounds + WARM_UP)
+        ]
+        return samples[WARM_UP:]
+
+    executed, hit = rounds(), rounds()
+    for name in tasks:
+        _check(name, results[0][name], results[1][name])
+    yield compared(executed, "small task run, executed and stored", GOAL)
+    yield compared(hit, "small task run, hit", GOAL)
+
+
+def measure_flow(bench: Bench) -> Iterator[Measure]:
+    """Whole flow runs of twenty task runs each, with what only a flow's start and end cost."""
+    tasks = contestants()
+    results: list[dict[str, list[Result]]] = []
+
+    def body(name: str, first: int) -> list[Result]:
+        return [tasks[name](0.2, first + number, ["a", "b", "c"]) for number in range(TASK_RUNS)]
+
+    flows: dict[str, Callable[[str, int], list[Result]]] = {
+        "ours": expops_prefect.flow(project=bench.project("whole"), name="whole")(body),
+        "Prefect": prefect.flow(name="whole")(body),
+    }
+
+    def timed(name: str, number: int) -> Callable[[], float]:
+        def run() -> float:
+            return seconds(lambda: results[-1].update({name: flows[name](name, number * TASK_RUNS)}))
+
+        return run
+
+    samples: dict[str, list[dict[str, float]]] = {"executed": [], "hit": []}
+    for number in range(bench.large_rounds + 1):
+        for kind in samples:
+            results.append({})
+            samples[kind].append(one_round({name: timed(name, number) for name in flows}, number))
+        for name in flows:
+            _check(name, results[-2][name], results[-1][name])
+    for kind, rounds in samples.items():
+        yield compared(rounds[1:], f"flow run of {TASK_RUNS} task runs, {kind}", ONLY_TOLD)
+
+
+def _check(name: str, executed: list[Result], hit: list[Result]) -> None:
+    if len({result["executed"] for result in executed}) != len(executed):
+        raise AssertionError(f"{name}: a task run that should have been executed was a hit")
+    if hit != executed:
+        raise AssertionError(f"{name}: a task run that should have been a hit was executed")
