@@ -1,0 +1,190 @@
+"""When Prefect calls hooks, with what, and what it logs of it: what the recorder relies on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Crashed
+
+from tests.prefect_contract.facts import Lines, Stores, check
+
+USED_BY = "recording.hooks"
+
+
+def test_hooks_of_tasks(lines: Lines) -> None:
+    stores = Stores()
+    events: list[str] = []
+
+    def noting(kind: str) -> Any:
+        def hook(task: Any, task_run: Any, state: Any) -> None:
+            started = "" if task_run.start_time is None else ", started"
+            events.append(f"{kind} {task.name} {state.name}{started}")
+
+        return hook
+
+    def raising(task: Any, task_run: Any, state: Any) -> None:
+        raise RuntimeError("in a hook")
+
+    hooks: dict[str, Any] = {"on_completion": [noting("completion")], "on_failure": [noting("failure")]}
+
+    @task(cache_policy=stores.policy, persist_result=True, on_running=[noting("running")], **hooks)
+    def cached() -> int:
+        return 1
+
+    @task(cache_policy=NO_CACHE, retries=1, **hooks)
+    def failing() -> None:
+        raise ValueError("on purpose")
+
+    @task(cache_policy=NO_CACHE, on_completion=[raising, noting("after one that raises")])
+    def disturbed() -> int:
+        return 2
+
+    @task(cache_policy=NO_CACHE, **hooks)
+    def crashing() -> None:
+        raise KeyboardInterrupt
+
+    @flow
+    def run() -> None:
+        cached()
+        cached()
+        failing(return_state=True)
+        disturbed()
+        crashing()
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    check(
+        events,
+        [
+            "running cached Running, started",
+            "completion cached Completed, started",
+            "running cached Running, started",
+            "completion cached Cached, started",
+            "failure failing Failed, started",
+            "after one that raises disturbed Completed, started",
+        ],
+        "a hit calls the completion hooks, in a state named Cached; failure hooks run once, after the last retry; a "
+        "hook that raises does not stop the next; a crash calls no hook of the task's",
+        USED_BY,
+    )
+    said = [line for line in lines.of(logging.INFO) if "hook" in line.lower()]
+    check(
+        said[:2],
+        [
+            "Running hook 'hook' in response to entering state 'Running'",
+            "Hook 'hook' finished running successfully",
+        ],
+        "each call of a hook logs two INFO lines that name it in quotes (our filter looks for ours)",
+        USED_BY,
+    )
+    check(
+        {record.name.split(".")[1] for record in lines.records if "hook" in record.getMessage().lower()},
+        {"task_runs"},
+        "lines about hooks of tasks come from the logger prefect.task_runs",
+        USED_BY,
+    )
+    check(len(lines.of(logging.ERROR)) >= 1, True, "a hook that raises is logged as an error", USED_BY)
+
+
+def test_hooks_of_flows(lines: Lines) -> None:
+    events: list[str] = []
+    release = threading.Event()
+    started = threading.Event()
+
+    def running(flow: Any, flow_run: Any, state: Any) -> None:
+        events.append(f"running, start time {flow_run.start_time is not None}")
+
+    def completed(flow: Any, flow_run: Any, state: Any) -> None:
+        events.append(f"completed {state.name}")
+        release.set()
+
+    @task(cache_policy=NO_CACHE)
+    def straggler() -> None:
+        started.set()
+        assert release.wait(60), "the flow's completion hook waited for a submitted task"
+        events.append("submitted task ended")
+
+    @flow(on_running=[running], on_completion=[completed])
+    def run() -> int:
+        straggler.submit()
+        assert started.wait(60)
+        return 1
+
+    assert run() == 1
+    check(
+        events,
+        ["running, start time False", "completed Completed", "submitted task ended"],
+        "the first on_running hook sees no start time, and a flow's completion hook runs before submitted tasks that "
+        "nobody waited for have ended",
+        "recording.run",
+    )
+    names = {record.name.split(".")[1] for record in lines.records if "'completed'" in record.getMessage()}
+    check(names, {"flow_runs"}, "lines about hooks of flows come from the logger prefect.flow_runs", USED_BY)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_hooks_of_a_flow_that_crashes(error: type[BaseException]) -> None:
+    events: list[str] = []
+
+    def crashed(flow: Any, flow_run: Any, state: Any) -> None:
+        events.append(state.type.value)
+
+    @flow(on_crashed=[crashed], on_failure=[crashed])
+    def run() -> None:
+        raise error
+
+    with pytest.raises(error):
+        run()
+    check(events, ["CRASHED"], f"{error.__name__} in a flow calls its on_crashed hooks, in this process", USED_BY)
+
+
+def test_a_flow_that_is_retried_calls_no_hook_in_between() -> None:
+    events: list[str] = []
+    bodies: list[object] = []
+
+    def ended(flow: Any, flow_run: Any, state: Any) -> None:
+        events.append(state.name)
+
+    @flow(retries=1, on_completion=[ended], on_failure=[ended])
+    def run() -> int:
+        from prefect.runtime import flow_run
+
+        bodies.append(flow_run.id)
+        if len(bodies) == 1:
+            raise ValueError("the first time")
+        return 1
+
+    assert run() == 1
+    check(events, ["Completed"], "a flow's failure hooks do not run for an attempt that is retried", "recording.run")
+    check(len(set(bodies)), 1, "a flow that is retried keeps its flow run id", "recording.run")
+
+
+def test_hooks_that_the_runner_of_a_deployment_calls() -> None:
+    from prefect.runner._hook_runner import HookRunner
+
+    calls: list[Any] = []
+
+    def crashed(*positional: Any, **named: Any) -> None:
+        calls.append((positional, sorted(named), named["flow"].name, named["flow_run"].id, named["state"].name))
+
+    @flow(on_crashed=[crashed])
+    def run() -> None: ...
+
+    async def resolve(flow_run: Any) -> Any:
+        return run
+
+    flow_run: Any = SimpleNamespace(id="x", name="n", flow_id=None, deployment_id=None, tags=[])
+    asyncio.run(HookRunner(resolve_flow=resolve).run_crashed_hooks(flow_run, Crashed()))
+    check(
+        calls,
+        [((), ["flow", "flow_run", "state"], "run", "x", "Crashed")],
+        "a runner calls on_crashed hooks for a process that died, by keyword: flow, flow_run, state",
+        USED_BY,
+    )
