@@ -1,8 +1,10 @@
 """What the project needs of a KV store. The contract; no backend is named here.
 
-Keys are the texts that :mod:`expops_prefect.names` makes; values are JSON values (``dict``,
-``list``, ``str``, ``int``, finite ``float``, ``bool``, ``None``). A stored ``None`` cannot be told
-from a missing key, so callers do not store it.
+Keys are the texts that :mod:`expops_prefect.names` makes; any text that UTF-8 can express is a
+key. Values are JSON values (``dict``, ``list``, ``str``, ``int`` of at most 64 bits, finite
+``float``, ``bool``, ``None``). A stored ``None`` cannot be told from a missing key, so callers do
+not store it. Under metrics keys stand series, ``{name: {step: value}}``, and nothing else. Keys
+and values that cannot be kept raise :class:`~expops_prefect.errors.KVRefusedError`.
 
 Every method is atomic, and safe to call from any thread and any process at once. A store
 connects when it is first used, can be pickled and deep-copied before and after that (the copy
@@ -25,7 +27,7 @@ MetricValue: TypeAlias = int | float | str
 
 @dataclass(frozen=True, slots=True)
 class Versioned:
-    """A value with an opaque version; two versions are equal only if the value was not written between."""
+    """A value with an opaque version; two versions of a key are equal only if their values are."""
 
     value: JSON
     version: str
@@ -56,7 +58,7 @@ class KVStore(Protocol):
         """Write a value, whatever was there."""
 
     def put_many(self, values: Mapping[str, JSON]) -> None:
-        """Write several values: all of them or, on failure, none."""
+        """Write several values, at most 500: all of them or, on failure, none."""
 
     def create(self, key: str, value: JSON) -> bool:
         """Write a value only if the key is free. Of any number of callers one gets ``True``."""
@@ -76,13 +78,21 @@ class KVStore(Protocol):
     def delete_many(self, keys: Sequence[str]) -> int:
         """Remove several keys; how many were there."""
 
-    def increment(self, key: str, amount: int = 1) -> int:
-        """Add to a counter that starts at 0 and return what it is then."""
+    def increment(self, key: str, amount: int = 1, *, token: str | None = None) -> int:
+        """Add to a counter that starts at 0 and return what it is then.
+
+        Args:
+            amount: may be negative.
+            token: names this one addition. The first call with a token counts; every later one for
+                the same key changes nothing and returns the counter, so that whoever cannot know
+                whether an addition arrived may send it again.
+        """
 
     def append_metrics(self, key: str, points: Iterable[MetricPoint]) -> None:
         """Merge points into the series under a metrics key, in the form ``{name: {"1": value}}``.
 
         No concurrent writer's point is lost; a point written to the same step again replaces it.
+        A point without a step gets the one after the highest, counting those before it in ``points``.
         """
 
     def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:

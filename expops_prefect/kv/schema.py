@@ -13,7 +13,7 @@ from expops_prefect.errors import KVError
 BUSY_SECONDS: Final = 10.0
 """How long a statement waits for another process's write."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Our schema's version, kept in SQLite's ``user_version``; 0 is a new file or one that ExpOps made."""
 
 
@@ -70,5 +70,13 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX IF NOT EXISTS idx_kv_key_nocase ON kv(key COLLATE NOCASE)")
 
 
-_MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_create,)
+def _add_tokens(connection: sqlite3.Connection) -> None:
+    # Beside ExpOps' table and not in it: a scan shows only keys that somebody put.
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS expops_prefect_tokens("
+        "key TEXT, token TEXT, used_at REAL, PRIMARY KEY (key, token)) WITHOUT ROWID"
+    )
+
+
+_MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_create, _add_tokens)
 """One step from each version to the next."""

@@ -7,7 +7,6 @@ cannot be overtaken, and waits at most :data:`BUSY_SECONDS` for other writers.
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
 import threading
@@ -18,10 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from expops_prefect.errors import KVError
-from expops_prefect.kv.base import JSON, MetricPoint, MetricValue, Versioned
+from expops_prefect.errors import KVError, KVRefusedError
+from expops_prefect.kv.base import JSON, MetricPoint, Versioned
+from expops_prefect.kv.encoding import check_counter, check_series, dump, load, merge_points, successor
 from expops_prefect.kv.schema import BUSY_SECONDS, FORMAT, ensure_schema
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class SQLiteKV:
         """See :meth:`KVStore.get`."""
         with self._translated("read"):
             row = self._connection().execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _load(key, row[0])
+        return None if row is None else load(key, row[0])
 
     def get_many(self, keys: Sequence[str]) -> dict[str, JSON]:
         """See :meth:`KVStore.get_many`."""
@@ -80,19 +78,19 @@ class SQLiteKV:
                 part = keys[start : start + _MAX_VARIABLES]
                 marks = ",".join("?" * len(part))
                 rows = connection.execute(f"SELECT key, value FROM kv WHERE key IN ({marks})", tuple(part))  # noqa: S608
-                found.update((key, _load(key, text)) for key, text in rows)
+                found.update((key, load(key, text)) for key, text in rows)
         return found
 
     def get_versioned(self, key: str) -> Versioned | None:
         """See :meth:`KVStore.get_versioned`."""
         with self._translated("read"):
             row = self._connection().execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Versioned(_load(key, row[0]), row[0])
+        return None if row is None else Versioned(load(key, row[0]), row[0])
 
     def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
         """See :meth:`KVStore.scan`. Pages inside; no read transaction stays open between two pages."""
         lower, strict = (after, True) if after is not None and after >= prefix else (prefix, False)
-        upper = _successor(prefix)
+        upper = successor(prefix)
         left = limit
         while left is None or left > 0:
             size = _PAGE if left is None else min(_PAGE, left)
@@ -105,7 +103,7 @@ class SQLiteKV:
             with self._translated("scan"):
                 rows = self._connection().execute(query, (*values, size)).fetchall()
             for key, text in rows:
-                yield key, _load(key, text)
+                yield key, load(key, text)
             if len(rows) < size:
                 return
             lower, strict = rows[-1][0], True
@@ -115,20 +113,20 @@ class SQLiteKV:
 
     def put(self, key: str, value: JSON) -> None:
         """See :meth:`KVStore.put`."""
-        text = _dump(value)
+        text = dump(value)
         with self._writing("write") as connection:
             connection.execute(_UPSERT, (key, text, time.time()))
 
     def put_many(self, values: Mapping[str, JSON]) -> None:
         """See :meth:`KVStore.put_many`."""
         now = time.time()
-        rows = [(key, _dump(value), now) for key, value in values.items()]
+        rows = [(key, dump(value), now) for key, value in values.items()]
         with self._writing("write") as connection:
             connection.executemany(_UPSERT, rows)
 
     def create(self, key: str, value: JSON) -> bool:
         """See :meth:`KVStore.create`."""
-        text = _dump(value)
+        text = dump(value)
         with self._writing("create") as connection:
             cursor = connection.execute(
                 "INSERT INTO kv(key, value, updated_at) VALUES (?, ?, ?) ON CONFLICT(key) DO NOTHING",
@@ -138,7 +136,7 @@ class SQLiteKV:
 
     def compare_and_set(self, key: str, version: str, value: JSON) -> bool:
         """See :meth:`KVStore.compare_and_set`."""
-        text = _dump(value)
+        text = dump(value)
         with self._writing("write") as connection:
             cursor = connection.execute(
                 "UPDATE kv SET value = ?, updated_at = ? WHERE key = ? AND value = ?", (text, time.time(), key, version)
@@ -149,8 +147,8 @@ class SQLiteKV:
         """See :meth:`KVStore.update`."""
         with self._writing("update") as connection:
             row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
-            value = change(None if row is None else _load(key, row[0]))
-            connection.execute(_UPSERT, (key, _dump(value), time.time()))
+            value = change(None if row is None else load(key, row[0]))
+            connection.execute(_UPSERT, (key, dump(value), time.time()))
         return value
 
     def delete(self, key: str) -> bool:
@@ -167,21 +165,26 @@ class SQLiteKV:
                 count += connection.execute(f"DELETE FROM kv WHERE key IN ({marks})", tuple(part)).rowcount  # noqa: S608
         return count
 
-    def increment(self, key: str, amount: int = 1) -> int:
-        """See :meth:`KVStore.increment`."""
-
-        def add(value: JSON | None) -> JSON:
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-                raise KVError(f"{key} holds no counter but {type(value).__name__}; delete the key to count anew")
-            return (value or 0) + amount
-
-        return int(self.update(key, add))
+    def increment(self, key: str, amount: int = 1, *, token: str | None = None) -> int:
+        """See :meth:`KVStore.increment`. Tokens stand in a table of their own."""
+        with self._writing("count") as connection:
+            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+            value = check_counter(key, None if row is None else load(key, row[0]))
+            if token is not None:
+                cursor = connection.execute(
+                    "INSERT INTO expops_prefect_tokens(key, token, used_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (key, token, time.time()),
+                )
+                if cursor.rowcount == 0:
+                    return value
+            connection.execute(_UPSERT, (key, dump(value + amount), time.time()))
+        return value + amount
 
     def append_metrics(self, key: str, points: Iterable[MetricPoint]) -> None:
         """See :meth:`KVStore.append_metrics`. One row holds all series of a path: ExpOps reads it whole."""
         batch = list(points)
         if batch:
-            self.update(key, lambda value: merge_metrics(value, batch))
+            self.update(key, lambda value: merge_points(check_series(key, value), batch))
 
     # Life --------------------------------------------------------------------------------------
 
@@ -219,29 +222,10 @@ class SQLiteKV:
     def _translated(self, verb: str) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError as error:
+            raise KVRefusedError(f"a key must be text that UTF-8 can express: {error}") from error
         except (sqlite3.Error, OSError) as error:
             raise KVError(f"cannot {verb} in {self.path}: {error}. {_advice(error)}") from error
-
-
-def merge_metrics(value: JSON | None, points: Iterable[MetricPoint]) -> dict[str, dict[str, MetricValue]]:
-    """Merge points into ``{name: {"1": value}}``, numbering those without a step; steps ascend."""
-    series: dict[str, dict[str, MetricValue]] = value if isinstance(value, dict) else {}
-    highest: dict[str, int] = {}
-    unordered: set[str] = set()
-    for point in points:
-        steps = series.setdefault(point.name, {})
-        top = highest.get(point.name)
-        if top is None:
-            # Series are kept in ascending order, so the last step is the highest.
-            top = int(next(reversed(steps))) if steps else 0
-        step = top + 1 if point.step is None else point.step
-        if step < top and str(step) not in steps:
-            unordered.add(point.name)
-        steps[str(step)] = point.value
-        highest[point.name] = max(top, step) if len(steps) > 1 else step
-    for name in unordered:
-        series[name] = dict(sorted(series[name].items(), key=lambda item: int(item[0])))
-    return series
 
 
 class _Connections:
@@ -299,45 +283,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _successor(prefix: str) -> str | None:
-    """The smallest text greater than every text with this prefix; ``None`` if there is none."""
-    for index in range(len(prefix) - 1, -1, -1):
-        point = ord(prefix[index])
-        if point < 0x10FFFF:
-            following = 0xE000 if 0xD7FF <= point < 0xE000 else point + 1
-            return prefix[:index] + chr(following)
-    return None
-
-
-def _dump(value: JSON) -> str:
-    try:
-        text = orjson.dumps(value).decode()
-    except (TypeError, ValueError) as error:
-        raise KVError(f"not a JSON value: {error}") from error
-    # orjson writes NaN and infinities as null, which would lose them without a word.
-    if "null" in text:
-        _refuse_non_finite(value)
-    return text
-
-
-def _refuse_non_finite(value: JSON) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise KVError(f"{value} is not a JSON number; store it as text")
-    if isinstance(value, dict):
-        for item in value.values():
-            _refuse_non_finite(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_non_finite(item)
-
-
-def _load(key: str, text: str) -> JSON:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise KVError(f"the value of {key} is not JSON; delete the key") from error
 
 
 def _advice(error: Exception) -> str:
