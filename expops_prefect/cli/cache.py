@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -9,8 +10,21 @@ from typing import Any
 
 from cyclopts import App
 
-from expops_prefect.cli.output import OK, ProblemError, age, duration, moment, print_json, print_line, print_table, size
-from expops_prefect.names import CacheKey
+from expops_prefect.cli.opening import Limit, is_empty, open_project
+from expops_prefect.cli.output import (
+    OK,
+    ProblemError,
+    age,
+    duration,
+    moment,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    short_run,
+    size,
+)
+from expops_prefect.names import CacheKey, normalise
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, read_cache_records
 
@@ -18,7 +32,7 @@ app = App(name="cache", help="The project's cached results.")
 
 
 @app.command(name="list")
-def list_records(*, project: Path | None = None, task: str | None = None, limit: int = 50, json: bool = False) -> int:
+def list_records(*, project: Path | None = None, task: str | None = None, limit: Limit = 50, json: bool = False) -> int:
     """List cached results by task.
 
     Example: expops-prefect cache list --task train --limit 10
@@ -29,23 +43,31 @@ def list_records(*, project: Path | None = None, task: str | None = None, limit:
         limit: how many at most.
         json: print JSON.
     """
-    opened = Project.open(project)
-    found = list(islice(_records(opened, task), limit))
+    opened = open_project(project)
+    records = (item for item in _records(opened) if task is None or item[0].task == normalise(task))
+    found = list(islice(records, limit + 1))
     if json:
-        print_json([_as_json(key, record) for key, record in found])
+        print_json([_as_json(key, record) for key, record in found[:limit]])
         return OK
     if not found:
-        print_line(f"no cached results in {opened.kv.describe()}")
+        of_task = "" if task is None else f" of {task!r}"
+        print_line(f"no cached results{of_task} in {opened.kv.describe()}")
         return OK
     print_table(
         ["key", "computed", "took", "size", "run"],
         [
-            (_short(key), age(record.ended_at), duration(record.execution_time), size(record.size), record.run_id)
-            for key, record in found
+            (
+                _short(key),
+                age(record.ended_at),
+                duration(record.execution_time),
+                size(record.size),
+                short_run(record.run_id),
+            )
+            for key, record in found[:limit]
         ],
     )
-    if len(found) == limit:
-        print_line(f"the first {limit}; more with --limit")
+    if len(found) > limit:
+        print_note(f"the first {limit}; more with --limit")
     return OK
 
 
@@ -61,12 +83,8 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
-    opened = Project.open(project)
-    matching = list(islice((item for item in _records(opened, key.split("/")[0]) if _matches(item[0], key)), 2))
-    if len(matching) != 1:
-        many = "more than one cached result" if matching else "no cached result"
-        raise ProblemError(f"{many} under {key!r} in {opened.kv.describe()}; see expops-prefect cache list")
-    found, record = matching[0]
+    opened = open_project(project)
+    found, record = _find(opened, key)
     objects = [(record.object_key, record.size - sum(item.size for item in record.payloads))]
     objects += [(item.key, item.size) for item in record.payloads]
     present = {name: opened.objects.stat(name) is not None for name, _ in objects}
@@ -96,8 +114,22 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
     return OK
 
 
-def _records(project: Project, task: str | None) -> Any:
-    return (item for item in read_cache_records(project.kv) if task is None or item[0].task == task)
+def _records(project: Project) -> Iterator[tuple[CacheKey, CacheRecord]]:
+    return iter(()) if is_empty(project) else read_cache_records(project.kv)
+
+
+def _find(project: Project, text: str) -> tuple[CacheKey, CacheRecord]:
+    matching = [item for item in _records(project) if _matches(item[0], text)]
+    # A task's whole name is meant as such, although other names begin with it.
+    exact = [item for item in matching if item[0].task == text.split("/")[0]]
+    matching = exact or matching
+    if len(matching) == 1:
+        return matching[0]
+    place = project.kv.describe()
+    if not matching:
+        raise ProblemError(f"no cached result under {text!r} in {place}; see expops-prefect cache list")
+    some = ", ".join(_short(key) for key, _ in matching[:3]) + (", …" if len(matching) > 3 else "")
+    raise ProblemError(f"{text!r} fits {len(matching)} cached results in {place}: {some}; give more of the key")
 
 
 def _matches(key: CacheKey, text: str) -> bool:

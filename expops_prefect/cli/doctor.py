@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -39,8 +38,14 @@ def doctor(project: Path | None = None, *, json: bool = False) -> int:
     if json:
         print_json([asdict(check) for check in checks])
     else:
-        print_table(["check", "", "found", "what to do"], [(c.name, c.verdict, c.found, c.advice) for c in checks])
+        print_table(["check", "", "found"], [line for check in checks for line in _lines(check)])
     return PROBLEM if any(check.verdict == "failed" for check in checks) else OK
+
+
+def _lines(check: Check) -> Iterator[tuple[str, str, str]]:
+    yield check.name, check.verdict, check.found
+    if check.advice:
+        yield "", "", f"to do: {check.advice}"
 
 
 def _checks(path: Path | None) -> Iterator[Check]:
@@ -60,12 +65,12 @@ def _checks(path: Path | None) -> Iterator[Check]:
     )
     for notice in settings.warnings:
         yield Check("configuration", "warning", notice)
-    named = os.environ.get("MLOPS_KV_BACKEND")
-    if named and settings.configured_kv_type and named != settings.configured_kv_type:
+    configured = settings.configured_kv_type
+    if configured is not None and configured != settings.kv.type:
         yield Check(
             "environment",
             "warning",
-            f"MLOPS_KV_BACKEND={named}, the configuration says {settings.configured_kv_type}",
+            f"MLOPS_KV_BACKEND chooses {settings.kv.type}, the configuration says {configured}",
             "ExpOps' web server follows the configuration: make the two equal to see your runs there",
         )
     yield _reach("KV store", project.kv.describe(), project.kv.ping)
@@ -76,8 +81,8 @@ def _reach(name: str, place: str, ping: Callable[[], None]) -> Check:
     try:
         ping()
     except ExpOpsPrefectError as error:
-        return Check(name, "failed", str(error), "see the message")
-    return Check(name, "ok", f"{place}: written, read and deleted")
+        return Check(name, "failed", str(error))
+    return Check(name, "ok", f"{place}: wrote, read and deleted a test entry")
 
 
 def _versions() -> Iterator[Check]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
-from expops_prefect.cli.output import OK, ProblemError, print_line
-from expops_prefect.config import CONFIG_FILE
+from expops_prefect.cli.output import OK, ProblemError, print_json, print_line
+from expops_prefect.config import CONFIG_FILE, usable_project_id
 
 _TEMPLATE: Final = """\
 # ExpOps' project file, read by ExpOps' own programs too. Everything in it is optional.
 
 metadata:
-  name: {name}
+  name: "{name}"
 
 # Part of every task's cache key.
 # reproducibility:
@@ -45,7 +46,7 @@ experiment:
   #         learning_rate: 0.1
 
 prefect:
-  project_id: {name}
+  project_id: "{name}"
   # runtime_dir: /srv/expops/{name}     # where local backends keep what they store
   # cache:
   #   enabled: true
@@ -57,25 +58,29 @@ prefect:
 """
 
 
-def init(project: Path = Path()) -> int:
+def init(project: Path = Path(), *, json: bool = False) -> int:
     """Write a commented configs/project_config.yaml. An existing one is never changed.
 
     Example: expops-prefect init --project ~/churn
 
     Args:
         project: the project's root folder.
+        json: print JSON.
     """
-    from expops_prefect.config.load import usable_project_id
-
     root = project.expanduser().absolute()
     file = root / CONFIG_FILE
     name = usable_project_id(root.name)
-    file.parent.mkdir(parents=True, exist_ok=True)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as target:
             target.write(_TEMPLATE.format(name=name))
-    except FileExistsError:
-        raise ProblemError(f"{file} is there already and was left as it is; edit it, or remove it first") from None
+    except OSError as error:
+        if os.path.lexists(file):
+            raise ProblemError(f"{file} is there already and was left as it is; edit it, or remove it first") from None
+        raise ProblemError(f"{file} cannot be written: {error.strerror}; choose a folder with --project") from error
+    if json:
+        print_json({"written": file, "project_id": name})
+        return OK
     print_line(f"wrote {file}")
     print_line(f"next: add .{name}/ to .gitignore, import flow and task from expops_prefect, run expops-prefect doctor")
     return OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from cyclopts import App
@@ -24,11 +25,17 @@ app.command(cache.app)
 
 def main() -> None:
     """Run the command; ends the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        result = app(exit_on_error=False, print_error=True, result_action="return_value")
+        result = app(sys.argv[1:], exit_on_error=False, print_error=True, result_action="return_value")
     except ExpOpsPrefectError as error:
         print_error(str(error))
         sys.exit(PROBLEM)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         # The reader, `head` for instance, has seen enough.
         sys.stderr.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -18,11 +19,19 @@ from expops_prefect.errors import ExpOpsPrefectError
 OK: Final = 0
 PROBLEM: Final = 1
 
-# Into a pipe there is no width to respect, and broken lines are hard to process.
-console = Console(width=None if sys.stdout.isatty() else 200)
-errors = Console(stderr=True)
-
-COLOURS: Final = {"completed": "green", "cached": "cyan", "running": "yellow", "failed": "red", "ok": "green"}
+COLOURS: Final = {
+    "completed": "green",
+    "cached": "cyan",
+    "running": "yellow",
+    "failed": "red",
+    "ok": "green",
+    "warning": "yellow",
+}
+_ONE_LINE: Final = frozenset({"run", "status", "started", "took", "saved", "computed", "computed by", "size", "check"})
+"""Columns that are read at a glance, or copied: on a narrow terminal the others are folded."""
+_RUN: Final = re.compile(r"-(\d{14}-[0-9a-f]{8})$")
+_UNLIMITED: Final = 100_000
+"""Into a pipe there is no width to respect, and broken lines are hard to process."""
 
 
 class ProblemError(ExpOpsPrefectError):
@@ -34,24 +43,39 @@ def print_json(value: Any) -> None:
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under headings; text from users is never taken for markup, status words are coloured."""
-    table = Table(title=escape(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headings))
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in _ONE_LINE)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console.print(table)
+    console = _console()
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        sys.stdout.write(line.rstrip() + "\n")
 
 
 def print_line(text: str, *, style: str | None = None) -> None:
     """Print one line as it is."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    _console().print(_printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    """Print one line to the standard error output, where it is in nobody's way."""
+    Console(stderr=True).print(_printable(text), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_error(text: str) -> None:
     """Print one line to the standard error output."""
-    errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(_printable(text), style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def short_run(run: str | None) -> str:
+    """A run id without its project, as ``runs show`` takes it."""
+    found = _RUN.search(run or "")
+    return found[1] if found else run or ""
 
 
 def moment(seconds: float | None) -> str:
@@ -65,7 +89,13 @@ def duration(seconds: float | None) -> str:
     """A length of time for people."""
     if seconds is None:
         return ""
-    return f"{seconds:.2f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    if seconds < 0.001:
+        return "< 1 ms"
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.2f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def size(count: float) -> str:
@@ -86,7 +116,18 @@ def age(seconds: float) -> str:
     return f"{passed:.0f} s ago"
 
 
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_UNLIMITED)
+
+
 def _cell(value: object) -> str:
-    text = escape("" if value is None else str(value))
+    text = escape(_printable("" if value is None else str(value)))
     colour = COLOURS.get(text)
     return f"[{colour}]{text}[/{colour}]" if colour else text
+
+
+def _printable(text: str) -> str:
+    """Names come from users, and from other machines: none may move the cursor or break a line."""
+    if text.isprintable():
+        return text
+    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cyclopts import App
 
+from expops_prefect.cli.opening import Limit, is_empty, open_project
 from expops_prefect.cli.output import (
     OK,
     ProblemError,
@@ -16,17 +18,20 @@ from expops_prefect.cli.output import (
     moment,
     print_json,
     print_line,
+    print_note,
     print_table,
+    short_run,
 )
-from expops_prefect.names import readable
+from expops_prefect.names import CanonicalName, normalise, parse_path, readable
 from expops_prefect.project import Project
 from expops_prefect.records import Row, RunRecord
 
+_HOW = "run a flow whose flow and task come from expops_prefect"
 app = App(name="runs", help="Runs of the project.")
 
 
 @app.command(name="list")
-def list_runs(*, project: Path | None = None, limit: int = 20, json: bool = False) -> int:
+def list_runs(*, project: Path | None = None, limit: Limit = 20, json: bool = False) -> int:
     """List the project's runs, newest first.
 
     Example: expops-prefect runs list --limit 50
@@ -36,18 +41,23 @@ def list_runs(*, project: Path | None = None, limit: int = 20, json: bool = Fals
         limit: how many at most.
         json: print JSON.
     """
-    opened = Project.open(project)
-    runs = opened.runs(limit=limit)
+    opened = open_project(project)
+    runs = [] if is_empty(opened) else opened.runs(limit=limit + 1)
     if json:
-        print_json([asdict(run) for run in runs])
+        print_json([asdict(run) for run in runs[:limit]])
         return OK
     if not runs:
-        print_line(f"no runs in {opened.kv.describe()}; run a flow whose flow and task come from expops_prefect")
+        print_line(f"no runs in {opened.kv.describe()}; {_HOW}")
         return OK
     print_table(
         ["run", "flow", "status", "started", "took"],
-        [(run.run_id, run.flow, run.status, age(run.started_at), duration(_length(run))) for run in runs],
+        [
+            (short_run(run.run_id), run.flow, run.status, age(run.started_at), duration(_length(run)))
+            for run in runs[:limit]
+        ],
     )
+    if len(runs) > limit:
+        print_note(f"the newest {limit}; more with --limit")
     return OK
 
 
@@ -62,11 +72,9 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
-    opened = Project.open(project)
-    record = opened.run(run)
-    if record is None:
-        raise ProblemError(f"no run {run!r} (or more than one) in {opened.kv.describe()}; see expops-prefect runs list")
-    rows = sorted(opened.rows(record.run_id), key=lambda row: (row.started_at or 0, row.path))
+    opened = open_project(project)
+    record = _find(opened, run)
+    rows = _in_order(opened.rows(record.run_id))
     metrics, charts = opened.metrics(record.run_id), opened.charts(record.run_id)
     if json:
         print_json({**asdict(record), "rows": [row.fields for row in rows], "metrics": metrics, "charts": charts})
@@ -86,15 +94,51 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     return OK
 
 
+def _find(project: Project, name: str) -> RunRecord:
+    runs = [] if is_empty(project) else project.runs()
+    place = project.kv.describe()
+    if not runs:
+        raise ProblemError(f"no runs yet in {place}; {_HOW}")
+    matching = runs[:1] if name == "latest" else [run for run in runs if run.run_id == name]
+    matching = matching or [run for run in runs if run.run_id.endswith(name) or _begins(run.run_id, name)]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        raise ProblemError(f"no run {name!r} in {place}; see expops-prefect runs list")
+    some = ", ".join(short_run(run.run_id) for run in matching[:3]) + (", …" if len(matching) > 3 else "")
+    raise ProblemError(f"{name!r} fits {len(matching)} runs in {place}: {some}; give more of the id, or 'latest'")
+
+
+def _begins(run: str, name: str) -> bool:
+    return run.startswith(name) or short_run(run).startswith(name)
+
+
+def _in_order(rows: list[Row]) -> list[Row]:
+    """Processes as they started; below each its calls and steps."""
+    paths = {row.path: parse_path(row.path) or CanonicalName(row.path, None, None, None) for row in rows}
+    starts: dict[str, float] = {}
+    for row in rows:
+        process = paths[row.path].process
+        starts[process] = min(row.started_at or 0, starts.get(process, math.inf))
+
+    def place(row: Row) -> tuple[object, ...]:
+        path = paths[row.path]
+        return starts[path.process], path.process, path.call or 0, path.step is not None, row.started_at or 0, row.path
+
+    return sorted(rows, key=place)
+
+
 def _line(row: Row, metrics: dict[str, dict[str, Any]]) -> tuple[object, ...]:
     last = ", ".join(f"{name} {_last(series)}" for name, series in sorted(metrics.items()))
+    # What the user called it, where that could not be its name.
+    label = "" if row.label in (normalise(row.label), row.path) else f" ({row.label})"
     calls = "" if _single(row) else f" ({sum(row.calls.values())} calls)"
     return (
-        readable(row.path) + calls,
+        readable(row.path) + label + calls,
         row.status,
         duration(row.execution_time),
         duration(row.cached_execution_time) if _single(row) else "",
-        row.cached_run_id if _single(row) else "",
+        short_run(row.cached_run_id) if _single(row) else "",
         last,
     )
 

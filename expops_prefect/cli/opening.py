@@ -1,0 +1,31 @@
+"""How a command opens the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from expops_prefect.cli.output import print_note
+from expops_prefect.project import Project
+
+Limit: TypeAlias = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+def open_project(path: Path | None) -> Project:
+    """The project at a path, or the one found from the current folder; says if that one has no configuration.
+
+    Raises:
+        ConfigurationError: the configuration is wrong, or the path is no folder.
+    """
+    project = Project.open(path)
+    for notice in project.settings.notices:
+        print_note(notice)
+    return project
+
+
+def is_empty(project: Project) -> bool:
+    """Whether nothing was ever recorded. Looking at a project must not leave a database behind."""
+    return project.settings.kv.type == "local" and not project.settings.kv.path.exists()

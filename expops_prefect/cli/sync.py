@@ -1,0 +1,89 @@
+"""``expops-prefect sync``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from expops_prefect.cli.opening import open_project
+from expops_prefect.cli.output import OK, PROBLEM, ProblemError, print_json, print_line, size
+from expops_prefect.cli.progress import progress_bar
+from expops_prefect.config import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
+from expops_prefect.project import Project
+from expops_prefect.sync import Copied, copy_project
+
+
+def sync(
+    project: Path | None = None,
+    *,
+    to: Literal["gcp", "local"] | None = None,
+    gcp_project: str | None = None,
+    bucket: str | None = None,
+    credentials_json: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Deliver what waits in this machine's outbox; with --to also copy the project to other stores.
+
+    Copied are runs, metrics, charts and the cache; what is there already is skipped. Afterwards set
+    experiment.cache in configs/project_config.yaml to the stores copied to: flows hit there.
+
+    Example: expops-prefect sync --to gcp --gcp-project churn-prod --bucket churn-cache
+
+    Args:
+        project: the project's root folder; without it found from the current folder.
+        to: gcp for Firestore and a bucket, local for SQLite and files in the runtime folder.
+        gcp_project: the Google Cloud project, if the configuration does not name it.
+        bucket: the bucket, if the configuration does not name it.
+        credentials_json: a service account's file, if the configuration does not name it.
+        json: print JSON.
+    """
+    opened = open_project(project)
+    delivered = opened.outbox.deliver_orphans()
+    if to is None:
+        _say(json, {"delivered": delivered}, f"delivered {delivered} changes that were waiting")
+        return OK
+    local = Project(_local(opened.settings))
+    cloud = Project(_cloud(opened.settings, gcp_project, bucket, credentials_json))
+    source, target = (local, cloud) if to == "gcp" else (cloud, local)
+    with progress_bar(f"{source.kv.describe()} -> {target.kv.describe()}", visible=not json) as progress:
+        copied = copy_project(source, target, progress)
+    _say(json, {"delivered": delivered, **asdict(copied)}, _summary(copied))
+    return PROBLEM if copied.damaged else OK
+
+
+def _say(json: bool, values: dict[str, int], text: str) -> None:
+    if json:
+        print_json(values)
+    else:
+        print_line(text)
+
+
+def _summary(copied: Copied) -> str:
+    text = (
+        f"copied {copied.runs} runs, {copied.records} cache records, {copied.objects} objects "
+        f"({size(copied.object_bytes)}); {copied.skipped} were there already"
+    )
+    return text + (f"; {copied.damaged} damaged objects were left out" if copied.damaged else "")
+
+
+def _local(settings: Settings) -> Settings:
+    """The project on this machine's stores."""
+    kv = settings.kv if settings.kv.type == "local" else LocalKV(path=settings.runtime_dir / "metrics.sqlite")
+    objects = LocalObjectsSettings(root=settings.runtime_dir)
+    return settings.model_copy(update={"kv": kv, "objects": objects})
+
+
+def _cloud(settings: Settings, gcp_project: str | None, bucket: str | None, credentials: Path | None) -> Settings:
+    """The project on Google Cloud: what the configuration says, else what the command says."""
+    kv, objects = settings.kv, settings.objects
+    file = credentials.absolute() if credentials else None
+    if kv.type == "local" or gcp_project:
+        if not gcp_project:
+            raise ProblemError("which Google Cloud project? pass --gcp-project, or configure type: gcp")
+        kv = FirestoreKV(gcp_project=gcp_project, credentials_json=file, emulator_host=settings.firestore_emulator)
+    if objects.type == "local" or bucket:
+        if not bucket:
+            raise ProblemError("which bucket? pass --bucket, or configure type: gcs")
+        objects = GCSObjects(bucket=bucket, credentials_json=file, emulator_host=settings.storage_emulator)
+    return settings.model_copy(update={"kv": kv, "objects": objects})

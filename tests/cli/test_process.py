@@ -1,0 +1,153 @@
+"""The installed command: in a pipe, on a terminal, and used wrongly."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from expops_prefect import Project
+from tests.cli.conftest import FLOW, Command
+from tests.support.server import clean_environment
+
+COMMAND = str(Path(sys.executable).parent / "expops-prefect")
+CSI = "\x1b["
+
+
+def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
+    env = {**clean_environment(tmp_path / "home"), "TERM": "xterm-256color", **changes}
+    return {name: value for name, value in env.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+
+
+def test_a_pipe_gets_whole_lines_without_colours(recorded: Project, tmp_path: Path) -> None:
+    root = recorded.settings.root
+    done = subprocess.run(
+        [COMMAND, "runs", "show", "latest", "--project", str(root)],
+        capture_output=True,
+        env=environment(tmp_path),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    assert FLOW in lines[0]
+    assert CSI not in done.stdout.decode()
+    (train,) = [line for line in lines if line.startswith("train #2")]
+    assert train.endswith("loss 0.25")
+    (chart,) = [line for line in lines if line.startswith("chart ")]
+    assert Path(chart.partition(": ")[2]).is_file()
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_terminal_gets_colours_and_its_own_width(recorded: Project, tmp_path: Path) -> None:
+    outer, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [COMMAND, "cache", "show", "train_final", "--project", str(recorded.settings.root)],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        env=environment(tmp_path),
+    )
+    os.close(inner)
+    text = b""
+    while True:
+        try:
+            part = os.read(outer, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        text += part
+    os.close(outer)
+    assert process.wait(60) == 0
+    lines = text.decode().splitlines()
+    assert any(CSI in line for line in lines)
+    assert all(len(line) <= 80 for line in lines if CSI not in line)
+
+
+def test_an_encoding_without_the_letters_and_a_reader_that_leaves(recorded: Project, tmp_path: Path) -> None:
+    shell = f"'{COMMAND}' runs list --project '{recorded.settings.root}'"
+    env = environment(tmp_path, PYTHONIOENCODING="ascii")
+    first = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell} | head -n 2"], capture_output=True, env=env, check=False
+    )
+    assert b"\\u5b66\\u7fd2" in first.stdout
+    assert b"Traceback" not in first.stderr
+    left = subprocess.run(
+        ["bash", "-c", f"{shell} --json | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, env=env, check=False
+    )
+    assert left.returncode in (0, 1)
+    assert left.stderr == b""
+
+
+def test_as_a_module_from_a_folder_of_the_project(recorded: Project, tmp_path: Path) -> None:
+    folder = recorded.settings.root / "deep"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "expops_prefect.cli.main", "runs", "list", "--json", "--limit", "1"],
+        capture_output=True,
+        cwd=folder,
+        env=environment(tmp_path),
+        check=True,
+    )
+    assert [run["run_id"] for run in json.loads(done.stdout)] == [recorded.runs()[0].run_id]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nope"], "Unknown command"),
+        (["runs", "nope"], "Unknown command"),
+        (["runs", "list", "--nope"], "Unknown option"),
+        (["runs", "list", "--limit", "0"], "Must be >= 1"),
+        (["runs", "list", "--limit", "x"], "unable to convert"),
+        (["runs", "show"], "requires an argument"),
+        (["cache", "show"], "requires an argument"),
+        (["runs", "show", "a", "b"], "nused"),
+        (["doctor", "--project"], "requires an argument"),
+    ],
+)
+def test_wrong_usage(cli: Command, arguments: list[str], says: str) -> None:
+    printed = cli(*arguments)
+    assert (printed.code, printed.out) == (2, "")
+    assert says in printed.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--help"],
+        ["runs"],
+        ["cache", "--help"],
+        *([*command, "--help"] for command in (["init"], ["doctor"], ["runs", "show"], ["cache", "list"])),
+    ],
+)
+def test_help_says_how_it_ends(cli: Command, arguments: list[str]) -> None:
+    printed = cli(*arguments)
+    assert (printed.code, printed.err) == (0, "")
+    assert "Usage: expops-prefect" in printed.out
+    assert "2 wrong usage" in " ".join(printed.out.split())
+    assert "``" not in printed.out, "no mark-up of docstrings"
+
+
+def test_every_command_takes_project_and_json(cli: Command) -> None:
+    for command in (["init"], ["doctor"], ["runs", "list"], ["runs", "show"], ["cache", "list"], ["cache", "show"]):
+        text = cli(*command, "--help").out
+        assert "--project" in text, command
+        assert "--json" in text, command
+        assert f"Example: expops-prefect {' '.join(command)}" in text
+
+
+def test_version(cli: Command) -> None:
+    from importlib.metadata import version
+
+    assert cli("--version").out == f"{version('expops-prefect')}\n"
