@@ -1,31 +1,36 @@
-"""The suite's one Prefect server, and a Prefect home of its own for every test process."""
+"""The suite's servers, started once, and a Prefect home of its own for every test process."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.support import emulators
 from tests.support.processes import FlowProject
 from tests.support.server import Server, start_prefect_server
 
-_server: Server | None = None
+_servers: list[Server] = []
 _folder: Path | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server in the process that leads the suite; its workers inherit where it is."""
-    global _server, _folder
+    global _folder
     if hasattr(config, "workerinput"):
         os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-", dir=os.environ["EXPOPS_TEST_FOLDER"])
         return
     if config.option.collectonly:
         return
     for name in list(os.environ):
-        if name.startswith(("PREFECT_", "MLOPS_", "EXPOPS_")):
+        if name.startswith(("PREFECT_", "MLOPS_", "EXPOPS_", "GOOGLE_", "FIREBASE_", "STORAGE_EMULATOR")):
             del os.environ[name]
     _folder = Path(tempfile.mkdtemp(prefix="expops-prefect-tests-"))
     os.environ["EXPOPS_TEST_FOLDER"] = str(_folder)
@@ -33,13 +38,34 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     # Flows in test processes: a process that outlives the server would try for a minute to send its last lines.
     os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
-    _server, os.environ["PREFECT_API_URL"] = start_prefect_server(_folder)
+    folder = _folder
+    starts = {
+        "PREFECT_API_URL": start_prefect_server,
+        emulators.FIRESTORE: emulators.start_firestore_emulator,
+        emulators.GCS: emulators.start_gcs_server,
+    }
+    found: dict[str, str] = {}
+
+    def start(name: str) -> None:
+        server, found[name] = starts[name](folder)
+        if server is not None:
+            _servers.append(server)
+
+    try:
+        with ThreadPoolExecutor(len(starts)) as pool:
+            for future in [pool.submit(start, name) for name in starts]:
+                future.result()
+    except BaseException:
+        pytest_unconfigure(config)
+        raise
+    os.environ.update(found)
+    os.environ.pop("FIRESTORE_EMULATOR_HOST", None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop it."""
-    if _server is not None:
-        _server.stop()
+    """Stop them."""
+    while _servers:
+        _servers.pop().stop()
     if _folder is not None:
         shutil.rmtree(_folder, ignore_errors=True)
 
@@ -48,3 +74,29 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def shop(tmp_path: Path) -> FlowProject:
     """A project folder whose flows run in processes of their own."""
     return FlowProject(tmp_path)
+
+
+@pytest.fixture
+def firestore_host() -> str:
+    """Where the Firestore emulator listens, ``host:port``."""
+    return os.environ[emulators.FIRESTORE]
+
+
+@pytest.fixture
+def gcs_endpoint() -> str:
+    """The URL of the GCS server."""
+    return os.environ[emulators.GCS]
+
+
+@pytest.fixture
+def gcs_bucket(gcs_endpoint: str) -> str:
+    """A new bucket."""
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    request = urllib.request.Request(
+        f"{gcs_endpoint}/storage/v1/b?project=test",
+        data=json.dumps({"name": name}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+    return name

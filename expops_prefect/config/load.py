@@ -121,6 +121,8 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         scripts=content.scripts,
         notices=_notices(source, project_id),
         warnings=_warnings(source, runtime, kv.type, objects.type),
+        firestore_emulator=source.environ.get("FIRESTORE_EMULATOR_HOST") or None,
+        storage_emulator=source.environ.get("STORAGE_EMULATOR_HOST") or None,
         configured_kv_type=_KV_TYPES.get(_kind(source.backend.type)) if source.backend.type else None,
     )
 

@@ -70,6 +70,7 @@ class Settings(_Closed):
         warnings: what the user is warned of once.
         configured_kv_type: the KV backend that the file names, whatever the environment says; ``None`` if it
             names none.
+        firestore_emulator, storage_emulator: emulators that the environment names, whatever the backends are.
     """
 
     root: Path
@@ -89,6 +90,8 @@ class Settings(_Closed):
     notices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     configured_kv_type: str | None = None
+    firestore_emulator: str | None = None
+    storage_emulator: str | None = None
 
     def process(self, name: str) -> Mapping[str, Any]:
         """What the configuration says of a process, by the user's name or the normalised one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,15 +24,30 @@ class Server:
         log: the file that takes its output.
         env: its whole environment.
         cwd: its current folder.
+        group: whether it starts processes of its own, which end with it.
     """
 
     def __init__(
-        self, command: list[str], health: str, log: Path, env: dict[str, str], *, cwd: Path | None = None
+        self,
+        command: list[str],
+        health: str,
+        log: Path,
+        env: dict[str, str],
+        *,
+        cwd: Path | None = None,
+        group: bool = False,
     ) -> None:
         self.log = log
+        self._group = group
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=env, stdin=subprocess.DEVNULL, cwd=cwd
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                cwd=cwd,
+                start_new_session=group,
             )
         try:
             wait_until(lambda: self._answers(health), 90, f"{command[0]} at {health}", on_failure=self.tail)
@@ -55,12 +71,19 @@ class Server:
     def stop(self) -> None:
         """End the server."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.signal(signal.SIGTERM)
             try:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                self.signal(signal.SIGKILL)
                 self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server, with the processes that it started if it is a group."""
+        if self._group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
 
 
 def start_prefect_server(folder: Path) -> tuple[Server, str]:
