@@ -52,6 +52,9 @@ def code_fingerprint(
         classes: further classes that the function may use, for example those of its arguments.
     """
     extra = tuple(classes)
+    while WRAPPER in (getattr(function, "__dict__", None) or ()):
+        # Ours around a task's function is a closure, which is not remembered below; the function may be.
+        function = function.__dict__["__wrapped__"]
     key = (id(function), root, frozenset(map(id, extra)))
     known = _known.get(key)
     if known is not None and known[0].hold():
