@@ -12,6 +12,7 @@ from typing import Any
 from expops_prefect import scope
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ConfigurationError
+from expops_prefect.kv.base import MetricPoint
 from expops_prefect.names import normalise, process_path
 from expops_prefect.project import Project
 from expops_prefect.recording.charts import ChartRefusedError, chart_bytes
@@ -47,12 +48,19 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
         values: value by metric; see :func:`log_metric`.
         step: the step number for all of them; without it each metric's next one.
     """
-    try:
-        points = metric_points(values.items(), step)
-    except (MetricRefusedError, AttributeError) as error:
-        degrade("metrics refused", str(error), key=str(error))
+    given: Any = values
+    if not isinstance(given, Mapping):
+        degrade("metrics refused", f"log_metrics takes a dictionary, not {type(given).__name__}")
         return
-    run, path = _here("log_metric")
+    points: list[MetricPoint] = []
+    for name, value in given.items():
+        try:
+            points += metric_points([(name, value)], step)
+        except MetricRefusedError as error:
+            degrade("metrics refused", str(error), key=str(name))
+        except Exception as error:  # noqa: BLE001 - the edge to users' code: their numbers' own methods run here
+            degrade("metrics refused", f"metric {name!r}: {error!r}", key=str(name))
+    run, path = _here("log_metric") if points else (None, "")
     if run is not None:
         run.add_metrics(path, points)
 
@@ -66,8 +74,9 @@ def log_chart(name: str, chart: Any) -> None:
     """
     try:
         data, suffix = chart_bytes(chart)
-    except (ChartRefusedError, ValueError, TypeError, RuntimeError) as error:
-        degrade("charts refused", f"chart {name!r}: {error}", key=f"{name}{error}")
+    except Exception as error:  # noqa: BLE001 - the edge to users' code: a figure's own methods run here
+        said = str(error) if isinstance(error, ChartRefusedError) else repr(error)
+        degrade("charts refused", f"chart {name!r}: {said}", key=str(name))
         return
     run, path = _here("log_chart")
     if run is not None:

@@ -6,6 +6,7 @@ hold nothing but the user's function.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import time
@@ -129,9 +130,10 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
         yield leave
     except Exception:
         raise
-    except BaseException:
-        # A crash has no hook of the task's.
-        if run is not None and not context.task.isgenerator:
+    except BaseException as error:
+        # A crash has no hook of the task's. A timeout also comes as a cancellation, but Prefect goes on from there.
+        timed_out = isinstance(error, asyncio.CancelledError) and context.task.timeout_seconds is not None
+        if run is not None and not context.task.isgenerator and not timed_out:
             run.end(context.task_run.id, "failed")
         raise
     finally:

@@ -68,8 +68,9 @@ def watch_submissions(runner: Any) -> None:
         # Only map passes what the mapped parameters depend on.
         mapped = kwargs.get("dependencies") is not None or bool(args)
         numbered = copy.copy(task)
-        setattr(numbered, CALL_ATTRIBUTE, run.new_call(here, key_name(task), task.name, mapped=mapped))
-        run.submitted()
+        call = run.new_call(here, key_name(task), task.name, mapped=mapped)
+        setattr(numbered, CALL_ATTRIBUTE, call)
+        run.submitted(call)
         try:
             future = submit(numbered, parameters, wait_for, *args, **kwargs)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,16 +46,22 @@ def chart_bytes(chart: Any) -> tuple[bytes, str]:
         buffer = io.BytesIO()
         chart.savefig(buffer, format="png", bbox_inches="tight")
         return buffer.getvalue(), ".png"
-    if not isinstance(chart, str | Path):
+    if not isinstance(chart, str | os.PathLike):
         raise ChartRefusedError(f"{type(chart).__name__} is no chart; pass a matplotlib figure, a path or bytes")
     path = Path(chart)
     suffix = path.suffix.lower()
     if suffix not in _MIME:
         raise ChartRefusedError(f"{path}: unknown kind of picture; known: {', '.join(sorted(_MIME))}")
     try:
-        return path.read_bytes(), suffix
+        data = path.read_bytes()
     except OSError as error:
         raise ChartRefusedError(f"cannot read the chart {path}: {error.strerror or error}") from error
+    if suffix == ".svg" and data:
+        return data, suffix  # its root element may stand behind a long preamble
+    try:
+        return data, _sniff(data)
+    except ChartRefusedError as error:
+        raise ChartRefusedError(f"{path} is no picture: {error}") from error
 
 
 def store_chart(project: Project, run_id: str, path: str, name: str, data: bytes, suffix: str) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Final
 
 from expops_prefect import names
 from expops_prefect.kv.base import MetricPoint, MetricValue
+
+_SHOWN: Final = 80
+"""Characters of a refused value that are shown."""
 
 
 class MetricRefusedError(ValueError):
@@ -33,25 +36,41 @@ def _name(name: Any) -> str:
 
 
 def _value(name: Any, value: Any) -> MetricValue:
-    plain = value
-    if not isinstance(plain, Real) and callable(getattr(value, "item", None)) and getattr(value, "size", 1) == 1:
-        plain = value.item()  # numpy's and torch's scalars and one-element arrays
-    if isinstance(plain, bool) or type(plain).__name__ in {"bool", "bool_"} or isinstance(plain, str | bytes):
-        raise MetricRefusedError(f"metric {name!r} is {value!r}; pass a number (for a truth value, int(value))")
-    if isinstance(plain, Integral):
-        whole = int(plain)
-        return whole if -(2**63) <= whole < 2**63 else float(whole)
     try:
+        plain = value
+        if not isinstance(plain, Real) and callable(getattr(value, "item", None)):
+            plain = value.item()  # numpy's and torch's scalars and one-element arrays
+        if isinstance(plain, bool | str | bytes) or type(plain).__name__ in {"bool", "bool_"}:
+            raise MetricRefusedError(
+                f"metric {name!r} is {_shown(value)}; pass a number (for a truth value, int(value))"
+            )
+        if isinstance(plain, Integral) and -(2**63) <= (whole := int(plain)) < 2**63:
+            return whole
         number = float(plain)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise MetricRefusedError(f"metric {name!r} is {type(value).__name__} {value!r:.80}; pass a number") from error
+    except (TypeError, OverflowError, RuntimeError, ValueError) as error:
+        if isinstance(error, MetricRefusedError):
+            raise
+        raise MetricRefusedError(f"metric {name!r} is {_shown(value)}; pass a number") from error
     if math.isfinite(number):
         return number
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def _step(step: Any) -> int:
-    plain = step.item() if callable(getattr(step, "item", None)) else step
+    try:
+        plain = step.item() if callable(getattr(step, "item", None)) else step
+    except (RuntimeError, ValueError):
+        plain = None
     if isinstance(plain, bool) or not isinstance(plain, Integral):
-        raise MetricRefusedError(f"step={step!r} is no whole number")
+        raise MetricRefusedError(f"step is {_shown(step)}; pass a whole number")
     return int(plain)
+
+
+def _shown(value: Any) -> str:
+    kind = type(value).__name__
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a user's __repr__, or an integer with too many digits to print
+        return f"a value of type {kind}"
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if isinstance(value, bool | str | bytes) else f"{kind} {text}"

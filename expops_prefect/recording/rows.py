@@ -61,6 +61,9 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
             del calls[before]
     calls[after] = calls.get(after, 0) + 1
     merged = {**row, **base, **fields, "calls": calls, "status": _sum(calls)}
+    if merged["status"] != "cached":
+        # Of one of its calls, while the sum was executed.
+        merged = {name: value for name, value in merged.items() if not name.startswith("cached_")}
     if sum(calls.values()) > 1:
         merged["started_at"] = _first(row.get("started_at"), fields.get("started_at"))
         last = _last(row.get("ended_at_latest", row.get("ended_at")), fields.get("ended_at"))
@@ -71,6 +74,21 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
 
 
 register_change("rows.total", changed_total)
+
+
+def cut_off(row: Fields, now: float) -> dict[str, JSON]:
+    """A row that says running, of calls whose process has died: they failed.
+
+    Args:
+        row: the row of a call, or of a name.
+        now: when that was noticed, epoch seconds.
+    """
+    ended: dict[str, JSON] = {**row, "status": "failed", "ended_at": now}
+    calls = row.get("calls")
+    if calls:
+        kept = {status: count for status, count in calls.items() if status != "running"}
+        ended["calls"] = {**kept, "failed": kept.get("failed", 0) + calls.get("running", 0)}
+    return _timed(ended)
 
 
 def _sum(calls: Mapping[str, int]) -> Status:

@@ -28,8 +28,8 @@ from expops_prefect.kv.base import MetricPoint
 from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put
 from expops_prefect.project import Project
 from expops_prefect.recording.charts import store_chart
-from expops_prefect.recording.rows import call_row, total_arguments
-from expops_prefect.records import CacheRecord, Output, RunRecord, Status
+from expops_prefect.recording.rows import call_row, cut_off, total_arguments
+from expops_prefect.records import CacheRecord, Output, Row, RunRecord, Status
 from expops_prefect.scope import Call, Scope
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Run:
         self._metrics: set[str] = set()
         self._charts: set[str] = set()
         self._submitted = 0
+        self._elsewhere: set[str] = set()
         self._final: Status | None = None
         self._ended = False
         self._tally: Counter[str] = Counter()
@@ -121,6 +122,7 @@ class Run:
                 above = tuple(self._name_of.get(str(other), "") for other in upstream)
                 held = _Open(call, str(run_uuid), upstream=tuple(sorted({name for name in above if name})))
                 self._open[run_uuid] = held
+                self._elsewhere.discard(call.path)
                 # Data that comes out of a step comes out of its process, as the graph sees it.
                 self._name_of[str(run_uuid)] = _graph_name(call)
             return held.call
@@ -233,10 +235,11 @@ class Run:
 
     # The run itself ----------------------------------------------------------------------------
 
-    def submitted(self) -> None:
-        """A call was handed to a task runner."""
+    def submitted(self, call: Call) -> None:
+        """A call was handed to a task runner, which may execute it in another process."""
         with self._lock:
             self._submitted += 1
+            self._elsewhere.add(call.path)
 
     def submission_done(self) -> None:
         """A call that was handed to a task runner is done, or was cancelled."""
@@ -259,8 +262,31 @@ class Run:
         for run_uuid in left:
             # A crashed task has no hook of its own.
             self.end(run_uuid, "failed")
+        self._take_in_other_processes()
         self._write_end(final)
         active.pop(self.run_id, None)
+
+    def _take_in_other_processes(self) -> None:
+        """What processes that died left behind is delivered, and calls that they did not end have failed."""
+        try:
+            with self.project.availability.watch():
+                self.outbox.deliver_orphans()
+                if not self._elsewhere or not self.outbox.flush(_WORKER_FLUSH, while_failing=False):
+                    return
+                rows = records.read_rows(self.project.kv, self.run_id)
+        except BackendError as error:
+            degrade("ends of other processes not recorded", str(error), key=self.run_id)
+            return
+        rows = self._cut_off(rows)
+        self._tally = sum((Counter(row.calls) for row in rows), Counter())
+        single = (row for row in rows if row.status == "cached" and sum(row.calls.values()) <= 1)
+        self._saved = sum(row.cached_execution_time or 0.0 for row in single)
+
+    def _cut_off(self, rows: Sequence[Row]) -> list[Row]:
+        now = time.time()
+        ended = {row.path: cut_off(row.fields, now) for row in rows if row.status == "running"}
+        self.outbox.write(*(Put(names.row_key(self.run_id, path), fields) for path, fields in ended.items()))
+        return [Row.load(row.path, ended[row.path]) if row.path in ended else row for row in rows]
 
     def _write_end(self, status: Status) -> None:
         now = time.time()
@@ -372,11 +398,7 @@ def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None
     if record is None or record.status in records.TERMINAL:
         return
     run = Run(project, record, owner=True)
-    now = time.time()
-    for row in records.read_rows(project.kv, record.run_id):
-        if row.status == "running":
-            ended = {**row.fields, "status": "failed", "ended_at": now}
-            run.outbox.write(Put(names.row_key(record.run_id, row.path), ended))
+    run._cut_off(records.read_rows(project.kv, record.run_id))
     run.flow_ended(status)
 
 
