@@ -73,6 +73,12 @@ class ObjectStore(Protocol):
     def path(self, key: str) -> Path | None:
         """The local file of an object, for mapping it into memory; ``None`` where there is no such file."""
 
+    def fetch(self, key: str) -> Path | None:
+        """The same, after downloading the object if need be; ``None`` if there is no object or no place for it.
+
+        What comes back is a copy whose content nobody has checked: compare its digest.
+        """
+
     def uri(self, key: str) -> str:
         """What ExpOps' readers open: an absolute path, or ``gs://bucket/…``."""
 

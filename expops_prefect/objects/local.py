@@ -126,6 +126,10 @@ class LocalObjects:
             file = self._file(key)
             return Path(file) if _regular(file) is not None else None
 
+    def fetch(self, key: str) -> Path | None:
+        """See :class:`~expops_prefect.objects.base.ObjectStore`: objects are files already."""
+        return self.path(key)
+
     def uri(self, key: str) -> str:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
         check_key(key)

@@ -43,11 +43,10 @@ def start_gcs_server(folder: Path) -> tuple[Server, str]:
 
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    root = folder / "gcs"
-    root.mkdir(parents=True)
     command = [
         str(_get_binary_path()),
-        *("-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root)),
+        # In memory: its files would be subject to the file system's limits on names.
+        *("-scheme", "http", "-backend", "memory"),
         *("-host", "127.0.0.1", "-port", str(port), "-external-url", url, "-log-level", "error"),
     ]
     env = clean_environment(folder / "gcs-home")

@@ -137,6 +137,9 @@ class FaultyObjects:
     def path(self, key: str) -> Path | None:
         return self.inner.path(key)
 
+    def fetch(self, key: str) -> Path | None:
+        return self._run("fetch", lambda: self.inner.fetch(key))
+
     def uri(self, key: str) -> str:
         return self.inner.uri(key)
 

@@ -88,6 +88,10 @@ def _run(creation: Creation, letter: bytes) -> bool:
 class ObjectConformance:
     """Inherit, and give the fixtures ``store`` and ``raw``."""
 
+    def name_of(self, key: str) -> str:
+        """How a backend names a key that it cannot take as it is."""
+        return key
+
     def test_absence(self, store: ObjectStore) -> None:
         assert store.get("no/such") is None
         assert store.stat("no/such") is None
@@ -104,7 +108,7 @@ class ObjectConformance:
         raw.write(key, b"other!")
         assert store.get(key) == b"other!"
         assert [found.key for found in store.list("")] == [key]
-        assert store.uri(key).endswith(key)
+        assert store.uri(key).endswith(self.name_of(key))
         assert store.delete(key) is True
         assert raw.keys() == set()
 
