@@ -2,19 +2,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CONSTRAINTS := configs/constraints.txt
+# The pinned versions are for Python 3.11 and newer; several of them have no release for 3.10.
+PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.version_info >= (3, 11) else "")')
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 XDIST ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test check-tools lint bench clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
 	$(BIN)/python -m flows.demo
 
 ## Lint, type check and the whole suite.
-test: lint
+test: check-tools lint
 	$(BIN)/python -m pytest -n $(XDIST) --dist loadgroup
+
+## Programs outside Python that the suite starts: install what may be installed, name what is missing.
+check-tools: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.tools
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -26,16 +32,17 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "Python 3.10 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
+	  echo "Python 3.10 to 3.13 is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "Python's venv module is missing or incomplete; on Debian: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(PIP) -c $(CONSTRAINTS) -e '.[demo,expops]'
+	$(PIP) -e '.[demo,expops]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(PIP) -c $(CONSTRAINTS) -e '.[dev]'
+	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
 clean:
