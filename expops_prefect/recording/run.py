@@ -142,6 +142,11 @@ class Run:
         attempt.run_id, attempt.path, attempt.step_of = self.run_id, call.path, call.step_of
         attempt.outputs = lambda: self.outputs(call)
         attempt.on_miss = lambda: self.executing(context.task_run.id)
+        if not getattr(context.task.fn, "__expops_wrapper__", False):
+            # Made by Prefect's own decorator and cached by our policy: nothing would say how it ended.
+            from expops_prefect.recording.hooks import add_task_hooks
+
+            add_task_hooks(context.task)
 
     def executing(self, run_uuid: UUID) -> None:
         """The body of a call runs now: its row says so. Retries do not say it again."""

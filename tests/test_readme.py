@@ -1,0 +1,342 @@
+"""What the README shows is run: commands, scripts, configuration, and the table of the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from expops_prefect import Project
+from expops_prefect.cli.main import app
+from expops_prefect.config import CacheSettings, RecordSettings
+from expops_prefect.records import Row
+from tests.config.support import settings_of
+from tests.support.processes import FlowProject, short
+from tests.support.server import Server, clean_environment, free_port
+
+pytestmark = pytest.mark.xdist_group("readme")
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [line.partition(" # ")[0].strip() for line in lines if line.strip()]
+
+
+# Commands ----------------------------------------------------------------------------------------
+
+DEMO = "make demo"
+LOOK = [
+    ".venv/bin/expops-prefect runs list",
+    ".venv/bin/expops-prefect runs show latest",
+    ".venv/bin/expops-prefect cache list",
+]
+SERVE = "cd .. && MLOPS_WORKSPACE_DIR=$PWD python -m uvicorn expops.web.server:app --host 127.0.0.1 --port 8000"
+ONE_PART = ".venv/bin/python -m pytest tests/e2e"
+NOT_HERE = {
+    "make test": "this suite",
+    "make lint": "runs before this suite",
+    "make bench": "compares speeds on a quiet machine; tests/test_make.py shows that it is planned",
+    "pip install expops-prefect": "needs a package index",
+}
+
+
+def test_every_command_of_the_readme_is_run_here() -> None:
+    assert set(commands()) == {DEMO, *LOOK, SERVE, ONE_PART, *NOT_HERE}
+
+
+class Demo:
+    """A copy of the example beside a link to this environment, as a clone with its ``.venv`` has it."""
+
+    def __init__(self, folder: Path) -> None:
+        # ExpOps' server takes a project's id from its folder's name.
+        self.root = folder / "expops-demo"
+        for name in ("flows", "configs"):
+            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.root / ".venv").symlink_to(sys.prefix)
+        bin_folder = str(Path(sys.executable).parent)
+        self.env = {
+            **clean_environment(folder / "home"),
+            "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]]),
+            "EXPOPS_RUNTIME_DIR": ".expops-demo",
+        }
+
+    def run(self, command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=cwd or self.root,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    @property
+    def project(self) -> Project:
+        return Project.open(self.root)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return Demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def printed(demo: Demo) -> str:
+    """What ``make demo`` prints."""
+    (recipe,) = re.findall(r"^demo:.*\n\t\$\(BIN\)/(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    done = demo.run(f".venv/bin/{recipe}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def calls(rows: list[Row]) -> dict[str, str]:
+    """Statuses without the rows that sum several calls up."""
+    return {short(row.path): row.status for row in rows if sum(row.calls.values()) <= 1}
+
+
+def test_the_demo_executes_everything_once_and_nothing_the_second_time(demo: Demo, printed: str) -> None:
+    second, first = demo.project.runs()
+    executed, cached = calls(demo.project.rows(first.run_id)), calls(demo.project.rows(second.run_id))
+    processes = {"load_digits", "split", "p1/train_model", "p2/train_model", "p3/train_model"}
+    processes |= {"train_sgd", "evaluate", "plot_scores"}
+    assert executed == dict.fromkeys({*processes, "train_sgd/augment"}, "completed")
+    assert cached == dict.fromkeys(processes, "cached")
+
+    one, two = printed.split("run 2: ")
+    assert (one.count(" completed "), one.count("from the cache")) == (9, 0)
+    assert (two.count(" completed "), two.count("from the cache")) == (0, 8)
+    assert printed.count("best model: ") == 2
+    assert len(set(re.findall("best model: .*", printed))) == 1
+    saved = re.findall(r"time saved by the cache.*?([\d.]+) │$", printed, re.MULTILINE)
+    assert float(saved[0]) == 0 < float(saved[1])
+
+
+def test_the_demo_says_where_to_look(demo: Demo, printed: str) -> None:
+    assert "prefect server start" in printed
+    assert f"MLOPS_WORKSPACE_DIR={demo.root.parent}" in printed
+    assert "localhost:8000" in printed
+    assert "expops-prefect runs show latest" in printed
+
+
+@pytest.mark.usefixtures("printed")
+def test_looking_at_the_demo(demo: Demo) -> None:
+    listed, shown, cached = (demo.run(command) for command in LOOK)
+    assert [done.returncode for done in (listed, shown, cached)] == [0, 0, 0]
+    assert listed.stdout.count("train-digits  completed") == 2
+    assert "augment/" in cached.stdout
+    assert "(3 calls)" in shown.stdout
+    assert "chart scores of plot_scores: " in shown.stdout
+    second, first = demo.project.runs()
+    assert first.run_id[-8:] in shown.stdout
+    opened, run = demo.project, second.run_id
+    assert opened.rows(run)
+    assert opened.metrics(run)["//process[@name='load_digits']"] == {"rows": {"1": 1797}}
+    assert [item["title"] for item in opened.charts(run)["//process[@name='plot_scores']"]] == ["scores"]
+
+
+@pytest.mark.usefixtures("printed")
+def test_expops_ui_is_started_as_the_readme_says(demo: Demo, tmp_path: Path) -> None:
+    port = free_port()
+    command = SERVE.replace("8000", str(port))
+    url = f"http://127.0.0.1:{port}"
+    env = {**demo.env, "PWD": str(demo.root)}
+    server = Server(["bash", "-c", command], f"{url}/api/projects", tmp_path / "ui.log", env, cwd=demo.root, group=True)
+    try:
+        runs = fetch(f"{url}/api/projects/expops-demo/runs")
+        newest = demo.project.runs()[0].run_id
+        assert newest in json.dumps(runs)
+        assert "train_sgd" in json.dumps(fetch(f"{url}/api/projects/expops-demo/graph"))
+        status = fetch(f"{url}/api/projects/expops-demo/runs/{newest}/status")
+        assert status["process_status"]["//process[@name='train_sgd']"] == "cached"
+    finally:
+        server.stop()
+
+
+def fetch(url: str) -> dict[str, dict[str, str]]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        found: dict[str, dict[str, str]] = json.load(answer)
+        return found
+
+
+def test_one_part_of_the_suite_can_be_run() -> None:
+    command = [*shlex.split(ONE_PART.replace(".venv/bin/python", sys.executable)), "--collect-only", "-q", "-n0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "tests/e2e/test_execution_counts.py::" in done.stdout
+
+
+# The table of the command line -------------------------------------------------------------------
+
+
+FLAGS = {"--help", "-h", "--version"}
+
+
+def leaves(group: App, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every command that is none of a group of commands."""
+    names = [name for name in group if name not in FLAGS]
+    if not names:
+        yield " ".join(path)
+    for name in names:
+        yield from leaves(group[name], (*path, name))
+
+
+def table() -> list[str]:
+    return re.findall(r"^\| `expops-prefect ([^`]+)` \|", README, re.MULTILINE)
+
+
+def test_the_table_has_every_command() -> None:
+    words = [" ".join(word for word in line.split() if re.fullmatch("[a-z]+", word)) for line in table()]
+    shown = {line.removesuffix(" latest") for line in words}
+    assert shown == set(leaves(app))
+
+
+@pytest.mark.usefixtures("printed")
+def test_every_command_of_the_table_works(demo: Demo, tmp_path: Path) -> None:
+    for line in table():
+        done = demo.run(f"expops-prefect {line}", cwd=tmp_path if line == "init" else None)
+        assert "Traceback" not in done.stderr
+        # Nothing in the demo is called train.
+        expected = 1 if line.startswith("cache show") else 0
+        assert done.returncode == expected, f"{line}: {done.stdout}{done.stderr}"
+        assert done.stdout or expected
+
+
+# Scripts -----------------------------------------------------------------------------------------
+
+CONFIG = """
+experiment: {pipeline: {processes: [{name: train, hyperparameters: {rate: 0.3}}]}}
+prefect: {project_id: readme}
+"""
+PIPELINES = """
+from executions import ran
+from prefect import flow, task
+
+
+@task
+def extract(day):
+    ran("extract")
+    return [day, day]
+
+
+@flow
+def nightly(day="monday"):
+    return extract(day)
+"""
+DRIVER = """
+import runpy
+import threading
+
+from expops_prefect import EXPOPS, Project, flow
+
+for _ in range(2):
+    first = runpy.run_path("block_1.py", run_name="__main__")
+print("FIRST", first["main"].name)
+
+second = runpy.run_path("block_2.py")
+assert [second["nightly"](), second["nightly"]()] == [["monday"] * 2] * 2
+print("SECOND")
+
+third = runpy.run_path("block_3.py")
+assert third["fetch"].cache_policy == EXPOPS - "session"
+
+
+@flow
+def parts():
+    third["fetch"]("url", threading.Lock())
+    third["report"]("monday")
+    third["clean"]([1])
+
+
+parts()
+print("THIRD")
+"""
+
+
+def test_every_script_runs(tmp_path: Path) -> None:
+    scripts = blocks("python")
+    assert len(scripts) == 3
+    readme = FlowProject(tmp_path, CONFIG, name="readme")
+    readme.write("README.md", README)
+    readme.write("pipelines.py", PIPELINES)
+    for number, script in enumerate(scripts, 1):
+        readme.write(f"block_{number}.py", script)
+    readme.write("driver.py", DRIVER)
+    done = readme.run("driver.py").ok()
+    assert re.findall("^(FIRST|SECOND|THIRD)", done.output, re.MULTILINE) == ["FIRST", "SECOND", "THIRD"]
+    assert done.executions == {"extract": 1}
+    assert "uncached" not in done.output
+
+    project = readme.project()
+    parts, nightly_again, nightly, again, main = project.runs()
+    assert [run.flow for run in (main, again, nightly, nightly_again, parts)] == [
+        *("main", "main", "nightly", "nightly", "parts")
+    ]
+    assert calls(project.rows(main.run_id)) == {"load": "completed", "train": "completed"}
+    assert calls(project.rows(again.run_id)) == {"load": "cached", "train": "cached"}
+    assert calls(project.rows(nightly.run_id)) == {"extract": "completed"}
+    assert calls(project.rows(nightly_again.run_id)) == {"extract": "cached"}
+    assert calls(project.rows(parts.run_id)) == dict.fromkeys(("fetch", "report", "clean"), "completed")
+    for run in (main, again):
+        loss = project.metrics(run.run_id)["//process[@name='train']"]["loss"]
+        assert loss == {"1": 0.3, "2": 0.15, "3": pytest.approx(0.1)}, "the rate of the configuration"
+
+
+@pytest.mark.usefixtures("printed")
+def test_the_example_of_an_existing_flow(demo: Demo) -> None:
+    assert "`flows/plain.py`" in README
+    done = demo.run(".venv/bin/python -m flows.plain")
+    assert done.stdout.splitlines()[-1] == "90"
+    newest = demo.project.runs()[0]
+    assert newest.flow == "nightly-report"
+    assert calls(demo.project.rows(newest.run_id)) == {"extract": "completed", "total": "completed"}
+
+
+# Configuration -----------------------------------------------------------------------------------
+
+
+def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) -> None:
+    (config,) = blocks("yaml")
+    settings = settings_of(tmp_path / "elsewhere", config)
+    assert (settings.project_id, settings.runtime_dir) == ("shop", tmp_path / "elsewhere" / ".shop")
+    assert settings.reproducibility == {"random_seed": 7}
+    assert settings.data_path == tmp_path / "elsewhere" / "data" / "train.csv"
+    assert (settings.kv.type, settings.objects.type) == ("local", "local")
+    assert settings.process_adjlist.strip() == "load train"
+    assert settings.process_parameters("train") == {"rate": 0.1}
+    assert settings.cache.ttl_of("train") is not None
+    assert settings.cache.ttl_of("load") is None
+    assert settings.cache.model_copy(update={"processes": {}}) == CacheSettings()
+    assert settings.record == RecordSettings()
+
+
+def test_the_variables_that_it_names_are_read() -> None:
+    from expops_prefect.config import load
+
+    named = set(re.findall(r"\b(?:EXPOPS|MLOPS)_[A-Z_]+", README)) - {"MLOPS_WORKSPACE_DIR"}
+    assert named
+    assert named <= set(load._ENVIRONMENT)
+
+
+def test_links_lead_to_files_of_the_repository() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert targets
+    assert all((ROOT / target).is_file() for target in targets)
