@@ -81,10 +81,15 @@ class Project:
         """The folder of a project's artifacts, as ExpOps' run server computes it."""
         return version_hash(self.settings)
 
+    @property
+    def remote_objects(self) -> bool:
+        """Whether objects have to be downloaded before they can be read."""
+        return self.settings.objects.type != "local"
+
     @cached_property
     def outbox(self) -> Outbox:
         """What this process writes about runs goes through here, so that no store holds a flow up."""
-        remote = self.settings.kv.type != "local" or self.settings.objects.type != "local"
+        remote = self.settings.kv.type != "local" or self.remote_objects
         return Outbox(
             self.kv,
             self.objects,
@@ -96,7 +101,7 @@ class Project:
     @cached_property
     def reference_prefix(self) -> str:
         """What a manifest's references start with: nothing for files, so that a project can be moved."""
-        return "" if self.settings.objects.type == "local" else self.objects.uri(f"{names.CACHE_PREFIX}x")[:-1]
+        return self.objects.uri(f"{names.CACHE_PREFIX}x")[:-1] if self.remote_objects else ""
 
     # Readers -----------------------------------------------------------------------------------
 

@@ -18,12 +18,13 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
+from prefect.exceptions import SerializationError
 from prefect.filesystems import WritableFileSystem
 from pydantic import Field
 
-from expops_prefect import names
 from expops_prefect.caching import attempts, results
 from expops_prefect.caching.attempts import Attempt
+from expops_prefect.caching.payloads import StoredPayloads
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
@@ -86,27 +87,38 @@ class ExpOpsResultStorage(_ProjectBlock):
             path: Prefect's storage key.
             content: the serializer's bytes, or its envelope.
             _sync: Prefect's way to ask for the sync form; this is the sync form.
+
+        Raises:
+            SerializationError: the result cannot be pickled, and our key storage is not in use.
+            ExpOpsPrefectError: it could not be stored, and our key storage is not in use.
         """
         attempt = attempts.of_key(path)
-        if attempts.must_not_store(attempt):
+        # Where the metadata go elsewhere, what is not stored has to be said by raising: they would be written all
+        # the same, and a hit that finds no result fails the task.
+        paired = attempt is not None and attempt.paired
+        if paired and attempts.must_not_store(attempt):
             return
         if isinstance(content, Envelope) and content.failure is not None:
+            if not paired:
+                raise SerializationError(str(content.failure)) from content.failure
             degrade("results not stored", f"{path}: {content.failure}", key=path)
             return
         body = content.packed if isinstance(content, Envelope) and content.packed is not None else bytes(content)
         try:
             project = self._project_of(attempt)
-            if _is_none(content) and _ours(path) and not project.settings.cache.none_results:
+            if paired and _is_none(content) and not project.settings.cache.none_results:
                 return
             with project.availability.watch():
                 record = results.write_result(project, path, body, attempt)
-            if attempt is not None and attempt.paired:
+            if paired:
                 _pending[path] = record
             else:
                 results.publish(project, path, record, attempt)
         except ExpOpsPrefectError as error:
             said = f"{path}: {error}; the flow goes on, the result is not cached"
             degrade("results not stored", said, key=_once_for(error, path))
+            if not paired:
+                raise
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """Read a verified result.
@@ -134,7 +146,7 @@ class ExpOpsResultStorage(_ProjectBlock):
                 attempt.hit = record
         if record.kind == "raw":
             return manifest
-        return Envelope.for_reading(manifest, results.StoredPayloads(project, record))
+        return Envelope.for_reading(manifest, StoredPayloads(project, record))
 
     async def awrite_path(self, path: str, content: bytes) -> None:
         """The async form of :meth:`write_path`."""
@@ -200,20 +212,20 @@ class ExpOpsKeyStorage(_ProjectBlock):
             project = self._project_of(attempt)
             with project.availability.watch():
                 record = results.read_record(project, path)
-                if record is None or record.prefect_metadata is None:
-                    raise _miss(attempt, path)
-                if record.object_key:
-                    manifest = results.verified(project, path, record)
-                    if attempt is not None:
-                        attempt.verified = (record, manifest)
-            return _metadata(record)
+                if record is not None and record.prefect_metadata is not None:
+                    _check_metadata(record.prefect_metadata)
+                manifest = results.verified(project, path, record) if record is not None and record.object_key else None
         except IntegrityError as error:
-            if attempt is None or not attempt.missed:
-                degrade("damaged results", f"{path}: {error}; the task is executed again", key=path)
+            degrade("damaged results", f"{path}: {error}; the task is executed again", key=path)
             raise _miss(attempt, path) from error
         except ExpOpsPrefectError as error:
             degrade("cache not readable", f"{path}: {error}; the task is executed", key=_once_for(error, path))
             raise _miss(attempt, path) from error
+        if record is None or record.prefect_metadata is None:
+            raise _miss(attempt, path)
+        if attempt is not None and manifest is not None:
+            attempt.verified = (record, manifest)
+        return _metadata(record)
 
     async def awrite_path(self, path: str, content: bytes) -> None:
         """The async form of :meth:`write_path`."""
@@ -245,6 +257,16 @@ def _metadata(record: CacheRecord) -> bytes:
     return record.prefect_metadata.encode()
 
 
+def _check_metadata(metadata: str) -> None:
+    """Refuse what Prefect could not follow to a result: it would take it for a hit and then fail the task."""
+    try:
+        whole = isinstance(orjson.loads(metadata)["storage_key"], str)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise IntegrityError("the record's metadata of Prefect's are damaged")
+
+
 def _metadata_only() -> CacheRecord:
     """A record for a result that another storage keeps."""
     now = time.time()
@@ -258,7 +280,3 @@ def _expiration(metadata: str) -> float | None:
 
 def _is_none(content: bytes) -> bool:
     return isinstance(content, Envelope) and content.packed is not None and content.packed.manifest == _NONE
-
-
-def _ours(path: str) -> bool:
-    return names.CacheKey.parse(path) is not None
