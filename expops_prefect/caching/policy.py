@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from prefect.cache_policies import CachePolicy
 from prefect.futures import PrefectFutureList
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 _said: set[tuple[str, ...]] = set()
+_config_digests: WeakKeyDictionary[Project, dict[str, tuple[str | None, str]]] = WeakKeyDictionary()
+"""By project and process: the data file's digest, and that of the configuration with it."""
 
 # What map returned, with its futures resolved: a list that is formally an iterator.
 register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
@@ -171,11 +174,19 @@ def _key(
         return None
     parts = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
     digests = {parameter: fingerprint(value, name=parameter) for parameter, value in parts.items()}
+    code = code_fingerprint(task.fn)
+    return names.CacheKey(name, fingerprint([digests, list(others)]), _config_digest(project, name), code.digest)
+
+
+def _config_digest(project: Project, name: str) -> str:
+    """The digest of what the configuration says of a process; made anew when the data file changes."""
     settings = project.settings
     data = None if settings.data_path is None else _data_digest(settings.data_path)
-    config = fingerprint({"process": dict(settings.config_part(name)), "data": data})
-    code = code_fingerprint(task.fn)
-    return names.CacheKey(name, fingerprint([digests, list(others)]), config, code.digest)
+    by_name = _config_digests.setdefault(project, {})
+    known = by_name.get(name)
+    if known is None or known[0] != data:
+        known = by_name[name] = data, fingerprint({"process": dict(settings.config_part(name)), "data": data})
+    return known[1]
 
 
 def _data_digest(path: Path) -> str:

@@ -114,11 +114,15 @@ class SQLiteKV:
     def put(self, key: str, value: JSON) -> None:
         """See :meth:`KVStore.put`."""
         text = dump(value)
-        with self._writing("write") as connection:
-            connection.execute(_UPSERT, (key, text, time.time()))
+        # A statement by itself is a transaction by itself.
+        with self._translated("write"):
+            self._connection().execute(_UPSERT, (key, text, time.time()))
 
     def put_many(self, values: Mapping[str, JSON]) -> None:
         """See :meth:`KVStore.put_many`."""
+        if len(values) == 1:
+            self.put(*next(iter(values.items())))
+            return
         now = time.time()
         rows = [(key, dump(value), now) for key, value in values.items()]
         with self._writing("write") as connection:
