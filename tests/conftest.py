@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import emulators
+from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
 from tests.support.server import Server, start_prefect_server
 
@@ -100,3 +101,9 @@ def gcs_bucket(gcs_endpoint: str) -> str:
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200
     return name
+
+
+@pytest.fixture
+def cloud(firestore_host: str, gcs_endpoint: str, gcs_bucket: str) -> Cloud:
+    """The test servers, with a new bucket."""
+    return Cloud(firestore_host, gcs_endpoint, gcs_bucket)

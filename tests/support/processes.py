@@ -54,10 +54,18 @@ class FlowProject:
         folder: an empty folder for the project and what belongs to it.
         config: the text of ``project_config.yaml``; ``None`` for none.
         name: the name of the project's root folder.
+        environ: what the environment of its processes has besides.
     """
 
-    def __init__(self, folder: Path, config: str | None = "prefect: {project_id: shop}\n", name: str = "shop") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: str | None = "prefect: {project_id: shop}\n",
+        name: str = "shop",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self.environ = dict(environ or {})
         self.root = folder / name
         self.root.mkdir(parents=True)
         self._runs = 0
@@ -96,6 +104,7 @@ class FlowProject:
             "PYTHONHASHSEED": str(hashseed),
             "PYTHONDONTWRITEBYTECODE": "1",
             "EXECUTION_LOG": str(self._log),
+            **self.environ,
             **(env or {}),
         }
         return subprocess.Popen(
@@ -130,7 +139,7 @@ class FlowProject:
 
     def project(self) -> Project:
         """The project, read in this process."""
-        return Project(load_settings(self.root, environ={}))
+        return Project(load_settings(self.root, environ=self.environ))
 
     def last_run(self) -> RunRecord:
         """The newest run."""
