@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
@@ -45,12 +46,23 @@ def main() -> int:
     console.print(
         "\nSee both runs in [bold]Prefect's UI[/bold]: prefect server start, then open its address and run "
         "python -m flows.train"
-        f"\nand in [bold]ExpOps' UI[/bold]: cd {ROOT.parent} && MLOPS_WORKSPACE_DIR={ROOT.parent} "
-        f"{Path(sys.executable)} -m uvicorn expops.web.server:app --port 8000, then open localhost:8000"
+        f"\nand in [bold]ExpOps' UI[/bold]: MLOPS_WORKSPACE_DIR={quote(str(workspace(project)))} "
+        f"{quote(sys.executable)} -m uvicorn expops.web.server:app --host 127.0.0.1 --port 8000, "
+        "then open http://localhost:8000"
         "\nor here: expops-prefect runs show latest",
+        highlight=False,
         soft_wrap=True,
     )
     return 0
+
+
+def workspace(project: Project) -> Path:
+    """A folder with the project under its id, whatever its own folder is called: ExpOps' server goes by that."""
+    link = project.settings.runtime_dir / "ui" / project.project_id
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(ROOT)
+    return link.parent
 
 
 def show(project: Project, run_id: str, title: str) -> None:
