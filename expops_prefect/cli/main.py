@@ -7,7 +7,7 @@ import sys
 
 from cyclopts import App
 
-from expops_prefect.cli import cache, doctor, init, runs
+from expops_prefect.cli import cache, doctor, init, runs, sync
 from expops_prefect.cli.output import PROBLEM, print_error
 from expops_prefect.errors import ExpOpsPrefectError
 
@@ -21,6 +21,7 @@ app.command(init.init)
 app.command(doctor.doctor)
 app.command(runs.app)
 app.command(cache.app)
+app.command(sync.sync)
 
 
 def main() -> None:
