@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 
 ## Lint, type check and the whole suite.
 test: check-tools lint
-	$(BIN)/python -m pytest -n $(XDIST) --dist loadgroup
+	$(BIN)/python -m pytest -n $(XDIST)
 
 ## Programs outside Python that the suite starts: install what may be installed, name what is missing.
 check-tools: $(VENV)/.dev

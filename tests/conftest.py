@@ -10,12 +10,14 @@ import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import emulators
 from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
+from tests.support.scheduling import FilesTogether
 from tests.support.server import Server, start_prefect_server
 
 _servers: list[Server] = []
@@ -61,6 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise
     os.environ.update(found)
     os.environ.pop("FIRESTORE_EMULATOR_HOST", None)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """Called in the process that leads the suite."""
+    return FilesTogether(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
