@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Final, Literal, TypeVar
 
 from expops_prefect import names
@@ -75,7 +76,11 @@ class CacheRecord:
 
     def dump(self) -> dict[str, JSON]:
         """The JSON form."""
-        return asdict(self)
+        # Every task run that is stored takes this way, and asdict copies each value deeply.
+        value: dict[str, JSON] = {name: getattr(self, name) for name in self.__slots__}
+        value["payloads"] = [asdict(payload) for payload in self.payloads]
+        value["outputs"] = [asdict(output) for output in self.outputs]
+        return value
 
     @classmethod
     def load(cls, value: JSON) -> CacheRecord:
@@ -232,8 +237,13 @@ def _known(cls: type, value: JSON, what: str) -> dict[str, Any]:
         raise FormatError(f"not a {what} of expops-prefect")
     if value["format"] > RECORD_FORMAT:
         raise FormatError(f"a {what} of a newer expops-prefect (format {value['format']}); upgrade to read it")
-    allowed = {item.name for item in fields(cls)}
+    allowed = _field_names(cls)
     return {name: item for name, item in value.items() if name in allowed}
+
+
+@cache
+def _field_names(cls: type) -> frozenset[str]:
+    return frozenset(item.name for item in fields(cls))
 
 
 def _make(cls: type[_T], values: dict[str, Any], what: str) -> _T:
