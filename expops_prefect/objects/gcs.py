@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from expops_prefect.errors import ExpOpsPrefectError, ObjectStoreError
+from expops_prefect.errors import NameRefusedError, ObjectStoreError
 from expops_prefect.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectStore, check_key, check_prefix
+from expops_prefect.objects.gcs_client import Connection, translated
 from expops_prefect.objects.parts import PartsReader
 
 _UPLOAD_CHUNK: Final = 32 << 20
@@ -26,9 +26,7 @@ _MULTIPART: Final = 8 << 20
 _PARALLEL_FROM: Final = 32 << 20
 _RANGE: Final = 16 << 20
 _WORKERS: Final = 8
-_CONNECTIONS: Final = 32
 _ENCODED: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
-_ROLE: Final = "give the service account the role Storage Object Admin on the bucket"
 
 
 class GCSObjects:
@@ -55,7 +53,7 @@ class GCSObjects:
         copies: Path | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "bucket": bucket,
             "prefix": prefix,
             "gcp_project": gcp_project,
@@ -66,13 +64,11 @@ class GCSObjects:
         }
         self._bucket_name = bucket
         self._prefix = prefix
-        self._gcp_project = gcp_project
-        self._credentials = credentials
         self._endpoint = endpoint
         self._copies = copies
         self._timeout = timeout
-        self._lock = threading.Lock()
-        self._connected: tuple[int, Any] | None = None
+        self._google = (gcp_project, credentials, endpoint)
+        self._opened = Connection(*self._google)
         self.calls: Counter[str] = Counter()
         """Requests of this object by kind, and bytes: what a bill is made of."""
 
@@ -90,7 +86,9 @@ class GCSObjects:
     def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:  # noqa: ARG002
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
         with self._translated("write", key):
-            return self._upload(key, PartsReader(parts), None)
+            info = self._upload(key, PartsReader(parts), None)
+            self._drop_copy(key)
+            return info
 
     def create(
         self,
@@ -105,15 +103,17 @@ class GCSObjects:
         reader = PartsReader(parts)
         with self._translated("write", key):
             # A large object is not sent for nothing.
-            there = self.stat(key) if reader.size > _MULTIPART else None
+            there = self._reload(key) if reader.size > _MULTIPART else None
             if there is None:
                 try:
                     return self._upload(key, reader, 0)
                 except PreconditionFailed:
-                    there = self.stat(key)
+                    there = self._reload(key)
             if there is not None and there.size == reader.size:
                 return None
-            return self._upload(key, reader, None)
+            info = self._upload(key, reader, None)
+            self._drop_copy(key)
+            return info
 
     def _upload(self, key: str, reader: PartsReader, generation: int | None) -> ObjectInfo:
         reader.seek(0)
@@ -128,8 +128,7 @@ class GCSObjects:
             timeout=self._timeout,
             retry=self._retry(),
         )
-        self.calls["writes"] += 1
-        self.calls["bytes_written"] += reader.size
+        self._count(writes=1, bytes_written=reader.size)
         return _info(key, blob)
 
     def delete(self, key: str) -> bool:
@@ -137,13 +136,14 @@ class GCSObjects:
         from google.api_core.exceptions import NotFound
 
         with self._translated("delete", key):
-            self._drop_copy(key)
-            self.calls["writes"] += 1
+            self._count(writes=1)
             try:
                 self._blob(key).delete(timeout=self._timeout, retry=self._retry())
-            except NotFound as error:
-                _raise_if_no_bucket(error)
+            except NotFound:
+                self._require_bucket()
                 return False
+            finally:
+                self._drop_copy(key)
             return True
 
     # Reads -------------------------------------------------------------------------------------
@@ -153,15 +153,15 @@ class GCSObjects:
         from google.api_core.exceptions import NotFound
 
         with self._translated("read", key):
-            self.calls["reads"] += 1
+            self._count(reads=1)
             try:
                 data: bytes = self._blob(key).download_as_bytes(
                     timeout=self._timeout, retry=self._retry(), checksum="crc32c", raw_download=True
                 )
-            except NotFound as error:
-                _raise_if_no_bucket(error)
+            except NotFound:
+                self._require_bucket()
                 return None
-            self.calls["bytes_read"] += len(data)
+            self._count(bytes_read=len(data))
             return data
 
     def fetch(self, key: str) -> Path | None:
@@ -174,34 +174,34 @@ class GCSObjects:
         if copy.is_file():
             return copy
         with self._translated("read", key):
+            blob = self._reload(key)
+            if blob is None:
+                return None
             temporary = copy.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
             try:
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                info = self.stat(key)
-                if info is None:
-                    return None
-                self._download(key, info.size, temporary)
+                self._download(key, blob, temporary)
                 temporary.chmod(0o444)
                 temporary.replace(copy)
-            except NotFound as error:
-                _raise_if_no_bucket(error)
+            except NotFound:  # removed between the two requests
                 return None
             finally:
                 temporary.unlink(missing_ok=True)
         return copy
 
-    def _download(self, key: str, size: int, target: Path) -> None:
+    def _download(self, key: str, blob: Any, target: Path) -> None:
+        """Download an object, of which ``blob`` knows the size, and the generation that all ranges are of."""
         from google.cloud.storage import transfer_manager
 
-        self.calls["reads"] += 1
-        self.calls["bytes_read"] += size
-        blob = self._blob(key)
+        size = int(blob.size)
         if size < _PARALLEL_FROM:
+            self._count(reads=1, bytes_read=size)
             with target.open("wb") as file:
-                blob.download_to_file(
+                self._blob(key).download_to_file(
                     file, timeout=self._timeout, retry=self._retry(), checksum="crc32c", raw_download=True
                 )
             return
+        self._count(reads=-(-size // _RANGE), bytes_read=size)
         transfer_manager.download_chunks_concurrently(
             blob,
             str(target),
@@ -213,17 +213,30 @@ class GCSObjects:
 
     def stat(self, key: str) -> ObjectInfo | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`. The stamp is the object's generation."""
+        with self._translated("read", key):
+            blob = self._reload(key)
+            return None if blob is None else _info(key, blob)
+
+    def _reload(self, key: str) -> Any | None:
+        """The object with its metadata, as Google's client holds it."""
         from google.api_core.exceptions import NotFound
 
-        with self._translated("read", key):
-            blob = self._blob(key)
-            self.calls["stats"] += 1
-            try:
-                blob.reload(timeout=self._timeout, retry=self._retry())
-            except NotFound as error:
-                _raise_if_no_bucket(error)
-                return None
-            return _info(key, blob)
+        blob = self._blob(key)
+        self._count(stats=1)
+        try:
+            blob.reload(timeout=self._timeout, retry=self._retry())
+        except NotFound:
+            self._require_bucket()
+            return None
+        return blob
+
+    def _require_bucket(self) -> None:
+        """Raise Google's error if what was not found is the bucket: an object that is not there is no failure."""
+        connection = self._connection()
+        if not connection.bucket_seen:
+            # Its own look-up would ask for a right that the role on objects does not have.
+            list(self._blobs("", most=1))
+            connection.bucket_seen = True
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
@@ -232,17 +245,25 @@ class GCSObjects:
 
     def _listed(self, prefix: str) -> Iterator[ObjectInfo]:
         with self._translated("list", prefix):
-            self.calls["lists"] += 1
-            blobs = self._client().list_blobs(
-                self._bucket_name,
-                prefix=self._name(prefix),
-                fields="items(name,size,generation),nextPageToken",
-                timeout=self._timeout,
-                retry=self._retry(),
-            )
-            for blob in blobs:
+            for blob in self._blobs(prefix):
                 name = blob.name[len(self._prefix) :]
-                yield _info(name.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%"), blob)
+                key = name.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%")
+                try:
+                    check_key(key)
+                except NameRefusedError:  # not ours: the "folder/" that Google's console makes, for instance
+                    continue
+                yield _info(key, blob)
+
+    def _blobs(self, prefix: str, most: int | None = None) -> Any:
+        self._count(lists=1)
+        return self._client().list_blobs(
+            self._bucket_name,
+            prefix=self._name(prefix),
+            max_results=most,
+            fields="items(name,size,generation),nextPageToken",
+            timeout=self._timeout,
+            retry=self._retry(),
+        )
 
     def path(self, key: str) -> Path | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`: the copy, if there is one on this machine."""
@@ -266,10 +287,7 @@ class GCSObjects:
 
     def close(self) -> None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
-        with self._lock:
-            connected, self._connected = self._connected, None
-        if connected is not None and connected[0] == os.getpid():
-            connected[1].close()
+        self._connection().close()
 
     def describe(self) -> str:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
@@ -298,61 +316,22 @@ class GCSObjects:
         # Every write here can be repeated: the same name gets the same bytes.
         return DEFAULT_RETRY.with_timeout(self._timeout)
 
+    def _count(self, **amounts: int) -> None:
+        with self._connection().counting:
+            self.calls.update(amounts)
+
+    def _connection(self) -> Connection:
+        """This process's connection: a forked child makes its own."""
+        opened = self._opened
+        if opened.process != os.getpid():
+            opened = self._opened = Connection(*self._google)
+        return opened
+
     def _client(self) -> Any:
-        connected = self._connected
-        if connected is not None and connected[0] == os.getpid():
-            return connected[1]
-        with self._lock:
-            if self._connected is None or self._connected[0] != os.getpid():
-                self._connected = os.getpid(), self._connect()
-            return self._connected[1]
+        return self._connection().client()
 
-    def _connect(self) -> Any:
-        from google.auth.credentials import AnonymousCredentials
-        from google.cloud.storage import Client
-        from requests.adapters import HTTPAdapter
-
-        if self._endpoint is not None:
-            client = Client(
-                project=self._gcp_project or "emulator",
-                credentials=AnonymousCredentials(),
-                client_options={"api_endpoint": self._endpoint},
-            )
-        elif self._credentials is not None:
-            client = Client.from_service_account_json(self._credentials, project=self._gcp_project)
-        else:
-            client = Client(project=self._gcp_project)
-        for scheme in ("https://", "http://"):
-            # Google's default keeps ten connections, too few for parallel ranges from several tasks.
-            client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
-        return client
-
-    @contextmanager
-    def _translated(self, verb: str, key: str) -> Iterator[None]:
-        import google.auth.exceptions
-        import requests
-        from google.api_core.exceptions import GoogleAPIError, PreconditionFailed
-        from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-
-        foreign = (
-            GoogleAPIError,
-            google.auth.exceptions.GoogleAuthError,
-            requests.RequestException,
-            DataCorruption,
-            InvalidResponse,
-            OSError,
-            ValueError,
-        )
-        try:
-            yield
-        except (PreconditionFailed, ExpOpsPrefectError):
-            raise
-        except foreign as error:
-            raise ObjectStoreError(f"cannot {verb} {self.uri_of(key)}: {_said(error)}") from error
-
-    def uri_of(self, key: str) -> str:
-        """The place of a key or prefix, for messages."""
-        return f"gs://{self._bucket_name}/{self._prefix}{key}"
+    def _translated(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return translated(verb, f"gs://{self._bucket_name}/{self._prefix}{key}")
 
 
 def _remade(settings: dict[str, Any]) -> GCSObjects:
@@ -361,37 +340,6 @@ def _remade(settings: dict[str, Any]) -> GCSObjects:
 
 def _info(key: str, blob: Any) -> ObjectInfo:
     return ObjectInfo(key, int(blob.size), f"generation {blob.generation}")
-
-
-def _raise_if_no_bucket(error: Exception) -> None:
-    # An object that is not there is no failure; the service's own words tell the two apart.
-    if "specified bucket does not exist" in str(error):
-        raise error
-
-
-def _said(error: Exception) -> str:
-    """What a foreign error means and what to do; none of its text that could hold a credential."""
-    import google.auth.exceptions
-    from google.api_core import exceptions
-
-    if isinstance(error, google.auth.exceptions.DefaultCredentialsError):
-        return (
-            "no Google credentials were found; set credentials_json in the configuration, or "
-            "GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
-        )
-    if isinstance(error, google.auth.exceptions.RefreshError | exceptions.Unauthorized):
-        return "the credentials are expired or revoked; make a new key and set credentials_json to it"
-    if isinstance(error, google.auth.exceptions.GoogleAuthError):
-        return f"the credentials cannot be used ({type(error).__name__}); check credentials_json"
-    if isinstance(error, exceptions.Forbidden):
-        return f"permission denied; {_ROLE}"
-    if isinstance(error, exceptions.NotFound):
-        return "the bucket does not exist; create it, or correct experiment.cache.object_store.bucket"
-    if isinstance(error, exceptions.RetryError) or type(error).__module__.startswith("requests"):
-        return f"Google Cloud Storage cannot be reached ({type(error).__name__}); check the network"
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}; check the local folder of copies and the network"
-    return f"{type(error).__name__}: {str(error)[:300]}"
 
 
 if TYPE_CHECKING:
