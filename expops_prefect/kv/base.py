@@ -81,6 +81,8 @@ class KVStore(Protocol):
     def increment(self, key: str, amount: int = 1, *, token: str | None = None) -> int:
         """Add to a counter that starts at 0 and return what it is then.
 
+        Rows, cache records and metrics are no counters, whatever stands under their keys.
+
         Args:
             amount: may be negative.
             token: names this one addition. The first call with a token counts; every later one for
