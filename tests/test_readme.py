@@ -10,16 +10,14 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cyclopts import App
 
 from expops_prefect import Project
-from expops_prefect.cli.main import app
 from expops_prefect.config import CacheSettings, RecordSettings
 from expops_prefect.records import Row
+from tests.cli.commands import commands_of
 from tests.config.support import settings_of
 from tests.support.processes import FlowProject, short
 from tests.support.server import Server, clean_environment, free_port
@@ -196,24 +194,12 @@ def test_one_part_of_the_suite_can_be_run() -> None:
 # The table of the command line -------------------------------------------------------------------
 
 
-FLAGS = {"--help", "-h", "--version"}
-
-
-def leaves(group: App, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Every command that is none of a group of commands."""
-    names = [name for name in group if name not in FLAGS]
-    if not names:
-        yield " ".join(path)
-    for name in names:
-        yield from leaves(group[name], (*path, name))
-
-
 def table() -> list[str]:
     return re.findall(r"^\| `expops-prefect ([^`]+)` \|", README, re.MULTILINE)
 
 
 def test_the_table_has_every_command() -> None:
-    known = set(leaves(app))
+    known = set(commands_of())
     # The words before the first argument.
     shown = {next((line[:end] for end in ends(line) if line[:end] in known), line) for line in table()}
     assert shown == known

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project
+from tests.cli.commands import commands_of
 from tests.cli.conftest import FLOW, Command
 from tests.support.server import clean_environment
 
@@ -140,11 +141,12 @@ def test_help_says_how_it_ends(cli: Command, arguments: list[str]) -> None:
 
 
 def test_every_command_takes_project_and_json(cli: Command) -> None:
-    for command in (["init"], ["doctor"], ["runs", "list"], ["runs", "show"], ["cache", "list"], ["cache", "show"]):
+    for words in commands_of():
+        command = words.split()
         text = cli(*command, "--help").out
         assert "--project" in text, command
         assert "--json" in text, command
-        assert f"Example: expops-prefect {' '.join(command)}" in text
+        assert f"Example: expops-prefect {words}" in text
 
 
 def test_version(cli: Command) -> None:
