@@ -35,6 +35,8 @@ class ExpOpsTask(Task[P, R]):
     def __init__(
         self, fn: Callable[P, R], *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
     ) -> None:
+        # The one default in which Prefect's decorator differs from its class: the flow decides.
+        kwargs.setdefault("log_prints", None)
         self._policy_left_open = _says_nothing(kwargs)
         ours = self._policy_left_open and _may_cache(kwargs.get("persist_result"))
         if ours:

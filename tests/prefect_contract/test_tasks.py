@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
-from prefect import flow, task
+from prefect import Flow, flow, task
 from prefect.cache_policies import INPUTS, NO_CACHE
 from prefect.client.schemas.objects import State, TaskRunResult
 from prefect.context import FlowRunContext, TaskRunContext
@@ -48,6 +49,26 @@ def test_what_with_options_keeps() -> None:
         "with_options keeps the hooks of a task",
         "recording.hooks",
     )
+
+
+def test_defaults_of_the_decorators_are_those_of_the_classes() -> None:
+    def defaults(function: Any) -> dict[str, object]:
+        parameters = inspect.signature(function).parameters.values()
+        return {
+            parameter.name: parameter.default
+            for parameter in parameters
+            if parameter.kind is parameter.KEYWORD_ONLY or parameter.name in ("name", "log_prints", "version")
+        }
+
+    for decorator, cls, except_for in ((task, Task, {"log_prints": None}), (flow.__call__, Flow, {})):
+        by_class = defaults(cls.__init__)
+        differing = {name: value for name, value in defaults(decorator).items() if value != by_class.get(name, value)}
+        check(
+            differing,
+            except_for,
+            f"the {cls.__name__.lower()} decorator's defaults are the class's, but for a task's log_prints",
+            "decorators",
+        )
 
 
 def test_the_function_of_a_task_may_be_replaced() -> None:
