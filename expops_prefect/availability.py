@@ -1,4 +1,4 @@
-"""Whether a project's stores answer: once a call has timed out, the next tasks do not wait for it again."""
+"""Whether a store answers: once a call has timed out, the next tasks do not wait for it again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Final
 from expops_prefect.errors import BackendError
 
 _SLOW: Final = 1.0
-_PAUSE: Final = 15.0
+_FIRST_PAUSE: Final = 15.0
+_LONGEST_PAUSE: Final = 300.0
 
 
 class Availability:
-    """Remembers for a while that a store did not answer.
+    """Remembers for a while that a store did not answer, longer each time in a row.
 
     Only failures that took long count: one that comes at once costs the flow nothing.
 
@@ -25,11 +26,16 @@ class Availability:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._away_until = float("-inf")
+        self._pause = _FIRST_PAUSE
         self._why = ""
+
+    def back(self) -> None:
+        """Somebody else has seen the store answer."""
+        self._away_until, self._pause = float("-inf"), _FIRST_PAUSE
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Around calls of a store.
+        """Around calls of the store.
 
         Raises:
             BackendError: the store failed, or did not answer a moment ago and is not asked again yet.
@@ -42,5 +48,8 @@ class Availability:
         except BackendError as error:
             now = self._clock()
             if now - started >= _SLOW:
-                self._away_until, self._why = now + _PAUSE, str(error)
+                self._away_until, self._why = now + self._pause, str(error)
+                self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
             raise
+        else:
+            self._pause = _FIRST_PAUSE

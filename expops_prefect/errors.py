@@ -7,6 +7,7 @@
     │   ├── KVError               ... the KV store
     │   │   └── KVRefusedError    ... and will never take this value: trying again is of no use
     │   └── ObjectStoreError      ... the object store
+    │       └── ObjectStoreRefusedError   ... denies it for good: trying again is of no use
     ├── IntegrityError            stored bytes are missing, changed or not ours
     ├── FormatError               a persisted format or version that this release does not know
     ├── FingerprintError          a value or a function that cannot be fingerprinted
@@ -45,6 +46,10 @@ class KVRefusedError(KVError):
 
 class ObjectStoreError(BackendError):
     """The object store failed."""
+
+
+class ObjectStoreRefusedError(ObjectStoreError):
+    """The object store denies this for good: no permission, no such bucket, no valid credentials."""
 
 
 class IntegrityError(ExpOpsPrefectError):

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from expops_prefect import names, records
+from expops_prefect import names, records, rows
 from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
@@ -20,6 +20,7 @@ from expops_prefect.outbox.outbox import Outbox
 _open: dict[str, tuple[object, Project]] = {}
 _lock = threading.Lock()
 _PARALLEL = 8
+_ = rows  # what waits in an outbox is applied by its functions
 
 
 class Project:
@@ -34,14 +35,15 @@ class Project:
         settings: the parsed configuration.
         kv: the KV store.
         objects: the object store.
-        availability: whether the two answer.
+        kv_availability, objects_availability: whether they answer.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.kv: KVStore = open_kv(settings)
         self.objects: ObjectStore = open_objects(settings)
-        self.availability = Availability()
+        self.kv_availability = Availability()
+        self.objects_availability = Availability()
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, source_file: str | Path | None = None) -> Project:
@@ -96,6 +98,7 @@ class Project:
             self.settings.runtime_dir / "outbox",
             flush_seconds=float(self.settings.record.flush_seconds),
             parallel=_PARALLEL if remote else 1,
+            on_delivery=self.kv_availability.back,
         )
 
     @cached_property

@@ -112,7 +112,7 @@ def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | 
         KVRefusedError: the KV store will never take it.
     """
     try:
-        with project.availability.watch():
+        with project.kv_availability.watch():
             write_record(project, key, record, attempt)
     except KVRefusedError:
         raise

@@ -101,21 +101,21 @@ class ExpOpsResultStorage(_ProjectBlock):
         if isinstance(content, Envelope) and content.failure is not None:
             if not paired:
                 raise SerializationError(str(content.failure)) from content.failure
-            degrade("results not stored", f"{path}: {content.failure}", key=path)
+            degrade("results not stored", f"{_short(path)}: {content.failure}", key=path)
             return
         body = content.packed if isinstance(content, Envelope) and content.packed is not None else bytes(content)
         try:
             project = self._project_of(attempt)
             if paired and _is_none(content) and not project.settings.cache.none_results:
                 return
-            with project.availability.watch():
+            with project.objects_availability.watch():
                 record = results.write_result(project, path, body, attempt)
             if paired:
                 _pending[path] = record
             else:
                 results.publish(project, path, record, attempt)
         except ExpOpsPrefectError as error:
-            said = f"{path}: {error}; the flow goes on, the result is not cached"
+            said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
             degrade("results not stored", said, key=_once_for(error, path))
             if not paired:
                 raise
@@ -192,7 +192,7 @@ class ExpOpsKeyStorage(_ProjectBlock):
             record = replace(record, prefect_metadata=metadata, expires_at=_expiration(metadata))
             results.publish(project, path, record, attempt)
         except ExpOpsPrefectError as error:
-            said = f"{path}: {error}; the flow goes on, the result is not cached"
+            said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
             degrade("records not stored", said, key=_once_for(error, path))
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
@@ -210,16 +210,17 @@ class ExpOpsKeyStorage(_ProjectBlock):
             return _metadata(attempt.verified[0])
         try:
             project = self._project_of(attempt)
-            with project.availability.watch():
+            with project.kv_availability.watch():
                 record = results.read_record(project, path)
-                if record is not None and record.prefect_metadata is not None:
-                    _check_metadata(record.prefect_metadata)
+            if record is not None and record.prefect_metadata is not None:
+                _check_metadata(record.prefect_metadata)
+            with project.objects_availability.watch():
                 manifest = results.verified(project, path, record) if record is not None and record.object_key else None
         except IntegrityError as error:
-            degrade("damaged results", f"{path}: {error}; the task is executed again", key=path)
+            degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
             raise _miss(attempt, path) from error
         except ExpOpsPrefectError as error:
-            degrade("cache not readable", f"{path}: {error}; the task is executed", key=_once_for(error, path))
+            degrade("cache not readable", f"{_short(path)}: {error}; the task is executed", key=_once_for(error, path))
             raise _miss(attempt, path) from error
         if record is None or record.prefect_metadata is None:
             raise _miss(attempt, path)
@@ -249,6 +250,11 @@ def _miss(attempt: Attempt | None, path: str) -> IntegrityError:
 def _once_for(error: ExpOpsPrefectError, path: str) -> str:
     """A store that is away is said once, not for each result."""
     return "" if isinstance(error, BackendError) else path
+
+
+def _short(path: str) -> str:
+    """A key for people: enough of it to tell it from others."""
+    return "/".join(part[:8] if place else part for place, part in enumerate(path.split("/")))
 
 
 def _metadata(record: CacheRecord) -> bytes:

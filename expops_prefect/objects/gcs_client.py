@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from expops_prefect.errors import ExpOpsPrefectError, ObjectStoreError
+from expops_prefect.errors import ExpOpsPrefectError, ObjectStoreError, ObjectStoreRefusedError
 
 _CONNECTIONS: Final = 32
 _ROLE: Final = "give the service account the role Storage Object Admin on the bucket"
@@ -143,7 +143,17 @@ def translated(verb: str, place: str) -> Iterator[None]:
         raise
     except foreign as error:
         cause = None if _tells_of_a_session(error) else error
-        raise ObjectStoreError(f"cannot {verb} {place}: {_said(error)}") from cause
+        kind = ObjectStoreRefusedError if _is_final(error) else ObjectStoreError
+        raise kind(f"cannot {verb} {place}: {_said(error)}") from cause
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether the same call cannot succeed before somebody has changed something."""
+    import google.auth.exceptions as auth
+    from google.api_core import exceptions
+
+    denied = (exceptions.Forbidden, exceptions.Unauthorized, exceptions.NotFound, auth.DefaultCredentialsError)
+    return isinstance(error, denied)
 
 
 def _tells_of_a_session(error: BaseException | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import orjson
 
 from expops_prefect.degraded import degrade
-from expops_prefect.errors import KVRefusedError
+from expops_prefect.errors import KVError, KVRefusedError, ObjectStoreRefusedError
 from expops_prefect.kv.base import JSON, KVStore, MetricPoint
 from expops_prefect.objects.base import ObjectStore
 
@@ -234,14 +234,23 @@ class Batch:
         if data is None:
             degrade("charts not stored", f"the bytes of {object_key} are gone", key=object_key)
         else:
-            objects.put(object_key, [data])
+            try:
+                objects.put(object_key, [data])
+            except ObjectStoreRefusedError as error:
+                # Trying again would not help, and would hold up everything behind it.
+                degrade("charts not stored", str(error))
 
 
 def _apply(change: Change, value: JSON | None) -> dict[str, JSON]:
+    function = _functions.get(change.name)
+    if function is None:
+        raise KVError(
+            f"{change.key}: {change.name!r} is not known here; a newer release wrote it: upgrade to deliver it"
+        )
     try:
-        return _functions[change.name](value, change.arguments)
+        return function(value, change.arguments)
     except Exception as error:
-        # Of a newer release, or on a value that somebody else wrote.
+        # On a value that somebody else wrote.
         raise KVRefusedError(f"{change.key}: cannot apply {change.name!r}: {error!r}") from error
 
 

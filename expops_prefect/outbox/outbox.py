@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,19 +46,28 @@ class Outbox:
         folder: where journals lie, the same for all processes of the project on this machine.
         flush_seconds: how long a change waits at most while the stores can be reached.
         parallel: how many keys are written side by side; 1 for stores on this machine.
+        on_delivery: told whenever a batch has been delivered: the KV store answers.
 
     Attributes:
         folder: as above.
     """
 
     def __init__(
-        self, kv: KVStore, objects: ObjectStore, folder: Path, *, flush_seconds: float = 0.5, parallel: int = 1
+        self,
+        kv: KVStore,
+        objects: ObjectStore,
+        folder: Path,
+        *,
+        flush_seconds: float = 0.5,
+        parallel: int = 1,
+        on_delivery: Callable[[], None] = lambda: None,
     ) -> None:
         self._kv = kv
         self._objects = objects
         self.folder = folder
         self._flush_seconds = flush_seconds
         self._parallel = parallel
+        self._on_delivery = on_delivery
         self._start_afresh()
         _open.add(self)
 
@@ -218,6 +228,7 @@ class Outbox:
                 if self._failures:
                     _logger.info("the record is being delivered again")
                 self._failures = 0
+                self._on_delivery()
 
     def _wait_for_work(self) -> bool:
         with self._state:

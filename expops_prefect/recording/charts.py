@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from expops_prefect import names
 from expops_prefect.kv.base import JSON
-from expops_prefect.outbox.changes import Change, register_change
+from expops_prefect.outbox.changes import Change
 from expops_prefect.project import Project
 
 _MIME: Final[Mapping[str, str]] = {
@@ -80,15 +80,6 @@ def store_chart(project: Project, run_id: str, path: str, name: str, data: bytes
     }
     project.outbox.write_object(key, data)
     project.outbox.write(Change(names.charts_key(run_id, path), "charts.add", item))
-
-
-def with_chart(row: JSON | None, item: Mapping[str, JSON]) -> dict[str, JSON]:
-    """The index of a process's charts with one more; one of the same title is replaced."""
-    items = [] if row is None else [other for other in row.get("items", []) if other.get("title") != item["title"]]
-    return {"type": "static", "items": [*items, dict(item)]}
-
-
-register_change("charts.add", with_chart)
 
 
 def _sniff(data: bytes) -> str:

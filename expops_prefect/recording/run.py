@@ -28,8 +28,8 @@ from expops_prefect.kv.base import MetricPoint
 from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put
 from expops_prefect.project import Project
 from expops_prefect.recording.charts import store_chart
-from expops_prefect.recording.rows import call_row, cut_off, total_arguments
 from expops_prefect.records import CacheRecord, Output, Row, RunRecord, Status
+from expops_prefect.rows import call_row, cut_off, total_arguments
 from expops_prefect.scope import Call, Scope
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class Run:
     def _take_in_other_processes(self) -> None:
         """What processes that died left behind is delivered, and calls that they did not end have failed."""
         try:
-            with self.project.availability.watch():
+            with self.project.kv_availability.watch():
                 self.outbox.deliver_orphans()
                 if not self._elsewhere or not self.outbox.flush(_WORKER_FLUSH, while_failing=False):
                     return

@@ -16,11 +16,11 @@ import pytest
 
 from expops_prefect import names
 from expops_prefect.degraded import counts
-from expops_prefect.errors import KVError
+from expops_prefect.errors import KVError, ObjectStoreRefusedError
 from expops_prefect.kv.base import JSON, MetricPoint
 from expops_prefect.kv.sqlite import SQLiteKV
 from expops_prefect.objects.local import LocalObjects
-from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put, register_change
+from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put, dump, register_change
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.outbox.outbox import Outbox
 from tests.support.faults import Faults, FaultyKV, FaultyObjects
@@ -35,6 +35,10 @@ def _add(value: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
 
 def _fail(value: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
     raise TypeError("not for this")
+
+
+def _add_one(value: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
+    return _add(value, {"amount": 1})
 
 
 register_change("test.add", _add)
@@ -249,9 +253,34 @@ def test_a_journal_of_a_newer_release_is_left_alone(stores: Stores) -> None:
     assert stores.journals() == ["x.journal"]
 
 
+def test_changes_that_only_a_newer_release_knows_are_kept_for_it(stores: Stores) -> None:
+    stores.folder.mkdir()
+    journal = Journal.create(stores.folder)
+    journal.append(dump(Change("newer", "not.known", {})))
+    journal.release()
+    with pytest.raises(KVError, match="upgrade"):
+        stores.outbox().deliver_orphans()
+    assert stores.journals()
+    register_change("not.known", _add_one)
+    assert stores.outbox().deliver_orphans() == 1
+    assert stores.raw.get("newer")["sum"] == 1  # type: ignore[index]
+
+
+def test_a_denied_object_does_not_hold_up_records(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(key: str, parts: object, *, read_only: bool = False) -> None:
+        raise ObjectStoreRefusedError("denied")
+
+    monkeypatch.setattr(stores.raw_objects, "put", denied)
+    box = stores.outbox()
+    box.write_object("artifacts/x/chart.png", b"picture")
+    box.write(Put("a", 1))
+    assert box.settle(10)
+    assert stores.raw.get("a") == 1
+
+
 def test_refused_changes_do_not_hold_up_others(stores: Stores) -> None:
     box = stores.outbox()
-    box.write(Change("bad", "test.fail", {}), Change("newer", "not.known", {}), Put("a", 1))
+    box.write(Change("bad", "test.fail", {}), Put("a", 1))
     box.write(Increment("text"))
     stores.raw.put("text", "no counter")
     box.write(Put("b", 2))

@@ -1,18 +1,21 @@
-"""The rows of processes, calls and steps: how one is made, and how calls of one name add up.
+"""The rows of processes, calls and steps: how one is made, and how calls of one name add up; and a process's charts.
 
-Pure functions over the JSON form; :mod:`expops_prefect.recording.run` writes them.
+Pure functions over the JSON form. Those that change what is there are known to every process that
+opens a project: each may have to deliver what another one left in its outbox.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expops_prefect.kv.base import JSON
 from expops_prefect.names import PROCESS_STEP
 from expops_prefect.outbox.changes import register_change
 from expops_prefect.records import Status
-from expops_prefect.scope import Call
+
+if TYPE_CHECKING:
+    from expops_prefect.scope import Call
 
 Fields = Mapping[str, JSON]
 
@@ -74,6 +77,17 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
 
 
 register_change("rows.total", changed_total)
+
+
+def with_chart(charts: JSON | None, item: Fields) -> dict[str, JSON]:
+    """The charts of a process with one more; one of the same title is replaced."""
+    items = (
+        [] if charts is None else [other for other in charts.get("items", []) if other.get("title") != item["title"]]
+    )
+    return {"type": "static", "items": [*items, dict(item)]}
+
+
+register_change("charts.add", with_chart)
 
 
 def cut_off(row: Fields, now: float) -> dict[str, JSON]:

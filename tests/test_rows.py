@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from expops_prefect.config import load_settings
 from expops_prefect.names import normalise, process_path
 from expops_prefect.project import Project
-from expops_prefect.recording.rows import add_to_total, call_row, cut_off
 from expops_prefect.recording.run import Run
 from expops_prefect.records import RunRecord, Status
+from expops_prefect.rows import add_to_total, call_row, cut_off
 from expops_prefect.scope import Call, Scope
 
 RUN = "project-shop-20260101000000-0000abcd"
