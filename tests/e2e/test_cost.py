@@ -1,0 +1,58 @@
+"""What a task run costs on Google Cloud, counted at the clients."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+from tests.support.backends import Cloud
+
+FLOW = """
+import json
+from executions import ran
+from expops_prefect import Project, flow, task
+
+
+@task
+def work(n):
+    ran("work")
+    return n
+
+
+TASKS = [work.with_options(name=f"work{number}") for number in range(20)]
+
+
+@flow
+def main():
+    for one in TASKS:
+        one(3)
+
+
+if __name__ == "__main__":
+    project = Project.open()
+    for _ in range(2):
+        project.kv.calls.clear()
+        project.objects.calls.clear()
+        main()
+        print(json.dumps([project.kv.calls, project.objects.calls]))
+"""
+TASKS = 20
+RUN_WRITES = 10
+"""A run's own documents at its start and end, rows that were delivered once while running, a counter."""
+
+
+def test_calls_of_task_runs(tmp_path: Path, cloud: Cloud) -> None:
+    shop = cloud.project(tmp_path, "gcp-gcs", f"shop-{uuid.uuid4().hex[:8]}")
+    shop.write("main.py", FLOW)
+    done = shop.run("main.py").ok()
+    assert done.executions == {"work": TASKS}
+    missed, hit = [json.loads(line) for line in done.output.splitlines() if line.startswith("[{")]
+    kv, objects = missed
+    assert kv["reads"] <= TASKS + 1, "a record looked up for each task run, and the run's own"
+    assert kv["writes"] <= 2 * TASKS + RUN_WRITES
+    assert objects == {"writes": TASKS, "bytes_written": objects["bytes_written"]}
+    kv, objects = hit
+    assert kv["reads"] <= TASKS + 2
+    assert kv["writes"] <= TASKS + RUN_WRITES + 4
+    assert objects == {"reads": TASKS, "bytes_read": objects["bytes_read"]}
