@@ -8,7 +8,7 @@ PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.versi
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 XDIST ?= 2
 
-.PHONY: demo test check-tools lint bench clean
+.PHONY: demo test test-all check-tools lint bench clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -17,6 +17,10 @@ demo: $(VENV)/.demo
 ## Lint, type check and the whole suite.
 test: check-tools lint
 	$(BIN)/python -m pytest -n $(XDIST)
+
+## The suite, with the end-to-end tests on every combination of backends.
+test-all: check-tools lint
+	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs
 
 ## Programs outside Python that the suite starts: install what may be installed, name what is missing.
 check-tools: $(VENV)/.dev

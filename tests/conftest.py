@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import emulators
-from tests.support.backends import Cloud
+from tests.support.backends import COMBINATIONS, Cloud
 from tests.support.processes import FlowProject
 from tests.support.scheduling import FilesTogether
 from tests.support.server import Server, start_prefect_server
@@ -78,10 +78,37 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(_folder, ignore_errors=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let flows run on other backends."""
+    parser.addoption(
+        "--backends",
+        default=COMBINATIONS[0],
+        help=f"the backends of the projects of end-to-end tests, separated by commas; of {', '.join(COMBINATIONS)}",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test with a project on each of the backends that were asked for."""
+    wanted = metafunc.config.getoption("--backends").split(",")
+    if "shop" in metafunc.fixturenames and wanted != [COMBINATIONS[0]]:
+        if metafunc.definition.get_closest_marker("local") is not None:
+            wanted = [COMBINATIONS[0]]
+        metafunc.parametrize("backends", wanted)
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> FlowProject:
+def backends() -> str:
+    """The KV backend and the object store of a test's project."""
+    return COMBINATIONS[0]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, backends: str, request: pytest.FixtureRequest) -> FlowProject:
     """A project folder whose flows run in processes of their own."""
-    return FlowProject(tmp_path)
+    if backends == COMBINATIONS[0]:
+        return FlowProject(tmp_path)
+    cloud: Cloud = request.getfixturevalue("cloud")
+    return cloud.anywhere(tmp_path, backends)
 
 
 @pytest.fixture

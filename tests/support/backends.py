@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import yaml
 
 from tests.support.processes import FlowProject
 
@@ -30,15 +33,35 @@ class Cloud:
         """What a process needs to find them."""
         return {"FIRESTORE_EMULATOR_HOST": self.firestore, "STORAGE_EMULATOR_HOST": self.gcs}
 
+    def section(self, combination: str) -> dict[str, dict[str, str]]:
+        """The section ``experiment.cache``."""
+        kv, objects = combination.split("-")
+        return {
+            "backend": {"type": "local"} if kv == "local" else {"type": "gcp", "gcp_project": "demo-test"},
+            "object_store": {"type": "local"} if objects == "local" else {"type": "gcs", "bucket": self.bucket},
+        }
+
     def config(self, combination: str, project_id: str, more: str = "") -> str:
         """The text of a ``project_config.yaml``."""
-        kv, objects = combination.split("-")
-        backend = "{type: local}" if kv == "local" else "{type: gcp, gcp_project: demo-test}"
-        store = "{type: local}" if objects == "local" else f"{{type: gcs, bucket: {self.bucket}}}"
-        return (
-            f"experiment:\n  cache:\n    backend: {backend}\n    object_store: {store}\n"
-            f"prefect:\n  project_id: {project_id}\n{more}"
-        )
+        section = yaml.safe_dump({"experiment": {"cache": self.section(combination)}})
+        return f"{section}prefect:\n  project_id: {project_id}\n{more}"
+
+    def anywhere(self, folder: Path, combination: str) -> FlowProject:
+        """A project whose configuration is the test's own, but for the backends and the id."""
+        environ = {**self.environ(), "EXPOPS_PROJECT_ID": f"shop-{uuid.uuid4().hex[:8]}"}
+        section = self.section(combination)
+
+        def with_backends(text: str) -> str:
+            try:
+                content = yaml.safe_load(text)
+            except yaml.YAMLError:
+                return text
+            if not isinstance(content, dict) or not isinstance(content.get("experiment", {}), dict):
+                return text
+            content["experiment"] = {"cache": section, **content.get("experiment", {})}
+            return yaml.safe_dump(content)
+
+        return FlowProject(folder, environ=environ, complete=with_backends)
 
     def project(self, folder: Path, combination: str, project_id: str, more: str = "") -> FlowProject:
         """A project of its own in an empty folder, as on a machine of its own."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class FlowProject:
         config: the text of ``project_config.yaml``; ``None`` for none.
         name: the name of the project's root folder.
         environ: what the environment of its processes has besides.
+        complete: makes the text that is written out of the text of a configuration.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class FlowProject:
         config: str | None = "prefect: {project_id: shop}\n",
         name: str = "shop",
         environ: Mapping[str, str] | None = None,
+        complete: Callable[[str], str] = str,
     ) -> None:
         self.folder = folder
+        self._complete = complete
         self.environ = dict(environ or {})
         self.root = folder / name
         self.root.mkdir(parents=True)
@@ -77,7 +80,7 @@ class FlowProject:
 
     def configure(self, config: str) -> None:
         """Write ``project_config.yaml``."""
-        self.write("configs/project_config.yaml", config)
+        self.write("configs/project_config.yaml", self._complete(config))
 
     def write(self, path: str, text: str) -> Path:
         """Write a file below the project's root."""
