@@ -322,7 +322,7 @@ def test_the_example_of_an_existing_flow(demo: Demo) -> None:
 
 
 def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) -> None:
-    (config,) = blocks("yaml")
+    config, _ = blocks("yaml")
     settings = settings_of(tmp_path / "elsewhere", config)
     assert (settings.project_id, settings.runtime_dir) == ("shop", tmp_path / "elsewhere" / ".shop")
     assert settings.reproducibility == {"random_seed": 7}
@@ -334,6 +334,17 @@ def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) ->
     assert settings.cache.ttl_of("load") is None
     assert settings.cache.model_copy(update={"processes": {}}) == CacheSettings()
     assert settings.record == RecordSettings()
+
+
+def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
+    _, config = blocks("yaml")
+    settings = settings_of(tmp_path / "churn", config)
+    assert settings.kv.type == "gcp"
+    assert settings.kv.gcp_project == "my-gcp-project-id"
+    assert settings.kv.credentials_json == tmp_path / "churn" / "firestore.json"
+    assert settings.objects.type == "gcs"
+    assert settings.objects.bucket == "my-gcs-bucket-name"
+    assert settings.objects.credentials_json == settings.kv.credentials_json
 
 
 def test_the_variables_that_it_names_are_read() -> None:
