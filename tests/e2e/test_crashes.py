@@ -40,13 +40,13 @@ def metrics(shop: FlowProject, record: RunRecord) -> dict[str, Any]:
     return {readable(path): series for path, series in shop.project().metrics(record.run_id).items()}
 
 
-def test_a_process_that_exits_in_the_middle(shop: FlowProject) -> None:
+def test_a_process_that_exits_in_the_middle(shop: FlowProject, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.write(
         "main.py",
         """
-        import os, time
+        import os
         from executions import ran
-        from expops_prefect import flow, log_metric, task
+        from expops_prefect import Project, flow, log_metric, task
 
         @task
         def done(x):
@@ -65,6 +65,7 @@ def test_a_process_that_exits_in_the_middle(shop: FlowProject) -> None:
         @task
         def outer(x):
             log_metric("first words", x)
+            assert Project.open().outbox.flush(30)
             return inner(x)
 
         @flow
@@ -77,11 +78,13 @@ def test_a_process_that_exits_in_the_middle(shop: FlowProject) -> None:
     )
     crashed = shop.run("main.py")
     assert crashed.returncode == 3
-    # Nobody is left to say that it ended. What was logged before is not lost, but nobody delivers it either.
+    # Nobody is left to say that it ended. Its last words are not lost, but nobody delivers them either.
     record = shop.last_run()
     assert record.status == "running"
 
     # A deployment's runner calls the flow's hooks for it, by keyword, in a process of its own.
+    for variable, value in shop.environ.items():
+        monkeypatch.setenv(variable, value)
     there = flow(name="main", project=shop.root)(lambda: None)
     end_as_a_runner_does(there, record)
     ended = shop.last_run()
@@ -239,12 +242,15 @@ def test_runs_of_a_deployment(shop: FlowProject, served: subprocess.Popen[str]) 
         (found,) = [run for run in shop.project().runs() if run.flow_run_id == str(started[what])]
         return found
 
+    def recorded_as(what: str) -> str | None:
+        return next((run.status for run in shop.project().runs() if run.flow_run_id == str(started[what])), None)
+
     def state(what: str) -> Any:
         return client.read_flow_run(started[what]).state
 
     def ends(what: str, status: str) -> RunRecord:
         # The runner sets Prefect's state first and calls the hooks then.
-        wait_until(lambda: record(what).status == status, 60, f"{what} is recorded as {status}")
+        wait_until(lambda: recorded_as(what) == status, 60, f"{what} is recorded as {status}")
         return record(what)
 
     # Killed: the runner notices, and calls our hook in its own process.
@@ -262,6 +268,7 @@ def test_runs_of_a_deployment(shop: FlowProject, served: subprocess.Popen[str]) 
 
     # Suspended: its process has ended, the run has not.
     wait_until(lambda: state("suspend").is_paused(), 120, "a run is suspended")
+    wait_until(lambda: recorded_as("suspend") is not None, 60, "the run that is suspended is there")
     wait_until(lambda: "main" in metrics(shop, record("suspend")), 60, "what it logged is there")
     suspended = record("suspend")
     assert (suspended.status, suspended.ended_at, suspended.attempt) == ("running", None, 1)

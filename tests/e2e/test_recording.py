@@ -43,31 +43,39 @@ class Turn:
     runs: dict[str, Seen] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def turns(tmp_path_factory: pytest.TempPathFactory) -> list[Turn]:
+_turns: dict[str, list[Turn]] = {}
+"""By backends: the script is run once for all tests."""
+
+
+@pytest.fixture
+def turns(shop: FlowProject, backends: str) -> list[Turn]:
     """The script run twice, in two processes."""
-    shop = FlowProject(tmp_path_factory.mktemp("recording"))
-    shop.write("main.py", SCRIPT)
-    found: list[Turn] = []
-    known: set[str] = set()
-    for _ in range(2):
-        turn = Turn(shop.run("main.py").ok())
-        project = shop.project()
-        for record in project.runs():
-            if record.run_id not in known:
-                known.add(record.run_id)
-                assert record.flow not in turn.runs
-                turn.runs[record.flow] = Seen(
-                    record,
-                    {readable(row.path): row for row in project.rows(record.run_id)},
-                    {readable(path): series for path, series in project.metrics(record.run_id).items()},
-                    {
-                        readable(path): [str(item["title"]) for item in items]
-                        for path, items in project.charts(record.run_id).items()
-                    },
-                )
-        found.append(turn)
-    return found
+    if backends not in _turns:
+        shop.write("main.py", SCRIPT)
+        _turns[backends] = [read(shop, shop.run("main.py").ok(), set())]
+        known = {seen.record.run_id for seen in _turns[backends][0].runs.values()}
+        _turns[backends].append(read(shop, shop.run("main.py").ok(), known))
+    return _turns[backends]
+
+
+def read(shop: FlowProject, outcome: Outcome, known: set[str]) -> Turn:
+    """What a process recorded, without the runs of earlier ones."""
+    turn = Turn(outcome)
+    project = shop.project()
+    for record in project.runs():
+        if record.run_id in known:
+            continue
+        assert record.flow not in turn.runs
+        turn.runs[record.flow] = Seen(
+            record,
+            {readable(row.path): row for row in project.rows(record.run_id)},
+            {readable(path): series for path, series in project.metrics(record.run_id).items()},
+            {
+                readable(path): [str(item["title"]) for item in items]
+                for path, items in project.charts(record.run_id).items()
+            },
+        )
+    return turn
 
 
 @pytest.fixture
