@@ -39,6 +39,8 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
         self._pause = 0.005
+        # Another attempt needs some time itself: without it the error would speak of the network.
+        self._last_attempt = self._end - 0.2 * seconds
 
     def left(self) -> float:
         """Seconds left; a little more than none."""
@@ -50,10 +52,10 @@ class Deadline:
         Raises:
             KVError: the time is over.
         """
-        if time.monotonic() >= self._end:
-            raise KVError(f"cannot write {what}: others wrote to it all the time; try again, or write it less often")
         time.sleep(min(random.SystemRandom().uniform(0, self._pause), self.left()))
         self._pause = min(self._pause * 1.7, 0.5)
+        if time.monotonic() >= self._last_attempt:
+            raise KVError(f"cannot write {what}: others wrote to it all the time; try again, or write it less often")
 
 
 class Found(NamedTuple):

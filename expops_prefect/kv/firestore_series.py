@@ -6,6 +6,9 @@ series becomes *shared*: a document of counters is made (in the same commit, und
 condition, so that a store that still believes to be alone fails next), and from then on numbers are
 reserved there by adding to a counter, and points are merged without a condition. A counter is never
 below a step that was written.
+
+In each commit what a document is read with is written before it, and read after it: the emulator
+applies a commit document by document, and a reader may see the first of them alone.
 """
 
 from __future__ import annotations
@@ -95,12 +98,12 @@ class SeriesDocuments:
         pieces = [] if fits(series) else parts(series)
         shown = thinned(series) if pieces else series
         self._forget(place)
-        writes = [self._writes.set(place.document, _fields_of(shown), version, native=True)]
-        writes += self._part_writes(place, pieces, 0)
-        for number in range(len(pieces) + 1, _parts_of(counters) + 1):
-            writes.append(self._writes.delete(place.part(number)))
+        writes = self._part_writes(place, pieces, 0)
         if counters is not None or pieces:
             writes.append(self._counter_write(place, highest(series), len(pieces), counters))
+        writes.append(self._writes.set(place.document, _fields_of(shown), version, native=True))
+        for number in range(len(pieces) + 1, _parts_of(counters) + 1):
+            writes.append(self._writes.delete(place.part(number)))
         return writes
 
     def delete(self, place: Place, counters: Found | None, version: str) -> list[Any]:
@@ -138,9 +141,8 @@ class SeriesDocuments:
         # Whoever writes all the time gives others no gap in which to join, so it shares by itself.
         joins = known.joining or known.quick >= _HOT_TURNS
         numbered, top = _number(points, known.highest)
-        writes = [self._writes.merge(place.document, _values(numbered), known.version, native=True)]
-        if joins:
-            writes.append(self._counter_write(place, top, 0, None))
+        writes = [self._counter_write(place, top, 0, None)] if joins else []
+        writes.append(self._writes.merge(place.document, _values(numbered), known.version, native=True))
         try:
             results = self._connection.commit(writes, deadline, again=all(point.step is not None for point in points))
         except Conflict:
@@ -158,7 +160,7 @@ class SeriesDocuments:
             if not known.shared and known.version == before:
                 raise
             return False
-        known.version, known.highest, known.shared = version_of(results[0]), top, joins
+        known.version, known.highest, known.shared = version_of(results[-1]), top, joins
         return True
 
     def _look(self, place: Place, known: _Known, deadline: Deadline) -> None:
@@ -244,9 +246,9 @@ class SeriesDocuments:
             for name, step in ({} if counters is None else counters.fields.get(_COUNTERS, {})).items():
                 tops[unescape(name)] = max(step, tops.get(unescape(name), step))
             writes = [
-                self._writes.set(place.document, _fields_of(thinned(series)), main.version, native=True),
                 *self._part_writes(place, pieces, before),
                 self._counter_write(place, tops, before + len(pieces), counters),
+                self._writes.set(place.document, _fields_of(thinned(series)), main.version, native=True),
             ]
             try:
                 self._connection.commit(writes, deadline, again=False)

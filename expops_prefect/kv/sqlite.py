@@ -264,10 +264,12 @@ class _Connection:
         self.connection = connection
         self.pid = os.getpid()
         self.closed = False
+        # When the interpreter ends, this module's names are gone before the last connection is.
+        self._getpid = os.getpid
 
     def close(self) -> None:
         # A forked child must not close its parent's files: that would drop the parent's locks.
-        if not self.closed and self.pid == os.getpid():
+        if not self.closed and self.pid == self._getpid():
             self.closed = True
             self.connection.close()
 

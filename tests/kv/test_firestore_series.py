@@ -14,6 +14,7 @@ import pytest
 from expops_prefect import names
 from expops_prefect.errors import KVRefusedError
 from expops_prefect.kv import firestore_overflow as overflow
+from expops_prefect.kv import firestore_series
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.kv.firestore import FirestoreKV
 from expops_prefect.kv.firestore_client import Connection, Deadline
@@ -75,7 +76,7 @@ def shown(documents: Documents) -> Series:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_full_document_goes_on(store: FirestoreKV, documents: Documents) -> None:
+def test_a_full_document_goes_on(store: FirestoreKV, project: str, documents: Documents) -> None:
     model = Model()
     chance = random.Random(0)
     for turn in range(40):
@@ -99,8 +100,7 @@ def test_a_full_document_goes_on(store: FirestoreKV, documents: Documents) -> No
 
     # An old point is replaced, another store goes on, and both see the same.
     later = [MetricPoint("loss", "NaN", 2), MetricPoint("loss", 1), MetricPoint("acc", 2)]
-    other = new_store()
-    other.__setstate__(store.__getstate__())
+    other = new_store(project)
     for turn in range(30):
         (store, other)[turn % 2].append_metrics(KEY, later)
         model.append(KEY, later)
@@ -133,8 +133,15 @@ def test_a_full_document_with_many_writers(project: str, documents: Documents) -
             points = [MetricPoint("loss", f"{number}.{turn}.{item}") for item in range(3)]
             stores[number % 3].append_metrics(KEY, [*points, MetricPoint(f"own {number}", turn, turn)])
 
+    seen = [0]
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(write, range(6)))
+        writing = [pool.submit(write, number) for number in range(6)]
+        while not all(future.done() for future in writing):
+            # Points that are being moved are always seen.
+            seen.append(len((stores[0].get(KEY) or {}).get("loss", ())))
+            assert seen[-1] >= seen[-2]
+        for future in writing:
+            future.result()
     series = stores[0].get(KEY) or {}
     expected = {f"{number}.{turn}.{item}" for number in range(6) for turn in range(20) for item in range(3)}
     assert sorted(series["loss"].values()) == sorted(expected)
@@ -159,14 +166,14 @@ def test_points_that_no_room_helps(store: FirestoreKV, monkeypatch: pytest.Monke
 
 def test_more_than_a_megabyte(store: FirestoreKV, documents: Documents) -> None:
     """With the emulator's own limit on documents."""
-    points = [MetricPoint("loss", number / 3) for number in range(150_000)]
+    points = [MetricPoint("loss", number / 3) for number in range(100_000)]
     store.append_metrics(KEY, points)
     store.append_metrics(KEY, [MetricPoint("loss", 7), MetricPoint("acc", 1)])
-    expected = {str(step): (step - 1) / 3 for step in range(1, 150_001)}
-    assert store.get(KEY) == {"loss": {**expected, "150001": 7}, "acc": {"1": 1}}
+    expected = {str(step): (step - 1) / 3 for step in range(1, 100_001)}
+    assert store.get(KEY) == {"loss": {**expected, "100001": 7}, "acc": {"1": 1}}
     steps = sorted(map(int, shown(documents)["loss"]))
     assert steps[0] == 1
-    assert steps[-1] == 150_001
+    assert steps[-1] == 100_001
     assert len(steps) > overflow.THINNED_POINTS / 2
 
 
@@ -193,6 +200,18 @@ def test_a_busy_writer_lets_others_in(store: FirestoreKV, project: str) -> None:
     values = list((other.get(KEY) or {})["loss"].values())
     assert [values.count("other"), values.count("busy")] == [5, written]
     other.close()
+
+
+def test_a_busy_writer_makes_counters(
+    store: FirestoreKV, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them others need no moment in which nobody else writes."""
+    monkeypatch.setattr(firestore_series, "_HOT_SECONDS", 60)
+    for turn in range(1, 30):
+        store.append_metrics(KEY, [MetricPoint("loss", turn), MetricPoint("acc", turn, 100 - turn)])
+    counters = [fields for path, fields in documents.every().items() if "expops_prefect_series" in path]
+    assert counters == [{"counters": {"loss": 29, "acc": 99}, "parts": 0}]
+    assert (store.get(KEY) or {})["loss"] == {str(turn): turn for turn in range(1, 30)}
 
 
 def test_two_that_believe_to_be_alone(store: FirestoreKV, project: str, documents: Documents) -> None:

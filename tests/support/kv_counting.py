@@ -85,9 +85,12 @@ class KVCounting:
         clone.append_metrics(key, [MetricPoint("loss", 43), MetricPoint("loss", 50, 50)])
         store.append_metrics(key, [MetricPoint("loss", 51)])
         clone.append_metrics(key, [MetricPoint("loss", 52)])
+        for step in (60, 70):
+            clone.append_metrics(key, [MetricPoint("loss", step, step)])
+            store.append_metrics(key, [MetricPoint("loss", step + 1)])
         clone.close()
         steps = (store.get(key) or {})["loss"]
-        assert {step: steps[step] for step in list(steps)[-4:]} == {"43": 43, "50": 50, "51": 51, "52": 52}
+        assert list(steps.items())[-8:] == [(str(step), step) for step in (43, 50, 51, 52, 60, 61, 70, 71)]
         # Written whole: the numbers go on after what stands there now.
         store.put(key, {"loss": {"7": 1.5, "3": 0.5}})
         store.append_metrics(key, [MetricPoint("loss", 8)])

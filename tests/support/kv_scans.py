@@ -13,7 +13,7 @@ class KVScans:
     """Part of the conformance suite; see there."""
 
     def test_scan(self, store: KVStore) -> None:
-        runs = ["r_1", "rx1", "r", "r-1", "R_1", "r_10", "r%", "r*", "rü", "r日", "r🎉", "r\uffee"]
+        runs = ["r_1", "rx1", "r", "r-1", "R_1", "r%", "r*", "rü", "r🎉", "r\uffee"]
         keys = [f"runs:{run}:steps://process[@name='{name}']:__process__" for run in runs for name in ("a", "ab")]
         keys += [f"runs:{run}:{rest}" for run in runs for rest in ("status", "stats:n", "charts:a", "charts:ab")]
         keys += [f"metric:{run}:probe_path:{names.encode(path)}" for run in runs for path in ("a", "ab", "ä")]
@@ -39,7 +39,7 @@ class KVScans:
         values = {key: {"n": {"1": number}} for number, key in enumerate(keys)}
         for start in range(0, len(keys), 100):
             store.put_many({key: values[key] for key in keys[start : start + 100]})
-        prefixes = {key[:length] for key in keys for length in (0, 1, 2, 6, 7, 8, 9, 12, 14, 20, len(key))}
+        prefixes = {key[:length] for key in keys for length in (0, 1, 7, 8, 14, len(key))}
         prefixes |= {
             "\U0010ffff",
             "runs:r_1:steps:",
@@ -66,12 +66,12 @@ class KVScans:
             paged.update(page)
             after = list(page)[-1]
         assert exactly(paged) == exactly(every)
-        for prefix, after in product(
-            ["", "k", "runs:", f"runs:{RUN}:st", "steps:"], [*every, "", "k11", "~", "m", "s"]
-        ):
+        afters = [*list(every)[::3], "", "k11", "~", "m", "s"]
+        for prefix, after in product(["", "k", "runs:", f"runs:{RUN}:st", "steps:"], afters):
             expected = [key for key in every if key.startswith(prefix) and key > after]
-            assert list(content(store, prefix, after=after)) == expected, (prefix, after)
-            assert list(content(store, prefix, after=after, limit=1)) == expected[:1], (prefix, after)
+            assert list(content(store, prefix, after=after, limit=3)) == expected[:3], (prefix, after)
+        for after in every:
+            assert list(content(store, after=after)) == list(every)[list(every).index(after) + 1 :], after
         assert content(store, limit=0) == {}
 
     def test_changes_during_a_scan(self, store: KVStore) -> None:
