@@ -14,7 +14,7 @@ absence is ``None`` or ``False``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
@@ -24,6 +24,13 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 TEMPORARY: Final = ".tmp-"
 """What the names of unfinished writes start with."""
+
+GRACE: Final = 3600.0
+"""Seconds for which a collection of the cache leaves alone what was written or refreshed.
+
+Whoever is going to refer to an object makes sure that it is no older than half of this, and has half
+of this to write the record. All releases that share a store must agree on it.
+"""
 
 _MAX_COMPONENT: Final = 255
 
@@ -38,6 +45,8 @@ class ObjectInfo:
     key: str
     size: int
     stamp: str
+    modified: float = field(default=0.0, compare=False)
+    """When it was written or refreshed last, epoch seconds by the store's clock."""
 
 
 class ObjectStore(Protocol):
@@ -64,8 +73,19 @@ class ObjectStore(Protocol):
     def stat(self, key: str) -> ObjectInfo | None:
         """The object's size and stamp, or ``None``."""
 
-    def delete(self, key: str) -> bool:
-        """Remove an object; whether it was there."""
+    def refresh(self, key: str) -> ObjectInfo | None:
+        """Make an object as new as one that was written now; ``None`` if it must be written: it is gone.
+
+        Its bytes stay, its stamp changes.
+        """
+
+    def delete(self, key: str, *, stamp: str | None = None) -> bool:
+        """Remove an object; whether that was done.
+
+        Args:
+            stamp: remove it only if it still has this stamp. Nothing comes between look and removal:
+                an object that was written again or refreshed stays.
+        """
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects whose key starts with this text, ascending. Unfinished writes are not among them."""

@@ -131,19 +131,43 @@ class GCSObjects:
         self._count(writes=1, bytes_written=reader.size)
         return _info(key, blob)
 
-    def delete(self, key: str) -> bool:
-        """See :class:`~expops_prefect.objects.base.ObjectStore`."""
+    def refresh(self, key: str) -> ObjectInfo | None:
+        """See :class:`~expops_prefect.objects.base.ObjectStore`. Copied onto itself in the bucket: no bytes move."""
         from google.api_core.exceptions import NotFound
 
-        with self._translated("delete", key):
-            self._count(writes=1)
+        with self._translated("refresh", key):
+            source, target, token = self._blob(key), self._blob(key), None
             try:
-                self._blob(key).delete(timeout=self._timeout, retry=self._retry())
+                while True:
+                    self._count(writes=1)
+                    token, _, _ = target.rewrite(source, token=token, timeout=self._timeout, retry=self._retry())
+                    if token is None:
+                        return _info(key, target)
             except NotFound:
                 self._require_bucket()
+                return None
+
+    def delete(self, key: str, *, stamp: str | None = None) -> bool:
+        """See :class:`~expops_prefect.objects.base.ObjectStore`. A stamp is the generation, which the bucket checks."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        generation: int | None = None
+        with self._translated("delete", key):
+            if stamp is not None:
+                found = self._reload(key)
+                if found is None or _info(key, found).stamp != stamp:
+                    return False
+                generation = found.generation
+            self._count(writes=1)
+            try:
+                self._blob(key).delete(if_generation_match=generation, timeout=self._timeout, retry=self._retry())
+            except PreconditionFailed:
                 return False
-            finally:
+            except NotFound:
+                self._require_bucket()
                 self._drop_copy(key)
+                return False
+            self._drop_copy(key)
             return True
 
     # Reads -------------------------------------------------------------------------------------
@@ -260,7 +284,7 @@ class GCSObjects:
             self._bucket_name,
             prefix=self._name(prefix),
             max_results=most,
-            fields="items(name,size,generation),nextPageToken",
+            fields="items(name,size,generation,updated),nextPageToken",
             timeout=self._timeout,
             retry=self._retry(),
         )
@@ -339,7 +363,7 @@ def _remade(settings: dict[str, Any]) -> GCSObjects:
 
 
 def _info(key: str, blob: Any) -> ObjectInfo:
-    return ObjectInfo(key, int(blob.size), f"generation {blob.generation}")
+    return ObjectInfo(key, int(blob.size), f"generation {blob.generation}", blob.updated.timestamp())
 
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Objects as files below one folder."""
 
 # Paths are text here: pathlib costs more than the system calls of a small read.
-# ruff: noqa: PTH103, PTH105, PTH106, PTH108, PTH114, PTH120
+# ruff: noqa: PTH105, PTH106, PTH108, PTH114, PTH120
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import secrets
 import stat as stat_modes
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from expops_prefect.errors import ObjectStoreError
 from expops_prefect.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectStore, check_key, check_prefix
+from expops_prefect.objects.files import LOCK, alone, written
 
-_IOV_MAX: Final = 512
-_LARGE_PART: Final = 1 << 20
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 _ADVICE: Final = {
@@ -51,8 +50,9 @@ class LocalObjects:
     def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
         target = self._entry(key)
-        with _translated("write", key), _written(target, parts, read_only) as (temporary, descriptor):
-            os.replace(temporary, target)
+        with _translated("write", key), written(target, parts, read_only) as (temporary, descriptor):
+            with alone(self._root):
+                os.replace(temporary, target)
             return _info(key, os.fstat(descriptor))
 
     def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
@@ -62,17 +62,19 @@ class LocalObjects:
         with _translated("write", key):
             if _file_size(target) == size:
                 return None
-            with _written(target, parts, read_only) as (temporary, descriptor):
+            with written(target, parts, read_only) as (temporary, descriptor):
                 try:
                     os.link(temporary, target)  # unlike a rename, fails if another writer was first
                 except FileExistsError:
-                    if _file_size(target) == size:
-                        return None
-                    os.replace(temporary, target)
+                    with alone(self._root):
+                        if _file_size(target) == size:
+                            return None
+                        os.replace(temporary, target)
                 except OSError as error:
                     if error.errno not in _NO_HARD_LINKS:
                         raise
-                    os.replace(temporary, target)  # a racing writer's file has the same content
+                    with alone(self._root):
+                        os.replace(temporary, target)  # a racing writer's file has the same content
                 else:
                     os.unlink(temporary)  # before the stamp: removing a link changes the ctime
                 return _info(key, os.fstat(descriptor))
@@ -98,12 +100,32 @@ class LocalObjects:
             status = _regular(self._file(key))
             return None if status is None else _info(key, status)
 
-    def delete(self, key: str) -> bool:
+    def refresh(self, key: str) -> ObjectInfo | None:
+        """See :class:`~expops_prefect.objects.base.ObjectStore`. ``None`` as well for another user's file."""
+        file = self._file(key)
+        with _translated("refresh", key):
+            try:
+                with alone(self._root):
+                    if _regular(file) is None:
+                        return None
+                    os.utime(file)
+                    return _info(key, os.lstat(file))
+            except (*_ABSENT, PermissionError):
+                return None
+
+    def delete(self, key: str, *, stamp: str | None = None) -> bool:
         """See :class:`~expops_prefect.objects.base.ObjectStore`. Folders that this leaves empty go too."""
         target = self._entry(key)
         with _translated("delete", key):
             try:
-                os.unlink(target)
+                if stamp is None:
+                    os.unlink(target)
+                else:
+                    with alone(self._root, required=True):
+                        status = _regular(target)
+                        if status is None or _info(key, status).stamp != stamp:
+                            return False
+                        os.unlink(target)
             except (*_ABSENT, IsADirectoryError):
                 return False
             parent = os.path.dirname(target)
@@ -149,7 +171,7 @@ class LocalObjects:
         with _translated("sweep", "."):
             for folder, _, names in os.walk(self._root):
                 for name in names:
-                    if name.startswith(TEMPORARY):
+                    if name.startswith(TEMPORARY) and name != LOCK:
                         removed += _remove_older(f"{folder}/{name}", limit)
         return removed
 
@@ -215,63 +237,6 @@ def _translated(action: str, key: str) -> Iterator[None]:
         raise ObjectStoreError(f"cannot {action} {key!r} in the local object store: {error}; {advice}") from error
 
 
-@contextmanager
-def _written(target: str, parts: Sequence[Buffer], read_only: bool) -> Iterator[tuple[str, int]]:
-    """A complete, flushed temporary file beside ``target``; removed at the end if it still has its name."""
-    temporary = f"{os.path.dirname(target)}/{TEMPORARY}{secrets.token_hex(8)}"
-    descriptor, made = _open_new(temporary, 0o444 if read_only else 0o666)
-    try:
-        _write(descriptor, parts)
-        os.fsync(descriptor)
-        yield temporary, descriptor
-        if made:
-            _sync_folder(os.path.dirname(target))
-    finally:
-        os.close(descriptor)
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _open_new(path: str, mode: int) -> tuple[int, bool]:
-    """Create a file and the folders it needs; the descriptor, and whether folders were made."""
-    made = False
-    for _ in range(100):  # a deletion elsewhere may remove a folder that was just made
-        try:
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), made
-        except FileNotFoundError:
-            made = True
-            with suppress(FileNotFoundError):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-    raise ObjectStoreError(f"the folder of {path} is removed again and again; stop what deletes it")
-
-
-def _write(descriptor: int, parts: Sequence[Buffer]) -> None:
-    views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
-    first = 0
-    while first < len(views):
-        last = first
-        while last < len(views) and last - first < _IOV_MAX and views[last].nbytes < _LARGE_PART:
-            last += 1
-        # os.write splits what is too large for one system call, writev does not.
-        written = os.write(descriptor, views[first]) if last == first else os.writev(descriptor, views[first:last])
-        while first < len(views) and written >= views[first].nbytes:
-            written -= views[first].nbytes
-            first += 1
-        if written:
-            views[first] = views[first][written:]
-
-
-def _sync_folder(folder: str) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:  # emptied and removed by a deletion elsewhere
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _regular(path: str) -> os.stat_result | None:
     try:
         status = os.lstat(path)
@@ -297,7 +262,7 @@ def _remove_older(path: str, limit: float) -> bool:
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
     stamp = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-    return ObjectInfo(key, status.st_size, stamp)
+    return ObjectInfo(key, status.st_size, stamp, status.st_mtime)
 
 
 def _link_refused(path: str) -> ObjectStoreError:

@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -303,3 +304,23 @@ def test_threads_share_a_store_and_its_counts(gcs_endpoint: str, gcs_bucket: str
     assert wrong == []
     assert (store.calls["reads"], store.calls["writes"]) == (180, 180)
     assert store.calls["bytes_read"] == store.calls["bytes_written"]
+
+
+def test_the_bucket_is_told_which_generation_to_remove(
+    store: GCSObjects, proxy: GCSProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = store.put("k", [b"v"])
+    asked: list[str] = []
+    answer = proxy.answer
+
+    def listen(method: str, path: str, headers: dict[str, str], body: bytes | None) -> tuple[int, Any, bytes]:
+        if method == "DELETE":
+            asked.append(urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)["ifGenerationMatch"][0])
+        return answer(method, path, headers, body)
+
+    monkeypatch.setattr(proxy, "answer", listen)
+    proxy.refuse, proxy.status = "DELETE", 412  # what a bucket answers if it has another generation by now
+    assert store.delete("k", stamp=info.stamp) is False
+    proxy.refuse = None
+    assert store.delete("k", stamp=info.stamp) is True
+    assert asked == [info.stamp.split()[1]] * 2

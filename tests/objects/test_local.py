@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect.errors import ObjectStoreError
+from expops_prefect.objects.files import alone
 from expops_prefect.objects.local import LocalObjects
 from tests.support.object_conformance import ObjectConformance, RawObjects, object_machine
 
@@ -269,3 +271,43 @@ def test_special_files_are_no_objects(root: Path, store: LocalObjects) -> None:
     assert store.get("pipe") is None
     assert store.stat("pipe") is None
     assert [info.key for info in store.list("")] == ["k"]
+
+
+@pytest.fixture
+def _folders_cannot_be_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS."""
+    lock = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.usefixtures("_folders_cannot_be_locked")
+def test_where_folders_cannot_be_locked_a_file_is(root: Path, store: LocalObjects) -> None:
+    info = store.put("a/k", [b"v"])
+    with alone(str(root)), (root / ".tmp-lock").open("r+b") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert store.sweep(older_than_seconds=-1) == 0, "the lock is no unfinished write"
+    assert store.delete("a/k", stamp=info.stamp) is True
+    assert list(store.list("")) == []
+
+
+def test_without_any_locks_nothing_is_removed_by_its_stamp(
+    store: LocalObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    info = store.put("a/k", [b"v"])
+    refreshed = store.refresh("a/k")
+    assert refreshed is not None
+    assert refreshed.stamp != info.stamp
+    with pytest.raises(ObjectStoreError, match="No locks available"):
+        store.delete("a/k", stamp=refreshed.stamp)
+    assert store.get("a/k") == b"v"
+    assert store.delete("a/k") is True

@@ -128,8 +128,11 @@ class FaultyObjects:
     def stat(self, key: str) -> ObjectInfo | None:
         return self._run("stat", lambda: self.inner.stat(key))
 
-    def delete(self, key: str) -> bool:
-        return self._run("delete", lambda: self.inner.delete(key))
+    def refresh(self, key: str) -> ObjectInfo | None:
+        return self._run("refresh", lambda: self.inner.refresh(key))
+
+    def delete(self, key: str, *, stamp: str | None = None) -> bool:
+        return self._run("delete", lambda: self.inner.delete(key, stamp=stamp))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._run("list", lambda: self.inner.list(prefix))

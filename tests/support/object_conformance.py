@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ def _run(creation: Creation, letter: bytes) -> bool:
 
 class ObjectConformance:
     """Inherit, and give the fixtures ``store`` and ``raw``."""
+
+    removals_are_atomic = True
+    """Whether the server under test honours the condition of a removal."""
 
     def name_of(self, key: str) -> str:
         """How a backend names a key that it cannot take as it is."""
@@ -228,6 +232,59 @@ class ObjectConformance:
             assert [found.key for found in store.list("")] == ["k"]
         writer.join()
         assert len(seen) > 1
+
+    def test_a_removal_bound_to_a_stamp(self, store: ObjectStore, raw: RawObjects) -> None:
+        seen = store.put("a/k", [b"one"])
+        store.put("a/k", [b"two"])
+        assert store.delete("a/k", stamp=seen.stamp) is False
+        assert raw.get("a/k") == b"two"
+        now = store.stat("a/k")
+        assert now is not None
+        assert store.delete("a/k", stamp=now.stamp) is True
+        assert raw.keys() == set()
+        assert store.delete("a/k", stamp=now.stamp) is False
+
+    def test_refresh(self, store: ObjectStore, raw: RawObjects) -> None:
+        assert store.refresh("a/k") is None
+        raw.write("a/k", b"content")
+        before = store.stat("a/k")
+        assert before is not None
+        after = store.refresh("a/k")
+        assert after is not None
+        assert after == store.stat("a/k")
+        assert after.stamp != before.stamp
+        assert after.modified >= before.modified
+        assert raw.get("a/k") == b"content"
+        assert [info.modified for info in store.list("")] == [after.modified]
+        assert store.delete("a/k", stamp=before.stamp) is False, "it was refreshed since"
+
+    def test_the_time_of_an_object(self, store: ObjectStore) -> None:
+        before = time.time()
+        made = store.put("k", [b"v"])
+        # The store's clock need not be this one, nor as fine.
+        assert abs(made.modified - before) < 60
+        found = store.stat("k")
+        assert found is not None
+        assert found.modified == made.modified
+
+    def test_refreshed_or_removed_but_never_both(self, store: ObjectStore) -> None:
+        for turn in range(20):
+            seen = store.put("k", [b"v"])
+            barrier = threading.Barrier(2)
+
+            def refresh(barrier: threading.Barrier = barrier) -> bool:
+                barrier.wait()
+                return store.refresh("k") is not None
+
+            def delete(barrier: threading.Barrier = barrier, seen: ObjectInfo = seen) -> bool:
+                barrier.wait()
+                return store.delete("k", stamp=seen.stamp)
+
+            with ThreadPoolExecutor(2) as pool:
+                refreshed, deleted = pool.submit(refresh), pool.submit(delete)
+                if self.removals_are_atomic:
+                    assert refreshed.result() != deleted.result(), turn
+                assert refreshed.result() or deleted.result()
 
     def test_list(self, store: ObjectStore) -> None:
         keys = ["a-b", "a.b/c", "a/b", "a/b-c", "aB/c", "a_b", "axb", "b/a%/x", "b/ab/x", "z/é", "z/日"]
