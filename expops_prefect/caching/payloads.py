@@ -19,11 +19,10 @@ from expops_prefect.errors import IntegrityError
 from expops_prefect.objects.base import Buffer
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, StoredPayload
-from expops_prefect.serialization.payloads import Payload, PayloadRef
+from expops_prefect.serialization.payloads import Payload, PayloadRef, digest
 
 _CODE: Final = frozenset({".joblib"})
 """Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
-_PARALLEL: Final = 1 << 20
 _verified_copies: dict[str, tuple[int, ...]] = {}
 """Downloaded copies that were hashed in this process, with what would change if they were written to."""
 _damaged: set[str] = set()
@@ -129,14 +128,17 @@ class StoredPayloads:
             data = self.project.objects.get(stored.key)
         if data is None:
             raise IntegrityError(f"the payload {place} is gone")
-        if len(data) != stored.size or digest_of(data) != stored.digest:
+        if len(data) != stored.size or digest([data]) != stored.digest:
             raise IntegrityError(f"the payload {place} was changed after it was written")
         return data
 
     def file(self, ref: PayloadRef) -> Path | None:
-        """The local file of a payload that carries no code and still has the stamp it was verified with."""
+        """The local file of a payload that carries no code and still has the stamp it was verified with.
+
+        Unmapped too: it is read straight to where the value will live.
+        """
         stored = self._stored(ref)
-        if ref.suffix in _CODE or self.mmap == "off":
+        if ref.suffix in _CODE:
             return None
         if self.project.remote_objects:
             return verified_copy(self.project, stored)
@@ -149,12 +151,6 @@ class StoredPayloads:
             if stored.digest == ref.digest and stored.size == ref.size and stored.key == ref.key:
                 return stored
         raise IntegrityError(f"the manifest {self.record.cache_path} names {ref.key}, which its record does not")
-
-
-def digest_of(data: Buffer) -> str:
-    """The digest under which bytes are kept, 64 hex digits of BLAKE3."""
-    hasher = blake3(max_threads=blake3.AUTO) if len(data) >= _PARALLEL else blake3()
-    return hasher.update(data).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

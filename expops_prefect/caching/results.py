@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Literal
 
 from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
-from expops_prefect.caching.payloads import checked_payload, digest_of, write_payload
+from expops_prefect.caching.payloads import checked_payload, write_payload
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVRefusedError
 from expops_prefect.kv.base import JSON
@@ -23,14 +24,10 @@ from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, foreign_record_key
 from expops_prefect.serialization.manifest import Packed
+from expops_prefect.serialization.payloads import digest
 
 _logger = logging.getLogger("prefect.expops")
 _HOST: Final = socket.gethostname()
-_CODE: Final = frozenset({".joblib"})
-"""Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
-_PARALLEL: Final = 1 << 20
-
-
 _parsed: Final = lru_cache(maxsize=256)(names.CacheKey.parse)
 """A task run asks for its own key several times."""
 
@@ -53,10 +50,10 @@ def write_result(project: Project, key: str, content: Packed | bytes, attempt: A
     else:
         kind, manifest, payloads = "raw", bytes(content), ()
     stored = tuple(write_payload(project, payload) for payload in payloads)
-    digest = digest_of(manifest)
+    manifest_digest = digest([manifest])
     parsed = _parsed(key)
     run_id = attempt.run_id if attempt is not None and attempt.run_id else "unrecorded"
-    object_key = names.manifest_key(run_id, "foreign" if parsed is None else parsed.task, digest)
+    object_key = names.manifest_key(run_id, "foreign" if parsed is None else parsed.task, manifest_digest)
     info = project.objects.create(object_key, [manifest], read_only=True)
     if info is None:
         # It was there already. It may have been damaged since, and the record vouches for it.
@@ -75,7 +72,7 @@ def write_result(project: Project, key: str, content: Packed | bytes, attempt: A
         ended_at=ended,
         execution_time=max(0.0, ended - started),
         object_key=object_key,
-        digest=digest,
+        digest=manifest_digest,
         size=len(manifest) + sum(item.size for item in stored),
         stamp=info.stamp,
         kind=kind,
@@ -92,7 +89,27 @@ def write_record(project: Project, key: str, record: CacheRecord, attempt: Attem
     Raises:
         KVError: the KV store failed.
     """
-    project.kv.put_many(_values(key, record, attempt))
+    values = _values(key, record, attempt)
+    if record.prefect_metadata is None:
+        name = record_key(key)
+        project.kv.update(name, _keeping_metadata(project, key, values.pop(name)))
+    if values:
+        project.kv.put_many(values)
+
+
+def _keeping_metadata(project: Project, key: str, value: dict[str, JSON]) -> Callable[[JSON | None], JSON]:
+    """Put a record in the place of another writer's, whose metadata stay until those of this result follow.
+
+    Without any there would be no hit, and whoever was told of one a moment ago could not read it.
+    """
+
+    def change(before: JSON | None) -> JSON:
+        record = _valid(project, key, before)
+        if record is None or record.prefect_metadata is None:
+            return value
+        return {**value, "prefect_metadata": record.prefect_metadata, "expires_at": record.expires_at}
+
+    return change
 
 
 def _values(key: str, record: CacheRecord, attempt: Attempt | None) -> dict[str, JSON]:
@@ -127,24 +144,27 @@ def read_record(project: Project, key: str) -> CacheRecord | None:
     Raises:
         KVError: the KV store failed.
     """
-    value = project.kv.get(record_key(key))
+    return _valid(project, key, project.kv.get(record_key(key)))
+
+
+def _valid(project: Project, key: str, value: JSON | None) -> CacheRecord | None:
     if value is None:
         return None
     try:
         record = CacheRecord.load(value)
-    except FormatError as error:
+        return record if record.status == "completed" and not _expired(project, key, record) else None
+    except (FormatError, TypeError) as error:  # a time that is no number, for instance
         _logger.warning("%s: %s; the task is executed", key, error)
         return None
-    if record.status != "completed":
-        return None
+
+
+def _expired(project: Project, key: str, record: CacheRecord) -> bool:
     now = time.time()
     if record.expires_at is not None and record.expires_at <= now:
-        return None
+        return True
     parsed = _parsed(key)
     ttl = None if parsed is None else project.settings.cache.ttl_of(parsed.task)
-    if ttl is not None and record.ended_at + ttl.total_seconds() <= now:
-        return None
-    return record
+    return ttl is not None and record.ended_at + ttl.total_seconds() <= now
 
 
 def verified(project: Project, key: str, record: CacheRecord) -> bytes:
@@ -157,7 +177,7 @@ def verified(project: Project, key: str, record: CacheRecord) -> bytes:
     manifest = project.objects.get(record.object_key)
     if manifest is None:
         raise IntegrityError(f"the manifest {record.cache_path} is gone")
-    if digest_of(manifest) != record.digest:
+    if digest([manifest]) != record.digest:
         raise IntegrityError(f"the manifest {record.cache_path} was changed after it was written")
     refreshed = [checked_payload(project, payload) for payload in record.payloads]
     if any(new is not old for new, old in zip(refreshed, record.payloads, strict=True)):
