@@ -91,7 +91,9 @@ def _wrong_database(error: BaseException) -> bool:
 def explain(error: BaseException, target: Target) -> str:
     """What went wrong and what to do about it, for people; no secret in it."""
     project = target.gcp_project
-    if isinstance(error, GoogleAuthError | exceptions.Unauthenticated | OSError | ValueError):
+    # gRPC asks for a token by a plugin, and takes any failure of it for one of the network.
+    no_token = isinstance(error, exceptions.ServiceUnavailable) and "from plugin" in error.message
+    if no_token or isinstance(error, GoogleAuthError | exceptions.Unauthenticated | OSError | ValueError):
         # Their texts may quote from the credentials.
         return (
             f"no access ({type(error).__name__}). Set experiment.cache.backend.credentials_json to a service "
