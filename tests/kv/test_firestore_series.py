@@ -166,15 +166,15 @@ def test_points_that_no_room_helps(store: FirestoreKV, monkeypatch: pytest.Monke
 
 def test_more_than_a_megabyte(store: FirestoreKV, documents: Documents) -> None:
     """With the emulator's own limit on documents."""
-    points = [MetricPoint("loss", number / 3) for number in range(100_000)]
+    points = [MetricPoint("loss", number / 3) for number in range(80_000)]
     store.append_metrics(KEY, points)
     store.append_metrics(KEY, [MetricPoint("loss", 7), MetricPoint("acc", 1)])
-    expected = {str(step): (step - 1) / 3 for step in range(1, 100_001)}
-    assert store.get(KEY) == {"loss": {**expected, "100001": 7}, "acc": {"1": 1}}
+    expected = {str(step): (step - 1) / 3 for step in range(1, 80_001)}
+    assert store.get(KEY) == {"loss": {**expected, "80001": 7}, "acc": {"1": 1}}
     steps = sorted(map(int, shown(documents)["loss"]))
     assert steps[0] == 1
-    assert steps[-1] == 100_001
-    assert len(steps) > overflow.THINNED_POINTS / 2
+    assert steps[-1] == 80_001
+    assert overflow.THINNED_POINTS / 2 < len(steps) < 40_000
 
 
 def test_a_busy_writer_lets_others_in(store: FirestoreKV, project: str) -> None:
