@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-
-from prefect.blocks.core import Block
+from contextlib import suppress
 
 from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.names import normalise, short_hash
@@ -35,8 +34,8 @@ def storages(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
             root = str(project.settings.root)
             result_storage = ExpOpsResultStorage(project_root=root, project_id=project.project_id)
             key_storage = ExpOpsKeyStorage(project_root=root, project_id=project.project_id)
-            _save(result_storage, f"expops-{_block_name(project.project_id)}-{short_hash(place, 12)}")
-            held = _storages[identity] = (result_storage, key_storage)
+            name = f"expops-{_block_name(project.project_id)}-{short_hash(place, 12)}"
+            held = _storages[identity] = (_saved(result_storage, name), key_storage)
     return held
 
 
@@ -49,13 +48,21 @@ def serializer(project: Project) -> ExpOpsSerializer:
     return _serializers[wanted]
 
 
-def _save(block: Block, name: str) -> None:
+def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
+    """The block under this name; looking takes one request, saving takes half a dozen."""
     try:
-        saved = block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
+        with suppress(ValueError):  # there is none, or one that another release wrote
+            known = ExpOpsResultStorage.load(name, _sync=True)  # type: ignore[call-arg]
+            if isinstance(known, ExpOpsResultStorage) and _place(known) == _place(block):
+                return known
+        block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: without the block the cache works all the same
         _logger.debug("block %s not saved (%s): results load in this project only", name, error)
-    else:
-        _logger.debug("block %s saved as %s", name, saved)
+    return block
+
+
+def _place(block: ExpOpsResultStorage) -> tuple[str | None, str | None]:
+    return block.project_root, block.project_id
 
 
 def _block_name(project_id: str) -> str:
