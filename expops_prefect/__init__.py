@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from expops_prefect.caching.locks import ExpOpsLockManager
     from expops_prefect.caching.policy import EXPOPS, ExpOpsCachePolicy, expops_cache_key
     from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
     from expops_prefect.decorators import flow, task
@@ -25,6 +26,7 @@ __all__ = [
     "DataFile",
     "ExpOpsCachePolicy",
     "ExpOpsKeyStorage",
+    "ExpOpsLockManager",
     "ExpOpsResultStorage",
     "ExpOpsSerializer",
     "Project",
@@ -44,6 +46,7 @@ _HOMES: Final = {
     "DataFile": "fingerprint.files",
     "ExpOpsCachePolicy": "caching.policy",
     "ExpOpsKeyStorage": "caching.storage",
+    "ExpOpsLockManager": "caching.locks",
     "ExpOpsResultStorage": "caching.storage",
     "ExpOpsSerializer": "serialization.serializer",
     "Project": "project",

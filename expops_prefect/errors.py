@@ -11,6 +11,7 @@
     ├── IntegrityError            stored bytes are missing, changed or not ours
     ├── FormatError               a persisted format or version that this release does not know
     ├── FingerprintError          a value or a function that cannot be fingerprinted
+    ├── LeaseLostError            another process computes what this one was computing
     └── ResultNotStorableError    a result that cannot be pickled
 
 Absence is never an exception: look-ups return ``None`` or ``False``. Errors of foreign
@@ -72,6 +73,10 @@ class FingerprintError(ExpOpsPrefectError, TypeError):
         super().__init__(message)
         self.path = path
         self.type_name = type_name
+
+
+class LeaseLostError(ExpOpsPrefectError):
+    """A lease was taken over, or removed, while its holder did not renew it."""
 
 
 class ResultNotStorableError(ExpOpsPrefectError):

@@ -193,6 +193,14 @@ def flow_run_key(flow_run_id: str) -> str:
     return f"expops_prefect:flow_run:{flow_run_id}"
 
 
+LEASE_PREFIX: Final = "expops_prefect:lease:"
+
+
+def lease_key(key: str) -> str:
+    """The lease on a transaction key, ours or foreign: who computes it now."""
+    return f"{LEASE_PREFIX}{short_hash(key, 32)}"
+
+
 def counter_key(run: str, path: str) -> str:
     """The last call number given out for a path in a run."""
     return f"expops_prefect:calls:{run}:{path}"

@@ -268,7 +268,7 @@ def test_every_module_says_what_it_is() -> None:
 PUBLIC = {
     *("flow", "task", "instrument", "log_metric", "log_metrics", "log_chart", "DataFile", "process_parameters"),
     *("EXPOPS", "ExpOpsCachePolicy", "expops_cache_key", "Project", "register_fingerprint"),
-    *("ExpOpsResultStorage", "ExpOpsKeyStorage", "ExpOpsSerializer"),
+    *("ExpOpsResultStorage", "ExpOpsKeyStorage", "ExpOpsLockManager", "ExpOpsSerializer"),
 }
 
 

@@ -21,6 +21,7 @@ from expops_prefect.records import CacheRecord, Output
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
 
+    from expops_prefect.caching.leases import Held
     from expops_prefect.project import Project
 
 _LIMIT: Final = 20_000
@@ -44,6 +45,8 @@ class Attempt:
         returned_state: the body returned a state of Prefect's, which a hit would replace by its data.
         outputs: asks the recorder where metrics and charts of this computation went.
         on_miss: told once that the result is not in the cache.
+        lease: the lease under which this is computed; ``None`` if none is used.
+        waited: seconds that it waited for others that computed the same result.
     """
 
     project: Project
@@ -62,6 +65,20 @@ class Attempt:
     step_of: tuple[str, str] | None = None
     outputs: Callable[[], tuple[Output, ...]] = field(default=tuple)
     on_miss: Callable[[], None] | None = None
+    lease: Held | None = None
+    waited: float = 0.0
+
+    @property
+    def holder(self) -> str:
+        """Under which name its task run takes leases of its own."""
+        return str(self.task_run.id)
+
+    def land(self) -> None:
+        """Let others compute the result, or take it; a lease that Prefect took is left to Prefect."""
+        lease = self.lease
+        if lease is not None and self.holder in lease.holders:
+            self.lease = None
+            lease.give_back(self.holder)
 
     def miss(self) -> None:
         """The body is going to run."""

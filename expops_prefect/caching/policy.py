@@ -19,8 +19,9 @@ from prefect.cache_policies import CachePolicy
 from prefect.futures import PrefectFutureList
 
 from expops_prefect import names, scope
-from expops_prefect.caching import attempts, blocks
+from expops_prefect.caching import attempts, blocks, flights
 from expops_prefect.caching.attempts import Attempt
+from expops_prefect.caching.locks import ExpOpsLockManager
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
 from expops_prefect.fingerprint.code import code_fingerprint
@@ -120,6 +121,9 @@ def prepare(
     task = context.task
     if task.isgenerator:
         return None  # Prefect executes generators always; they are recorded only.
+    earlier = attempts.of_task_run(context.task_run.id)
+    if earlier is not None:
+        earlier.land()  # A retry takes the lease anew; its key may be another one.
     try:
         run = scope.find_run[-1](task)
         project = project_of_task(task.fn) if run is None else run.project
@@ -139,8 +143,12 @@ def prepare(
         return None
     _notice_without_inputs(task, inputs)
     attempt = Attempt(project=project, key=str(key), cache_key=key, task_run=context.task_run)
+    store = context.result_store
+    if store.lock_manager is None and _serializable(task):
+        store.lock_manager = ExpOpsLockManager(str(project.settings.root))
+    if project.settings.cache.single_flight and not getattr(task.fn, "__expops_wrapper__", False):
+        flights.land_at_end(task)
     if _uses_own_storage(context):
-        store = context.result_store
         result_storage, key_storage = blocks.storages(project)
         if task.result_storage is None:
             store.result_storage = result_storage
@@ -200,6 +208,16 @@ def _data_digest(path: Path) -> str:
 def _uses_own_storage(context: TaskRunContext) -> bool:
     """Whether ours may be put in place: a storage that the user named wins."""
     return context.task.result_storage is None
+
+
+def _serializable(task: Any) -> bool:
+    """Whether the transaction that is about to begin takes locks: its own level counts, else its parent's."""
+    from prefect.transactions import IsolationLevel, get_transaction
+
+    level, parent = getattr(task.cache_policy, "isolation_level", None), get_transaction()
+    if level is None and parent is not None:
+        level = parent.isolation_level
+    return level is not None and IsolationLevel(level) == IsolationLevel.SERIALIZABLE
 
 
 def _warn_unhashable(task: str, error: FingerprintError) -> None:

@@ -127,9 +127,12 @@ def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | 
 
     Raises:
         KVRefusedError: the KV store will never take it.
+        LeaseLostError: another process computes the same result, or has done so.
     """
     try:
         with project.kv_availability.watch():
+            if attempt is not None and attempt.lease is not None:
+                attempt.lease.check()
             write_record(project, key, record, attempt)
     except KVRefusedError:
         raise

@@ -22,9 +22,10 @@ from prefect.exceptions import SerializationError
 from prefect.filesystems import WritableFileSystem
 from pydantic import Field
 
-from expops_prefect.caching import attempts, results
+from expops_prefect.caching import attempts, flights, results
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import StoredPayloads
+from expops_prefect.caching.waiting import await_, wait
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
@@ -194,6 +195,10 @@ class ExpOpsKeyStorage(_ProjectBlock):
         except ExpOpsPrefectError as error:
             said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
             degrade("records not stored", said, key=_once_for(error, path))
+        finally:
+            computed = attempts.current(path)
+            if computed is not None:
+                computed.land()
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """Prefect's metadata of a valid, verified result.
@@ -206,6 +211,15 @@ class ExpOpsKeyStorage(_ProjectBlock):
             IntegrityError: a miss. Prefect takes any failure for one, so it is logged here.
         """
         attempt = attempts.current(path)
+        found = self._look(attempt, path)
+        if found is None and attempt is not None and flights.wanted(attempt):
+            found = wait(flights.fly(attempt, lambda: self._look(attempt, path)))
+        if found is None:
+            raise _miss(attempt, path)
+        return found
+
+    def _look(self, attempt: Attempt | None, path: str) -> bytes | None:
+        """The metadata of a valid, verified result, or ``None``; it is kept for the read that follows."""
         if attempt is not None and attempt.verified is not None:
             return _metadata(attempt.verified[0])
         try:
@@ -218,12 +232,12 @@ class ExpOpsKeyStorage(_ProjectBlock):
                 manifest = results.verified(project, path, record) if record is not None and record.object_key else None
         except IntegrityError as error:
             degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
-            raise _miss(attempt, path) from error
+            return None
         except ExpOpsPrefectError as error:
             degrade("cache not readable", f"{_short(path)}: {error}; the task is executed", key=_once_for(error, path))
-            raise _miss(attempt, path) from error
+            return None
         if record is None or record.prefect_metadata is None:
-            raise _miss(attempt, path)
+            return None
         if attempt is not None and manifest is not None:
             attempt.verified = (record, manifest)
         return _metadata(record)
@@ -234,7 +248,13 @@ class ExpOpsKeyStorage(_ProjectBlock):
 
     async def aread_path(self, path: str) -> bytes:
         """The async form of :meth:`read_path`."""
-        return await asyncio.to_thread(self.read_path, path)
+        attempt = attempts.current(path)
+        found = await asyncio.to_thread(self._look, attempt, path)
+        if found is None and attempt is not None and flights.wanted(attempt):
+            found = await await_(flights.fly(attempt, lambda: self._look(attempt, path)), attempt.land)
+        if found is None:
+            raise await asyncio.to_thread(_miss, attempt, path)
+        return found
 
 
 _pending: dict[str, CacheRecord] = {}

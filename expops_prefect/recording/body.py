@@ -119,11 +119,15 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
 
     from prefect.client.schemas.objects import State
 
+    commits_here = False
+
     def leave(result: Any) -> Any:
+        nonlocal commits_here
         if attempt is not None:
             attempt.ended = time.time()
             attempt.returned_state = isinstance(result, State)
         _commit_step_by_itself(context.task, transaction, outer)
+        commits_here = _commits_here(transaction)
         return result
 
     try:
@@ -137,6 +141,9 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
             run.end(context.task_run.id, "failed")
         raise
     finally:
+        if attempt is not None and not commits_here:
+            # It failed, or a transaction around will commit it, some time: nobody is to wait for that.
+            attempt.land()
         if transaction_token is not None:
             _reset(_task_transaction, transaction_token)
         if token is not None:
@@ -157,6 +164,13 @@ def _commit_step_by_itself(task: Any, transaction: Any, outer: Any) -> None:
         return
     if transaction.commit_mode == CommitMode.LAZY and not task.on_rollback_hooks and not task.on_commit_hooks:
         transaction.commit_mode = CommitMode.EAGER
+
+
+def _commits_here(transaction: Any) -> bool:
+    """Whether a task's result is committed as soon as its body has ended."""
+    from prefect.transactions import CommitMode
+
+    return transaction is not None and (transaction.commit_mode == CommitMode.EAGER or transaction.get_parent() is None)
 
 
 @contextmanager

@@ -27,7 +27,9 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
             status: Status = "completed" if state.is_completed() else "failed"
             begun = getattr(task_run.start_time, "timestamp", None)
             run.end(task_run.id, status, started=None if begun is None else begun())
-        attempts.forget(task_run.id)
+        attempt = attempts.forget(task_run.id)
+        if attempt is not None:
+            attempt.land()
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("task ends not recorded", repr(error), key=task.name)
 

@@ -196,6 +196,8 @@ class Run:
         fields = {**fields, "task_run_id": held.run_uuid, "upstream": list(held.upstream)}
         if held.attempt is not None and held.attempt.cache_key is not None:
             fields["cache_key"] = held.attempt.key
+            if held.attempt.waited:
+                fields["waited_seconds"] = held.attempt.waited
         arguments = total_arguments(call, before, status, fields)
         total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
         if call.path == call.total:
