@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from expops_prefect import names
 from expops_prefect.config import Settings
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.kv.base import KVStore
@@ -48,8 +50,47 @@ def open_objects(settings: Settings) -> ObjectStore:
         gcp_project=settings.kv.gcp_project if settings.kv.type == "gcp" else None,
         credentials=_credentials(settings, settings.objects.credentials_json, settings.objects.emulator_host),
         endpoint=settings.objects.emulator_host,
-        copies=settings.runtime_dir / "downloads",
+        copies=_copies(settings),
     )
+
+
+def unused_copies(
+    settings: Settings, present: Collection[str], *, written_before: float, read_before: float | None = None
+) -> Iterator[tuple[Path, int]]:
+    """This machine's copies of remote objects that can go, with their sizes.
+
+    Args:
+        settings: the project's.
+        present: the keys of the objects that are there.
+        written_before: copies of other objects go if they are older than this, epoch seconds.
+        read_before: all go that nobody has read since, as far as the file system knows.
+    """
+    from expops_prefect.objects.local import LocalObjects
+
+    if settings.objects.type == "local":
+        return
+    copies = LocalObjects(_copies(settings))
+    for info in copies.list(names.CACHE_PREFIX):
+        path = _copies(settings) / info.key
+        try:
+            read = path.stat().st_atime
+        except FileNotFoundError:
+            continue
+        unread = read_before is not None and max(read, info.modified) < read_before
+        if unread or (info.key not in present and info.modified < written_before):
+            yield path, info.size
+
+
+def sweep_temporaries(settings: Settings, older_than_seconds: float) -> int:
+    """Remove what killed processes left half written on this machine; how many files that were."""
+    from expops_prefect.objects.local import LocalObjects
+
+    root = _copies(settings) if settings.objects.type != "local" else settings.objects.root
+    return LocalObjects(root).sweep(older_than_seconds)
+
+
+def _copies(settings: Settings) -> Path:
+    return settings.runtime_dir / "downloads"
 
 
 def _credentials(settings: Settings, file: Path | None, emulator: str | None) -> str | None:

@@ -211,6 +211,14 @@ def counter_key(run: str, path: str) -> str:
 _HEX64: Final = re.compile(r"^[0-9a-f]{64}$")
 PROCESS_RECORD_PREFIX: Final = "process:"
 STEP_RECORD_PREFIX: Final = "steps:"
+FOREIGN_RECORD_PREFIX: Final = "expops_prefect:result:"
+"""Records under transaction keys that are not ours."""
+USE_PREFIX: Final = "expops_prefect:used:"
+
+
+def use_key(record_key: str) -> str:
+    """Where it stands when a cached result was used last, apart from its record, which is not rewritten."""
+    return f"{USE_PREFIX}{short_hash(record_key, 32)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +246,13 @@ class CacheKey:
         if len(parts) != 4 or not all(_HEX64.match(part) for part in parts[1:]):
             return None
         return cls(*parts) if is_normalised(parts[0]) else None
+
+    def begins_with(self, text: str) -> bool:
+        """Whether each part of ``text``, between slashes, is a beginning of that part of the key."""
+        given, whole = text.split("/"), str(self).split("/")
+        return len(given) <= len(whole) and all(
+            part.startswith(begun) for part, begun in zip(whole, given, strict=False)
+        )
 
     @property
     def record_key(self) -> str:
@@ -267,6 +282,18 @@ def payload_key(digest: str, suffix: str) -> str:
     """``cache/payloads/<aa>/<digest><suffix>``, models below ``cache/model_spill``."""
     prefix = MODEL_PREFIX if suffix == ".joblib" else PAYLOAD_PREFIX
     return f"{prefix}{digest[:2]}/{digest}{suffix}"
+
+
+_CONTENT_KEY: Final = re.compile(
+    rf"^(?:{MANIFEST_PREFIX}[^/]+/[^/]+/(?P<manifest>[0-9a-f]{{64}})\.pkl"
+    rf"|(?:{PAYLOAD_PREFIX}|{MODEL_PREFIX})[0-9a-f]{{2}}/(?P<payload>[0-9a-f]{{64}})(?:\.[^/]*)?)$"
+)
+
+
+def content_digest(key: str) -> str | None:
+    """The digest in the name of a manifest or payload of ours; ``None`` for any other object, such as ExpOps' own."""
+    match = _CONTENT_KEY.match(key)
+    return None if match is None else match["manifest"] or match["payload"]
 
 
 def chart_key(version_hash: str, run: str, path: str, name: str, suffix: str) -> str:

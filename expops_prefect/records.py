@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import timedelta
 from functools import cache
 from typing import Any, Final, Literal, TypeVar
 
@@ -229,7 +230,20 @@ def parse_record_key(key: str) -> names.CacheKey | None:
 
 def foreign_record_key(key: str) -> str:
     """The KV key for a transaction key that is not ours (another policy's, a failed task's uuid)."""
-    return f"expops_prefect:result:{hashlib.blake2b(key.encode(), digest_size=32).hexdigest()}"
+    return f"{names.FOREIGN_RECORD_PREFIX}{hashlib.blake2b(key.encode(), digest_size=32).hexdigest()}"
+
+
+def expiry(record: CacheRecord, ttl: timedelta | None) -> float | None:
+    """When a result expires, epoch seconds; ``None`` for never.
+
+    Args:
+        record: its record.
+        ttl: how long the configuration lets results of its process live.
+    """
+    ends = [] if record.expires_at is None else [record.expires_at]
+    if ttl is not None:
+        ends.append(record.ended_at + ttl.total_seconds())
+    return min(ends, default=None)
 
 
 def _known(cls: type, value: JSON, what: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from expops_prefect.degraded import degrade
 from expops_prefect.errors import FormatError
 from expops_prefect.kv.base import JSON
 from expops_prefect.objects.base import Buffer, ObjectInfo
+from expops_prefect.objects.claims import claim
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord
 
@@ -132,12 +133,12 @@ class _Copy:
         except FormatError:
             return None
         objects = self._target.objects
-        manifest = objects.stat(record.object_key) if record.object_key else None
+        manifest = claim(objects, record.object_key) if record.object_key else None
         if manifest is None:
             return None
         payloads = []
         for payload in record.payloads:
-            info = objects.stat(payload.key)
+            info = claim(objects, payload.key)
             if info is None or info.size != payload.size:
                 return None
             payloads.append(replace(payload, stamp=info.stamp))

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from expops_prefect.errors import IntegrityError
 from expops_prefect.objects.base import Buffer
+from expops_prefect.objects.claims import claim
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, StoredPayload
 from expops_prefect.serialization.payloads import Payload, PayloadRef, digest
@@ -87,7 +88,7 @@ def write_payload(project: Project, payload: Payload) -> StoredPayload:
     objects, place = project.objects, project.objects.uri(payload.ref.key)
     info = None if place in _damaged else objects.create(key, payload.parts, read_only=True)
     if info is None and place not in _damaged:
-        info = objects.stat(key)
+        info = claim(objects, key)
         path = None if project.remote_objects else objects.path(key)
         # It was there already. Files may have been damaged since, and the record vouches for them.
         if path is not None and _file_digest(path) != ref.digest:

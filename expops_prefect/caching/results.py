@@ -17,12 +17,14 @@ from typing import Final, Literal
 from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import checked_payload, write_payload
+from expops_prefect.caching.uses import note_use
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVRefusedError
 from expops_prefect.kv.base import JSON
+from expops_prefect.objects.claims import claim
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord, foreign_record_key
+from expops_prefect.records import CacheRecord, expiry, foreign_record_key
 from expops_prefect.serialization.manifest import Packed
 from expops_prefect.serialization.payloads import digest
 
@@ -58,7 +60,7 @@ def write_result(project: Project, key: str, content: Packed | bytes, attempt: A
     if info is None:
         # It was there already. It may have been damaged since, and the record vouches for it.
         whole = project.objects.get(object_key) == manifest
-        info = project.objects.stat(object_key) if whole else None
+        info = claim(project.objects, object_key) if whole else None
         info = info or project.objects.put(object_key, [manifest], read_only=True)
     now = time.time()
     started = attempt.started if attempt is not None and attempt.started is not None else now
@@ -162,12 +164,9 @@ def _valid(project: Project, key: str, value: JSON | None) -> CacheRecord | None
 
 
 def _expired(project: Project, key: str, record: CacheRecord) -> bool:
-    now = time.time()
-    if record.expires_at is not None and record.expires_at <= now:
-        return True
     parsed = _parsed(key)
-    ttl = None if parsed is None else project.settings.cache.ttl_of(parsed.task)
-    return ttl is not None and record.ended_at + ttl.total_seconds() <= now
+    expires = expiry(record, None if parsed is None else project.settings.cache.ttl_of(parsed.task))
+    return expires is not None and expires <= time.time()
 
 
 def verified(project: Project, key: str, record: CacheRecord) -> bytes:
@@ -184,6 +183,17 @@ def verified(project: Project, key: str, record: CacheRecord) -> bytes:
         raise IntegrityError(f"the manifest {record.cache_path} was changed after it was written")
     refreshed = [checked_payload(project, payload) for payload in record.payloads]
     if any(new is not old for new, old in zip(refreshed, record.payloads, strict=True)):
-        # Verified anew (a moved project folder has other inodes): remember it, so the next hit is quick.
-        project.kv.put(record_key(key), replace(record, payloads=tuple(refreshed)).dump())
+        _remember_stamps(project, record_key(key), replace(record, payloads=tuple(refreshed)))
+    note_use(project, record_key(key), record)
     return manifest
+
+
+def _remember_stamps(project: Project, name: str, record: CacheRecord) -> None:
+    """Payloads were verified anew (a moved project folder has other inodes): the next hit is quick.
+
+    A record that was written again or removed meanwhile stays as it is now.
+    """
+    found = project.kv.get_versioned(name)
+    known = found.value if found is not None and isinstance(found.value, dict) else {}
+    if found is not None and (known.get("digest"), known.get("ended_at")) == (record.digest, record.ended_at):
+        project.kv.compare_and_set(name, found.version, record.dump())

@@ -57,7 +57,7 @@ def list_records(*, project: Path | None = None, task: str | None = None, limit:
         ["key", "computed", "took", "size", "run"],
         [
             (
-                _short(key),
+                short_key(key),
                 age(record.ended_at),
                 duration(record.execution_time),
                 size(record.size),
@@ -119,7 +119,7 @@ def _records(project: Project) -> Iterator[tuple[CacheKey, CacheRecord]]:
 
 
 def _find(project: Project, text: str) -> tuple[CacheKey, CacheRecord]:
-    matching = [item for item in _records(project) if _matches(item[0], text)]
+    matching = [item for item in _records(project) if item[0].begins_with(text)]
     # A task's whole name is meant as such, although other names begin with it.
     exact = [item for item in matching if item[0].task == text.split("/")[0]]
     matching = exact or matching
@@ -128,16 +128,12 @@ def _find(project: Project, text: str) -> tuple[CacheKey, CacheRecord]:
     place = project.kv.describe()
     if not matching:
         raise ProblemError(f"no cached result under {text!r} in {place}; see expops-prefect cache list")
-    some = ", ".join(_short(key) for key, _ in matching[:3]) + (", …" if len(matching) > 3 else "")
+    some = ", ".join(short_key(key) for key, _ in matching[:3]) + (", …" if len(matching) > 3 else "")
     raise ProblemError(f"{text!r} fits {len(matching)} cached results in {place}: {some}; give more of the key")
 
 
-def _matches(key: CacheKey, text: str) -> bool:
-    given, whole = text.split("/"), str(key).split("/")
-    return len(given) <= len(whole) and all(part.startswith(begun) for part, begun in zip(whole, given, strict=False))
-
-
-def _short(key: CacheKey) -> str:
+def short_key(key: CacheKey) -> str:
+    """A cache key for people, long enough to be taken by ``cache show``."""
     return f"{key.task}/{key.inputs[:8]}/{key.config[:8]}/{key.function[:8]}"
 
 

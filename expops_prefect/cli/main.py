@@ -7,7 +7,7 @@ import sys
 
 from cyclopts import App
 
-from expops_prefect.cli import cache, doctor, init, runs, sync
+from expops_prefect.cli import cache, doctor, init, lifecycle, runs, sync
 from expops_prefect.cli.output import PROBLEM, print_error
 from expops_prefect.errors import ExpOpsPrefectError
 
@@ -20,6 +20,9 @@ app = App(
 app.command(init.init)
 app.command(doctor.doctor)
 app.command(runs.app)
+cache.app.command(lifecycle.invalidate_records, name="invalidate")
+cache.app.command(lifecycle.verify_records, name="verify")
+cache.app.command(lifecycle.collect_garbage, name="gc")
 app.command(cache.app)
 app.command(sync.sync)
 

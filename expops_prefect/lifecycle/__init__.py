@@ -1,0 +1,31 @@
+"""The life of cached results after they were stored: invalidate, verify, collect. Nothing here needs Prefect.
+
+Example:
+    ```python
+    from datetime import timedelta
+
+    from expops_prefect import Project
+    from expops_prefect.lifecycle import Policy, collect
+
+    collect(Project.open(), Policy(unused_for=timedelta(days=30)))
+    ```
+"""
+
+from expops_prefect.lifecycle.collect import Collected, Dropped, Policy, collect
+from expops_prefect.lifecycle.entries import Entry, Stored
+from expops_prefect.lifecycle.invalidate import Selection, invalidate
+from expops_prefect.lifecycle.verify import Broken, Verified, verify
+
+__all__ = [
+    "Broken",
+    "Collected",
+    "Dropped",
+    "Entry",
+    "Policy",
+    "Selection",
+    "Stored",
+    "Verified",
+    "collect",
+    "invalidate",
+    "verify",
+]

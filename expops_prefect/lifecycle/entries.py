@@ -1,0 +1,195 @@
+"""All cached results of a project, each with every key that its record stands under, and how records are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from expops_prefect import names
+from expops_prefect.errors import FormatError
+from expops_prefect.kv.base import JSON
+from expops_prefect.outbox.changes import Put
+from expops_prefect.outbox.journal import Journal
+from expops_prefect.project import Project
+from expops_prefect.records import RECORD_FORMAT, CacheRecord, parse_record_key
+
+PARALLEL: Final = 8
+_PAGE: Final = 200
+_PREFIXES: Final = (names.PROCESS_RECORD_PREFIX, names.STEP_RECORD_PREFIX, names.FOREIGN_RECORD_PREFIX)
+
+Progress: TypeAlias = Callable[[str, int], None]
+"""Told what kind of thing was dealt with and how many so far."""
+
+
+def silent(kind: str, count: int) -> None:
+    """No progress is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record and the KV key that it stands under."""
+
+    kv_key: str
+    record: CacheRecord
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """The keys of manifest and payloads with their sizes in bytes; none if another storage has the result."""
+        record = self.record
+        if not record.object_key:
+            return {}
+        payloads = {item.key: item.size for item in record.payloads}
+        return {record.object_key: record.size - sum(item.size for item in record.payloads), **payloads}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A cached result: the record that hits read comes first, then those that ExpOps reads for steps.
+
+    Attributes:
+        task: the task's normalised name.
+        key: its cache key; ``None`` for a key of another policy's.
+        stored: its records, at least one.
+        used_at: when it was used last, as far as that was noted, or else computed; epoch seconds.
+    """
+
+    task: str
+    key: names.CacheKey | None
+    stored: tuple[Stored, ...]
+    used_at: float
+
+    @property
+    def record(self) -> CacheRecord:
+        """The first of its records."""
+        return self.stored[0].record
+
+    @property
+    def name(self) -> str:
+        """Its cache key, or the KV key of its record."""
+        return self.stored[0].kv_key if self.key is None else str(self.key)
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """The keys of all its objects, with their sizes in bytes."""
+        return {key: size for stored in self.stored for key, size in stored.objects.items()}
+
+
+def read_entries(project: Project) -> list[Entry]:
+    """All cached results.
+
+    Raises:
+        KVError: the KV store failed.
+        FormatError: a newer release has written there; what its records refer to is not known here.
+    """
+    uses = {key: _time_of(value) for key, value in project.kv.scan(names.USE_PREFIX)}
+    groups: dict[object, list[Stored]] = {}
+    keys: dict[object, names.CacheKey] = {}
+    for prefix in _PREFIXES:
+        for kv_key, value in project.kv.scan(prefix):
+            record = _load(kv_key, value)
+            if record is None:
+                continue
+            key = _cache_key(kv_key, record)
+            identity: object = kv_key if key is None else key
+            groups.setdefault(identity, []).append(Stored(kv_key, record))
+            if key is not None:
+                keys[identity] = key
+    entries = []
+    for identity, stored in groups.items():
+        key, first = keys.get(identity), stored[0]
+        used_at = max([first.record.ended_at, *(uses.get(names.use_key(item.kv_key), 0.0) for item in stored)])
+        task = _task_of(first.record) if key is None else key.task
+        entries.append(Entry(task, key, tuple(stored), used_at))
+    return entries
+
+
+def waiting_objects(project: Project) -> set[str]:
+    """The objects of records that wait on this machine for the KV store, in an outbox of any process.
+
+    Raises:
+        FormatError: a newer release has written there.
+    """
+    found: set[str] = set()
+    for change in Journal.waiting_in(project.outbox.folder):
+        if isinstance(change, Put) and change.key.startswith(_PREFIXES):
+            record = _load(change.key, change.value)
+            if record is not None:
+                found.update(Stored(change.key, record).objects)
+    return found
+
+
+def same(value: JSON | None, record: CacheRecord) -> bool:
+    """Whether what stands in the KV store now is still this record."""
+    known = value if isinstance(value, dict) else {}
+    return known.get("digest") == record.digest and known.get("ended_at") == record.ended_at
+
+
+def remove_records(project: Project, doomed: Iterable[Stored]) -> int:
+    """Remove records, but for those that were written again meanwhile; how many were removed.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    removed = 0
+    for page in _pages(list(doomed)):
+        there = project.kv.get_many([item.kv_key for item in page])
+        removed += project.kv.delete_many([item.kv_key for item in page if same(there.get(item.kv_key), item.record)])
+    return removed
+
+
+def refresh_objects(project: Project, keys: Collection[str]) -> None:
+    """Let a collection leave objects alone for a while: whoever has just read their record may be reading them.
+
+    Raises:
+        ObjectStoreError: the object store failed.
+    """
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(project.objects.refresh, keys))
+
+
+def unshared(doomed: Iterable[Stored], kept: Iterable[Stored]) -> dict[str, int]:
+    """The objects, with sizes, that only those records refer to that are going to be removed."""
+    referenced = {key for stored in kept for key in stored.objects}
+    return {key: size for stored in doomed for key, size in stored.objects.items() if key not in referenced}
+
+
+def _load(kv_key: str, value: JSON) -> CacheRecord | None:
+    """A record of ours; ``None`` for one of ExpOps' own, and for one that somebody has damaged: it is no hit."""
+    try:
+        record = CacheRecord.load(value)
+        return record if _is_whole(record) else None
+    except (FormatError, TypeError) as error:
+        known = value.get("format") if isinstance(value, dict) else None
+        if isinstance(known, int) and known > RECORD_FORMAT:
+            raise FormatError(f"{kv_key}: {error}") from error
+        return None
+
+
+def _time_of(use: JSON) -> float:
+    at = use.get("at") if isinstance(use, dict) else None
+    return float(at) if isinstance(at, int | float) else 0.0
+
+
+def _is_whole(record: CacheRecord) -> bool:
+    """Whether what is computed with here has its type."""
+    numbers = [record.ended_at, record.expires_at or 0.0, record.size, *(item.size for item in record.payloads)]
+    texts = [record.object_key, record.run_id, record.path, *(item.key for item in record.payloads)]
+    return all(isinstance(item, int | float) for item in numbers) and all(isinstance(item, str) for item in texts)
+
+
+def _cache_key(kv_key: str, record: CacheRecord) -> names.CacheKey | None:
+    if not kv_key.startswith(names.STEP_RECORD_PREFIX):
+        return parse_record_key(kv_key)
+    # Under which task a step was stored says its manifest: the alias has the step's name.
+    return names.CacheKey.parse("/".join([_task_of(record), *kv_key.split(":")[-3:]]))
+
+
+def _task_of(record: CacheRecord) -> str:
+    parts = record.object_key.removeprefix(names.MANIFEST_PREFIX).split("/")
+    return parts[1] if len(parts) == 3 else ""
+
+
+def _pages(items: Sequence[Stored]) -> Iterator[Sequence[Stored]]:
+    return (items[start : start + _PAGE] for start in range(0, len(items), _PAGE))

@@ -1,0 +1,207 @@
+"""Reading everything again that records refer to, and comparing it with what was written."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from expops_prefect.backends import open_objects
+from expops_prefect.lifecycle.entries import (
+    PARALLEL,
+    Progress,
+    Stored,
+    read_entries,
+    refresh_objects,
+    remove_records,
+    same,
+    silent,
+    unshared,
+)
+from expops_prefect.objects.base import TEMPORARY, ObjectStore
+from expops_prefect.project import Project
+
+_AT_ONCE: Final = 2
+"""Local files hashed side by side: each is hashed by all cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A record that refers to what is missing or damaged.
+
+    Attributes:
+        stored: the record.
+        missing: keys of objects that are not there.
+        damaged: keys of objects that are not what was written.
+    """
+
+    stored: Stored
+    missing: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification found.
+
+    Attributes:
+        records: how many were looked at.
+        objects: how many objects were hashed.
+        bytes: how many bytes that were.
+        elsewhere: records of other machines whose local files cannot be seen from here.
+        broken: records that cannot be used.
+        repaired: how many of them were removed.
+    """
+
+    records: int
+    objects: int
+    bytes: int
+    elsewhere: int
+    broken: tuple[Broken, ...]
+    repaired: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    key: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What became of an object: its stamp if it is there, and whether it is what was written."""
+
+    stamp: str | None
+    whole: bool
+
+
+def verify(project: Project, *, repair: bool = False, progress: Progress = silent) -> Verified:
+    """Hash the manifest and payloads of every record; remote ones are downloaded for it and not kept.
+
+    Args:
+        project: the project.
+        repair: remove records that cannot be used, so that the next use recomputes, and damaged objects.
+        progress: told how far it is.
+
+    Raises:
+        BackendError: a store failed, which is not taken for damage.
+        FormatError: a newer release has written to the cache.
+    """
+    records = [stored for entry in read_entries(project) for stored in entry.stored]
+    progress("records", len(records))
+    looked = _look(project, {item for stored in records for item in _objects_of(stored)}, progress)
+    elsewhere, suspects = 0, []
+    for stored in records:
+        bad = [item for item in _objects_of(stored) if not looked[item].whole]
+        if bad and _of_another_machine(project, stored, looked):
+            elsewhere += 1
+        elif bad:
+            suspects.append(stored)
+    # A flow may have written one again meanwhile, or a collection removed it with its objects.
+    there = [stored for stored in suspects if same(project.kv.get(stored.kv_key), stored.record)]
+    broken = tuple(_broken(stored, looked) for stored in there)
+    repaired = _repair(project, records, there, looked) if repair and broken else 0
+    return Verified(
+        records=len(records) - elsewhere,
+        objects=sum(found.stamp is not None for found in looked.values()),
+        bytes=sum(item.size for item, found in looked.items() if found.stamp is not None),
+        elsewhere=elsewhere,
+        broken=broken,
+        repaired=repaired,
+    )
+
+
+def _objects_of(stored: Stored) -> Iterator[_Object]:
+    record = stored.record
+    if record.object_key:
+        yield _Object(record.object_key, record.digest, stored.objects[record.object_key])
+        for item in record.payloads:
+            yield _Object(item.key, item.digest, item.size)
+
+
+def _broken(stored: Stored, looked: dict[_Object, _Looked]) -> Broken:
+    bad = [item for item in _objects_of(stored) if not looked[item].whole]
+    return Broken(
+        stored,
+        missing=tuple(item.key for item in bad if looked[item].stamp is None),
+        damaged=tuple(item.key for item in bad if looked[item].stamp is not None),
+    )
+
+
+def _of_another_machine(project: Project, stored: Stored, looked: dict[_Object, _Looked]) -> bool:
+    """Whether a record that machines share is of one that keeps its objects to itself."""
+    shared = project.settings.kv.type != "local" and not project.remote_objects
+    missing = all(looked[item].stamp is None for item in _objects_of(stored))
+    return shared and missing and stored.record.host != socket.gethostname()
+
+
+def _repair(project: Project, records: list[Stored], broken: list[Stored], looked: dict[_Object, _Looked]) -> int:
+    gone = {stored.kv_key for stored in broken}
+    refresh_objects(project, unshared(broken, [stored for stored in records if stored.kv_key not in gone]))
+    removed = remove_records(project, broken)
+    damaged = {item for stored in broken for item in _objects_of(stored) if not looked[item].whole}
+    with _uncopied(project) as objects:
+        for item in damaged:
+            # Of use to nobody, and in the way of whoever stores the same content again. It may be whole by now.
+            now = objects.stat(item.key)
+            if now is not None and not _check(objects, item, project).whole:
+                project.objects.delete(item.key, stamp=now.stamp)
+    return removed
+
+
+def _look(project: Project, items: Iterable[_Object], progress: Progress) -> dict[_Object, _Looked]:
+    found: dict[_Object, _Looked] = {}
+    ordered = sorted(items, key=lambda item: item.key)
+    with _uncopied(project) as objects, ThreadPoolExecutor(PARALLEL if project.remote_objects else _AT_ONCE) as pool:
+        looks = pool.map(lambda item: _check(objects, item, project), ordered)
+        for count, (item, look) in enumerate(zip(ordered, looks, strict=True), 1):
+            found[item] = look
+            progress("objects", count)
+    return found
+
+
+@contextmanager
+def _uncopied(project: Project) -> Iterator[ObjectStore]:
+    """The object store without the copies of it that are on this machine: those are not what is verified."""
+    if not project.remote_objects:
+        yield project.objects
+        return
+    parent = project.settings.runtime_dir
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}verify-", dir=parent) as folder:
+        objects = open_objects(project.settings.model_copy(update={"runtime_dir": Path(folder)}))
+        try:
+            yield objects
+        finally:
+            objects.close()
+
+
+def _check(objects: ObjectStore, item: _Object, project: Project) -> _Looked:
+    info = objects.stat(item.key)
+    if info is None:
+        return _Looked(None, whole=False)
+    if info.size != item.size:
+        return _Looked(info.stamp, whole=False)
+    path = objects.fetch(item.key)
+    try:
+        if path is None:
+            return _Looked(None, whole=False)
+        return _Looked(info.stamp, _digest_of(path) == item.digest)
+    except FileNotFoundError:
+        return _Looked(None, whole=False)
+    finally:
+        if path is not None and project.remote_objects:
+            path.unlink(missing_ok=True)
+
+
+def _digest_of(path: Path) -> str:
+    return blake3(max_threads=blake3.AUTO).update_mmap(os.fspath(path)).hexdigest()
