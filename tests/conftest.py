@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-import urllib.request
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -126,15 +123,7 @@ def gcs_endpoint() -> str:
 @pytest.fixture
 def gcs_bucket(gcs_endpoint: str) -> str:
     """A new bucket."""
-    name = f"bucket-{uuid.uuid4().hex[:12]}"
-    request = urllib.request.Request(
-        f"{gcs_endpoint}/storage/v1/b?project=test",
-        data=json.dumps({"name": name}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status == 200
-    return name
+    return emulators.new_bucket(gcs_endpoint)
 
 
 @pytest.fixture

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.interop.expops import Shown, project_on, serving
 from tests.support.processes import FlowProject
-from tests.support.server import Server, clean_environment, free_port, wait_until
+from tests.support.server import wait_until
+
+# A project on other backends and its server are made once for all tests of this file.
+pytestmark = pytest.mark.xdist_group("expops-server")
 
 CONFIG = """
 experiment:
@@ -27,7 +26,6 @@ experiment:
       - name: report
         type: chart
       - name: broken
-prefect: {project_id: shop}
 """
 
 FLOW = """
@@ -92,115 +90,103 @@ if __name__ == "__main__":
 """
 
 
-class ExpOps:
-    """The real server over one workspace folder."""
+TRAIN = "//process[@name='train']"
+FIRST, SECOND = (f"//*[@partition='p{number}']/process[@name='train']" for number in (1, 2))
 
-    def __init__(self, server: Server, url: str) -> None:
-        self.server = server
-        self.url = url
 
-    def bytes(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"{self.url}/api{path}", timeout=20) as answer:
-            return bytes(answer.read())
-
-    def json(self, path: str) -> Any:
-        return json.loads(self.bytes(path))
+@pytest.fixture(scope="module", params=["local-local", "gcp-gcs"])
+def combination(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> FlowProject:
-    made = FlowProject(tmp_path_factory.mktemp("workspace"), CONFIG)
+def shop(combination: str, tmp_path_factory: pytest.TempPathFactory) -> FlowProject:
+    made = project_on(combination, tmp_path_factory.mktemp("workspace"), CONFIG)
     made.write("main.py", FLOW)
     return made
 
 
 @pytest.fixture(scope="module")
-def expops(shop: FlowProject) -> Iterator[ExpOps]:
-    port = free_port()
-    env = {**clean_environment(shop.folder / "home"), "MLOPS_WORKSPACE_DIR": str(shop.folder)}
-    command = [sys.executable, "-m", "uvicorn", "expops.web.server:app", "--host", "127.0.0.1", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}"
-    server = Server(command, f"{url}/api/projects", shop.folder / "expops.log", env, cwd=shop.folder)
-    try:
-        yield ExpOps(server, url)
-    finally:
-        server.stop()
+def expops(shop: FlowProject) -> Iterator[Shown]:
+    with serving(shop.folder, shop.environ) as server:
+        assert server.projects() == [shop.root.name]
+        yield server.project(shop.root.name)
 
 
-def statuses(expops: ExpOps, run: str) -> dict[str, str]:
-    found = expops.json(f"/projects/shop/runs/{run}/status")
-    return {**found["process_status"], "": found["status"]}
-
-
-def test_a_run_is_seen_while_it_runs_and_afterwards(shop: FlowProject, expops: ExpOps, tmp_path: Path) -> None:
+def test_a_run_is_seen_while_it_runs_afterwards_and_from_the_cache(
+    shop: FlowProject, expops: Shown, tmp_path: Path
+) -> None:
     gate = tmp_path / "gate"
     process = shop.start("main.py", env={"GATE": str(gate)})
-    train = "//process[@name='train']"
     try:
         wait_until(lambda: shop.executions()["train"] == 2, 60, "both calls of train have begun")
         run = shop.last_run().run_id
-        wait_until(lambda: statuses(expops, run).get(train) == "running", 20, "the server shows train running")
-        assert statuses(expops, run)[""] == "running"
-        assert statuses(expops, run)["//process[@name='load']"] == "completed"
-        loss = f"/projects/shop/runs/{run}/metrics/" + urllib.parse.quote(
-            "//*[@partition='p1']/process[@name='train']", ""
-        )
-        wait_until(lambda: "loss" in str(expops.json(loss)), 20, "metrics are seen while the task runs")
+        wait_until(lambda: expops.statuses(run).get(TRAIN) == "running", 20, "the server shows train running")
+        assert expops.statuses(run)[""] == "running"
+        wait_until(lambda: expops.statuses(run).get("//process[@name='load']") == "completed", 20, "and load completed")
+        wait_until(lambda: expops.metrics(run, FIRST) == {"loss": {"1": 0.5, "2": 0.25}}, 20, "and its metrics")
     finally:
         gate.touch()
         ended = shop.finish(process)
     ended.ok()
     assert ended.executions == {"load": 1, "train": 2, "scale": 2, "report": 1}
-    found = statuses(expops, run)
+    found = expops.statuses(run)
     assert found[""] == "completed"
     assert {found[f"//process[@name='{name}']"] for name in ("load", "train", "report")} == {"completed"}
+    assert run in expops.runs()
+    graph = str(expops.graph())
+    assert all(f"'{name}'" in graph for name in ("load", "train", "report"))
 
-    assert [project["id"] if isinstance(project, dict) else project for project in _list(expops.json("/projects"))] == [
-        "shop"
-    ]
-    assert run in str(expops.json("/projects/shop/runs"))
-    graph = json.dumps(expops.json("/projects/shop/graph"))
-    assert all(f'"{name}"' in graph or f"'{name}'" in graph for name in ("load", "train", "report"))
-
-
-def test_a_cached_run_shows_status_metrics_and_charts(shop: FlowProject, expops: ExpOps) -> None:
-    shop.run("main.py").ok()
     again = shop.run("main.py").ok()
     assert again.total == 0
     run = shop.last_run().run_id
-    found = statuses(expops, run)
-    assert {name: status for name, status in found.items() if name != "status"} | {"": "completed"} == found
-    assert found["//process[@name='train']"] == "cached"
-    assert found["//*[@partition='p2']/process[@name='train']"] == "cached"
-
-    def metrics(path: str) -> Any:
-        answer = expops.json(f"/projects/shop/runs/{run}/metrics/{urllib.parse.quote(path, '')}")
-        return answer.get("metrics", answer)
-
-    assert metrics("//process[@name='load']")["rows"] == {"1": 6}
-    assert metrics("//process[@name='load']")["ratio"] == {"1": "NaN"}
-    assert metrics("//*[@partition='p1']/process[@name='train']")["loss"] == {"1": 0.5, "2": 0.25}
-    assert metrics("//*[@partition='p2']/process[@name='train']")["loss"] == {"1": 0.25, "2": 0.125}
-    # A step's metrics are carried over with the process that hit.
-    assert metrics("//*[@partition='p2']/process[@name='train']/step[@name='scale']")["scaled"] == {"1": 1.5}
-
-    charts = expops.json(f"/projects/shop/runs/{run}/charts")
-    (item,) = _charts(charts)["report"]["items"]
-    query = urllib.parse.urlencode({"uri": item["object_path"], "cache_path": item["cache_path"]})
-    assert expops.bytes(f"/projects/shop/runs/{run}/charts/fetch?{query}").startswith(b"\x89PNG")
+    assert expops.runs()[0] == run
+    found = expops.statuses(run)
+    assert found[""] == "completed"
+    assert found[TRAIN] == "cached"
+    assert found[SECOND] == "cached"
+    _shows_metrics_and_chart(shop, expops, run)
 
 
-def test_a_failed_run_is_shown_as_failed(shop: FlowProject, expops: ExpOps) -> None:
+def test_a_failed_run_is_shown_as_failed(shop: FlowProject, expops: Shown) -> None:
     failed = shop.run("main.py", env={"FAIL": "1"})
     assert failed.returncode != 0
-    found = statuses(expops, shop.last_run().run_id)
+    found = expops.statuses(shop.last_run().run_id)
     assert found[""] == "failed"
     assert found["//process[@name='broken']"] == "failed"
 
 
-def _list(answer: Any) -> list[Any]:
-    return list(answer["projects"] if isinstance(answer, dict) else answer)
+def test_runs_with_one_backend_in_the_cloud(tmp_path: Path) -> None:
+    shops = [project_on(combination, tmp_path / combination, CONFIG) for combination in ("local-gcs", "gcp-local")]
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    for shop in shops:
+        shop.write("main.py", FLOW)
+        (workspace / shop.root.name).symlink_to(shop.root)
+    for shop, process in [(shop, shop.start("main.py")) for shop in shops]:
+        shop.finish(process).ok()
+    with serving(workspace, shops[0].environ) as server:
+        assert server.projects() == sorted(shop.root.name for shop in shops)
+        for shop in shops:
+            shown = server.project(shop.root.name)
+            run = shop.last_run().run_id
+            assert shown.runs() == [run]
+            found = shown.statuses(run)
+            assert found[""] == found[TRAIN] == "completed"
+            _shows_metrics_and_chart(shop, shown, run)
 
 
-def _charts(answer: Any) -> Any:
-    return answer.get("charts", answer)
+def _shows_metrics_and_chart(shop: FlowProject, shown: Shown, run: str) -> None:
+    expected = {
+        "//process[@name='load']": {"rows": {"1": 6}, "ratio": {"1": "NaN"}},
+        FIRST: {"loss": {"1": 0.5, "2": 0.25}},
+        SECOND: {"loss": {"1": 0.25, "2": 0.125}},
+        # A step's metrics are carried over with the process that hit.
+        f"{FIRST}/step[@name='scale']": {"scaled": {"1": 1.5}},
+        f"{SECOND}/step[@name='scale']": {"scaled": {"1": 1.5}},
+    }
+    assert {path: shown.metrics(run, path) for path in expected} == expected
+    (item,) = shown.charts(run)["report"]["items"]
+    place = "gs://" if shop.project().settings.objects.type == "gcs" else str(shop.root)
+    assert item["object_path"].startswith(place)
+    assert shown.chart(run, item).startswith(b"\x89PNG")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import urllib.request
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +54,19 @@ def start_gcs_server(folder: Path) -> tuple[Server, str]:
     ]
     env = clean_environment(folder / "gcs-home")
     return Server(command, f"{url}/_internal/healthcheck", folder / "gcs.log", env), url
+
+
+def new_bucket(endpoint: str) -> str:
+    """Make a bucket on the GCS server; its name."""
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    request = urllib.request.Request(
+        f"{endpoint}/storage/v1/b?project=test",
+        data=json.dumps({"name": name}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+    return name
 
 
 def _find_emulator() -> Path | None:
