@@ -15,11 +15,11 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m flows.demo
 
 ## Lint, type check and the whole suite.
-test: check-tools lint
+test: check-tools $(VENV)/.node lint
 	$(BIN)/python -m pytest -n $(XDIST)
 
 ## The suite, with the end-to-end tests on every combination of backends.
-test-all: check-tools lint
+test-all: check-tools $(VENV)/.node lint
 	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs
 
 ## Programs outside Python that the suite starts: install what may be installed, name what is missing.
@@ -48,6 +48,13 @@ $(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+# ExpOps' listener SDK, for node.
+$(VENV)/.node: tests/interop/package.json | check-tools
+	@mkdir -p $(VENV)/node
+	@cp $< $(VENV)/node/package.json
+	npm install --prefix $(VENV)/node --loglevel=error --no-audit --no-fund >/dev/null
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

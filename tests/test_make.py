@@ -24,7 +24,8 @@ def make(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedP
 
 def test_the_suite_is_run_after_lint_and_after_the_look_for_tools() -> None:
     planned = make("--dry-run", "--always-make", "test").stdout
-    order = ["-m venv", "pip install", "tests.support.tools", "ruff check .", "ruff format --check .", "mypy", "pytest"]
+    order = ["-m venv", "pip install", "tests.support.tools", "npm install", "ruff check .", "ruff format --check ."]
+    order += ["mypy", "pytest"]
     places = [planned.find(part) for part in order]
     assert -1 not in places, dict(zip(order, places, strict=True))
     assert places == sorted(places)
@@ -78,6 +79,8 @@ def test_missing_programs_are_named_with_what_to_install(tmp_path: Path) -> None
         "missing: git",
         "missing: Java 11 or newer",
         "missing: the Firestore emulator",
+        "missing: Node",
+        "missing: npm",
     ]
     assert all("To install it: " in line for line in lines)
 
@@ -96,6 +99,15 @@ def test_versions_of_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, versi
     java.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert tools.java_found() == good
+
+
+@pytest.mark.parametrize(("version", "good"), [("v16.20.2", False), ("v18.20.4", True), ("v20.1.0", True), ("", False)])
+def test_versions_of_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, good: bool) -> None:
+    node = tmp_path / "node"
+    node.write_text(f"#!/bin/sh\necho {version}\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert tools.node_found() == good
 
 
 def test_what_may_be_installed_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

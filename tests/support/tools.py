@@ -46,6 +46,15 @@ def java_found() -> bool:
     return version is not None and int(version[1]) >= 11
 
 
+def node_found() -> bool:
+    """Whether there is a node that the listener SDK runs on."""
+    if shutil.which("node") is None:
+        return False
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
+    version = re.match(r"v(\d+)", told.stdout)
+    return version is not None and int(version[1]) >= 18
+
+
 def emulator_found() -> bool:
     """Whether there is a Firestore emulator, running or to be started."""
     return bool(os.environ.get("FIRESTORE_EMULATOR_HOST")) or _find_emulator() is not None
@@ -67,6 +76,8 @@ TOOLS = (
         "google-cloud-cli-firestore-emulator",
         ("gcloud", "components", "install", "--quiet", "cloud-firestore-emulator"),
     ),
+    Tool("Node.js 18 or newer, for ExpOps' listener SDK", node_found, "apt-get install nodejs", "nodejs"),
+    Tool("npm", lambda: shutil.which("npm") is not None, "apt-get install npm", "npm"),
 )
 
 
