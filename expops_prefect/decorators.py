@@ -205,7 +205,9 @@ def flow(
 
 def _says_nothing(options: dict[str, Any]) -> bool:
     """Whether these arguments leave the choice of a cache policy open."""
-    return all(options.get(name) in (None, NotSet) for name in ("cache_key_fn", "result_storage_key")) and (
+    # A storage of the user's own too: with Prefect's default policy its results belong to one run.
+    named = ("cache_key_fn", "result_storage_key", "result_storage")
+    return all(options.get(name) in (None, NotSet) for name in named) and (
         options.get("cache_policy", NotSet) is NotSet
     )
 

@@ -117,6 +117,7 @@ def _caching_is_default(task: Task[..., Any]) -> bool:
         getattr(task, "_user_cache_policy", NotSet) is NotSet
         and task.cache_key_fn is None
         and task.result_storage_key is None
+        and task.result_storage is None
         and getattr(task, "_user_persist_result", None) is not False
         and not settings.default_no_cache
         and not settings.disable_caching

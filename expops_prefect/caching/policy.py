@@ -181,8 +181,10 @@ def _key(
     if not project.settings.cache.enabled_for(name):
         return None
     parts = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
-    digests = {parameter: fingerprint(value, name=parameter) for parameter, value in parts.items()}
-    code = code_fingerprint(task.fn)
+    # Objects count by their state; what they do is their class's code, which may be the project's.
+    classes: set[type] = set()
+    digests = {parameter: fingerprint(value, name=parameter, classes=classes) for parameter, value in parts.items()}
+    code = code_fingerprint(task.fn, classes=classes)
     return names.CacheKey(name, fingerprint([digests, list(others)]), _config_digest(project, name), code.digest)
 
 

@@ -50,6 +50,25 @@ class Node:
     edges: list[tuple[str, int]] = field(default_factory=list)
 
 
+class _Guarded:
+    """The form of a value as long as the functions in it are the same objects: their closures count too."""
+
+    __slots__ = ("_functions",)
+
+    def __init__(self, functions: list[Any]) -> None:
+        self._functions = functions
+
+    def __call__(self, value: Any) -> bytes:
+        found: list[tuple[bytes, Any]] = []
+        form = constant_form(value, found, set())
+        same = len(found) == len(self._functions) and all(map(_is_in, found, self._functions))
+        return form if same else b"other functions"
+
+
+def _is_in(entry: tuple[bytes, Any], function: Any) -> bool:
+    return entry[1] is function
+
+
 class CodeGraph:
     """The graph of one function. Made anew for every fingerprint: globals may have been bound anew.
 
@@ -180,8 +199,8 @@ class CodeGraph:
         found: list[tuple[bytes, Any]] = []
         classes: set[type] = set()
         form = constant_form(value, found, classes)
-        # The guard also keeps the value, so that its id stays taken.
-        self.guards.form(constant_form, value, form)
+        # The guard also keeps the value and the functions in it, so that their ids stay taken.
+        self.guards.form(_Guarded([inner for _, inner in found]), value, form)
         known = sorted((cls for cls in classes if cls.__module__ != "builtins"), key=class_name)
         if not found and not known:
             number = self._index[key] = self._shared(name, form)

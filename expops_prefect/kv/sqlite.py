@@ -214,13 +214,15 @@ class SQLiteKV:
     def _writing(self, verb: str) -> Iterator[sqlite3.Connection]:
         with self._translated(verb):
             connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                connection.rollback()
+                # A signal or a task's time limit may strike anywhere: the lock must not stay held.
+                if connection.in_transaction:
+                    connection.rollback()
                 raise
-            connection.execute("COMMIT")
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:

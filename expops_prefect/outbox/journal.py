@@ -28,7 +28,7 @@ _SUFFIX: Final = ".journal"
 _HEAD: Final = b'{"expops-prefect journal":1}\n'
 _held: set[Path] = set()
 """Journals that this process holds: a lock does not keep a process from taking it again."""
-_holding: Final = threading.Lock()
+_holding = threading.Lock()
 
 Numbered: TypeAlias = dict[str, list[MetricPoint]]
 """Points that were given their steps, by metrics key."""
@@ -242,7 +242,9 @@ def _plan_of(path: Path) -> Path:
 
 
 def forget_held() -> None:
-    """In a forked child: its parent's journals are its parent's."""
+    """In a forked child: its parent's journals are its parent's, and a thread of its parent's may hold the lock."""
+    global _holding
+    _holding = threading.Lock()
     _held.clear()
 
 

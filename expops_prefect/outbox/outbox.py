@@ -117,7 +117,8 @@ class Outbox:
             except OSError:
                 blob = f"memory-{len(self._blobs)}"
                 self._blobs[blob] = data
-        self.write(StoreObject(object_key, blob))
+            # Before anybody can find everything delivered and remove the journal with its bytes.
+            self.write(StoreObject(object_key, blob))
 
     @property
     def pending(self) -> int:

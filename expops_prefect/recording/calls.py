@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import TaskRunResult
 
 from expops_prefect import scope
 from expops_prefect.caching.policy import key_name
+from expops_prefect.degraded import degrade
 from expops_prefect.recording.run import Run, join_run
 from expops_prefect.scope import CALL_ATTRIBUTE, Call
 
@@ -76,7 +77,11 @@ def watch_submissions(runner: Any) -> None:
         except BaseException:
             run.submission_done()
             raise
-        future.add_done_callback(lambda _: run.submission_done())
+        try:
+            future.add_done_callback(lambda _: run.submission_done())
+        except Exception as error:  # noqa: BLE001 - the edge to Prefect: the task runs, so its future is the caller's
+            degrade("task ends not recorded", repr(error), key=task.name)
+            run.submission_done()
         return future
 
     runner.submit = submit_numbered

@@ -274,3 +274,36 @@ def test_a_step_survives_a_kill_of_its_process(tmp_path: Path) -> None:
     again = shop.run("steps.py").ok()
     assert again.executions == {"train": 1}
     assert "result 42" in again.output
+
+
+METHODS = """
+from executions import ran
+from expops_prefect import flow, task
+from model import Model
+
+
+@task
+def use(model, n):
+    ran("use")
+    return model.predict(n)
+
+
+@flow
+def main():
+    print("result", use(Model(), 1))
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_the_code_of_an_arguments_class_counts(shop: FlowProject) -> None:
+    shop.write("main.py", METHODS)
+    shop.write("model.py", "class Model:\n    def predict(self, n):\n        return n + 1\n")
+    assert "result 2" in shop.run("main.py").ok().output
+    assert shop.run("main.py").ok().total == 0
+    shop.edit("model.py", "n + 1", "n + 100")
+    changed = shop.run("main.py").ok()
+    assert changed.executions == {"use": 1}
+    assert "result 101" in changed.output

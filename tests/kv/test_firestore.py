@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -176,6 +177,7 @@ def _in_child(store: FirestoreKV, pipe: Connection) -> None:
     store.append_metrics(names.metrics_key(RUN, PATH), [MetricPoint("loss", 2)])
     pipe.send([store.increment("k"), store.get(names.metrics_key(RUN, PATH))])
     store.close()
+    os._exit(0)  # not through Prefect's own end of a process, which fails in a fork
 
 
 def test_in_a_forked_child(store: FirestoreKV) -> None:

@@ -110,7 +110,9 @@ def kv_machine(make: Callable[[], KVStore], *, examples: int, shrink: bool = Tru
 
         @rule(who=st.integers(0, 1), key=st.sampled_from(_KEYS), value=_VALUE)
         def compare_and_set(self, who: int, key: str, value: JSON) -> None:
-            version, seen = self.versions.get(key, ("0", b""))
+            if key not in self.versions:
+                return  # a version is opaque: only what a store handed out may be given back
+            version, seen = self.versions[key]
             same = key in self.model.values and exactly(self.model.values[key]) == seen
             done = self.stores[who].compare_and_set(key, version, value)
             # Changed and changed back may count as changed.
