@@ -15,7 +15,7 @@ class EventSourceOfThisProcess extends EventTarget {
   constructor(url) {
     super();
     this.ended = new AbortController();
-    this.read(new URL(url, "http://this.process")).catch((error) => this.onerror?.(error));
+    this.read(new URL(url, "http://localhost")).catch((error) => this.onerror?.(error));
   }
 
   async read(url) {
