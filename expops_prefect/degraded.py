@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 
+from expops_prefect.forks import ForkSafeLock
+
 _logger = logging.getLogger("prefect.expops")
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _counts: Counter[str] = Counter()
 _said: set[tuple[str, str]] = set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,13 @@ from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import FormatError
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
 
 _open: dict[str, tuple[object, Project]] = {}
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _PARALLEL = 8
 _ = rows  # what waits in an outbox is applied by its functions
 

@@ -44,11 +44,18 @@ class Output:
     charts: bool
 
 
+COMPLETED: Final = "completed"
+"""A result that is a hit."""
+KEPT: Final = "kept"
+"""A result that is no hit, such as ``None``: it is there for whoever holds a reference to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheRecord:
     """One cached result, as it stands in the KV store under ``process:<P>:<inputs>:<config>:<function>``.
 
-    ``status`` and ``cache_path`` are what ExpOps' own readers need. Times are epoch seconds.
+    ``status`` (``completed`` or ``kept``) and ``cache_path`` are what ExpOps' own readers need. Times are
+    epoch seconds.
     """
 
     status: str

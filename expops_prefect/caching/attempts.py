@@ -7,21 +7,24 @@ parent's transaction, by its key.
 
 from __future__ import annotations
 
-import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.names import CacheKey
 from expops_prefect.records import CacheRecord, Output
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
+    from prefect.serializers import Serializer
 
     from expops_prefect.caching.leases import Held
+    from expops_prefect.caching.results import Found
     from expops_prefect.project import Project
 
 _LIMIT: Final = 20_000
@@ -36,13 +39,16 @@ class Attempt:
 
     Attributes:
         key: the transaction key.
-        verified: record and manifest bytes that were checked and wait for the read that follows.
+        task_run_id, label: the task run's id and its name.
+        verified: what was found, checked and loaded, and waits for the read that follows.
         hit: the record whose result the task run was given; ``None`` while it was executed.
         paired: both of our storages are in use, so the key storage's write completes the result's.
         started: when the body began, epoch seconds; ``None`` before.
         ended: when the body ended.
         run_id, path: where the task run stands in the record, empty outside a recorded run.
         returned_state: the body returned a state of Prefect's, which a hit would replace by its data.
+        kept: the digest of the result under its key that is no hit, if there is one.
+        serializer: what makes bytes of its result.
         outputs: asks the recorder where metrics and charts of this computation went.
         on_miss: told once that the result is not in the cache.
         lease: the lease under which this is computed; ``None`` if none is used.
@@ -52,9 +58,14 @@ class Attempt:
     project: Project
     key: str
     cache_key: CacheKey | None
-    task_run: TaskRun
+    task_run_id: UUID
+    label: str
+    task_run: Callable[[], TaskRun | None]
+    """Its task run, while that lasts: its state holds the result."""
     paired: bool = False
-    verified: tuple[CacheRecord, bytes] | None = None
+    serializer: Serializer[Any] | None = None
+    kept: str | None = None
+    verified: Found | None = None
     hit: CacheRecord | None = None
     missed: bool = False
     returned_state: bool = False
@@ -68,10 +79,23 @@ class Attempt:
     lease: Held | None = None
     waited: float = 0.0
 
+    @classmethod
+    def of(cls, project: Project, key: CacheKey, task_run: TaskRun, *, nested: bool) -> Attempt:
+        """The attempt of a task run.
+
+        Args:
+            project: where its result is kept.
+            key: its cache key.
+            task_run: Prefect's task run.
+            nested: a transaction around it commits it, maybe long after its end; its state is asked for then.
+        """
+        find: Callable[[], TaskRun | None] = (lambda: task_run) if nested else weakref.ref(task_run)
+        return cls(project, str(key), key, task_run.id, task_run.name, find)
+
     @property
     def holder(self) -> str:
         """Under which name its task run takes leases of its own."""
-        return str(self.task_run.id)
+        return str(self.task_run_id)
 
     def land(self) -> None:
         """Let others compute the result, or take it; a lease that Prefect took is left to Prefect."""
@@ -79,6 +103,20 @@ class Attempt:
         if lease is not None and self.holder in lease.holders:
             self.lease = None
             lease.give_back(self.holder)
+
+    @property
+    def state(self) -> Any:
+        """The task run's state; ``None`` if it is gone or has none."""
+        task_run = self.task_run()
+        return None if task_run is None else task_run.state
+
+    def slim(self) -> None:
+        """The task run has ended. A commit that is still to come needs little of it."""
+        self.returned_state = must_not_store(self)
+        outputs = () if _by_key.get(self.key) is not self else self.outputs()
+        self.outputs = lambda: outputs
+        self.task_run = _gone
+        self.verified = self.on_miss = None
 
     def miss(self) -> None:
         """The body is going to run."""
@@ -100,7 +138,11 @@ class _Bounded(OrderedDict[K, Attempt]):
             self.popitem(last=False)
 
 
-_lock = threading.Lock()
+def _gone() -> None:
+    """There is no task run any more."""
+
+
+_lock = ForkSafeLock()
 _by_task_run: _Bounded[UUID] = _Bounded()
 _by_key: _Bounded[str] = _Bounded()
 
@@ -108,7 +150,7 @@ _by_key: _Bounded[str] = _Bounded()
 def remember(attempt: Attempt) -> None:
     """Make an attempt findable by its task run and by its key."""
     with _lock:
-        _by_task_run[attempt.task_run.id] = attempt
+        _by_task_run[attempt.task_run_id] = attempt
         _by_key[attempt.key] = attempt
 
 
@@ -132,9 +174,27 @@ def of_key(key: str) -> Attempt | None:
 
 
 def forget(task_run_id: UUID) -> Attempt | None:
-    """A task run has ended. Its key stays known: its commit may come later, with its parent's."""
+    """A task run has ended. Its key stays known if its commit may come later, with its parent's."""
     with _lock:
-        return _by_task_run.pop(task_run_id, None)
+        attempt = _by_task_run.pop(task_run_id, None)
+    if attempt is not None:
+        if attempt.hit is not None:
+            committed(attempt)
+        attempt.slim()
+    return attempt
+
+
+def committed(attempt: Attempt) -> None:
+    """Nothing is to be written under its key any more: there is no need to find it by that."""
+    with _lock:
+        if _by_key.get(attempt.key) is attempt:
+            del _by_key[attempt.key]
+    attempt.task_run = _gone
+
+
+def remembered() -> int:
+    """How many task runs are remembered."""
+    return len({*map(id, _by_task_run.values()), *map(id, _by_key.values())})
 
 
 def reset() -> None:
@@ -148,5 +208,5 @@ def must_not_store(attempt: Attempt | None) -> bool:
     """Whether a result is none to keep: the task failed, or it returned a state (which may be a failed one)."""
     if attempt is None or attempt.cache_key is None:
         return False
-    state: Any = attempt.task_run.state
+    state = attempt.state
     return attempt.returned_state or (state is not None and (state.is_failed() or state.is_crashed()))

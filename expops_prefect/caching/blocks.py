@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import threading
 from contextlib import suppress
 
 from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.names import normalise, short_hash
 from expops_prefect.project import Project
 from expops_prefect.serialization.serializer import ExpOpsSerializer
 
 _logger = logging.getLogger("prefect.expops")
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _storages: dict[tuple[str, str], tuple[ExpOpsResultStorage, ExpOpsKeyStorage]] = {}
 _serializers: dict[tuple[int, str], ExpOpsSerializer] = {}
 

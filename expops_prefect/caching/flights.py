@@ -42,7 +42,7 @@ def fly(attempt: Attempt, look: Callable[[], T | None]) -> Steps[T | None]:
         The result; ``None`` if the task is to be executed.
     """
     project, key, holder = attempt.project, attempt.key, attempt.holder
-    pauses = Pauses(project, attempt.task_run.name or attempt.key, attempt, None)
+    pauses = Pauses(project, attempt.label or attempt.key, attempt, None)
     try:
         held = None
         while held is None:
@@ -86,5 +86,5 @@ def _expops_record_flight_end(task: Any, task_run: Any, state: Any) -> None:  # 
 
 def _crashed(attempt: Attempt) -> bool:
     """Whether a task run has ended without a word: no hook tells of a crash."""
-    state: Any = attempt.task_run.state
+    state: Any = attempt.state
     return state is not None and state.is_final() and not state.is_completed()

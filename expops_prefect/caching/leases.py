@@ -21,6 +21,7 @@ from expops_prefect import names
 from expops_prefect.caching.heartbeat import Heartbeat
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, FormatError, LeaseLostError
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, Versioned
 from expops_prefect.project import Project
 
@@ -319,7 +320,7 @@ def keys_of(holder: str) -> list[str]:
         return [key for key, name in _held if name == holder]
 
 
-_registry = threading.Lock()
+_registry = ForkSafeLock()
 _held: dict[tuple[str, str], Held] = {}
 """By transaction key and holder."""
 _heartbeat = Heartbeat()
@@ -341,8 +342,7 @@ def _first_seen(place: str, found: Versioned, now: float) -> float:
 
 def reset() -> None:
     """A forked child holds none of its parent's leases."""
-    global _registry, _heartbeat
-    _registry = threading.Lock()
+    global _heartbeat
     _heartbeat = Heartbeat()
     _held.clear()
     _seen.clear()

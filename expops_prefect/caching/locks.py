@@ -8,7 +8,6 @@ executed without a lock, and is told to be its holder.
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from expops_prefect.caching.leases import Held
 from expops_prefect.caching.waiting import Pauses, Steps, await_, wait
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ExpOpsPrefectError
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.project import Project
 
 if TYPE_CHECKING:
     from prefect.locking.protocol import LockManager
 
 _LIMIT: Final = 10_000
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _without: OrderedDict[tuple[str, str], None] = OrderedDict()
 """Keys and holders that go on without a lock."""
 
@@ -137,7 +137,7 @@ class ExpOpsLockManager:
         attempt = attempts.current(key)
         try:
             project = self._project(key)
-            pauses = Pauses(project, key if attempt is None else attempt.task_run.name, attempt, timeout)
+            pauses = Pauses(project, key if attempt is None else attempt.label, attempt, timeout)
             try:
                 while True:
                     view = self._look(project, key)
@@ -256,8 +256,6 @@ def _degraded(what: str, error: ExpOpsPrefectError) -> None:
 
 def _reset() -> None:
     """A forked child goes on with nothing of its parent's."""
-    global _lock
-    _lock = threading.Lock()
     _without.clear()
 
 

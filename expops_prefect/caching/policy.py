@@ -17,9 +17,10 @@ from weakref import WeakKeyDictionary
 
 from prefect.cache_policies import CachePolicy
 from prefect.futures import PrefectFutureList
+from prefect.transactions import IsolationLevel, get_transaction
 
 from expops_prefect import names, scope
-from expops_prefect.caching import attempts, blocks, flights
+from expops_prefect.caching import attempts, blocks, chosen, flights
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.locks import ExpOpsLockManager
 from expops_prefect.degraded import degrade
@@ -142,21 +143,21 @@ def prepare(
     if key is None:
         return None
     _notice_without_inputs(task, inputs)
-    attempt = Attempt(project=project, key=str(key), cache_key=key, task_run=context.task_run)
+    attempt = Attempt.of(project, key, context.task_run, nested=get_transaction() is not None)
     store = context.result_store
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
     if project.settings.cache.single_flight and not getattr(task.fn, "__expops_wrapper__", False):
         flights.land_at_end(task)
-    if _uses_own_storage(context):
+    if task.result_storage is None and not chosen.storage(store):
         result_storage, key_storage = blocks.storages(project)
-        if task.result_storage is None:
-            store.result_storage = result_storage
-            if task.result_serializer is None:
-                store.serializer = blocks.serializer(project)
+        store.result_storage = result_storage
+        if task.result_serializer is None and not chosen.serializer(store):
+            store.serializer = blocks.serializer(project)
         if task.cache_policy is None or getattr(task.cache_policy, "key_storage", None) is None:
             store.metadata_storage = key_storage
         store.cache_result_in_memory = False
+        attempt.serializer = store.serializer
         attempt.paired = store.result_storage is result_storage and store.metadata_storage is key_storage
     attempts.remember(attempt)
     if run is not None:
@@ -207,15 +208,8 @@ def _data_digest(path: Path) -> str:
         return "absent"
 
 
-def _uses_own_storage(context: TaskRunContext) -> bool:
-    """Whether ours may be put in place: a storage that the user named wins."""
-    return context.task.result_storage is None
-
-
 def _serializable(task: Any) -> bool:
     """Whether the transaction that is about to begin takes locks: its own level counts, else its parent's."""
-    from prefect.transactions import IsolationLevel, get_transaction
-
     level, parent = getattr(task.cache_policy, "isolation_level", None), get_transaction()
     if level is None and parent is not None:
         level = parent.isolation_level

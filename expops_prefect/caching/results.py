@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -24,7 +24,7 @@ from expops_prefect.kv.base import JSON
 from expops_prefect.objects.claims import claim
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord, expiry, foreign_record_key
+from expops_prefect.records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key
 from expops_prefect.serialization.manifest import Packed
 from expops_prefect.serialization.payloads import digest
 
@@ -34,14 +34,36 @@ _parsed: Final = lru_cache(maxsize=256)(names.CacheKey.parse)
 """A task run asks for its own key several times."""
 
 
+@dataclass(slots=True)
+class Found:
+    """A hit that was checked and loaded, on its way to Prefect.
+
+    Attributes:
+        record: its record.
+        content: its verified bytes, or the envelope that holds its value.
+    """
+
+    record: CacheRecord
+    content: bytes
+
+
 def record_key(key: str) -> str:
     """The KV key of the record under a transaction key, ours or foreign."""
     parsed = _parsed(key)
     return foreign_record_key(key) if parsed is None else parsed.record_key
 
 
-def write_result(project: Project, key: str, content: Packed | bytes, attempt: Attempt | None) -> CacheRecord:
+def write_result(
+    project: Project, key: str, content: Packed | bytes, attempt: Attempt | None, *, hit: bool = True
+) -> CacheRecord:
     """Store payloads and manifest of a result, and return the record that is still to be written.
+
+    Args:
+        project: where.
+        key: the transaction key.
+        content: a packed result, or another serializer's bytes.
+        attempt: the task run that computed it.
+        hit: whether later task runs are to be given it; else it is there for references to it only.
 
     Raises:
         ObjectStoreError: the object store failed; nothing that could be read was left behind.
@@ -52,7 +74,7 @@ def write_result(project: Project, key: str, content: Packed | bytes, attempt: A
     else:
         kind, manifest, payloads = "raw", bytes(content), ()
     stored = tuple(write_payload(project, payload) for payload in payloads)
-    manifest_digest = digest([manifest])
+    manifest_digest = digest_of(content)
     parsed = _parsed(key)
     run_id = attempt.run_id if attempt is not None and attempt.run_id else "unrecorded"
     object_key = names.manifest_key(run_id, "foreign" if parsed is None else parsed.task, manifest_digest)
@@ -66,7 +88,7 @@ def write_result(project: Project, key: str, content: Packed | bytes, attempt: A
     started = attempt.started if attempt is not None and attempt.started is not None else now
     ended = attempt.ended if attempt is not None and attempt.ended is not None else now
     return CacheRecord(
-        status="completed",
+        status=COMPLETED if hit else KEPT,
         cache_path=project.objects.uri(object_key),
         run_id=attempt.run_id if attempt is not None else "",
         path=attempt.path if attempt is not None else "",
@@ -81,8 +103,13 @@ def write_result(project: Project, key: str, content: Packed | bytes, attempt: A
         payloads=stored,
         outputs=attempt.outputs() if attempt is not None else (),
         host=_HOST,
-        task_run_id=None if attempt is None else str(attempt.task_run.id),
+        task_run_id=None if attempt is None else str(attempt.task_run_id),
     )
+
+
+def digest_of(content: Packed | bytes) -> str:
+    """The digest by which a record knows its result."""
+    return digest([content.manifest if isinstance(content, Packed) else bytes(content)])
 
 
 def write_record(project: Project, key: str, record: CacheRecord, attempt: Attempt | None) -> None:
@@ -106,7 +133,7 @@ def _keeping_metadata(project: Project, key: str, value: dict[str, JSON]) -> Cal
     """
 
     def change(before: JSON | None) -> JSON:
-        record = _valid(project, key, before)
+        record = hit_of(project, key, before)
         if record is None or record.prefect_metadata is None:
             return value
         return {**value, "prefect_metadata": record.prefect_metadata, "expires_at": record.expires_at}
@@ -144,21 +171,39 @@ def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | 
 
 
 def read_record(project: Project, key: str) -> CacheRecord | None:
-    """The valid record under a key: known format, completed, not expired.
+    """The record under a key, whether it is a hit or not; ``None`` if there is none of a known format.
 
     Raises:
         KVError: the KV store failed.
     """
-    return _valid(project, key, project.kv.get(record_key(key)))
+    return _loaded(key, project.kv.get(record_key(key)))
 
 
-def _valid(project: Project, key: str, value: JSON | None) -> CacheRecord | None:
+def read_hit(project: Project, key: str) -> CacheRecord | None:
+    """The record under a key that makes a task run a hit: completed, not expired.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    return hit_of(project, key, project.kv.get(record_key(key)))
+
+
+def hit_of(project: Project, key: str, value: JSON | None) -> CacheRecord | None:
+    """The record if it is a hit; see :func:`read_hit`."""
+    record = _loaded(key, value)
+    try:
+        return None if record is None or record.status != COMPLETED or _expired(project, key, record) else record
+    except TypeError as error:  # a time that is no number, for instance
+        _logger.warning("%s: %s; the task is executed", key, error)
+        return None
+
+
+def _loaded(key: str, value: JSON | None) -> CacheRecord | None:
     if value is None:
         return None
     try:
-        record = CacheRecord.load(value)
-        return record if record.status == "completed" and not _expired(project, key, record) else None
-    except (FormatError, TypeError) as error:  # a time that is no number, for instance
+        return CacheRecord.load(value)
+    except (FormatError, TypeError) as error:
         _logger.warning("%s: %s; the task is executed", key, error)
         return None
 

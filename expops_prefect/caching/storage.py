@@ -20,21 +20,25 @@ from typing import Any, Final
 import orjson
 from prefect.exceptions import SerializationError
 from prefect.filesystems import WritableFileSystem
+from prefect.serializers import Serializer
 from pydantic import Field
 
 from expops_prefect.caching import attempts, flights, results
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import StoredPayloads
+from expops_prefect.caching.results import Found
 from expops_prefect.caching.waiting import await_, wait
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
+from expops_prefect.kv.base import JSON
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord
+from expops_prefect.records import KEPT, CacheRecord
 from expops_prefect.serialization.manifest import pack
 from expops_prefect.serialization.serializer import Envelope
 
 _logger = logging.getLogger("prefect.expops")
 _NONE: Final = pack(None).manifest
+_LONGEST_NONE: Final = 1024
 
 
 class _ProjectBlock(WritableFileSystem):
@@ -97,8 +101,6 @@ class ExpOpsResultStorage(_ProjectBlock):
         # Where the metadata go elsewhere, what is not stored has to be said by raising: they would be written all
         # the same, and a hit that finds no result fails the task.
         paired = attempt is not None and attempt.paired
-        if paired and attempts.must_not_store(attempt):
-            return
         if isinstance(content, Envelope) and content.failure is not None:
             if not paired:
                 raise SerializationError(str(content.failure)) from content.failure
@@ -107,10 +109,11 @@ class ExpOpsResultStorage(_ProjectBlock):
         body = content.packed if isinstance(content, Envelope) and content.packed is not None else bytes(content)
         try:
             project = self._project_of(attempt)
-            if paired and _is_none(content) and not project.settings.cache.none_results:
-                return
+            hit = not paired or not _no_hit(project, content, attempt)
+            if not hit and attempt is not None and attempt.kept is not None and attempt.kept == results.digest_of(body):
+                return  # It is there, and as little of a hit as before.
             with project.objects_availability.watch():
-                record = results.write_result(project, path, body, attempt)
+                record = results.write_result(project, path, body, attempt, hit=hit)
             if paired:
                 _pending[path] = record
             else:
@@ -133,21 +136,17 @@ class ExpOpsResultStorage(_ProjectBlock):
         """
         attempt = attempts.current(path)
         if attempt is not None and attempt.verified is not None:
-            record, manifest = attempt.verified
-            attempt.verified = None
+            found, attempt.verified = attempt.verified, None
+            attempt.hit = found.record
+            return found.content
+        project = self._project_of(attempt)
+        record = results.read_record(project, path)
+        if record is None:
+            raise IntegrityError(f"no result under {path} in {project.kv.describe()}")
+        content = _content(project, record, results.verified(project, path, record))
+        if attempt is not None:
             attempt.hit = record
-            project = attempt.project
-        else:
-            project = self._project_of(attempt)
-            found = results.read_record(project, path)
-            if found is None:
-                raise IntegrityError(f"no result under {path} in {project.kv.describe()}")
-            record, manifest = found, results.verified(project, path, found)
-            if attempt is not None:
-                attempt.hit = record
-        if record.kind == "raw":
-            return manifest
-        return Envelope.for_reading(manifest, StoredPayloads(project, record))
+        return content
 
     async def awrite_path(self, path: str, content: bytes) -> None:
         """The async form of :meth:`write_path`."""
@@ -199,6 +198,8 @@ class ExpOpsKeyStorage(_ProjectBlock):
             computed = attempts.current(path)
             if computed is not None:
                 computed.land()
+            if attempt is not None:
+                attempts.committed(attempt)
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """Prefect's metadata of a valid, verified result.
@@ -221,25 +222,28 @@ class ExpOpsKeyStorage(_ProjectBlock):
     def _look(self, attempt: Attempt | None, path: str) -> bytes | None:
         """The metadata of a valid, verified result, or ``None``; it is kept for the read that follows."""
         if attempt is not None and attempt.verified is not None:
-            return _metadata(attempt.verified[0])
+            return _metadata(attempt.verified.record)
         try:
             project = self._project_of(attempt)
             with project.kv_availability.watch():
-                record = results.read_record(project, path)
-            if record is not None and record.prefect_metadata is not None:
-                _check_metadata(record.prefect_metadata)
-            with project.objects_availability.watch():
-                manifest = results.verified(project, path, record) if record is not None and record.object_key else None
+                value = project.kv.get(results.record_key(path))
+            record = results.hit_of(project, path, value)
+            if record is None or record.prefect_metadata is None:
+                if attempt is not None:
+                    attempt.kept = _kept(value)
+                return None
+            _check_metadata(record.prefect_metadata)
+            if record.object_key:
+                with project.objects_availability.watch():
+                    manifest = results.verified(project, path, record)
+                if attempt is not None:
+                    attempt.verified = Found(record, _loaded(_content(project, record, manifest), record))
         except IntegrityError as error:
             degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
             return None
         except ExpOpsPrefectError as error:
             degrade("cache not readable", f"{_short(path)}: {error}; the task is executed", key=_once_for(error, path))
             return None
-        if record is None or record.prefect_metadata is None:
-            return None
-        if attempt is not None and manifest is not None:
-            attempt.verified = (record, manifest)
         return _metadata(record)
 
     async def awrite_path(self, path: str, content: bytes) -> None:
@@ -304,5 +308,48 @@ def _expiration(metadata: str) -> float | None:
     return None if value is None else datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
 
 
-def _is_none(content: bytes) -> bool:
-    return isinstance(content, Envelope) and content.packed is not None and content.packed.manifest == _NONE
+def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> bool:
+    """Whether a result is to be kept for references to it only: later task runs are executed."""
+    if attempts.must_not_store(attempt):
+        return True
+    return not project.settings.cache.none_results and _is_none(content, attempt)
+
+
+def _is_none(content: bytes, attempt: Attempt | None) -> bool:
+    if isinstance(content, Envelope):
+        return content.packed is not None and content.packed.manifest == _NONE
+    if attempt is None or attempt.serializer is None or len(content) > _LONGEST_NONE:
+        return False
+    try:
+        return attempt.serializer.loads(content) is None
+    except Exception:  # noqa: BLE001 - the user's own serializer; it fails again, and is reported, where this is read
+        return False
+
+
+def _kept(value: JSON | None) -> str | None:
+    """The digest of a result that is no hit; ``None`` if there is none."""
+    return str(value.get("digest")) if isinstance(value, dict) and value.get("status") == KEPT else None
+
+
+def _content(project: Project, record: CacheRecord, manifest: bytes) -> bytes:
+    """What Prefect's serializer is given."""
+    return manifest if record.kind == "raw" else Envelope.for_reading(manifest, StoredPayloads(project, record))
+
+
+def _loaded(content: bytes, record: CacheRecord) -> bytes:
+    """Load a result before Prefect is told of a hit: a class may be gone, and then the task is executed.
+
+    Raises:
+        IntegrityError: it cannot be loaded.
+    """
+    try:
+        if isinstance(content, Envelope):
+            content.load()
+        else:
+            # Prefect loads it once more: what another serializer makes of bytes cannot be handed over.
+            Serializer(**orjson.loads(_metadata(record))["serializer"]).loads(content)
+    except ExpOpsPrefectError:
+        raise
+    except Exception as error:  # a user's own class or serializer may raise anything
+        raise IntegrityError(f"the result {record.cache_path} cannot be loaded here: {error!r}") from error
+    return content

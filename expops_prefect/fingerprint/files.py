@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final, TypeAlias
 from blake3 import blake3
 
 from expops_prefect.fingerprint.buffers import threads_for
+from expops_prefect.forks import ForkSafeLock
 
 _CHUNK: Final = 8 << 20
 _MOST_FILES: Final = 10_000
@@ -20,15 +20,7 @@ _UNSETTLED_NS: Final = 2_000_000_000
 
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 _known: OrderedDict[str, tuple[_Stamp, str]] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _forget_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_lock)
+_lock = ForkSafeLock()
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

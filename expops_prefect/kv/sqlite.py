@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from expops_prefect.errors import KVError, KVRefusedError
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, MetricPoint, Versioned
 from expops_prefect.kv.encoding import check_counter, check_series, dump, load, merge_points, successor
 from expops_prefect.kv.schema import BUSY_SECONDS, FORMAT, ensure_schema
@@ -238,7 +239,7 @@ class _Connections:
     """The connections of one store: one a thread, none shared with a forked child."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._local = threading.local()
         self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
 

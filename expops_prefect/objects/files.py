@@ -1,16 +1,17 @@
 """Writing files for the local object store: whole or not at all, and one at a time where it matters."""
 
 # Paths are text here: pathlib costs more than the system calls of a small read.
-# ruff: noqa: PTH103, PTH108, PTH120
+# ruff: noqa: PTH103, PTH108, PTH115, PTH120
 
 from __future__ import annotations
 
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from itertools import count
+from typing import Final, TypeAlias
 
 from expops_prefect.errors import ObjectStoreError
 from expops_prefect.objects.base import TEMPORARY, Buffer
@@ -19,6 +20,19 @@ LOCK: Final = f"{TEMPORARY}lock"
 """The file that is locked where a folder cannot be (NFS)."""
 _IOV_MAX: Final = 512
 _LARGE_PART: Final = 1 << 20
+RefuseLinks: TypeAlias = Callable[[str, int | None], None]
+"""Raises if there is a link in a path. It gets the open file too, if there is one."""
+
+_numbers = count()
+_process = secrets.token_hex(8)
+
+
+def _in_forked_child() -> None:
+    global _process
+    _process = secrets.token_hex(8)
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
 
 
 @contextmanager
@@ -65,13 +79,16 @@ def _locked(root: str, required: bool) -> int:
 
 
 @contextmanager
-def written(target: str, parts: Sequence[Buffer], read_only: bool) -> Iterator[tuple[str, int]]:
-    """A complete, flushed temporary file beside ``target``; removed at the end if it still has its name.
+def written(
+    target: str, parts: Sequence[Buffer], read_only: bool, refuse_links: RefuseLinks
+) -> Iterator[tuple[str, int]]:
+    """A complete, flushed temporary file beside ``target``. Without an error the caller has renamed or removed it.
 
     Args:
         target: the path that the caller gives it then.
         parts: its bytes.
         read_only: mode 0444.
+        refuse_links: asked before folders are made, and once the file is open.
 
     Yields:
         Its path and an open descriptor.
@@ -79,27 +96,56 @@ def written(target: str, parts: Sequence[Buffer], read_only: bool) -> Iterator[t
     Raises:
         OSError: it could not be written.
     """
-    temporary = f"{os.path.dirname(target)}/{TEMPORARY}{secrets.token_hex(8)}"
-    descriptor, made = _open_new(temporary, 0o444 if read_only else 0o666)
+    temporary = f"{os.path.dirname(target)}/{TEMPORARY}{_process}-{next(_numbers)}"
+    descriptor, made = _open_new(temporary, 0o444 if read_only else 0o666, refuse_links)
     try:
+        refuse_links(temporary, descriptor)
         _write(descriptor, parts)
         os.fsync(descriptor)
         yield temporary, descriptor
         if made:
             _sync_folder(os.path.dirname(target))
-    finally:
-        os.close(descriptor)
+    except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
 
 
-def _open_new(path: str, mode: int) -> tuple[int, bool]:
+def name_of(descriptor: int) -> str | None:
+    """The path of an open file with every link in it resolved; ``None`` where the system does not tell."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return None
+
+
+def content(descriptor: int, size: int) -> bytes:
+    """All bytes of an open file.
+
+    Args:
+        descriptor: the file, at its beginning.
+        size: what the system says of it. A small file is read in one call: after each, this thread may have
+            to wait for others.
+    """
+    if size < _LARGE_PART:
+        data = os.read(descriptor, size + 1)
+        if len(data) == size:
+            return data
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return file.readall()
+
+
+def _open_new(path: str, mode: int, refuse_links: RefuseLinks) -> tuple[int, bool]:
     """Create a file and the folders it needs; the descriptor, and whether folders were made."""
     made = False
     for _ in range(100):  # a deletion elsewhere may remove a folder that was just made
         try:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), made
         except FileNotFoundError:
+            refuse_links(path, None)
             made = True
             with suppress(FileNotFoundError):
                 os.makedirs(os.path.dirname(path), exist_ok=True)

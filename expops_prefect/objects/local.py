@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from expops_prefect.errors import ObjectStoreError
 from expops_prefect.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectStore, check_key, check_prefix
-from expops_prefect.objects.files import LOCK, alone, written
+from expops_prefect.objects.files import LOCK, RefuseLinks, alone, content, name_of, written
 
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
@@ -46,28 +46,36 @@ class LocalObjects:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root.absolute())
+        self._real_root: str | None = None
 
     def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
-        target = self._entry(key)
-        with _translated("write", key), written(target, parts, read_only) as (temporary, descriptor):
+        check_key(key)
+        target = f"{self._root}/{key}"
+        with (
+            _translated("write", key),
+            written(target, parts, read_only, self._refusing(key)) as (temporary, descriptor),
+        ):
             with alone(self._root):
                 os.replace(temporary, target)
             return _info(key, os.fstat(descriptor))
 
     def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
-        target = self._entry(key)
+        check_key(key)
+        target = f"{self._root}/{key}"
         size = sum(memoryview(part).nbytes for part in parts)
         with _translated("write", key):
             if _file_size(target) == size:
+                self._entry(key)
                 return None
-            with written(target, parts, read_only) as (temporary, descriptor):
+            with written(target, parts, read_only, self._refusing(key)) as (temporary, descriptor):
                 try:
                     os.link(temporary, target)  # unlike a rename, fails if another writer was first
                 except FileExistsError:
                     with alone(self._root):
                         if _file_size(target) == size:
+                            os.unlink(temporary)
                             return None
                         os.replace(temporary, target)
                 except OSError as error:
@@ -81,16 +89,19 @@ class LocalObjects:
 
     def get(self, key: str) -> bytes | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
+        check_key(key)
+        path = f"{self._root}/{key}"
         with _translated("read", key):
             try:
-                descriptor = os.open(self._file(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except _ABSENT:
+                self._file(key)
                 return None
             try:
-                if not stat_modes.S_ISREG(os.fstat(descriptor).st_mode):
-                    return None
-                with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                    return file.readall()
+                if not self._is_direct(path, descriptor):
+                    self._file(key)
+                status = os.fstat(descriptor)
+                return content(descriptor, status.st_size) if stat_modes.S_ISREG(status.st_mode) else None
             finally:
                 os.close(descriptor)
 
@@ -190,6 +201,23 @@ class LocalObjects:
     def describe(self) -> str:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
         return f"local files in {self._root}"
+
+    def _is_direct(self, path: str, descriptor: int) -> bool:
+        """Whether the system says that an open file is where its path says, with no link below the root.
+
+        That takes one call, where looking at each folder takes one for each. ``False`` may mean that it
+        does not tell, or that the root was moved meanwhile.
+        """
+        if self._real_root is None:
+            self._real_root = os.path.realpath(self._root)
+        return name_of(descriptor) == self._real_root + path[len(self._root) :]
+
+    def _refusing(self, key: str) -> RefuseLinks:
+        def refuse(path: str, descriptor: int | None) -> None:
+            if descriptor is None or not self._is_direct(path, descriptor):
+                self._entry(key)
+
+        return refuse
 
     def _entry(self, key: str) -> str:
         """The path of a key, whose parents are no symbolic links. For what acts on the entry itself."""

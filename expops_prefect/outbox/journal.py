@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Final, TypeAlias
 import orjson
 
 from expops_prefect.degraded import degrade
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.outbox.changes import AnyChange, load
 
@@ -28,7 +28,7 @@ _SUFFIX: Final = ".journal"
 _HEAD: Final = b'{"expops-prefect journal":1}\n'
 _held: set[Path] = set()
 """Journals that this process holds: a lock does not keep a process from taking it again."""
-_holding = threading.Lock()
+_holding = ForkSafeLock()
 
 Numbered: TypeAlias = dict[str, list[MetricPoint]]
 """Points that were given their steps, by metrics key."""
@@ -242,9 +242,7 @@ def _plan_of(path: Path) -> Path:
 
 
 def forget_held() -> None:
-    """In a forked child: its parent's journals are its parent's, and a thread of its parent's may hold the lock."""
-    global _holding
-    _holding = threading.Lock()
+    """In a forked child: its parent's journals are its parent's."""
     _held.clear()
 
 

@@ -24,6 +24,7 @@ from expops_prefect.caching.attempts import Attempt
 from expops_prefect.degraded import counts as degraded_counts
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put
 from expops_prefect.project import Project
@@ -326,7 +327,7 @@ class Run:
 
 active: dict[str, Run] = {}
 """The runs that are open in this process, by run id."""
-_starting = threading.Lock()
+_starting = ForkSafeLock()
 
 
 def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:

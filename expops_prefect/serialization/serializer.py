@@ -29,12 +29,14 @@ class Envelope(bytes):
     Attributes:
         packed: the result in bytes; on the way back only its manifest.
         reader: where its payloads come from, on the way back.
+        loaded: the result itself in a tuple, if it was unpacked before; taken once.
         failure: why there is nothing to store. Raised from ``dumps`` it would be Prefect's to report, in a
             long traceback and without a word on what to do; the storage reports it.
     """
 
     packed: Packed | None = None
     reader: PayloadReader | None = None
+    loaded: tuple[Any] | None = None
     failure: ResultNotStorableError | None = None
 
     @classmethod
@@ -50,6 +52,15 @@ class Envelope(bytes):
         envelope = cls(_HEAD)
         envelope.packed, envelope.reader = Packed(manifest, ()), reader
         return envelope
+
+    def load(self) -> None:
+        """Unpack the result now, for ``loads`` to take: whoever looks for a result learns here if it cannot be had.
+
+        Raises:
+            Exception: whatever loading it raises, be it a class that is not there any more.
+        """
+        if self.packed is not None and self.reader is not None:
+            self.loaded = (unpack(self.packed.manifest, self.reader),)
 
     @classmethod
     def of_failure(cls, failure: ResultNotStorableError) -> Envelope:
@@ -102,6 +113,9 @@ class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # 
             FormatError: ``blob`` is something else.
             IntegrityError: it is damaged, or a payload is missing.
         """
+        if isinstance(blob, Envelope) and blob.loaded is not None:
+            (value,), blob.loaded = blob.loaded, None
+            return value
         if isinstance(blob, Envelope) and blob.packed is not None and blob.reader is not None:
             return unpack(blob.packed.manifest, blob.reader)
         if not blob.startswith(_TEXT):

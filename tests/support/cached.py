@@ -184,7 +184,7 @@ def store(project: Project, key: str, content: int) -> None:
 
 def read(project: Project, key: str) -> int | None:
     """The content of a result that :func:`store` has stored, as the two storage blocks read it."""
-    record = results.read_record(project, key)
+    record = results.read_hit(project, key)
     if record is None:
         return None
     value = unpack(results.verified(project, key, record), StoredPayloads(project, record))

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, Final, cast
+from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import TaskRun
 from prefect.locking.protocol import LockManager
 
 from expops_prefect import EXPOPS, ExpOpsLockManager
@@ -60,7 +60,7 @@ def hold(root: str, pipe: Connection) -> None:
     """Take a lock, say so, and publish what was computed when asked to."""
     project = Project.open(root)
     assert ExpOpsLockManager(root).acquire_lock("key", "child")
-    attempt = Attempt(project, "key", None, cast("TaskRun", None), lease=leases.find("key", "child"))
+    attempt = Attempt(project, "key", None, uuid4(), "child", lambda: None, lease=leases.find("key", "child"))
     pipe.send("held")
     while True:
         pipe.recv()
