@@ -13,7 +13,7 @@ from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import FormatError
 from expops_prefect.forks import ForkSafeLock
-from expops_prefect.kv.base import JSON, KVStore
+from expops_prefect.kv.base import JSON, Announcing, KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
 
@@ -98,8 +98,13 @@ class Project:
             self.settings.runtime_dir / "outbox",
             flush_seconds=float(self.settings.record.flush_seconds),
             parallel=_PARALLEL if remote else 1,
-            on_delivery=self.kv_availability.back,
+            on_delivery=self._delivered,
         )
+
+    def _delivered(self) -> None:
+        self.kv_availability.back()
+        if isinstance(self.kv, Announcing):
+            self.kv.announce()
 
     @cached_property
     def reference_prefix(self) -> str:

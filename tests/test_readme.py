@@ -351,7 +351,7 @@ def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
 def test_the_variables_that_it_names_are_read() -> None:
     from expops_prefect.config import load
 
-    named = set(re.findall(r"\b(?:EXPOPS|MLOPS)_[A-Z_]+", README)) - {"MLOPS_WORKSPACE_DIR"}
+    named = set(re.findall(r"\b(?:EXPOPS|MLOPS)_[A-Z_]+", README)) - {"MLOPS_WORKSPACE_DIR", "EXPOPS_SQLITE_DIR"}
     assert named
     assert named <= set(load._ENVIRONMENT)
 

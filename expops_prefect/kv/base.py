@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 JSON: TypeAlias = Any
 """A JSON value. ``Any`` because every reader validates what it takes out."""
@@ -113,3 +113,11 @@ class KVStore(Protocol):
 
     def describe(self) -> str:
         """One line for people: kind and place, no secret."""
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """What a store also does whose readers watch a file instead of being told."""
+
+    def announce(self) -> None:
+        """Let who watches notice what was written before. Never raises."""

@@ -7,6 +7,7 @@ cannot be overtaken, and waits at most :data:`BUSY_SECONDS` for other writers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -24,7 +25,7 @@ from expops_prefect.kv.encoding import check_counter, check_series, dump, load, 
 from expops_prefect.kv.schema import BUSY_SECONDS, FORMAT, ensure_schema
 
 if TYPE_CHECKING:
-    from expops_prefect.kv.base import KVStore
+    from expops_prefect.kv.base import Announcing, KVStore
 
 _PAGE: Final = 500
 _MAX_VARIABLES: Final = 500
@@ -208,6 +209,15 @@ class SQLiteKV:
         """See :meth:`KVStore.describe`."""
         return f"SQLite {self.path}"
 
+    def announce(self) -> None:
+        """See :meth:`Announcing.announce`: the database file is touched.
+
+        What is written goes to the write-ahead log first, another file, which SQLite removes when
+        the last connection closes and makes anew later: a watch on it ends then without a word.
+        """
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
     def _connection(self) -> sqlite3.Connection:
         return self._connections.get(self.path)
 
@@ -309,3 +319,4 @@ def _advice(error: Exception) -> str:
 
 if TYPE_CHECKING:
     _conforms: type[KVStore] = SQLiteKV
+    _announces: type[Announcing] = SQLiteKV

@@ -33,6 +33,8 @@ _BATCH_BYTES: Final = 4 << 20
 _BATCH_CHANGES: Final = 20_000
 _ROTATE_BYTES: Final = 16 << 20
 _LONGEST_PAUSE: Final = 10.0
+_GATHER: Final = 0.2
+"""The part of ``flush_seconds`` for which what comes first is held back: changes come in groups."""
 _AT_EXIT: Final = 2.0
 _open: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
@@ -46,7 +48,7 @@ class Outbox:
         folder: where journals lie, the same for all processes of the project on this machine.
         flush_seconds: how long a change waits at most while the stores can be reached.
         parallel: how many keys are written side by side; 1 for stores on this machine.
-        on_delivery: told whenever a batch has been delivered: the KV store answers.
+        on_delivery: told whenever a batch has been delivered: the KV store answers, and holds news.
 
     Attributes:
         folder: as above.
@@ -80,6 +82,7 @@ class Outbox:
         self._written = self._delivered = 0
         self._urgent = self._closed = False
         self._failures = 0
+        self._last = float("-inf")
         self._thread: threading.Thread | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._numbers = StepNumbers(self._kv)
@@ -229,20 +232,25 @@ class Outbox:
                 if self._failures:
                     _logger.info("the record is being delivered again")
                 self._failures = 0
-                self._on_delivery()
+                self._last = time.monotonic()
 
     def _wait_for_work(self) -> bool:
         with self._state:
             while not self._closed and self._written == self._delivered:
                 self._state.wait()
             backoff = min(_LONGEST_PAUSE, 0.25 * 2.0 ** min(self._failures, 8))
-            deadline = time.monotonic() + (backoff if self._failures else self._flush_seconds)
+            deadline = time.monotonic() + backoff if self._failures else self._due()
             while not self._closed and (not self._urgent or self._failures):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
                 self._state.wait(left)
             return not self._closed
+
+    def _due(self) -> float:
+        """When to deliver: soon after a time without news, which a page that is open shows at once; else in turn."""
+        now = time.monotonic()
+        return max(now + _GATHER * self._flush_seconds, self._last + self._flush_seconds)
 
     def _failed(self, error: Exception) -> None:
         with self._state:
@@ -288,6 +296,7 @@ class Outbox:
         if numbered:
             journal.begin(end, numbered)
         batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
+        self._on_delivery()
         journal.finish(end)
         for blob in batch.objects.values():
             journal.drop_blob(blob)
@@ -300,6 +309,7 @@ class Outbox:
         batch = Batch(f"memory-{os.getpid()}-{id(self)}", written).add(changes)
         self._number(batch, {})
         batch.deliver(self._kv, self._objects, _Blobs(self._journal, self._blobs), self._pool())
+        self._on_delivery()
         with self._state:
             for _ in changes:
                 self._memory.popleft()

@@ -12,7 +12,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from tests.interop.expops import project_on
+from tests.interop.expops import project_on, serving
 from tests.interop.listening import Listener, listening
 from tests.support import emulators
 from tests.support.processes import FlowProject
@@ -164,3 +164,22 @@ def test_firestore(tmp_path: Path) -> None:
         opened_later.wait(lambda: opened_later.now(second, TRAIN) == "cached", "what was cached is shown")
         shows_metrics(opened_later, first)
         shows_metrics(opened_later, second)
+
+
+def test_local_mode(tmp_path: Path) -> None:
+    # The place in which the SDK looks for the database.
+    config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}, " + CONFIG.removeprefix("experiment: {")
+    shop = FlowProject(tmp_path / "workspace", config + "\nprefect: {project_id: shop}\n")
+    shop.write("main.py", FLOW)
+    environ = {"EXPOPS_SQLITE_DIR": str(shop.folder)}
+    with (
+        serving(shop.folder) as server,
+        listening("local", server.url, shop.root.name, PATHS, environ) as heard,
+    ):
+        first = follow_a_run(shop, heard, tmp_path / "gates")
+        shows_metrics(heard, first)
+        second = follow_a_cached_run(shop, heard, tmp_path / "gates")
+        shows_metrics(heard, second)
+        assert heard.runs() == [second, first]
+        assert not heard.events("listener.unavailable")
+        assert not heard.events("error")

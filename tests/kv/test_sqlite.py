@@ -86,6 +86,18 @@ def _in_child(store: SQLiteKV, parents: sqlite3.Connection, pipe: Connection) ->
     os._exit(0)  # not through Prefect's own end of a process, which fails in a fork
 
 
+def test_who_watches_the_file_alone_notices(store: SQLiteKV, path: Path) -> None:
+    store.announce()
+    assert not path.exists(), "nothing was written, nothing is made"
+    store.put("k", 1)
+    os.utime(path, (1, 1))
+    store.put("k", 2)
+    assert path.stat().st_mtime == 1, "what is written stands in another file first"
+    store.announce()
+    assert path.stat().st_mtime > 1
+    assert store.get("k") == 2
+
+
 def test_in_a_forked_child(store: SQLiteKV) -> None:
     store.append_metrics("m", [MetricPoint("loss", 1)])
     assert store.increment("k") == 1
