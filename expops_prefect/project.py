@@ -13,6 +13,7 @@ from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import FormatError
 from expops_prefect.forks import ForkSafeLock
+from expops_prefect.graph import Graph, graph_of
 from expops_prefect.kv.base import JSON, Announcing, KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
@@ -141,6 +142,10 @@ class Project:
         """Charts of a run by probe path, each with ``title``, ``object_path`` and ``cache_path``."""
         prefix = names.charts_key(run, "")
         return {key[len(prefix) :]: value.get("items", []) for key, value in self.kv.scan(prefix)}
+
+    def graph(self, run: str) -> Graph:
+        """The pipeline graph of a run, as far as it has come."""
+        return graph_of(self.rows(run), self.charts(run))
 
     def cache_record(self, key: names.CacheKey) -> records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""

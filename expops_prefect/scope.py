@@ -35,6 +35,7 @@ class Call:
         process: the probe path of the enclosing process's call; the call's own for a process.
         step_of: for a step, the process path and the step's name.
         attempt: how often the run was started; a flow that is retried or resumed starts again.
+        upstream: the processes whose data it takes, as far as known where it was submitted.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class Call:
     process: str
     step_of: tuple[str, str] | None
     attempt: int
+    upstream: tuple[str, ...] = ()
 
 
 class ActiveRun(Protocol):

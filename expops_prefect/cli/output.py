@@ -13,6 +13,8 @@ import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
 
 from expops_prefect.errors import ExpOpsPrefectError
 
@@ -50,9 +52,27 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
         table.add_column(heading, overflow="fold", no_wrap=heading in _ONE_LINE)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
+    _print_block(table)
+
+
+def print_tree(tree: Tree) -> None:
+    """Print a tree whose labels :func:`label` made."""
+    _print_block(tree)
+
+
+def label(*parts: str) -> Text:
+    """Parts of a tree's label, two spaces between them; status words are coloured, nothing is taken for markup."""
+    text = Text()
+    for part in filter(None, parts):
+        text.append("  " if text else "")
+        text.append(_printable(part), style=COLOURS.get(part))
+    return text
+
+
+def _print_block(block: Table | Tree) -> None:
     console = _console()
     with console.capture() as captured:
-        console.print(table)
+        console.print(block)
     for line in captured.get().splitlines():
         sys.stdout.write(line.rstrip() + "\n")
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from cyclopts import App
 
-from expops_prefect.cli.opening import Limit, is_empty, open_project
+from expops_prefect.cli.opening import HOW, Limit, find_run, is_empty, open_project
 from expops_prefect.cli.output import (
     OK,
-    ProblemError,
     age,
     duration,
     moment,
@@ -23,10 +22,8 @@ from expops_prefect.cli.output import (
     short_run,
 )
 from expops_prefect.names import CanonicalName, normalise, parse_path, readable
-from expops_prefect.project import Project
 from expops_prefect.records import Row, RunRecord
 
-_HOW = "run a flow whose flow and task come from expops_prefect"
 app = App(name="runs", help="Runs of the project.")
 
 
@@ -47,7 +44,7 @@ def list_runs(*, project: Path | None = None, limit: Limit = 20, json: bool = Fa
         print_json([asdict(run) for run in runs[:limit]])
         return OK
     if not runs:
-        print_line(f"no runs in {opened.kv.describe()}; {_HOW}")
+        print_line(f"no runs in {opened.kv.describe()}; {HOW}")
         return OK
     print_table(
         ["run", "flow", "status", "started", "took"],
@@ -73,7 +70,7 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
         json: print JSON.
     """
     opened = open_project(project)
-    record = _find(opened, run)
+    record = find_run(opened, run)
     rows = _in_order(opened.rows(record.run_id))
     metrics, charts = opened.metrics(record.run_id), opened.charts(record.run_id)
     if json:
@@ -92,25 +89,6 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     for kind, count in record.degraded.items():
         print_line(f"degraded: {kind}, {count} times", style="yellow")
     return OK
-
-
-def _find(project: Project, name: str) -> RunRecord:
-    runs = [] if is_empty(project) else project.runs()
-    place = project.kv.describe()
-    if not runs:
-        raise ProblemError(f"no runs yet in {place}; {_HOW}")
-    matching = runs[:1] if name == "latest" else [run for run in runs if run.run_id == name]
-    matching = matching or [run for run in runs if run.run_id.endswith(name) or _begins(run.run_id, name)]
-    if len(matching) == 1:
-        return matching[0]
-    if not matching:
-        raise ProblemError(f"no run {name!r} in {place}; see expops-prefect runs list")
-    some = ", ".join(short_run(run.run_id) for run in matching[:3]) + (", …" if len(matching) > 3 else "")
-    raise ProblemError(f"{name!r} fits {len(matching)} runs in {place}: {some}; give more of the id, or 'latest'")
-
-
-def _begins(run: str, name: str) -> bool:
-    return run.startswith(name) or short_run(run).startswith(name)
 
 
 def _in_order(rows: list[Row]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from expops_prefect.config.load import CONFIG_FILE, find_root, load_settings, settings_stamp, usable_project_id
 from expops_prefect.config.model import CacheSettings, RecordSettings
+from expops_prefect.config.pipeline import Written, write_pipeline
 from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
 from expops_prefect.config.version import version_hash
 
@@ -14,9 +15,11 @@ __all__ = [
     "LocalObjectsSettings",
     "RecordSettings",
     "Settings",
+    "Written",
     "find_root",
     "load_settings",
     "settings_stamp",
     "usable_project_id",
     "version_hash",
+    "write_pipeline",
 ]

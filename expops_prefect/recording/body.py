@@ -22,7 +22,7 @@ from expops_prefect.errors import BackendError
 from expops_prefect.names import flow_run_key, normalise
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
-from expops_prefect.recording.calls import call_of_context, run_of_task, watch_submissions
+from expops_prefect.recording.calls import call_of_context, run_of_task, subflow_inputs, watch_submissions
 from expops_prefect.recording.run import Run, start_run
 from expops_prefect.scope import Scope
 
@@ -31,6 +31,8 @@ Function = Callable[..., Any]
 
 _task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
 """The transaction of the task whose body runs here."""
+_flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
+"""Prefect's context of the flow whose body runs here."""
 
 
 def wrap_body(function: Function, kind: Kind) -> Function:
@@ -189,10 +191,12 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     if project.settings.record.enabled:
         here = _record_flow(project, context, outer)
     token = None if here is None else scope.current.set(here)
+    context_token = _flow_context.set(context)
     watch_submissions(context.task_runner)
     try:
         yield _same
     finally:
+        _reset(_flow_context, context_token)
         if token is not None:
             _reset(scope.current, token)
 
@@ -204,7 +208,9 @@ def _record_flow(project: Project, context: Any, outer: Scope | None) -> Scope |
             call = run.call_of(context.flow_run.id)
             if call is None:
                 name = getattr(context.flow, "process", None) or context.flow.name
-                call = run.begin(context.flow_run.id, run.new_call(outer, normalise(name), name))
+                caller = _flow_context.get()
+                upstream = () if caller is None else subflow_inputs(caller, context.parameters)
+                call = run.begin(context.flow_run.id, run.new_call(outer, normalise(name), name), upstream)
                 run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
             run.executing(context.flow_run.id)
             return Scope(run, call)

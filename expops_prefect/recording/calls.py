@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from prefect.client.schemas.objects import TaskRunResult
+from prefect.client.schemas.objects import FlowRunResult, TaskRunResult
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from expops_prefect import scope
 from expops_prefect.caching.policy import key_name
@@ -14,7 +18,7 @@ from expops_prefect.recording.run import Run, join_run
 from expops_prefect.scope import CALL_ATTRIBUTE, Call
 
 if TYPE_CHECKING:
-    from prefect.context import TaskRunContext
+    from prefect.context import FlowRunContext, TaskRunContext
 
 _WRAPPED = "_expops_submits"
 
@@ -38,14 +42,37 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
     if call is None:
         call = run.new_call(scope.current.get(), key_name(task), task.name)
     inputs = context.task_run.task_inputs or {}
-    upstream = tuple(
-        item.id
-        for parameter, items in inputs.items()
-        if parameter != "__parents__"
-        for item in items
-        if isinstance(item, TaskRunResult)
-    )
-    return run.begin(context.task_run.id, call, upstream)
+    taken = (item for parameter, items in inputs.items() if parameter != "__parents__" for item in items)
+    return run.begin(context.task_run.id, call, _run_ids(taken))
+
+
+def subflow_inputs(outer: FlowRunContext, parameters: Any) -> tuple[UUID, ...]:
+    """The task runs and subflow runs whose results a subflow takes.
+
+    Args:
+        outer: the context of the flow that calls it: Prefect remembers there which object came from which run.
+        parameters: what it is called with.
+    """
+    from prefect.utilities.engine import collect_task_run_inputs_sync
+
+    token = type(outer).__var__.set(outer)
+    try:
+        return _run_ids(collect_task_run_inputs_sync(parameters))
+    finally:
+        type(outer).__var__.reset(token)
+
+
+def _run_ids(inputs: Iterable[Any]) -> tuple[UUID, ...]:
+    return tuple(item.id for item in inputs if isinstance(item, TaskRunResult | FlowRunResult))
+
+
+def _submitted_upstream(run: Run, parameters: Any, wait_for: Any, dependencies: Any) -> tuple[str, ...]:
+    """Whose data a call takes that may be executed in another process: there futures have become values."""
+    from prefect.utilities.engine import collect_task_run_inputs_sync
+
+    found = collect_task_run_inputs_sync([parameters, list(wait_for or ())])
+    found = found.union(*(dependencies or {}).values())
+    return tuple(sorted(run.processes_of(_run_ids(found))))
 
 
 def watch_submissions(runner: Any) -> None:
@@ -60,6 +87,7 @@ def watch_submissions(runner: Any) -> None:
     if runner is None or getattr(runner, _WRAPPED, False):
         return
     submit = runner.submit
+    in_threads = isinstance(runner, ThreadPoolTaskRunner)
 
     def submit_numbered(task: Any, parameters: Any, wait_for: Any = None, *args: Any, **kwargs: Any) -> Any:
         here = scope.current.get()
@@ -70,6 +98,9 @@ def watch_submissions(runner: Any) -> None:
         mapped = kwargs.get("dependencies") is not None or bool(args)
         numbered = copy.copy(task)
         call = run.new_call(here, key_name(task), task.name, mapped=mapped)
+        if not in_threads:
+            dependencies = kwargs.get("dependencies") or (args[0] if args else None)
+            call = replace(call, upstream=_submitted_upstream(run, parameters, wait_for, dependencies))
         setattr(numbered, CALL_ATTRIBUTE, call)
         run.submitted(call)
         try:
@@ -77,6 +108,8 @@ def watch_submissions(runner: Any) -> None:
         except BaseException:
             run.submission_done()
             raise
+        if not in_threads:
+            run.made_by(future.task_run_id, call)
         try:
             future.add_done_callback(lambda _: run.submission_done())
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: the task runs, so its future is the caller's

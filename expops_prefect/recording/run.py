@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -120,13 +120,21 @@ class Run:
         with self._lock:
             held = self._open.get(run_uuid)
             if held is None:
-                above = tuple(self._name_of.get(str(other), "") for other in upstream)
-                held = _Open(call, str(run_uuid), upstream=tuple(sorted({name for name in above if name})))
+                above = {*call.upstream, *self.processes_of(upstream)}
+                held = _Open(call, str(run_uuid), upstream=tuple(sorted(above)))
                 self._open[run_uuid] = held
                 self._elsewhere.discard(call.path)
-                # Data that comes out of a step comes out of its process, as the graph sees it.
-                self._name_of[str(run_uuid)] = _graph_name(call)
+                self.made_by(run_uuid, call)
             return held.call
+
+    def made_by(self, run_uuid: UUID, call: Call) -> None:
+        """Data of this task run or subflow run is that of a call."""
+        # Data that comes out of a step comes out of its process, as the graph sees it.
+        self._name_of[str(run_uuid)] = _graph_name(call)
+
+    def processes_of(self, run_uuids: Iterable[UUID]) -> set[str]:
+        """The processes that these task runs and subflow runs belong to, as far as this process knows them."""
+        return {name for run_uuid in run_uuids if (name := self._name_of.get(str(run_uuid)))}
 
     def call_of(self, run_uuid: UUID) -> Call | None:
         """The call of a task run or subflow run that has begun in this process."""

@@ -1,0 +1,50 @@
+"""A run's graph as a tree for the terminal: each process below the last of those whose data it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.text import Text
+from rich.tree import Tree
+
+from expops_prefect.cli.output import duration, label
+from expops_prefect.graph import Graph
+from expops_prefect.names import process_path
+from expops_prefect.records import Row
+
+
+def draw(graph: Graph, title: str, rows: Mapping[str, Row]) -> Tree:
+    """Draw a graph.
+
+    Args:
+        graph: the graph.
+        title: what stands above it.
+        rows: the run's rows by probe path: what became of each process, and how long it took.
+    """
+    place = {process: number for number, process in enumerate(graph.processes)}
+    tree = Tree(label(title), hide_root=not title)
+    branches: dict[str, Tree] = {}
+    waiting = list(graph.processes)
+    while waiting:
+        for process in waiting:
+            sources = sorted(graph.sources(process), key=lambda source: place[source])
+            if all(source in branches for source in sources):
+                above = branches[sources[-1]] if sources else tree
+                branches[process] = above.add(_node(graph, process, sources[:-1], rows.get(process_path(process))))
+        waiting = [process for process in waiting if process not in branches]
+    return tree
+
+
+def _node(graph: Graph, process: str, others: list[str], row: Row | None) -> Text:
+    parts = [process]
+    if row is not None:
+        calls = sum(row.calls.values())
+        parts[0] += f" ({calls} calls)" if calls > 1 else ""
+        parts += [row.status, duration(row.execution_time)]
+        if row.cached_execution_time is not None and calls <= 1:
+            parts.append(f"saved {duration(row.cached_execution_time)}")
+    if process in graph.charts:
+        parts.append("chart")
+    if others:
+        parts.append(f"also from {', '.join(others)}")
+    return label(*parts)

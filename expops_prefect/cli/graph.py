@@ -1,0 +1,64 @@
+"""``expops-prefect graph``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from expops_prefect.cli.drawing import draw
+from expops_prefect.cli.opening import find_run, open_project
+from expops_prefect.cli.output import OK, ProblemError, print_json, print_line, print_note, print_tree
+from expops_prefect.config import write_pipeline
+from expops_prefect.graph import Graph
+
+
+def graph(run: str = "latest", *, write: bool = False, project: Path | None = None, json: bool = False) -> int:
+    """Draw a run's pipeline graph; with --write make it the one that ExpOps' UI draws.
+
+    --write sets experiment.pipeline in configs/project_config.yaml: process_adjlist, and an entry in
+    processes for each process. Comments, order and the parameters of entries stay.
+
+    Example: expops-prefect graph latest --write
+
+    Args:
+        run: its id, the beginning or the end of it, or ``latest``.
+        write: write the graph into the configuration.
+        project: the project's root folder; without it found from the current folder.
+        json: print JSON.
+    """
+    opened = open_project(project)
+    record = find_run(opened, run)
+    found = opened.graph(record.run_id)
+    if not found.processes:
+        raise ProblemError(f"run {record.run_id} called no task whose process could be drawn; name another run")
+    written = None
+    if write:
+        written = write_pipeline(opened.settings.root, found.adjacency, found.processes, found.charts)
+    if json:
+        changes = {} if written is None else {"written": written.file, "changed": written.changed}
+        print_json({"run": record.run_id, **_as_json(found), **changes})
+        return OK
+    if written is None:
+        print_tree(draw(found, record.run_id, {row.path: row for row in opened.rows(record.run_id)}))
+        print_note("to draw this in ExpOps' UI too: expops-prefect graph --write")
+    elif not written.changed:
+        print_line(f"{written.file} has this graph already")
+    else:
+        print_line(f"wrote the graph of {len(found.processes)} processes into {written.file}")
+        if written.added:
+            print_line(f"new entries: {', '.join(written.added)}")
+        for process in written.charts:
+            print_note(f"{process} got type: chart, which is part of its cache key: it is executed once more")
+    for source, target in found.left_out:
+        print_note(f"left out, since it would close a cycle: {source} to {target}")
+    if found.edges and found.alone:
+        print_note(f"ExpOps' UI does not draw processes without edges: {', '.join(found.alone)}")
+    return OK
+
+
+def _as_json(graph: Graph) -> dict[str, object]:
+    return {
+        "processes": graph.processes,
+        "edges": graph.edges,
+        "charts": sorted(graph.charts),
+        "process_adjlist": graph.adjacency,
+    }

@@ -1,0 +1,213 @@
+"""Writing a graph into ``project_config.yaml``, with every comment and everything else left as it is."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Collection, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expops_prefect.config.document import Document
+from expops_prefect.config.load import CONFIG_FILE
+from expops_prefect.config.model import find_name
+from expops_prefect.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the file.
+
+    Attributes:
+        file: the file.
+        changed: whether it was written; one that says all of it already is left alone.
+        added: the processes that got an entry.
+        charts: the processes whose entry got ``type: chart``.
+    """
+
+    file: Path
+    changed: bool
+    added: tuple[str, ...]
+    charts: tuple[str, ...]
+
+
+def write_pipeline(root: Path, adjacency: str, processes: Sequence[str], charts: Collection[str]) -> Written:
+    """Set the pipeline's graph: ``process_adjlist``, and an entry in ``processes`` for each process.
+
+    Entries that are there keep all that they say. The file is replaced in one step, or not at all.
+
+    Args:
+        root: the project's root folder.
+        adjacency: the graph, lines of a process and those that follow it.
+        processes: the processes of the graph.
+        charts: those that draw charts.
+
+    Raises:
+        ConfigurationError: there is no file, it is wrong, or it cannot be edited without touching more.
+    """
+    if Document(root, CONFIG_FILE).file is None:
+        raise ConfigurationError(f"{root / CONFIG_FILE} is not there; write it with: expops-prefect init")
+    file = (root / CONFIG_FILE).resolve()
+    text = file.read_bytes().decode()
+    edited, added, drawn = _edited(file, text, adjacency, processes, charts)
+    if edited != text:
+        try:
+            _replace(file, text, edited)
+        except OSError as error:
+            raise ConfigurationError(f"{file}: cannot be written: {error.strerror}; it was left as it is") from error
+    return Written(root / CONFIG_FILE, edited != text, tuple(added), tuple(drawn))
+
+
+def _edited(
+    file: Path, text: str, adjacency: str, processes: Sequence[str], charts: Collection[str]
+) -> tuple[str, list[str], list[str]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.scalarstring import LiteralScalarString
+    from ruamel.yaml.util import load_yaml_guess_indent
+
+    try:
+        _, indent, offset = load_yaml_guess_indent(text)
+        editor = YAML()
+        editor.preserve_quotes = True
+        editor.width = 1_000_000
+        offset = offset or 0
+        editor.indent(mapping=_mapping_indent(text) or indent or 2, sequence=offset + 2, offset=offset)
+        document = editor.load(text)
+        buffer = io.StringIO()
+        if document is None:
+            buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
+            document = CommentedMap()
+        pipeline = _pipeline(document, CommentedMap)
+        if pipeline.get("process_adjlist") != adjacency:
+            pipeline["process_adjlist"] = LiteralScalarString(adjacency)
+        added, drawn = _add_processes(pipeline, processes, charts, CommentedMap)
+        editor.dump(document, buffer)
+    except (YAMLError, AttributeError, TypeError) as error:
+        raise ConfigurationError(f"{file}: cannot be edited: {' '.join(str(error).split())}") from error
+    edited = buffer.getvalue()
+    if _same(text, edited):
+        return text, added, drawn
+    _check(file, text, edited, adjacency)
+    return edited, added, drawn
+
+
+def _pipeline(document: Any, new: Any) -> Any:
+    """The section that is read: ``experiment.pipeline``, in older projects ``experiment.parameters.pipeline``."""
+    experiment = document.get("experiment")
+    if experiment is None:
+        experiment = document["experiment"] = new()
+    older = experiment.get("parameters")
+    place = experiment
+    if experiment.get("pipeline") is None and older is not None and older.get("pipeline") is not None:
+        place = older
+    if place.get("pipeline") is None:
+        place["pipeline"] = new()
+    return place["pipeline"]
+
+
+def _add_processes(
+    pipeline: Any, processes: Sequence[str], charts: Collection[str], new: Any
+) -> tuple[list[str], list[str]]:
+    if pipeline.get("processes") is None:
+        pipeline["processes"] = []
+    entries = pipeline["processes"]
+    added, drawn = [], []
+    for process in processes:
+        entry = find_name({item["name"]: item for item in entries}, process)
+        if entry is None:
+            entry = new(name=process)
+            entries.append(entry)
+            added.append(process)
+        if process in charts and "type" not in entry and "probe_paths" not in entry:
+            entry["type"] = "chart"
+            drawn.append(process)
+    return added, drawn
+
+
+def _mapping_indent(text: str) -> int | None:
+    """How far the first nested key is indented."""
+    above = None
+    for line in text.splitlines():
+        bare = line.lstrip(" ")
+        if not bare or bare[0] in "#-":
+            continue
+        depth = len(line) - len(bare)
+        if above == 0 and depth > 0:
+            return depth
+        above = depth if bare.rstrip().endswith(":") else None
+    return None
+
+
+def _same(text: str, edited: str) -> bool:
+    return bool(yaml.safe_load(text) == yaml.safe_load(edited))
+
+
+def _check(file: Path, text: str, edited: str, adjacency: str) -> None:
+    """The new text differs in the pipeline's graph alone, and has all comments.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    before, after = yaml.safe_load(text) or {}, yaml.safe_load(edited)
+    written = _without_graph(after)
+    comments = [line for line in map(_comment, text.splitlines()) if line]
+    kept = [line for line in map(_comment, edited.splitlines()) if line]
+    if adjacency not in _adjacencies(after) or _without_graph(before) != written or set(comments) - set(kept):
+        raise ConfigurationError(
+            f"{file}: writing the graph would change more of this file than its graph, so it was left as it is; "
+            "copy what expops-prefect graph prints into experiment.pipeline"
+        )
+
+
+def _comment(line: str) -> str:
+    return line.strip() if line.lstrip().startswith("#") else ""
+
+
+def _adjacencies(document: Any) -> list[Any]:
+    experiment = document["experiment"]
+    sections = (experiment.get("pipeline"), (experiment.get("parameters") or {}).get("pipeline"))
+    return [section.get("process_adjlist") for section in sections if section]
+
+
+def _without_graph(document: Any) -> Any:
+    """A document but for its graph: edges, entries that are a name alone, and what says that one is a chart."""
+    rest = deepcopy(document)
+    experiment = rest.get("experiment") or {}
+    for place in (experiment, experiment.get("parameters") or {}):
+        pipeline = place.get("pipeline") or {}
+        pipeline.pop("process_adjlist", None)
+        entries = [
+            {name: value for name, value in entry.items() if (name, value) != ("type", "chart")}
+            for entry in pipeline.pop("processes", None) or []
+        ]
+        pipeline["processes"] = [entry for entry in entries if set(entry) != {"name"}]
+        place["pipeline"] = {name: value for name, value in pipeline.items() if value}
+        if not place["pipeline"]:
+            del place["pipeline"]
+    rest["experiment"] = experiment
+    return rest if experiment else {name: value for name, value in rest.items() if name != "experiment"}
+
+
+def _replace(file: Path, text: str, edited: str) -> None:
+    """Put the new text in place of the old one, unless somebody else wrote in the meantime."""
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as target:
+            target.write(edited.encode())
+            target.flush()
+            os.fsync(target.fileno())
+        temporary.chmod(file.stat().st_mode & 0o7777)
+        if file.read_bytes().decode() != text:
+            raise ConfigurationError(f"{file}: was changed meanwhile, and left as it is; run this again")
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
