@@ -80,6 +80,8 @@ class CacheRecord:
     expires_at: float | None = None
     host: str = ""
     task_run_id: str | None = None
+    no_hit: str = ""
+    """Why a result that is kept is no hit: ``none``, ``state`` or ``failed``."""
     format: int = RECORD_FORMAT
 
     def dump(self) -> dict[str, JSON]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
     from expops_prefect.caching.attempts import Attempt
+    from expops_prefect.caching.reasons import Reason
     from expops_prefect.project import Project
 
 CALL_ATTRIBUTE: Final = "_expops_call"
@@ -57,6 +58,9 @@ class ActiveRun(Protocol):
 
     def attach(self, context: TaskRunContext, attempt: Attempt) -> None:
         """Tie an attempt at the cache to its call in the run."""
+
+    def uncached(self, context: TaskRunContext, why: Reason) -> None:
+        """A call is executed without looking at the cache."""
 
 
 class RunFinder(Protocol):

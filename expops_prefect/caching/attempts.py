@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefect.serializers import Serializer
 
     from expops_prefect.caching.leases import Held
+    from expops_prefect.caching.reasons import Reason
     from expops_prefect.caching.results import Found
     from expops_prefect.project import Project
 
@@ -53,6 +54,8 @@ class Attempt:
         on_miss: told once that the result is not in the cache.
         lease: the lease under which this is computed; ``None`` if none is used.
         waited: seconds that it waited for others that computed the same result.
+        why: why it is executed; ``None`` for a hit, and until that is known.
+        not_kept: why its result is not in the cache although it was computed.
     """
 
     project: Project
@@ -78,6 +81,8 @@ class Attempt:
     on_miss: Callable[[], None] | None = None
     lease: Held | None = None
     waited: float = 0.0
+    why: Reason | None = None
+    not_kept: str | None = None
 
     @classmethod
     def of(cls, project: Project, key: CacheKey, task_run: TaskRun, *, nested: bool) -> Attempt:

@@ -20,7 +20,7 @@ from prefect.futures import PrefectFutureList
 from prefect.transactions import IsolationLevel, get_transaction
 
 from expops_prefect import names, scope
-from expops_prefect.caching import attempts, blocks, chosen, flights
+from expops_prefect.caching import attempts, blocks, chosen, flights, reasons
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.locks import ExpOpsLockManager
 from expops_prefect.degraded import degrade
@@ -136,11 +136,17 @@ def prepare(
         key = _key(project, task, inputs, (*ignore, *getattr(task, "ignore", ())), others)
     except FingerprintError as error:
         _warn_unhashable(task.name, error)
+        if run is not None:
+            run.uncached(context, reasons.unhashable(error))
         return None
     except (ExpOpsPrefectError, OSError) as error:
         degrade("keys not computed", f"{task.name}: {error}; it runs uncached", key=task.name)
+        if run is not None:
+            run.uncached(context, reasons.unreadable(str(error)))
         return None
     if key is None:
+        if run is not None:
+            run.uncached(context, reasons.switched_off(project, key_name(task)))
         return None
     _notice_without_inputs(task, inputs)
     attempt = Attempt.of(project, key, context.task_run, nested=get_transaction() is not None)

@@ -54,7 +54,7 @@ def record_key(key: str) -> str:
 
 
 def write_result(
-    project: Project, key: str, content: Packed | bytes, attempt: Attempt | None, *, hit: bool = True
+    project: Project, key: str, content: Packed | bytes, attempt: Attempt | None, *, no_hit: str = ""
 ) -> CacheRecord:
     """Store payloads and manifest of a result, and return the record that is still to be written.
 
@@ -63,7 +63,7 @@ def write_result(
         key: the transaction key.
         content: a packed result, or another serializer's bytes.
         attempt: the task run that computed it.
-        hit: whether later task runs are to be given it; else it is there for references to it only.
+        no_hit: why later task runs are not to be given it: it is there for references to it only. Empty for a hit.
 
     Raises:
         ObjectStoreError: the object store failed; nothing that could be read was left behind.
@@ -88,7 +88,7 @@ def write_result(
     started = attempt.started if attempt is not None and attempt.started is not None else now
     ended = attempt.ended if attempt is not None and attempt.ended is not None else now
     return CacheRecord(
-        status=COMPLETED if hit else KEPT,
+        status=KEPT if no_hit else COMPLETED,
         cache_path=project.objects.uri(object_key),
         run_id=attempt.run_id if attempt is not None else "",
         path=attempt.path if attempt is not None else "",
@@ -104,6 +104,7 @@ def write_result(
         outputs=attempt.outputs() if attempt is not None else (),
         host=_HOST,
         task_run_id=None if attempt is None else str(attempt.task_run_id),
+        no_hit=no_hit,
     )
 
 

@@ -23,7 +23,7 @@ from prefect.filesystems import WritableFileSystem
 from prefect.serializers import Serializer
 from pydantic import Field
 
-from expops_prefect.caching import attempts, flights, results
+from expops_prefect.caching import attempts, flights, reasons, results
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import StoredPayloads
 from expops_prefect.caching.results import Found
@@ -105,15 +105,16 @@ class ExpOpsResultStorage(_ProjectBlock):
             if not paired:
                 raise SerializationError(str(content.failure)) from content.failure
             degrade("results not stored", f"{_short(path)}: {content.failure}", key=path)
+            _not_kept(attempt, str(content.failure))
             return
         body = content.packed if isinstance(content, Envelope) and content.packed is not None else bytes(content)
         try:
             project = self._project_of(attempt)
-            hit = not paired or not _no_hit(project, content, attempt)
-            if not hit and attempt is not None and attempt.kept is not None and attempt.kept == results.digest_of(body):
+            no_hit = _no_hit(project, content, attempt) if paired else ""
+            if no_hit and attempt is not None and attempt.kept is not None and attempt.kept == results.digest_of(body):
                 return  # It is there, and as little of a hit as before.
             with project.objects_availability.watch():
-                record = results.write_result(project, path, body, attempt, hit=hit)
+                record = results.write_result(project, path, body, attempt, no_hit=no_hit)
             if paired:
                 _pending[path] = record
             else:
@@ -121,6 +122,7 @@ class ExpOpsResultStorage(_ProjectBlock):
         except ExpOpsPrefectError as error:
             said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
             degrade("results not stored", said, key=_once_for(error, path))
+            _not_kept(attempt, str(error))
             if not paired:
                 raise
 
@@ -194,6 +196,7 @@ class ExpOpsKeyStorage(_ProjectBlock):
         except ExpOpsPrefectError as error:
             said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
             degrade("records not stored", said, key=_once_for(error, path))
+            _not_kept(attempt, str(error))
         finally:
             computed = attempts.current(path)
             if computed is not None:
@@ -231,6 +234,7 @@ class ExpOpsKeyStorage(_ProjectBlock):
             if record is None or record.prefect_metadata is None:
                 if attempt is not None:
                     attempt.kept = _kept(value)
+                    attempt.why = reasons.of_value(project, path, value)
                 return None
             _check_metadata(record.prefect_metadata)
             if record.object_key:
@@ -240,9 +244,13 @@ class ExpOpsKeyStorage(_ProjectBlock):
                     attempt.verified = Found(record, _loaded(_content(project, record, manifest), record))
         except IntegrityError as error:
             degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
+            if attempt is not None:
+                attempt.why = reasons.damaged(str(error))
             return None
         except ExpOpsPrefectError as error:
             degrade("cache not readable", f"{_short(path)}: {error}; the task is executed", key=_once_for(error, path))
+            if attempt is not None:
+                attempt.why = reasons.unreadable(str(error))
             return None
         return _metadata(record)
 
@@ -308,11 +316,16 @@ def _expiration(metadata: str) -> float | None:
     return None if value is None else datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
 
 
-def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> bool:
-    """Whether a result is to be kept for references to it only: later task runs are executed."""
-    if attempts.must_not_store(attempt):
-        return True
-    return not project.settings.cache.none_results and _is_none(content, attempt)
+def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> str:
+    """Why a result is to be kept for references to it only, so that later task runs are executed; else empty."""
+    if attempt is not None and attempts.must_not_store(attempt):
+        return "state" if attempt.returned_state else "failed"
+    return "none" if not project.settings.cache.none_results and _is_none(content, attempt) else ""
+
+
+def _not_kept(attempt: Attempt | None, why: str) -> None:
+    if attempt is not None:
+        attempt.not_kept = why
 
 
 def _is_none(content: bytes, attempt: Attempt | None) -> bool:

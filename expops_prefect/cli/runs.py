@@ -78,7 +78,7 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
         return OK
     print_line(f"{record.run_id}: flow {record.flow} {record.status}, {moment(record.started_at)}", style="bold")
     print_table(
-        ["process or step", "status", "took", "saved", "computed by", "last metrics"],
+        ["process or step", "status", "took", "saved", "computed by", "executed because", "last metrics"],
         [_line(row, metrics.get(row.path, {})) for row in rows],
     )
     saved = sum(row.cached_execution_time or 0 for row in rows if _single(row))
@@ -117,6 +117,7 @@ def _line(row: Row, metrics: dict[str, dict[str, Any]]) -> tuple[object, ...]:
         duration(row.execution_time),
         duration(row.cached_execution_time) if _single(row) else "",
         short_run(row.cached_run_id) if _single(row) else "",
+        row.fields.get("miss_reason") if _single(row) else "",
         last,
     )
 

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Literal
 
 from expops_prefect import scope
-from expops_prefect.caching import attempts
+from expops_prefect.caching import attempts, reasons
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
 from expops_prefect.names import flow_run_key, normalise
@@ -105,11 +105,14 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     attempt = attempts.of_task_run(context.task_run.id)
     if attempt is not None:
         attempt.started, attempt.hit = time.time(), None
+        attempt.why = attempt.why or reasons.not_looked(context.task)
     run = run_of_task(context.task)
     token = None
     if run is not None:
         try:
             call = call_of_context(run, context)
+            if attempt is None:
+                run.uncached(context, reasons.without_key(context.task))
             run.executing(context.task_run.id)
             # A suspended generator would leave its scope behind in its consumer's context.
             token = None if context.task.isgenerator else scope.current.set(Scope(run, call))

@@ -36,6 +36,8 @@ from expops_prefect.scope import Call, Scope
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
+    from expops_prefect.caching.reasons import Reason
+
 _logger = logging.getLogger("prefect.expops")
 HIT_COUNT: Final = "cache_hit_count"
 _WORKER_FLUSH: Final = 5.0
@@ -52,6 +54,7 @@ class _Open:
     started: float | None = None
     attempt: Attempt | None = None
     upstream: tuple[str, ...] = ()
+    why: Reason | None = None
 
 
 class Run:
@@ -157,6 +160,14 @@ class Run:
 
             add_task_hooks(context.task)
 
+    def uncached(self, context: TaskRunContext, why: Reason) -> None:
+        """See :meth:`expops_prefect.scope.ActiveRun.uncached`; the first reason counts."""
+        from expops_prefect.recording.calls import call_of_context
+
+        call_of_context(self, context)
+        held = self._open[context.task_run.id]
+        held.why = held.why or why
+
     def executing(self, run_uuid: UUID) -> None:
         """The body of a call runs now: its row says so. Retries do not say it again."""
         held = self._open.get(run_uuid)
@@ -207,6 +218,11 @@ class Run:
             fields["cache_key"] = held.attempt.key
             if held.attempt.waited:
                 fields["waited_seconds"] = held.attempt.waited
+        why = held.why if held.attempt is None else held.attempt.why
+        if why is not None and status != "cached":
+            fields |= why.fields()
+            if held.attempt is not None and held.attempt.not_kept is not None:
+                fields["not_kept"] = held.attempt.not_kept
         arguments = total_arguments(call, before, status, fields)
         total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
         if call.path == call.total:

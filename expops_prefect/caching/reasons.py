@@ -1,0 +1,135 @@
+"""Why a task run is executed rather than given a result of the cache: noted where it happens, in a few words.
+
+What differs from earlier results is found later, by :mod:`expops_prefect.caching.explain`; here
+nothing is read or computed for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final, Literal
+
+from expops_prefect.errors import FingerprintError, FormatError
+from expops_prefect.kv.base import JSON
+from expops_prefect.names import CacheKey
+from expops_prefect.project import Project
+from expops_prefect.records import KEPT, CacheRecord, expiry
+
+Kind = Literal[
+    "absent", "expired", "damaged", "unreadable", "refreshed", "not kept", "off", "unhashable", "policy", "generator"
+]
+"""``absent``: no record; ``not kept``: the result is of a kind that is executed every time; ``policy``: not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a task run is executed.
+
+    Attributes:
+        kind: for programs.
+        text: for people, one line.
+    """
+
+    kind: Kind
+    text: str
+
+    def fields(self) -> dict[str, JSON]:
+        """As it stands in the row of the call."""
+        return {"miss": self.kind, "miss_reason": self.text}
+
+
+ABSENT: Final = Reason("absent", "no result yet for these inputs, configuration and code")
+GENERATOR: Final = Reason("generator", "generator tasks are never cached")
+REFRESHED: Final = Reason("refreshed", "the cache is refreshed (refresh_cache)")
+_ELSEWHERE: Final = Reason("absent", "no result in the storage that the task or its flow names")
+
+NO_HITS: Final = {
+    "none": "it returns None, so it is executed every time (prefect.cache.none_results)",
+    "state": "it returns a state of Prefect's, so it is executed every time",
+    "failed": "it failed the last time",
+}
+"""Why a result that is kept is no hit; the words that stand in its record."""
+
+
+def damaged(what: str) -> Reason:
+    """A result was found that is not what was written."""
+    return Reason("damaged", f"its cached result is damaged: {what}")
+
+
+def unreadable(what: str) -> Reason:
+    """The stores did not answer."""
+    return Reason("unreadable", f"the cache could not be read: {what}")
+
+
+def of_value(project: Project, key: str, value: JSON | None) -> Reason:
+    """Why what stands in the KV store under a key is no hit.
+
+    Args:
+        project: the project.
+        key: the transaction key.
+        value: the record's JSON form; ``None`` for none.
+    """
+    if value is None:
+        return ABSENT
+    try:
+        record = CacheRecord.load(value)
+        if record.status == KEPT:
+            return Reason("not kept", NO_HITS.get(record.no_hit, "its result is of a kind that is executed every time"))
+        parsed = CacheKey.parse(key)
+        expires = expiry(record, None if parsed is None else project.settings.cache.ttl_of(parsed.task))
+    except (FormatError, TypeError) as error:
+        return damaged(f"its record is {error}")
+    if expires is not None:
+        at = datetime.fromtimestamp(expires, tz=timezone.utc)
+        return Reason("expired", f"its cached result expired at {at:%Y-%m-%d %H:%M:%S} UTC")
+    return damaged("its record is incomplete")
+
+
+def switched_off(project: Project, name: str) -> Reason:
+    """The configuration switches caching off, for all tasks or for this process."""
+    cache = project.settings.cache
+    where = f"prefect.cache.processes.{name}.enabled" if cache.enabled else "prefect.cache.enabled"
+    return Reason("off", f"caching is switched off: {where} is false in project_config.yaml")
+
+
+def unhashable(error: FingerprintError) -> Reason:
+    """A parameter cannot be fingerprinted."""
+    return Reason("unhashable", f"cannot be fingerprinted: {error.path or 'an argument'} ({error.type_name})")
+
+
+def without_key(task: Any) -> Reason:
+    """Why a task has no key of ours: caching is switched off, or it has a policy of its own."""
+    from prefect.cache_policies import NO_CACHE
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings().tasks
+    if task.isgenerator:
+        return GENERATOR
+    if getattr(task, "_user_persist_result", None) is False:
+        return _off("persist_result=False")
+    if settings.disable_caching:
+        return _off("PREFECT_TASKS_DISABLE_CACHING")
+    if task.cache_policy == NO_CACHE:
+        left_open = getattr(task, "_policy_left_open", False) and settings.default_no_cache
+        return _off("PREFECT_TASKS_DEFAULT_NO_CACHE" if left_open else "cache_policy=NO_CACHE")
+    if task.result_storage_key is not None:
+        return Reason("policy", "it has a result_storage_key of its own, which another run's results never satisfy")
+    if task.cache_policy is None:
+        return _off("cache_policy=None")
+    what = "cache_key_fn" if task.cache_key_fn is not None else f"cache policy, {type(task.cache_policy).__name__}"
+    return Reason("policy", f"it has its own {what}, which found no result")
+
+
+def not_looked(task: Any) -> Reason:
+    """Why a task with a key of ours was executed although our storage was not asked."""
+    from prefect.settings import get_current_settings
+
+    refresh = task.refresh_cache
+    if refresh is None:
+        refresh = get_current_settings().tasks.refresh_cache
+    return REFRESHED if refresh else _ELSEWHERE
+
+
+def _off(where: str) -> Reason:
+    return Reason("off", f"caching is switched off: {where}")
