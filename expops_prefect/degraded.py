@@ -3,14 +3,53 @@
 from __future__ import annotations
 
 import logging
+import time
+import weakref
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
 
 from expops_prefect.forks import ForkSafeLock
 
 _logger = logging.getLogger("prefect.expops")
 _lock = ForkSafeLock()
-_counts: Counter[str] = Counter()
 _said: set[tuple[str, str]] = set()
+
+
+@dataclass(eq=False)
+class Events:
+    """What happened in this process since this was made.
+
+    Attributes:
+        counts: how often each kind of event happened.
+        since: when each happened first, epoch seconds.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    since: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with _lock:
+            _watching.add(self)
+
+    def add(self, kind: str, count: int, since: float) -> None:
+        """Count events."""
+        self.counts[kind] += count
+        self.since[kind] = min(since, self.since.get(kind, since))
+
+    def take(self) -> dict[str, dict[str, Any]]:
+        """What was counted, as :func:`merged` takes it; from now on anew."""
+        with _lock:
+            taken = {kind: {"count": count, "since": self.since[kind]} for kind, count in self.counts.items()}
+            self.counts.clear()
+            self.since.clear()
+        return taken
+
+
+_watching: weakref.WeakSet[Events] = weakref.WeakSet()
+_process = Events()
 
 
 def degrade(kind: str, message: str, *, key: str = "") -> None:
@@ -21,8 +60,10 @@ def degrade(kind: str, message: str, *, key: str = "") -> None:
         message: what happened and what follows, for the log.
         key: what it happened to.
     """
+    now = time.time()
     with _lock:
-        _counts[kind] += 1
+        for events in _watching:
+            events.add(kind, 1, now)
         new = (kind, key) not in _said
         _said.add((kind, key))
     if new:
@@ -32,4 +73,26 @@ def degrade(kind: str, message: str, *, key: str = "") -> None:
 def counts() -> dict[str, int]:
     """How often each kind of event happened in this process so far."""
     with _lock:
-        return dict(_counts)
+        return dict(_process.counts)
+
+
+def merged(known: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Two counts of events, ``{kind: {"count", "since"}}``, as one."""
+    sums: dict[str, Any] = dict(known or {})
+    for kind, event in more.items():
+        held = sums.get(kind)
+        if held is not None:
+            event = {"count": held["count"] + event["count"], "since": min(held["since"], event["since"])}
+        sums[kind] = event
+    return sums
+
+
+def described(counts: Mapping[str, int], since: Mapping[str, float]) -> str:
+    """Events for people: ``results not stored 3x since 12:00:01``."""
+    return ", ".join(f"{kind} {count}x{_since(since.get(kind))}" for kind, count in counts.items())
+
+
+def _since(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime(" since %H:%M:%S")

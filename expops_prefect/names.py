@@ -193,6 +193,19 @@ def flow_run_key(flow_run_id: str) -> str:
     return f"expops_prefect:flow_run:{flow_run_id}"
 
 
+SIGN_PREFIX: Final = "expops_prefect:alive:"
+
+
+def sign_key(run: str) -> str:
+    """The last sign of life of a run; there while the run is open."""
+    return f"{SIGN_PREFIX}{run}"
+
+
+def degraded_key(run: str) -> str:
+    """What went wrong beside a run in its worker processes: how often each kind, and since when."""
+    return f"expops_prefect:degraded:{run}"
+
+
 LEASE_PREFIX: Final = "expops_prefect:lease:"
 
 

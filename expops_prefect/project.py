@@ -17,6 +17,7 @@ from expops_prefect.graph import Graph, graph_of
 from expops_prefect.kv.base import JSON, Announcing, KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
+from expops_prefect.reconcile import end_dead_runs
 
 _open: dict[str, tuple[object, Project]] = {}
 _lock = ForkSafeLock()
@@ -100,6 +101,7 @@ class Project:
             flush_seconds=float(self.settings.record.flush_seconds),
             parallel=_PARALLEL if remote else 1,
             on_delivery=self._delivered,
+            on_adoption=lambda: end_dead_runs(self.kv, self.settings.runtime_dir),
         )
 
     def _delivered(self) -> None:
@@ -111,6 +113,25 @@ class Project:
     def reference_prefix(self) -> str:
         """What a manifest's references start with: nothing for files, so that a project can be moved."""
         return self.objects.uri(f"{names.CACHE_PREFIX}x")[:-1] if self.remote_objects else ""
+
+    def reconcile(self, *, dry_run: bool = False) -> list[records.RunRecord]:
+        """Show runs as failed whose processes have died, on this machine or another.
+
+        A process of the project does so too when it starts a run. What dead processes of this
+        machine had still to say is delivered first. Suspended runs are left alone.
+
+        Args:
+            dry_run: only say which.
+
+        Returns:
+            Their records, as they are then.
+
+        Raises:
+            BackendError: a store failed.
+        """
+        if not dry_run:
+            self.outbox.deliver_orphans()
+        return end_dead_runs(self.kv, self.settings.runtime_dir, dry_run=dry_run)
 
     # Readers -----------------------------------------------------------------------------------
 

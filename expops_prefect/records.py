@@ -122,6 +122,10 @@ class RunRecord:
     pid: int = 0
     degraded: dict[str, int] = field(default_factory=dict)
     """What went wrong beside the flow, and how often."""
+    degraded_since: dict[str, float] = field(default_factory=dict)
+    """When each kind of it happened first."""
+    died: bool = False
+    """Its process ended without a word; ``ended_at`` is its last sign of life."""
     format: int = RECORD_FORMAT
 
     def dump(self) -> dict[str, JSON]:

@@ -7,8 +7,9 @@ opens a project: each may have to deliver what another one left in its outbox.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from expops_prefect.degraded import merged as merged_events
 from expops_prefect.kv.base import JSON
 from expops_prefect.names import PROCESS_STEP
 from expops_prefect.outbox.changes import register_change
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from expops_prefect.scope import Call
 
 Fields = Mapping[str, JSON]
+_CUT_OFF: Final = "cut_off"
+"""Field of a sum: how many of its failed calls are said to have failed because their process seemed dead."""
 
 
 def call_row(call: Call, status: Status, fields: Fields) -> dict[str, JSON]:
@@ -58,6 +61,7 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
     if row is None or row.get("attempt") != base["attempt"]:
         row = {}  # A flow that starts again counts its calls anew.
     calls: dict[str, int] = dict(row.get("calls") or {})
+    row, before = _alive_after_all(row, before)
     if before is not None:
         calls[before] = calls.get(before, 0) - 1
         if calls[before] <= 0:
@@ -88,6 +92,7 @@ def with_chart(charts: JSON | None, item: Fields) -> dict[str, JSON]:
 
 
 register_change("charts.add", with_chart)
+register_change("degraded.add", merged_events)
 
 
 def cut_off(row: Fields, now: float) -> dict[str, JSON]:
@@ -102,7 +107,22 @@ def cut_off(row: Fields, now: float) -> dict[str, JSON]:
     if calls:
         kept = {status: count for status, count in calls.items() if status != "running"}
         ended["calls"] = {**kept, "failed": kept.get("failed", 0) + calls.get("running", 0)}
+        ended[_CUT_OFF] = row.get(_CUT_OFF, 0) + calls.get("running", 0)
     return _timed(ended)
+
+
+def _alive_after_all(row: Fields, before: Status | None) -> tuple[Fields, Status | None]:
+    """A running call that was cut off counts as failed: its process lived, or its last words came later."""
+    cut = row.get(_CUT_OFF, 0)
+    if before != "running" or not cut:
+        return row, before
+    return {**row, _CUT_OFF: cut - 1}, "failed"
+
+
+def cut_off_if_running(row: JSON | None, now: float) -> dict[str, JSON]:
+    """:func:`cut_off` of a row that still says running; any other is left as it is."""
+    value: dict[str, JSON] = row or {}
+    return cut_off(value, now) if value.get("status") == "running" else value
 
 
 def _sum(calls: Mapping[str, int]) -> Status:

@@ -86,8 +86,47 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     for path, items in charts.items():
         for item in items:
             print_line(f"chart {item.get('title')} of {readable(path)}: {item.get('object_path')}")
+    if record.died:
+        words = f"its process, {record.pid} on {record.host}, died; it ends with its last sign of life"
+        print_line(words, style="yellow")
     for kind, count in record.degraded.items():
-        print_line(f"degraded: {kind}, {count} times", style="yellow")
+        since = moment(record.degraded_since.get(kind))
+        print_line(f"degraded: {kind}, {count} times" + (f", since {since}" if since else ""), style="yellow")
+    return OK
+
+
+@app.command
+def reconcile(*, project: Path | None = None, dry_run: bool = False, json: bool = False) -> int:
+    """Show runs as failed whose processes have died, on this machine or another.
+
+    A run is dead when its process is gone from this machine, or has given no sign of life for two
+    minutes; never because it is old. Suspended runs are left alone. Flows do the same when they start.
+
+    Example: expops-prefect runs reconcile --dry-run
+
+    Args:
+        project: the project's root folder; without it found from the current folder.
+        dry_run: only say which.
+        json: print JSON.
+    """
+    opened = open_project(project)
+    if not dry_run:
+        opened.outbox.deliver_orphans()
+    ended = [] if is_empty(opened) else opened.reconcile(dry_run=dry_run)
+    if json:
+        print_json({"dry_run": dry_run, "runs": [asdict(run) for run in ended]})
+        return OK
+    if not ended:
+        print_line("every open run gives signs of life")
+        return OK
+    print_table(
+        ["run", "flow", "process", "started", "last sign of life"],
+        [
+            (short_run(run.run_id), run.flow, f"{run.pid} on {run.host}", age(run.started_at), moment(run.ended_at))
+            for run in ended
+        ],
+    )
+    print_line(f"{len(ended)} runs would be shown as failed" if dry_run else f"{len(ended)} runs are shown as failed")
     return OK
 
 

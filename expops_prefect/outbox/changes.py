@@ -29,6 +29,13 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Replace a value by what a function registered under ``name`` makes of it and of ``arguments``."""
 
@@ -69,7 +76,7 @@ class StoreObject:
     blob: str
 
 
-AnyChange: TypeAlias = Put | Change | Append | Increment | Copy | StoreObject
+AnyChange: TypeAlias = Put | Delete | Change | Append | Increment | Copy | StoreObject
 ChangeFunction: TypeAlias = Callable[[JSON | None, Mapping[str, JSON]], dict[str, JSON]]
 
 _functions: dict[str, ChangeFunction] = {}
@@ -90,6 +97,8 @@ def dump(change: AnyChange) -> bytes:
     match change:
         case Put(key, value):
             fields: list[Any] = ["put", key, value]
+        case Delete(key):
+            fields = ["delete", key]
         case Change(key, name, arguments):
             fields = ["change", key, name, dict(arguments)]
         case Append(key, points):
@@ -115,6 +124,7 @@ def load(line: bytes) -> AnyChange:
         return Append(key, [MetricPoint(*point) for point in points])
     kinds: dict[str, Callable[..., AnyChange]] = {
         "put": Put,
+        "delete": Delete,
         "change": Change,
         "increment": Increment,
         "copy": Copy,
@@ -144,6 +154,7 @@ class Batch:
     journal: str
     end: int
     puts: dict[str, JSON] = field(default_factory=dict)
+    deletes: dict[str, None] = field(default_factory=dict)
     changes: dict[str, list[Change]] = field(default_factory=dict)
     points: dict[str, list[MetricPoint]] = field(default_factory=dict)
     increments: Counter[str] = field(default_factory=Counter)
@@ -161,6 +172,10 @@ class Batch:
             match change:
                 case Put(key, value):
                     self.puts[key] = value
+                    self.deletes.pop(key, None)
+                case Delete(key):
+                    self.deletes[key] = None
+                    self.puts.pop(key, None)
                 case Change(key):
                     self.changes.setdefault(key, []).append(change)
                 case Append(key, points):
@@ -211,6 +226,8 @@ class Batch:
         pairs = list(self.puts.items())
         for start in range(0, len(pairs), _MOST_PUTS):
             _bind(kv.put_many, dict(pairs[start : start + _MOST_PUTS]))()
+        if self.deletes:
+            kv.delete_many(list(self.deletes))
 
     def _change(self, kv: KVStore, key: str, changes: list[Change]) -> None:
         def apply(value: JSON | None) -> JSON:

@@ -36,6 +36,7 @@ _LONGEST_PAUSE: Final = 10.0
 _GATHER: Final = 0.2
 """The part of ``flush_seconds`` for which what comes first is held back: changes come in groups."""
 _AT_EXIT: Final = 2.0
+_LOOK_AGAIN: Final = 60.0
 _open: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
 
@@ -49,6 +50,7 @@ class Outbox:
         flush_seconds: how long a change waits at most while the stores can be reached.
         parallel: how many keys are written side by side; 1 for stores on this machine.
         on_delivery: told whenever a batch has been delivered: the KV store answers, and holds news.
+        on_adoption: called in the background when what dead processes left behind has been delivered.
 
     Attributes:
         folder: as above.
@@ -63,6 +65,7 @@ class Outbox:
         flush_seconds: float = 0.5,
         parallel: int = 1,
         on_delivery: Callable[[], None] = lambda: None,
+        on_adoption: Callable[[], object] = lambda: None,
     ) -> None:
         self._kv = kv
         self._objects = objects
@@ -70,6 +73,7 @@ class Outbox:
         self._flush_seconds = flush_seconds
         self._parallel = parallel
         self._on_delivery = on_delivery
+        self._on_adoption = on_adoption
         self._start_afresh()
         _open.add(self)
 
@@ -86,7 +90,8 @@ class Outbox:
         self._thread: threading.Thread | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._numbers = StepNumbers(self._kv)
-        self._looked_for_orphans = False
+        self._look = True
+        self._looked = float("-inf")
 
     # Taking in ---------------------------------------------------------------------------------
 
@@ -122,6 +127,11 @@ class Outbox:
                 self._blobs[blob] = data
             # Before anybody can find everything delivered and remove the journal with its bytes.
             self.write(StoreObject(object_key, blob))
+
+    def look_around(self) -> None:
+        """Look again, in the background, for what dead processes have left; not more than once a minute."""
+        if time.monotonic() - self._looked > _LOOK_AGAIN:
+            self._look = True
 
     @property
     def pending(self) -> int:
@@ -222,6 +232,7 @@ class Outbox:
     def _work(self) -> None:
         self._adopt()
         while self._wait_for_work():
+            self._adopt()
             try:
                 self._deliver_some()
             except BackendError as error:
@@ -263,10 +274,14 @@ class Outbox:
         )
 
     def _adopt(self) -> None:
+        if not self._look:
+            return
+        self._look, self._looked = False, time.monotonic()
         try:
             count = self.deliver_orphans()
             if count:
                 _logger.info("delivered %d changes that an earlier process had left behind", count)
+            self._on_adoption()
         except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
             degrade("record delayed", str(error), key=str(self.folder))
 

@@ -198,10 +198,21 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     watch_submissions(context.task_runner)
     try:
         yield _same
+    except BaseException as error:
+        if outer is None and here is not None and isinstance(here.run, Run) and _goes_on_elsewhere(error):
+            here.run.suspended()
+        raise
     finally:
         _reset(_flow_context, context_token)
         if token is not None:
             _reset(scope.current, token)
+
+
+def _goes_on_elsewhere(error: BaseException) -> bool:
+    """Whether a flow is left so that it can be taken up again, or because another process has taken it."""
+    from prefect.exceptions import Abort, Pause
+
+    return isinstance(error, Abort | Pause)
 
 
 def _record_flow(project: Project, context: Any, outer: Scope | None) -> Scope | None:

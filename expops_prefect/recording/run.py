@@ -21,14 +21,15 @@ from uuid import UUID
 from expops_prefect import names, records
 from expops_prefect.caching import attempts
 from expops_prefect.caching.attempts import Attempt
-from expops_prefect.degraded import counts as degraded_counts
-from expops_prefect.degraded import degrade
+from expops_prefect.degraded import Events, degrade, described
 from expops_prefect.errors import BackendError
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
-from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put
+from expops_prefect.liveness import forget_lock
+from expops_prefect.outbox.changes import APPLIED, Append, Change, Copy, Delete, Increment, Put
 from expops_prefect.project import Project
 from expops_prefect.recording.charts import store_chart
+from expops_prefect.recording.life import Life
 from expops_prefect.records import CacheRecord, Output, Row, RunRecord, Status
 from expops_prefect.rows import call_row, cut_off, total_arguments
 from expops_prefect.scope import Call, Scope
@@ -83,7 +84,8 @@ class Run:
         self._ended = False
         self._tally: Counter[str] = Counter()
         self._saved = 0.0
-        self._degraded_before = Counter(degraded_counts())
+        self._events = Events()
+        self._life: Life | None = None
 
     @property
     def run_id(self) -> str:
@@ -206,6 +208,9 @@ class Run:
         self._tally[status] += 1
         self._transition(held, status, fields)
         if not self.owner:
+            events = self._events.take()
+            if events:
+                self.outbox.write(Change(names.degraded_key(self.run_id), "degraded.add", events))
             # A worker may be taken down as soon as it is idle.
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         self._end_if_over()
@@ -267,6 +272,17 @@ class Run:
 
     # The run itself ----------------------------------------------------------------------------
 
+    def live(self) -> Put:
+        """Give signs of life from now on; the first one."""
+        self._life = Life(self.outbox, self.project.settings.runtime_dir, self.run_id)
+        return self._life.sign()
+
+    def suspended(self) -> None:
+        """The flow is left before its end, to be taken up again by some process: nothing is dead without one."""
+        if self._life is not None and not self._ended:
+            self._life.end()
+            self.outbox.write(Delete(names.sign_key(self.run_id)))
+
     def submitted(self, call: Call) -> None:
         """A call was handed to a task runner, which may execute it in another process."""
         with self._lock:
@@ -306,9 +322,13 @@ class Run:
                 if not self._elsewhere or not self.outbox.flush(_WORKER_FLUSH, while_failing=False):
                     return
                 rows = records.read_rows(self.project.kv, self.run_id)
+                elsewhere = self.project.kv.get(names.degraded_key(self.run_id)) or {}
         except BackendError as error:
             degrade("ends of other processes not recorded", str(error), key=self.run_id)
             return
+        for kind, event in elsewhere.items():
+            if kind != APPLIED:
+                self._events.add(kind, event["count"], event["since"])
         rows = self._cut_off(rows)
         self._tally = sum((Counter(row.calls) for row in rows), Counter())
         single = (row for row in rows if row.status == "cached" and sum(row.calls.values()) <= 1)
@@ -322,13 +342,17 @@ class Run:
 
     def _write_end(self, status: Status) -> None:
         now = time.time()
-        degraded = dict(Counter(degraded_counts()) - self._degraded_before)
-        self.record = replace(self.record, status=status, ended_at=now, degraded=degraded)
+        events = self._events
+        degraded, since = dict(events.counts), dict(events.since)
+        self.record = replace(self.record, status=status, ended_at=now, degraded=degraded, degraded_since=since)
         self.outbox.write(
             Put(names.run_timestamps_key(self.run_id), {"start": self.record.started_at, "end": now}),
             Put(names.run_record_key(self.run_id), asdict(self.record)),
             Put(names.run_status_key(self.run_id), status),
+            Delete(names.sign_key(self.run_id)),
         )
+        if self._life is not None:
+            self._life.end()
         if not self.outbox.settle(self.project.settings.record.final_flush_seconds):
             _logger.warning(
                 "run %s: %d changes of its record are not delivered yet; they wait in %s for the next run of the "
@@ -345,7 +369,7 @@ class Run:
             executed,
             self._tally["cached"],
             self._saved,
-            "" if not degraded else "; degraded: " + ", ".join(f"{kind} {n}x" for kind, n in degraded.items()),
+            "" if not degraded else f"; degraded: {described(degraded, since)}",
         )
 
 
@@ -369,8 +393,8 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
     with _starting:
         known = _known_run(project, flow_run_id)
         if known is not None:
-            again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, pid=os.getpid())
-            record = replace(again, host=socket.gethostname())
+            again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, died=False)
+            record = replace(again, host=socket.gethostname(), pid=os.getpid())
         else:
             started = time.time()
             record = RunRecord(
@@ -383,12 +407,18 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
                 host=socket.gethostname(),
                 pid=os.getpid(),
             )
+        earlier = active.get(record.run_id)
+        if earlier is not None and earlier._life is not None:
+            earlier._life.end()
         run = Run(project, record, owner=True)
+        sign = run.live()
+        run.outbox.look_around()
         run.outbox.write(
             Put(names.flow_run_key(flow_run_id), {"run_id": record.run_id}),
             Put(names.run_record_key(record.run_id), asdict(record)),
             Put(names.run_timestamps_key(record.run_id), {"start": record.started_at, "end": None}),
             Put(names.run_status_key(record.run_id), "running"),
+            sign,
         )
         active[record.run_id] = run
         return run
@@ -429,6 +459,9 @@ def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None
     record = records.read_run(project.kv, mapped["run_id"])
     if record is None or record.status in records.TERMINAL:
         return
+    sign = project.kv.get(names.sign_key(record.run_id))
+    if sign is not None:
+        forget_lock(project.settings.runtime_dir, str(sign.get("lock")))
     run = Run(project, record, owner=True)
     run._cut_off(records.read_rows(project.kv, record.run_id))
     run.flow_ended(status)

@@ -81,6 +81,7 @@ def test_a_process_that_exits_in_the_middle(shop: FlowProject, monkeypatch: pyte
     # Nobody is left to say that it ended. Its last words are not lost, but nobody delivers them either.
     record = shop.last_run()
     assert record.status == "running"
+    assert [run.run_id for run in shop.project().reconcile(dry_run=True)] == [record.run_id]
 
     # A deployment's runner calls the flow's hooks for it, by keyword, in a process of its own.
     for variable, value in shop.environ.items():
@@ -130,11 +131,13 @@ def test_a_worker_process_that_dies(shop: FlowProject) -> None:
         from prefect.task_runners import ProcessPoolTaskRunner
         from executions import ran
         from expops_prefect import flow, log_metric, task
+        from expops_prefect.degraded import degrade
 
         @task
         def work(x):
             log_metric("seen", x)
             ran("work")
+            degrade("something of ours", "on purpose")
             if x == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             return x
@@ -160,6 +163,10 @@ def test_a_worker_process_that_dies(shop: FlowProject) -> None:
     assert dict(rows(shop, record)["work"].calls) == {"completed": 1, "failed": 1}
     assert metrics(shop, record) == {"work": {"seen": {"1": 0}}, "work #2": {"seen": {"1": 1}}}
     assert "2 executed, 0 from the cache" in outcome.output
+    # What went wrong in a worker process is part of the run's summary.
+    assert "; degraded: something of ours 1x since " in outcome.output
+    assert record.degraded == {"something of ours": 1}
+    assert record.started_at <= record.degraded_since["something of ours"] <= record.ended_at
 
 
 SERVED = """
@@ -275,6 +282,7 @@ def test_runs_of_a_deployment(shop: FlowProject, served: subprocess.Popen[str]) 
     suspended = record("suspend")
     assert (suspended.status, suspended.ended_at, suspended.attempt) == ("running", None, 1)
     assert seen(shop, suspended) == {"begin": "completed"}
+    assert shop.project().reconcile() == []
     resume(client, started["suspend"])
     resumed = ends("suspend", "completed")
     # One run with one start, taken up again by another process.

@@ -57,10 +57,13 @@ def test_a_killed_runs_metrics_charts_and_rows_are_there_after_the_next_run(shop
     rows = {row.path: row.status for row in project.rows(old.run_id)}
     assert rows["//process[@name='first']"] == "completed"
     second = "//process[@name='second']"
-    assert second in rows
+    assert rows[second] == "failed"
+    assert (old.status, old.died) == ("failed", True)
+    assert (new.status, new.died) == ("completed", False)
     metrics = project.metrics(old.run_id)[second]
     assert metrics == {"loss": {str(step + 1): step for step in range(100)}, "last": {"1": 1}}
     (chart,) = project.charts(old.run_id)[second]
     assert project.objects.get(chart["object_key"]) == b"\x89PNG\r\n\x1a\n a small picture"
     assert project.metrics(new.run_id)[second] == metrics
-    assert not list((shop.root / ".shop" / "outbox").iterdir())
+    for folder in ("outbox", "alive"):
+        assert not list((shop.root / ".shop" / folder).iterdir())
