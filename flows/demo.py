@@ -12,8 +12,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
@@ -44,25 +42,13 @@ def main() -> int:
     show(project, first.run_id, f"run 1: {seconds[0]:.1f} s, start-up included")
     show(project, second.run_id, f"run 2: {seconds[1]:.1f} s, start-up included")
     console.print(
-        "\nSee both runs in [bold]Prefect's UI[/bold]: prefect server start, then open its address and run "
-        "python -m flows.train"
-        f"\nand in [bold]ExpOps' UI[/bold]: MLOPS_WORKSPACE_DIR={quote(str(workspace(project)))} "
-        f"{quote(sys.executable)} -m uvicorn expops.web.server:app --host 127.0.0.1 --port 8000, "
-        "then open http://localhost:8000"
-        "\nor here: expops-prefect runs show latest",
+        "\nSee both runs in [bold]ExpOps' UI[/bold]: .venv/bin/expops-prefect ui"
+        "\nin [bold]Prefect's UI[/bold]: prefect server start, then open its address and run python -m flows.train"
+        "\nor here: .venv/bin/expops-prefect runs show latest",
         highlight=False,
         soft_wrap=True,
     )
     return 0
-
-
-def workspace(project: Project) -> Path:
-    """A folder with the project under its id, whatever its own folder is called: ExpOps' server goes by that."""
-    link = project.settings.runtime_dir / "ui" / project.project_id
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(ROOT)
-    return link.parent
 
 
 def show(project: Project, run_id: str, title: str) -> None:

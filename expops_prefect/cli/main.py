@@ -7,7 +7,7 @@ import sys
 
 from cyclopts import App
 
-from expops_prefect.cli import cache, doctor, graph, init, lifecycle, runs, sync
+from expops_prefect.cli import cache, doctor, graph, init, lifecycle, runs, sync, ui
 from expops_prefect.cli.output import PROBLEM, print_error
 from expops_prefect.errors import ExpOpsPrefectError
 
@@ -25,6 +25,7 @@ cache.app.command(lifecycle.verify_records, name="verify")
 cache.app.command(lifecycle.collect_garbage, name="gc")
 app.command(cache.app)
 app.command(graph.graph)
+app.command(ui.ui)
 app.command(sync.sync)
 
 

@@ -3,6 +3,7 @@
 from expops_prefect.config.load import CONFIG_FILE, find_root, load_settings, settings_stamp, usable_project_id
 from expops_prefect.config.model import CacheSettings, RecordSettings
 from expops_prefect.config.pipeline import Written, write_pipeline
+from expops_prefect.config.served import served_config, served_scripts, server_environment
 from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
 from expops_prefect.config.version import version_hash
 
@@ -18,6 +19,9 @@ __all__ = [
     "Written",
     "find_root",
     "load_settings",
+    "served_config",
+    "served_scripts",
+    "server_environment",
     "settings_stamp",
     "usable_project_id",
     "version_hash",

@@ -1,0 +1,94 @@
+"""``expops-prefect ui``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from expops_prefect.cli.opening import is_empty, open_project
+from expops_prefect.cli.output import OK, print_json, print_line, print_note
+from expops_prefect.errors import BackendError
+from expops_prefect.ui.server import Server, serve
+
+_POLL_SECONDS: Final = 2.0
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+
+
+def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, json: bool = False) -> int:
+    """Open ExpOps' UI at this project, until Ctrl-C. Needs ExpOps: pip install 'expops-prefect[expops]'.
+
+    It is ExpOps' own server, on this machine only. It draws the graph of experiment.pipeline, else
+    that of the newest run. Of the project's files it serves the charts and no others.
+
+    Example: expops-prefect ui --port 0 --no-browser
+
+    Args:
+        port: where it listens; 0 for a free one.
+        browser: open the browser.
+        project: the project's root folder; without it found from the current folder.
+        json: print both addresses as JSON.
+    """
+    opened = open_project(project)
+    if is_empty(opened):
+        opened.kv.ping()
+        print_note("no runs yet; the first one appears by itself")
+    try:
+        with _ended_by_sigterm_too(), serve(opened, port) as server:
+            prefect = _prefect_ui()
+            if json:
+                print_json({"expops": server.url, "prefect": prefect})
+            else:
+                print_line(f"ExpOps' UI:   {server.url}  (project {opened.project_id})")
+                print_line(f"Prefect's UI: {prefect or 'prefect server start, then http://127.0.0.1:4200'}")
+                print_line("Ctrl-C ends it")
+            sys.stdout.flush()
+            if browser:
+                webbrowser.open(server.url)
+            _follow(server)
+    except KeyboardInterrupt:
+        print_note("stopped")
+    return OK
+
+
+def _follow(server: Server) -> NoReturn:
+    """Keep the graph that of the newest run, until the server ends or somebody ends us."""
+    said = ""
+    while True:
+        time.sleep(_POLL_SECONDS)
+        server.check()
+        try:
+            server.workspace.follow()
+        except BackendError as error:
+            if str(error) != said:
+                said = str(error)
+                print_note(f"the graph of the newest run cannot be read: {said}")
+
+
+@contextmanager
+def _ended_by_sigterm_too() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C, so that the server ends and its folder goes."""
+
+    def stop(number: int, frame: object) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _prefect_ui() -> str | None:
+    from prefect.settings import PREFECT_UI_URL
+
+    found = PREFECT_UI_URL.value()
+    return str(found) if found else None

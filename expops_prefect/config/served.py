@@ -1,0 +1,112 @@
+"""What ExpOps' own server is given of a project: a configuration made for it, and an environment.
+
+The server takes a project's id from its folder's name and gives away every file below its workspace.
+So it gets a folder of its own, which holds the graph, the places of the stores and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from expops_prefect.config.model import find_name
+from expops_prefect.config.settings import Settings
+
+_SHOWN: Final = (
+    "name",
+    "type",
+    "chart_type",
+    "code",
+    "script_path",
+    "probe_paths",
+    "data_parallelism",
+    "data_aggregation",
+    "seed_parallelism",
+    "seed_aggregation",
+)
+"""What of a process the server draws from. Parameters may be secrets."""
+_FOLLOWED: Final = ("MLOPS_", "EXPOPS_", "FIREBASE_", "NEXT_PUBLIC_FIREBASE_")
+"""Settings that the given configuration holds already, or that the server does not need."""
+
+
+def served_config(settings: Settings, adjacency: str, processes: Sequence[str], charts: Collection[str]) -> str:
+    """The text of the ``project_config.yaml`` that the server reads. It holds no credentials.
+
+    Args:
+        settings: the project's.
+        adjacency: the graph of a run, drawn where the configuration has none.
+        processes: that run's processes.
+        charts: those of them that drew charts.
+    """
+    configured = bool(settings.process_adjlist.strip())
+    entries = {name: {key: entry[key] for key in _SHOWN if key in entry} for name, entry in settings.processes.items()}
+    for process in processes:
+        entry = find_name(entries, process)
+        if entry is None and configured:
+            continue
+        if entry is None:
+            entry = entries[process] = {"name": process}
+        if process in charts and "type" not in entry and "probe_paths" not in entry:
+            entry["type"] = "chart"
+    content = {
+        "scripts": settings.scripts or {},
+        "experiment": {
+            "cache": _stores(settings),
+            "pipeline": {
+                "process_adjlist": settings.process_adjlist if configured else adjacency,
+                "processes": list(entries.values()),
+            },
+        },
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def served_scripts(settings: Settings) -> list[Path]:
+    """The scripts that draw charts in the browser, relative to the project's root."""
+    named = [*(settings.scripts or {}).values(), *(entry.get("script_path") for entry in settings.processes.values())]
+    root = settings.root.resolve()
+    found = []
+    for name in named:
+        if isinstance(name, str) and name.endswith(".js"):
+            file = (root / name).resolve()
+            if file.is_relative_to(root) and file.is_file() and not Path(name).is_absolute():
+                found.append(file.relative_to(root))
+    return found
+
+
+def server_environment(settings: Settings, workspace: Path) -> dict[str, str]:
+    """The whole environment of the server's process.
+
+    Args:
+        settings: the project's.
+        workspace: the folder that holds the project's.
+    """
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOLLOWED)}
+    environ["MLOPS_WORKSPACE_DIR"] = str(workspace)
+    given: Mapping[str, Any] = {
+        "GOOGLE_APPLICATION_CREDENTIALS": _first(settings, "credentials_json"),
+        "FIRESTORE_EMULATOR_HOST": getattr(settings.kv, "emulator_host", None),
+        "STORAGE_EMULATOR_HOST": getattr(settings.objects, "emulator_host", None),
+        "GOOGLE_CLOUD_PROJECT": getattr(settings.kv, "gcp_project", None),
+    }
+    return environ | {name: str(value) for name, value in given.items() if value}
+
+
+def _first(settings: Settings, name: str) -> Any:
+    return getattr(settings.kv, name, None) or getattr(settings.objects, name, None)
+
+
+def _stores(settings: Settings) -> dict[str, Any]:
+    kv, objects = settings.kv, settings.objects
+    if kv.type == "local":
+        backend = {"type": "local", "path": str(kv.path)}
+    else:
+        backend = {"type": "gcp", "gcp_project": kv.gcp_project}
+        if kv.emulator_host:
+            backend["emulator_host"] = kv.emulator_host
+    store = {"type": "local"} if objects.type == "local" else {"type": "gcs", "bucket": objects.bucket}
+    return {"backend": backend, "object_store": store}

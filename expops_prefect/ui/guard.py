@@ -1,0 +1,82 @@
+"""What stands before ExpOps' server: it answers the browser on this machine, and gives no file away but charts.
+
+By itself the server lets every web site read from it, and sends any file that a request names.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_FETCH: Final = re.compile(r"^/api/projects/[^/]+/runs/[^/]+/charts/fetch/?$")
+_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf"})
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    Args:
+        app: the server's.
+        charts: where charts may lie: folders, and prefixes that start with ``gs://``.
+    """
+
+    def __init__(self, app: Application, charts: Sequence[str]) -> None:
+        self._app = app
+        self._folders = [Path(place).resolve() for place in charts if not place.startswith("gs://")]
+        self._prefixes = tuple(place for place in charts if place.startswith("gs://"))
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "lifespan" and not (_from_here(scope) and self._may_be_given(scope)):
+            await _refuse(scope, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _may_be_given(self, scope: Message) -> bool:
+        if _FETCH.match(scope.get("path", "")) is None:
+            return True
+        named = [value for _, value in parse_qsl(scope.get("query_string", b"").decode("latin-1")) if value]
+        return all(self._is_chart(value) for value in named)
+
+    def _is_chart(self, name: str) -> bool:
+        if name.startswith("gs://"):
+            return name.startswith(self._prefixes) and posixpath.normpath(unquote(name[4:])) == name[4:]
+        try:
+            file = Path(name).resolve()
+        except (OSError, ValueError, RuntimeError):
+            return False
+        return file.suffix.lower() in _PICTURES and any(file.is_relative_to(folder) for folder in self._folders)
+
+
+def _from_here(scope: Message) -> bool:
+    """Whether a page of this machine asks, under a name of this machine: other sites' pages must not read from us."""
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
+    origin = headers.get(b"origin")
+    return _is_loopback(f"//{headers.get(b'host', '')}") and (origin is None or _is_loopback(origin))
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in _LOOPBACK
+    except ValueError:
+        return False
+
+
+async def _refuse(scope: Message, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = b"expops-prefect ui serves this machine's browser, and charts\n"
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,38 @@
+"""The process that is ExpOps' server: ``python -m expops_prefect.ui.serve PORT PLACE-OF-CHARTS…``.
+
+It ends when whoever started it does, however that happens: its standard input is closed then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Final
+
+SERVER: Final = "expops.web.server:app"
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    import uvicorn
+    from uvicorn.importer import import_from_string
+
+    from expops_prefect.ui.guard import Guard
+
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    app = Guard(import_from_string(SERVER), sys.argv[2:])
+    uvicorn.run(
+        app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", timeout_graceful_shutdown=2, ws="none"
+    )
+
+
+def _end_with_the_parent() -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

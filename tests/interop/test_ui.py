@@ -1,0 +1,173 @@
+"""``expops-prefect ui``: ExpOps' real server at a project, wherever it lies, without what is not to be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.interop.expops import ExpOps, Shown, project_on
+from tests.support.processes import FlowProject
+from tests.support.server import clean_environment, wait_until
+
+pytestmark = pytest.mark.xdist_group("expops-ui")
+
+CONFIG = """
+experiment:
+  cache: {}
+scripts:
+  draw: charts/draw.js
+  outside: ../outside.js
+"""
+FLOW = """
+import os
+from expops_prefect import flow, log_chart, log_metric, task
+
+PNG = b"\\x89PNG\\r\\n\\x1a\\n a small picture"
+
+
+@task
+def load(n):
+    return list(range(n))
+
+
+@task
+def report(rows):
+    log_metric("rows", len(rows))
+    log_chart("results", PNG)
+    return {"rows": len(rows)}
+
+
+@task
+def publish(found):
+    return True
+
+
+@flow
+def main():
+    found = report(load(3))
+    if os.environ.get("MORE"):
+        publish(found)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@contextmanager
+def ui(shop: FlowProject, *arguments: str) -> Iterator[tuple[ExpOps, subprocess.Popen[str]]]:
+    command = [sys.executable, "-m", "expops_prefect.cli.main", "ui", "--no-browser", "--port", "0", *arguments]
+    env = {**clean_environment(shop.folder / "home"), **shop.environ}
+    process = subprocess.Popen(command, cwd=shop.root, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)]
+        found = re.search(r"ExpOps' UI: +(http://127\.0\.0\.1:\d+)  \(project shop-\w+\)$", said[0])
+        assert found is not None, said
+        assert said[1].strip() == f"Prefect's UI: {os.environ['PREFECT_API_URL'].removesuffix('/api')}"
+        yield ExpOps(found[1]), process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def workspaces() -> set[Path]:
+    import tempfile
+
+    return set(Path(tempfile.gettempdir()).glob("expops-prefect-ui-*"))
+
+
+@pytest.mark.parametrize("combination", ["local-local", "gcp-gcs"])
+def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path) -> None:
+    shop = project_on(combination, tmp_path, CONFIG)
+    name = shop.root.name
+    shop.root = shop.root.rename(tmp_path / "checkout of a branch")
+    shop.write("main.py", FLOW)
+    shop.write("charts/draw.js", "export default 1")
+    (tmp_path / "outside.js").write_text("secret")
+    key = shop.write("firestore.json", '{"private_key": "secret"}')
+    shop.run("main.py").ok()
+    run = shop.last_run()
+    before = workspaces()
+    with ui(shop) as (server, process):
+        assert server.projects() == [name]
+        shown = server.project(name)
+        assert shown.runs() == [run.run_id]
+        assert edges(shown) == {("load", "report")}
+        assert shown.statuses(run.run_id)["//process[@name='report']"] == "completed"
+        (item,) = shown.charts(run.run_id)["report"]["items"]
+        assert shown.chart(run.run_id, item).startswith(b"\x89PNG")
+        assert server.json(f"/projects/{name}/chart-config")["charts"][0]["name"] == "report"
+
+        served = [file for folder in workspaces() - before for file in folder.rglob("*") if file.is_file()]
+        assert {file.name for file in served} == {"project_config.yaml", "draw.js"}
+        assert {folder.stat().st_mode & 0o777 for folder in workspaces() - before} == {0o700}
+        refused = {
+            f"/api/projects/{name}/runs/{run.run_id}/charts/fetch?cache_path={urllib.parse.quote(str(place))}"
+            for place in (key, shop.root / "configs" / "project_config.yaml", "/etc/passwd")
+        }
+        for path in {*refused, f"/projects/{name}/firestore.json", f"/projects/{name}/main.py"}:
+            assert status(server.url + path) in (403, 404), path
+        assert status(f"{server.url}/projects/{name}/charts/draw.js") == 200
+
+        # A run that comes later brings its graph along.
+        shop.run("main.py", env={"MORE": "1"}).ok()
+        wait_until(lambda: edges(shown) == {("load", "report"), ("report", "publish")}, 60, "the new run's graph")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert status(f"{server.url}/api/projects") is None
+    assert workspaces() == before
+
+
+def edges(shown: Shown) -> set[tuple[str, str]]:
+    adjacent = shown.graph()["adj"]
+    return {(base(source), base(target)) for source, targets in adjacent.items() for target in targets}
+
+
+def base(path: str) -> str:
+    return path.split("'")[1]
+
+
+def status(url: str, headers: Mapping[str, str] | None = None) -> int | None:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def test_the_configured_graph_comes_first_and_others_pages_are_refused(tmp_path: Path) -> None:
+    config = yaml.safe_load(CONFIG)
+    config["experiment"]["pipeline"] = {
+        "process_adjlist": "load train\ntrain report\n",
+        "processes": [{"name": "train", "parameters": {"token": "secret"}, "type": "process"}, {"name": "report"}],
+    }
+    shop = project_on("local-local", tmp_path, yaml.safe_dump(config))
+    with ui(shop) as (server, process):
+        shown = server.project(shop.root.name)
+        assert edges(shown) == {("load", "train"), ("train", "report")}
+        config_file = f"{server.url}/projects/{shop.root.name}/configs/project_config.yaml"
+        with urllib.request.urlopen(config_file, timeout=20) as answer:
+            assert b"secret" not in answer.read()
+        page = f"{server.url}/api/projects"
+        assert status(page, {"Origin": "http://localhost:3000"}) == 200
+        assert status(page, {"Origin": "https://pages.invalid"}) == 403
+        assert status(page, {"Host": "rebound.invalid:8000"}) == 403
+        # Whoever started it is gone: so is the server.
+        process.kill()
+        process.wait()
+        wait_until(lambda: status(page) is None, 30, "the server has ended")
