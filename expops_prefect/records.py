@@ -5,6 +5,7 @@ What ExpOps' clients read keeps their field names; fields of our own stand besid
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -82,7 +83,21 @@ class CacheRecord:
     task_run_id: str | None = None
     no_hit: str = ""
     """Why a result that is kept is no hit: ``none``, ``state`` or ``failed``."""
+    inline: str | None = None
+    """A small manifest itself, base64. It counts by ``digest`` as the object does, which then may come later."""
     format: int = RECORD_FORMAT
+
+    def held(self) -> bytes | None:
+        """The manifest, as far as it stands in the record itself; whoever uses it compares its digest."""
+        try:
+            return None if self.inline is None else base64.b64decode(self.inline)
+        except (TypeError, ValueError):
+            return b""  # of no digest
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the result stands in the record with all its parts."""
+        return self.inline is not None and not self.payloads
 
     def dump(self) -> dict[str, JSON]:
         """The JSON form."""

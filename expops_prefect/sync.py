@@ -20,7 +20,7 @@ from expops_prefect.degraded import degrade
 from expops_prefect.errors import FormatError
 from expops_prefect.kv.base import JSON
 from expops_prefect.objects.base import Buffer, ObjectInfo
-from expops_prefect.objects.claims import claim
+from expops_prefect.objects.claims import claim, keep
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord
 
@@ -133,7 +133,12 @@ class _Copy:
         except FormatError:
             return None
         objects = self._target.objects
-        manifest = claim(objects, record.object_key) if record.object_key else None
+        held = record.held()
+        if held is not None and blake3(held).hexdigest() == record.digest:
+            # Its file may not be written yet where it comes from.
+            manifest: ObjectInfo | None = keep(objects, record.object_key, held)
+        else:
+            manifest = claim(objects, record.object_key) if record.object_key else None
         if manifest is None:
             return None
         payloads = []

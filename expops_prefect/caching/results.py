@@ -6,6 +6,7 @@ reported, counted and ``None`` as well, so that the task is executed again.
 
 from __future__ import annotations
 
+import base64
 import logging
 import socket
 import time
@@ -21,8 +22,8 @@ from expops_prefect.caching.uses import note_use
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVRefusedError
 from expops_prefect.kv.base import JSON
-from expops_prefect.objects.claims import claim
-from expops_prefect.outbox.changes import Put
+from expops_prefect.objects.claims import keep
+from expops_prefect.outbox.changes import KeepObject, Put
 from expops_prefect.project import Project
 from expops_prefect.records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key
 from expops_prefect.serialization.manifest import Packed
@@ -58,6 +59,8 @@ def write_result(
 ) -> CacheRecord:
     """Store payloads and manifest of a result, and return the record that is still to be written.
 
+    The record of a small manifest holds it too; then its file may be left to the outbox.
+
     Args:
         project: where.
         key: the transaction key.
@@ -78,12 +81,14 @@ def write_result(
     parsed = _parsed(key)
     run_id = attempt.run_id if attempt is not None and attempt.run_id else "unrecorded"
     object_key = names.manifest_key(run_id, "foreign" if parsed is None else parsed.task, manifest_digest)
-    info = project.objects.create(object_key, [manifest], read_only=True)
-    if info is None:
-        # It was there already. It may have been damaged since, and the record vouches for it.
-        whole = project.objects.get(object_key) == manifest
-        info = claim(project.objects, object_key) if whole else None
-        info = info or project.objects.put(object_key, [manifest], read_only=True)
+    inline = base64.b64encode(manifest).decode() if len(manifest) <= project.settings.cache.small_bytes else None
+    if inline is not None and not project.remote_objects:
+        # Hits read the record alone; the file is for ExpOps' own readers. Even if this process is killed now, it is
+        # written by the next one.
+        project.outbox.write(KeepObject(object_key, manifest))
+        stamp = ""
+    else:
+        stamp = keep(project.objects, object_key, manifest).stamp
     now = time.time()
     started = attempt.started if attempt is not None and attempt.started is not None else now
     ended = attempt.ended if attempt is not None and attempt.ended is not None else now
@@ -98,13 +103,14 @@ def write_result(
         object_key=object_key,
         digest=manifest_digest,
         size=len(manifest) + sum(item.size for item in stored),
-        stamp=info.stamp,
+        stamp=stamp,
         kind=kind,
         payloads=stored,
         outputs=attempt.outputs() if attempt is not None else (),
         host=_HOST,
         task_run_id=None if attempt is None else str(attempt.task_run_id),
         no_hit=no_hit,
+        inline=inline,
     )
 
 
@@ -222,11 +228,13 @@ def verified(project: Project, key: str, record: CacheRecord) -> bytes:
         IntegrityError: something is missing or differs from what was written; the message names it.
         ObjectStoreError: the object store failed.
     """
-    manifest = project.objects.get(record.object_key)
+    manifest, place = record.held(), "in its record"
     if manifest is None:
-        raise IntegrityError(f"the manifest {record.cache_path} is gone")
+        manifest, place = project.objects.get(record.object_key), record.cache_path
+    if manifest is None:
+        raise IntegrityError(f"the manifest {place} is gone")
     if digest([manifest]) != record.digest:
-        raise IntegrityError(f"the manifest {record.cache_path} was changed after it was written")
+        raise IntegrityError(f"the manifest {place} was changed after it was written")
     refreshed = [checked_payload(project, payload) for payload in record.payloads]
     if any(new is not old for new, old in zip(refreshed, record.payloads, strict=True)):
         _remember_stamps(project, record_key(key), replace(record, payloads=tuple(refreshed)))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -238,7 +239,8 @@ class ExpOpsKeyStorage(_ProjectBlock):
                 return None
             _check_metadata(record.prefect_metadata)
             if record.object_key:
-                with project.objects_availability.watch():
+                # What stands in the record alone is there even while the object store is away.
+                with nullcontext() if record.is_whole else project.objects_availability.watch():
                     manifest = results.verified(project, path, record)
                 if attempt is not None:
                     attempt.verified = Found(record, _loaded(_content(project, record, manifest), record))

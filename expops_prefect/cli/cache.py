@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,9 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
     objects = [(record.object_key, record.size - sum(item.size for item in record.payloads))]
     objects += [(item.key, item.size) for item in record.payloads]
     present = {name: opened.objects.stat(name) is not None for name, _ in objects}
+    missing = {name: "MISSING: the next use recomputes" for name, _ in objects}
+    if record.inline is not None:
+        missing[record.object_key] = "in the record only; cache verify --repair writes it"
     if json:
         print_json({**_as_json(found, record), "objects": present})
         return OK
@@ -106,10 +109,7 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
     )
     print_table(
         ["object", "size", ""],
-        [
-            (name, size(count), "there" if present[name] else "MISSING: the next use recomputes")
-            for name, count in objects
-        ],
+        [(name, size(count), "there" if present[name] else missing[name]) for name, count in objects],
     )
     return OK
 
@@ -138,4 +138,5 @@ def short_key(key: CacheKey) -> str:
 
 
 def _as_json(key: CacheKey, record: CacheRecord) -> dict[str, Any]:
-    return {"key": str(key), **asdict(record)}
+    # A result in the record itself is as long as all else together, and nothing to read.
+    return {"key": str(key), **asdict(replace(record, inline=None)), "inline": record.inline is not None}

@@ -109,7 +109,8 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
     Example: expops-prefect cache verify --repair
 
     Args:
-        repair: remove what cannot be used, so that the next use recomputes.
+        repair: remove what cannot be used, so that the next use recomputes, and write the files of small
+            results that stand in their records.
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
@@ -137,6 +138,13 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
         f"{_count(found.records, 'record')} verified, {_count(found.objects, 'object')} ({size(found.bytes)}) read: "
         f"{len(found.broken) or 'none'} broken" + (f", {found.repaired} removed" if repair and found.broken else "")
     )
+    if found.written:
+        print_line(f"{_count(found.written, 'file')} of small results written")
+    elif found.unwritten:
+        print_note(
+            f"small results that stand in their records, but in no file for ExpOps' own readers: {found.unwritten}; a "
+            "running flow may be about to write them, cache verify --repair does it now"
+        )
     if found.elsewhere:
         print_note(f"{found.elsewhere} more have their files on another machine; verify there")
     if left:

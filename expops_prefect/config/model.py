@@ -98,7 +98,7 @@ class CacheSettings(_Closed):
     none_results: StrictBool = False
     mmap: MappingMode = "copy-on-write"
     verify: Literal["auto", "always"] = "auto"
-    small_bytes: Annotated[StrictInt, Field(ge=0)] = 16_384
+    small_bytes: Annotated[StrictInt, Field(ge=0, le=262_144)] = 16_384
     spill_bytes: Bytes = 262_144
     single_flight: StrictBool = False
     lease_seconds: Seconds = 30

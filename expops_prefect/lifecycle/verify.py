@@ -27,6 +27,7 @@ from expops_prefect.lifecycle.entries import (
     unshared,
 )
 from expops_prefect.objects.base import TEMPORARY, ObjectStore
+from expops_prefect.objects.claims import keep
 from expops_prefect.project import Project
 
 _AT_ONCE: Final = 2
@@ -59,6 +60,9 @@ class Verified:
         elsewhere: records of other machines whose local files cannot be seen from here.
         broken: records that cannot be used.
         repaired: how many of them were removed.
+        unwritten: records that hold their result themselves, and whose file for other readers is missing or
+            damaged: hits do not need it. One that was computed a moment ago may be about to be written.
+        written: how many of these files were written.
     """
 
     records: int
@@ -67,6 +71,8 @@ class Verified:
     elsewhere: int
     broken: tuple[Broken, ...]
     repaired: int
+    unwritten: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,8 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
 
     Args:
         project: the project.
-        repair: remove records that cannot be used, so that the next use recomputes, and damaged objects.
+        repair: remove records that cannot be used, so that the next use recomputes, and damaged objects; write
+            the files of results that stand in their records.
         progress: told how far it is.
 
     Raises:
@@ -99,17 +106,22 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
     records = [stored for entry in read_entries(project) for stored in entry.stored]
     progress("records", len(records))
     looked = _look(project, {item for stored in records for item in _objects_of(stored)}, progress)
-    elsewhere, suspects = 0, []
+    elsewhere, suspects, unwritten = 0, [], []
     for stored in records:
-        bad = [item for item in _objects_of(stored) if not looked[item].whole]
+        bad = _bad(stored, looked)
         if bad and _of_another_machine(project, stored, looked):
             elsewhere += 1
         elif bad:
             suspects.append(stored)
+        elif not all(looked[item].whole for item in _objects_of(stored)) and not _of_another_machine(
+            project, stored, looked
+        ):
+            unwritten.append(stored)
     # A flow may have written one again meanwhile, or a collection removed it with its objects.
     there = [stored for stored in suspects if same(project.kv.get(stored.kv_key), stored.record)]
     broken = tuple(_broken(stored, looked) for stored in there)
     repaired = _repair(project, records, there, looked) if repair and broken else 0
+    written = _write(project, unwritten) if repair else 0
     return Verified(
         records=len(records) - elsewhere,
         objects=sum(found.stamp is not None for found in looked.values()),
@@ -117,6 +129,8 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
         elsewhere=elsewhere,
         broken=broken,
         repaired=repaired,
+        unwritten=len(unwritten),
+        written=written,
     )
 
 
@@ -128,8 +142,15 @@ def _objects_of(stored: Stored) -> Iterator[_Object]:
             yield _Object(item.key, item.digest, item.size)
 
 
+def _bad(stored: Stored, looked: dict[_Object, _Looked]) -> list[_Object]:
+    """What a hit needs, and would not find as it was written."""
+    held = stored.record.held()
+    in_record = {} if held is None else {stored.record.object_key: blake3(held).hexdigest() == stored.record.digest}
+    return [item for item in _objects_of(stored) if not in_record.get(item.key, looked[item].whole)]
+
+
 def _broken(stored: Stored, looked: dict[_Object, _Looked]) -> Broken:
-    bad = [item for item in _objects_of(stored) if not looked[item].whole]
+    bad = _bad(stored, looked)
     return Broken(
         stored,
         missing=tuple(item.key for item in bad if looked[item].stamp is None),
@@ -156,6 +177,17 @@ def _repair(project: Project, records: list[Stored], broken: list[Stored], looke
             if now is not None and not _check(objects, item, project).whole:
                 project.objects.delete(item.key, stamp=now.stamp)
     return removed
+
+
+def _write(project: Project, unwritten: list[Stored]) -> int:
+    """Write the files of results that stand in their records, as far as these are still there."""
+    written = 0
+    for stored in unwritten:
+        held = stored.record.held()
+        if held is not None and same(project.kv.get(stored.kv_key), stored.record):
+            keep(project.objects, stored.record.object_key, held)
+            written += 1
+    return written
 
 
 def _look(project: Project, items: Iterable[_Object], progress: Progress) -> dict[_Object, _Looked]:

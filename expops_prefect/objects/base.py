@@ -60,11 +60,20 @@ class ObjectStore(Protocol):
             read_only: files get mode 0444.
         """
 
-    def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
+    def create(
+        self, key: str, parts: Sequence[Buffer], *, read_only: bool = False, flush: bool = True
+    ) -> ObjectInfo | None:
         """Write an object only if there is none of that size yet; ``None`` if there was.
 
         For content-addressed keys, where an object that exists has the same content. One that has
         another size was damaged and is replaced.
+
+        Args:
+            key: its key.
+            parts: see :meth:`put`.
+            read_only: see :meth:`put`.
+            flush: ``False`` where the content is kept elsewhere too: the machine may go down before
+                the file system has written it, and leave a file that is damaged.
         """
 
     def get(self, key: str) -> bytes | None:

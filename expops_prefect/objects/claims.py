@@ -30,3 +30,22 @@ def claim(store: ObjectStore, key: str, clock: Callable[[], float] | None = None
     if info is None or info.modified > (clock or time.time)() - GRACE / 2:
         return info
     return store.refresh(key)
+
+
+def keep(store: ObjectStore, key: str, data: bytes, *, flush: bool = True) -> ObjectInfo:
+    """Make sure that an object is there, whole, and young enough to be referred to.
+
+    Args:
+        store: where.
+        key: its key, which names it by its content.
+        data: its bytes.
+        flush: see :meth:`ObjectStore.create`.
+
+    Raises:
+        ObjectStoreError: the store failed.
+    """
+    info = store.create(key, [data], read_only=True, flush=flush)
+    if info is None and store.get(key) == data:
+        # It was there already. It might have been damaged since, and a record vouches for it.
+        info = claim(store, key)
+    return info or store.put(key, [data], read_only=True)

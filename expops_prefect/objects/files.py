@@ -80,15 +80,16 @@ def _locked(root: str, required: bool) -> int:
 
 @contextmanager
 def written(
-    target: str, parts: Sequence[Buffer], read_only: bool, refuse_links: RefuseLinks
+    target: str, parts: Sequence[Buffer], read_only: bool, refuse_links: RefuseLinks, *, flush: bool = True
 ) -> Iterator[tuple[str, int]]:
-    """A complete, flushed temporary file beside ``target``. Without an error the caller has renamed or removed it.
+    """A complete temporary file beside ``target``. Without an error the caller has renamed or removed it.
 
     Args:
         target: the path that the caller gives it then.
         parts: its bytes.
         read_only: mode 0444.
         refuse_links: asked before folders are made, and once the file is open.
+        flush: have the system write it to the disk, and then the folders that were made.
 
     Yields:
         Its path and an open descriptor.
@@ -101,9 +102,10 @@ def written(
     try:
         refuse_links(temporary, descriptor)
         _write(descriptor, parts)
-        os.fsync(descriptor)
+        if flush:
+            os.fsync(descriptor)
         yield temporary, descriptor
-        if made:
+        if made and flush:
             _sync_folder(os.path.dirname(target))
     except BaseException:
         with suppress(FileNotFoundError):

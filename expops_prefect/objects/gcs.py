@@ -96,6 +96,7 @@ class GCSObjects:
         parts: Sequence[Buffer],
         *,
         read_only: bool = False,  # noqa: ARG002
+        flush: bool = True,  # noqa: ARG002
     ) -> ObjectInfo | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
         from google.api_core.exceptions import PreconditionFailed

@@ -60,7 +60,9 @@ class LocalObjects:
                 os.replace(temporary, target)
             return _info(key, os.fstat(descriptor))
 
-    def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
+    def create(
+        self, key: str, parts: Sequence[Buffer], *, read_only: bool = False, flush: bool = True
+    ) -> ObjectInfo | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`."""
         check_key(key)
         target = f"{self._root}/{key}"
@@ -69,7 +71,7 @@ class LocalObjects:
             if _file_size(target) == size:
                 self._entry(key)
                 return None
-            with written(target, parts, read_only, self._refusing(key)) as (temporary, descriptor):
+            with written(target, parts, read_only, self._refusing(key), flush=flush) as (temporary, descriptor):
                 try:
                     os.link(temporary, target)  # unlike a rename, fails if another writer was first
                 except FileExistsError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -11,9 +12,10 @@ from typing import Any, Final, Protocol, TypeAlias
 import orjson
 
 from expops_prefect.degraded import degrade
-from expops_prefect.errors import KVError, KVRefusedError, ObjectStoreRefusedError
+from expops_prefect.errors import KVError, KVRefusedError, ObjectStoreError, ObjectStoreRefusedError
 from expops_prefect.kv.base import JSON, KVStore, MetricPoint
 from expops_prefect.objects.base import ObjectStore
+from expops_prefect.objects.claims import keep
 
 APPLIED: Final = "applied"
 """Field of a changed value: up to where each journal's changes are in it."""
@@ -76,7 +78,15 @@ class StoreObject:
     blob: str
 
 
-AnyChange: TypeAlias = Put | Delete | Change | Append | Increment | Copy | StoreObject
+@dataclass(frozen=True, slots=True)
+class KeepObject:
+    """Make sure that a small object is there; a record that refers to it holds its bytes too."""
+
+    object_key: str
+    data: bytes
+
+
+AnyChange: TypeAlias = Put | Delete | Change | Append | Increment | Copy | StoreObject | KeepObject
 ChangeFunction: TypeAlias = Callable[[JSON | None, Mapping[str, JSON]], dict[str, JSON]]
 
 _functions: dict[str, ChangeFunction] = {}
@@ -109,6 +119,8 @@ def dump(change: AnyChange) -> bytes:
             fields = ["copy", source, target]
         case StoreObject(object_key, blob):
             fields = ["object", object_key, blob]
+        case KeepObject(object_key, data):
+            fields = ["keep", object_key, base64.b64encode(data).decode()]
     return orjson.dumps(fields) + b"\n"
 
 
@@ -122,6 +134,9 @@ def load(line: bytes) -> AnyChange:
     if kind == "append":
         key, points = fields
         return Append(key, [MetricPoint(*point) for point in points])
+    if kind == "keep":
+        object_key, data = fields
+        return KeepObject(object_key, base64.b64decode(data))
     kinds: dict[str, Callable[..., AnyChange]] = {
         "put": Put,
         "delete": Delete,
@@ -160,6 +175,7 @@ class Batch:
     increments: Counter[str] = field(default_factory=Counter)
     copies: dict[str, str] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -186,6 +202,8 @@ class Batch:
                     self.copies[target] = source
                 case StoreObject(object_key, blob):
                     self.objects[object_key] = blob
+                case KeepObject(object_key, data):
+                    self.kept[object_key] = data
         return self
 
     def unnumbered(self) -> Iterator[str]:
@@ -208,6 +226,8 @@ class Batch:
         """
         for object_key, blob in self.objects.items():
             self._store(objects, blobs, object_key, blob)
+        for object_key, data in self.kept.items():
+            self._keep(objects, object_key, data)
         work: list[Callable[[], object]] = []
         for key, points in self.points.items():
             work.append(_bind(kv.append_metrics, key, points))
@@ -256,6 +276,13 @@ class Batch:
             except ObjectStoreRefusedError as error:
                 # Trying again would not help, and would hold up everything behind it.
                 degrade("charts not stored", str(error))
+
+    def _keep(self, objects: ObjectStore, object_key: str, data: bytes) -> None:
+        try:
+            keep(objects, object_key, data, flush=False)
+        except ObjectStoreError as error:
+            # Hits do not need it: nothing behind it has to wait.
+            degrade("files of small results not written", f"{error}; write them with: cache verify --repair")
 
 
 def _apply(change: Change, value: JSON | None) -> dict[str, JSON]:

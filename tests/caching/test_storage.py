@@ -112,7 +112,7 @@ def test_where_the_project_of_a_block_without_a_root_is(tmp_path: Path, monkeypa
 def test_metadata_in_a_storage_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What could not be stored must not be found there the next time: that would fail the task.
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
-    project = make_project(tmp_path / "shop")
+    project = make_project(tmp_path / "shop", "prefect: {project_id: shop, cache: {small_bytes: 0}}")
     keys = LocalFileSystem(basepath=str(tmp_path / "keys"))
     ran: list[str] = []
     faults = Faults()

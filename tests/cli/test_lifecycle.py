@@ -12,7 +12,7 @@ from expops_prefect import Project
 from expops_prefect.names import CACHE_PREFIX
 from tests.cli.conftest import Command
 from tests.config.support import make_project
-from tests.support.cached import read, store
+from tests.support.cached import PLAIN, read, store
 from tests.support.result_stores import own_key
 
 ONE, TWO, FINAL = own_key("one"), own_key("two"), own_key("final", "train_final")
@@ -20,7 +20,7 @@ ONE, TWO, FINAL = own_key("one"), own_key("two"), own_key("final", "train_final"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    root = make_project(tmp_path / "shop", "prefect: {project_id: shop}")
+    root = make_project(tmp_path / "shop", PLAIN)
     opened = Project.open(root)
     for number, key in enumerate((ONE, TWO, FINAL), 1):
         store(opened, key, number)
@@ -87,6 +87,21 @@ def test_verify(cli: Command, project: Project) -> None:
     assert [payload in line for line in repaired.lines if "MISSING" in line] == [True]
     assert repaired.lines[-1].endswith("1 broken, 1 removed")
     assert cli("cache", "verify").code == 0
+
+
+def test_verify_small_results(cli: Command, recorded: Project) -> None:
+    (item,) = cli("cache", "list", "--task", "train_final", "--json", "--project", recorded.settings.root).json()
+    content = recorded.objects.get(item["object_key"])
+    assert content is not None
+    recorded.objects.delete(item["object_key"])
+    where = ("--project", recorded.settings.root)
+    said = cli("cache", "verify", *where)
+    assert said.code == 0
+    assert "no file for ExpOps' own readers: 1;" in " ".join(said.err.split())
+    repaired = cli("cache", "verify", "--repair", *where)
+    assert repaired.lines[-1] == "1 file of small results written"
+    assert recorded.objects.get(item["object_key"]) == content
+    assert cli("cache", "verify", *where).err == ""
 
 
 def test_gc(cli: Command, project: Project) -> None:

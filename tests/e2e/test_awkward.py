@@ -324,7 +324,8 @@ from expops_prefect import flow, task
 @task
 def make(n):
     ran("make")
-    return {"small": n, "large": np.arange(n, dtype=float)}
+    # The text is too long for a record.
+    return {"small": n, "large": np.arange(n, dtype=float), "text": "x" * 20_000}
 
 
 @flow

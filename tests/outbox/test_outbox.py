@@ -20,7 +20,7 @@ from expops_prefect.errors import KVError, ObjectStoreRefusedError
 from expops_prefect.kv.base import JSON, MetricPoint
 from expops_prefect.kv.sqlite import SQLiteKV
 from expops_prefect.objects.local import LocalObjects
-from expops_prefect.outbox.changes import Append, Change, Copy, Increment, Put, dump, register_change
+from expops_prefect.outbox.changes import Append, Change, Copy, Increment, KeepObject, Put, dump, register_change
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.outbox.outbox import Outbox
 from tests.support.faults import Faults, FaultyKV, FaultyObjects
@@ -103,6 +103,26 @@ def test_all_kinds_of_changes_arrive(stores: Stores) -> None:
     assert box.pending == 0
     _check_everything(stores)
     assert stores.journals() == []
+
+
+def test_files_of_small_results(stores: Stores) -> None:
+    small = {f"cache/steps/run/train/{number}.pkl": bytes([number] * 3) for number in range(3)}
+    left = Journal.create(stores.folder)
+    left.append(b"".join(dump(KeepObject(key, data)) for key, data in small.items()))
+    left.release()
+    stores.raw_objects.put("cache/steps/run/train/1.pkl", [b"???"])  # damaged, and of the same length
+    assert stores.outbox().deliver_orphans() == 3
+    assert {key: stores.raw_objects.get(key) for key in small} == small
+
+
+def test_a_store_that_takes_no_files_of_small_results_holds_nothing_up(stores: Stores) -> None:
+    box = stores.outbox()
+    box._objects = FaultyObjects(stores.raw_objects, Faults(down=True))
+    before = counts().get("files of small results not written", 0)
+    box.write(KeepObject("cache/steps/run/train/1.pkl", b"small"), Put("a", 1))
+    assert box.flush(10)
+    assert stores.raw.get("a") == 1
+    assert counts()["files of small results not written"] == before + 1
 
 
 def test_values_of_one_key_are_merged(stores: Stores) -> None:

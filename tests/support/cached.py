@@ -20,8 +20,9 @@ from expops_prefect.kv.sqlite import SQLiteKV
 from expops_prefect.lifecycle import entries
 from expops_prefect.names import CACHE_PREFIX
 from expops_prefect.objects.base import Buffer, ObjectInfo
+from expops_prefect.objects.claims import keep
 from expops_prefect.objects.local import LocalObjects
-from expops_prefect.outbox.changes import AnyChange, Put
+from expops_prefect.outbox.changes import AnyChange, KeepObject, Put
 from expops_prefect.project import Project
 from expops_prefect.serialization.manifest import pack, unpack
 from tests.config.support import settings_of
@@ -31,6 +32,8 @@ from tests.support.result_stores import own_key
 T = TypeVar("T")
 
 SPILL = 256
+PLAIN = "prefect: {project_id: shop, cache: {small_bytes: 0}}\n"
+"""Every manifest is an object, and nothing of it stands in the record."""
 METADATA = '{"storage_key": "x"}'
 
 
@@ -60,8 +63,10 @@ class Dated(LocalObjects):
     def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:
         return self._dated(super().put(key, parts, read_only=read_only))
 
-    def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
-        made = super().create(key, parts, read_only=read_only)
+    def create(
+        self, key: str, parts: Sequence[Buffer], *, read_only: bool = False, flush: bool = True
+    ) -> ObjectInfo | None:
+        made = super().create(key, parts, read_only=read_only, flush=flush)
         return None if made is None else self._dated(made)
 
     def refresh(self, key: str) -> ObjectInfo | None:
@@ -121,8 +126,13 @@ class _Direct:
 
     def write(self, *changes: AnyChange) -> None:
         for change in changes:
-            assert isinstance(change, Put)
-            self.project.kv.put(change.key, change.value)
+            match change:
+                case Put(key, value):
+                    self.project.kv.put(key, value)
+                case KeepObject(key, data):
+                    keep(self.project.objects, key, data)
+                case _:
+                    raise AssertionError(change)
 
     def deliver_orphans(self) -> int:
         return 0
@@ -136,7 +146,7 @@ class Cache:
         config: its configuration.
     """
 
-    def __init__(self, root: Path, config: str = "prefect: {project_id: shop}\n") -> None:
+    def __init__(self, root: Path, config: str = PLAIN) -> None:
         self.settings = settings_of(root / "shop", config)
         self.clock = Clock()
         self._kv = SQLiteKV(root / "kv.sqlite")

@@ -119,8 +119,10 @@ class FaultyObjects:
     def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:
         return self._run("put", lambda: self.inner.put(key, parts, read_only=read_only))
 
-    def create(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo | None:
-        return self._run("create", lambda: self.inner.create(key, parts, read_only=read_only))
+    def create(
+        self, key: str, parts: Sequence[Buffer], *, read_only: bool = False, flush: bool = True
+    ) -> ObjectInfo | None:
+        return self._run("create", lambda: self.inner.create(key, parts, read_only=read_only, flush=flush))
 
     def get(self, key: str) -> bytes | None:
         return self._run("get", lambda: self.inner.get(key))

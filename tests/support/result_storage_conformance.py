@@ -176,9 +176,11 @@ class ResultStorageConformance:
         ids=["deleted", "emptied", "cut", "longer", "one bit", "replaced"],
     )
     def test_damage(self, project: Project, what: str, damage: Callable[[bytes], bytes] | None) -> None:
-        store, value = result_store(project), {"array": LARGE, "small": [1]}
+        # Too large to stand in the record.
+        store, value = result_store(project), {"array": LARGE, "small": [1], "text": "x" * 20_000}
         store.write(value, key=OWN)
         found = record(project, OWN)
+        assert found.inline is None
         key = found.object_key if what == "manifest" else found.payloads[0].key
         data = project.objects.get(key)
         assert data is not None
@@ -196,6 +198,25 @@ class ResultStorageConformance:
         store.write(value, key=OWN)
         assert store.exists(OWN) is True
         assert same(read(store, OWN), value)
+
+    def test_a_small_result_stands_in_its_record(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        store, value = result_store(project), {"a": [1, "ü"]}
+        store.write(value, key=OWN)
+        found = record(project, OWN)
+        assert project.outbox.flush(30)
+        # For ExpOps' readers.
+        manifest = project.objects.get(found.object_key)
+        assert manifest is not None
+        assert pickle.loads(manifest) == value
+
+        project.objects.put(found.object_key, [b"damaged"])
+        faults = Faults()
+        with monkeypatch.context() as patch:
+            patch.setattr(project, "objects", FaultyObjects(project.objects, faults))
+            assert store.exists(OWN) is True
+            assert read(store, OWN) == value
+            assert asyncio.run(store.aread(OWN)).result == value
+        assert faults.calls == [], "a hit reads the record alone"
 
     def test_a_record_may_not_point_at_other_data(self, project: Project) -> None:
         store = result_store(project)
