@@ -10,6 +10,7 @@ import logging
 from typing import Any, Final
 
 from expops_prefect.caching import attempts
+from expops_prefect.caching.attempts import Attempt
 from expops_prefect.degraded import degrade
 from expops_prefect.recording.calls import call_of_context, run_of_task
 from expops_prefect.recording.run import active, end_from_outside
@@ -30,8 +31,22 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
         attempt = attempts.forget(task_run.id)
         if attempt is not None:
             attempt.land()
+            _tell(task, task_run, attempt)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("task ends not recorded", repr(error), key=task.name)
+
+
+def _tell(task: Any, task_run: Any, attempt: Attempt) -> None:
+    """One line in the log of a task run that could be cached: whether it was, and by whom or why not."""
+    from prefect.logging.loggers import task_run_logger
+
+    if attempt.hit is not None and not attempt.missed:
+        text = f"from the cache: computed by {attempt.hit.run_id or 'a task outside runs'}"
+    elif attempt.why is not None:
+        text = f"executed: {attempt.why.text}"
+    else:
+        return
+    task_run_logger(task_run, task).info(text)
 
 
 def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:

@@ -28,9 +28,11 @@ from expops_prefect.kv.base import MetricPoint
 from expops_prefect.liveness import forget_lock
 from expops_prefect.outbox.changes import APPLIED, Append, Change, Copy, Delete, Increment, Put
 from expops_prefect.project import Project
+from expops_prefect.recording.artifacts import write_artifacts
 from expops_prefect.recording.charts import store_chart
 from expops_prefect.recording.life import Life
-from expops_prefect.records import CacheRecord, Output, Row, RunRecord, Status
+from expops_prefect.recording.overview import Overview
+from expops_prefect.records import TERMINAL, CacheRecord, Output, Row, RunRecord, Status
 from expops_prefect.rows import call_row, cut_off, total_arguments
 from expops_prefect.scope import Call, Scope
 
@@ -84,6 +86,7 @@ class Run:
         self._ended = False
         self._tally: Counter[str] = Counter()
         self._saved = 0.0
+        self._overview = Overview()
         self._events = Events()
         self._life: Life | None = None
 
@@ -205,6 +208,7 @@ class Run:
             self._carry_over(record, held.call)
             self.outbox.write(Increment(names.stat_key(self.run_id, HIT_COUNT)))
             self._saved += record.execution_time
+            self._overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
         self._tally[status] += 1
         self._transition(held, status, fields)
         if not self.owner:
@@ -228,6 +232,8 @@ class Run:
             fields |= why.fields()
             if held.attempt is not None and held.attempt.not_kept is not None:
                 fields["not_kept"] = held.attempt.not_kept
+        if status in TERMINAL:
+            self._overview.ended(call.total, call.label, status, fields)
         arguments = total_arguments(call, before, status, fields)
         total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
         if call.path == call.total:
@@ -240,11 +246,13 @@ class Run:
     def add_chart(self, path: str, name: str, data: bytes, suffix: str) -> None:
         """Store a chart under a probe path."""
         self._charts.add(path)
+        self._overview.charts = True
         store_chart(self.project, self.run_id, path, name, data, suffix)
 
     def add_metrics(self, path: str, points: Sequence[MetricPoint]) -> None:
         """Take in points of a probe path."""
         self._metrics.add(path)
+        self._overview.points(path, points)
         self.outbox.write(Append(names.metrics_key(self.run_id, path), points))
 
     def outputs(self, call: Call) -> tuple[Output, ...]:
@@ -263,10 +271,12 @@ class Run:
             source, target = record.path + output.path, call.path + output.path
             if output.metrics:
                 self._metrics.add(target)
+                self._overview.carried.append(target)
                 old, new = names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)
                 self.outbox.write(Copy(old, new))
             if output.charts:
                 self._charts.add(target)
+                self._overview.charts = True
                 old, new = names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)
                 self.outbox.write(Copy(old, new))
 
@@ -330,6 +340,7 @@ class Run:
             if kind != APPLIED:
                 self._events.add(kind, event["count"], event["since"])
         rows = self._cut_off(rows)
+        self._overview.replace(rows)
         self._tally = sum((Counter(row.calls) for row in rows), Counter())
         single = (row for row in rows if row.status == "cached" and sum(row.calls.values()) <= 1)
         self._saved = sum(row.cached_execution_time or 0.0 for row in single)
@@ -361,6 +372,14 @@ class Run:
                 self.outbox.pending,
                 self.outbox.folder,
             )
+        if self.project.settings.record.artifacts:
+            write_artifacts(self.project, self.record, self._overview)
+            late = dict(events.counts)
+            if late != degraded:
+                degraded, since = late, dict(events.since)
+                self.record = replace(self.record, degraded=degraded, degraded_since=since)
+                self.outbox.write(Put(names.run_record_key(self.run_id), asdict(self.record)))
+                self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         executed = self._tally["completed"] + self._tally["failed"]
         _logger.info(
             "run %s %s: %d executed, %d from the cache (%.1f s saved)%s",
@@ -463,7 +482,7 @@ def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None
     if sign is not None:
         forget_lock(project.settings.runtime_dir, str(sign.get("lock")))
     run = Run(project, record, owner=True)
-    run._cut_off(records.read_rows(project.kv, record.run_id))
+    run._overview.replace(run._cut_off(records.read_rows(project.kv, record.run_id)))
     run.flow_ended(status)
 
 

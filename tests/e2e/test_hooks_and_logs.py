@@ -93,14 +93,23 @@ for event in EVENTS:
 _RUN_NAME = re.compile(r"(?<=[Ff]low run )'[a-z-]+'|(?<=-)[0-9a-f]{3}(?=')")
 
 
+# Ours, and what Prefect says of events that it has not sent when a process ends.
+_LATE = re.compile(r"prefect\.expops|EventsWorker")
+
+
 def lines(shop: FlowProject, package: str) -> tuple[list[str], list[str]]:
     """What the users' hooks noted, and what Prefect's loggers of runs printed."""
     shop.write(f"{package}_hooks.py", FLOW.format(package=package))
     output = shop.run(f"{package}_hooks.py").ok().output.splitlines()
     events = [line for line in output if line.startswith("EVENT ")]
     logged = [line.split(" | ", 2)[1:] for line in output if line.count(" | ") >= 2]
-    said = [" | ".join(part.strip() for part in parts) for parts in logged if "prefect.expops" not in parts[1]]
+    said = [" | ".join(part.strip() for part in parts) for parts in logged if not _LATE.search(parts[1])]
     return events, [_RUN_NAME.sub("<run>", line) for line in said if "View at" not in line]
+
+
+_OURS = re.compile(
+    r"^INFO \| Task run '.*' - (from the cache: computed by project-shop-\d{14}-[0-9a-f]{8}|executed: .*)$"
+)
 
 
 def test_hooks_and_log_lines_are_those_of_prefect_alone(shop: FlowProject) -> None:
@@ -108,6 +117,11 @@ def test_hooks_and_log_lines_are_those_of_prefect_alone(shop: FlowProject) -> No
     assert "EVENT added later" in events
     assert sum("Running hook" in line for line in said) > 15
     our_events, our_lines = lines(shop, "expops_prefect")
+    # One line a task says whether it was executed, and why, or who computed its result.
+    told = [match[1] for line in our_lines if (match := _OURS.match(line))]
+    assert len(told) == sum("Finished in state" in line and "Task run" in line for line in our_lines)
+    assert [text.split(":")[0] for text in told[:2]] == ["executed", "from the cache"]
+    our_lines = [line for line in our_lines if not _OURS.match(line)]
     # The second call of good is a hit with us: its hooks see the state that Prefect gives hits.
     hit = our_events.index("EVENT good Cached True")
     assert our_events[hit + 1] == "EVENT async good Cached"

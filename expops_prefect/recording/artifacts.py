@@ -1,0 +1,240 @@
+"""A run's summary, its metrics and the sources of its hits as artifacts in Prefect.
+
+A thread writes them at the end of the run, which waits for the first two for some seconds at most, as
+a process that ends does for the rest. What does not work out is counted.
+
+From a store that costs by the document next to nothing is read: most of it went through this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextvars import copy_context
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from expops_prefect import names, records
+from expops_prefect.degraded import degrade
+from expops_prefect.errors import ExpOpsPrefectError
+from expops_prefect.project import Project
+from expops_prefect.recording.overview import Overview, Series
+from expops_prefect.recording.summary import CHART_BYTES, SHOWN_CHARTS, SHOWN_LINES, Chart, Summary
+from expops_prefect.records import RunRecord
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+WAIT_SECONDS: Final = 10.0
+"""A run, and a process that ends, wait so long at most."""
+READ_DOCUMENTS: Final = 50
+"""Documents that are read at most from a store that costs by the document."""
+_REQUEST_SECONDS: Final = 5.0
+_LINK_SECONDS: Final = 5.0
+"""Links are written so long at most, one request each."""
+_writing: set[_Writer] = set()
+
+
+def write_artifacts(project: Project, record: RunRecord, overview: Overview) -> None:
+    """Write a run's artifacts. Never raises.
+
+    Args:
+        project: where the run is recorded.
+        record: the run, ended.
+        overview: what became of its calls.
+    """
+    writer = _Writer(project, record, overview)
+    _writing.add(writer)
+    writer.thread.start()
+    if not writer.summarised.wait(WAIT_SECONDS):
+        writer.give_up()
+
+
+def wait_for_artifacts(timeout: float = WAIT_SECONDS) -> bool:
+    """Wait until everything is written that this process began to; whether it is."""
+    deadline = time.monotonic() + timeout
+    for writer in list(_writing):
+        writer.thread.join(max(0.0, deadline - time.monotonic()))
+        if writer.thread.is_alive():
+            writer.give_up()
+    return not _writing
+
+
+atexit.register(wait_for_artifacts)
+os.register_at_fork(after_in_child=_writing.clear)
+
+
+def artifact_key(project_id: str, what: str = "") -> str:
+    """The key of an artifact of a project: lower case letters, digits and dashes, as Prefect wants it."""
+    plain = re.sub(r"[^a-z0-9]+", "-", project_id.lower()).strip("-")
+    if plain != project_id:
+        plain = f"{plain}-{names.short_hash(project_id, 4)}".lstrip("-")
+    return f"expops-{plain}" + (f"-{what}" if what else "")
+
+
+class _Writer:
+    """Writes the artifacts of one run."""
+
+    def __init__(self, project: Project, record: RunRecord, overview: Overview) -> None:
+        self._project = project
+        self._record = record
+        self._overview = overview
+        self._given_up = threading.Event()
+        self.summarised = threading.Event()
+        self._run_url = cache(self._find_run_url)
+        # The context has Prefect's settings in it.
+        self.thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name="expops-artifacts", daemon=True
+        )
+
+    def give_up(self) -> None:
+        """Write nothing more."""
+        self._given_up.set()
+        _failed(f"Prefect's API did not take them within {WAIT_SECONDS:.0f} s")
+
+    def _run(self) -> None:
+        try:
+            client = _client()
+            self._summarise(client)
+            self.summarised.set()
+            self._link_hits(client)
+        except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+            if not self._given_up.is_set():
+                _failed(repr(error))
+        finally:
+            _writing.discard(self)
+            self.summarised.set()
+
+    def _summarise(self, client: SyncPrefectClient) -> None:
+        from prefect.client.schemas.actions import ArtifactCreate
+
+        project, run, lines = self._project, self._record.run_id, self._overview.lines
+        summary = Summary(
+            record=self._record,
+            lines=lines,
+            objects={line.key: place for line in lines[:SHOWN_LINES] if (place := self._object(line.key))},
+            metrics=self._metrics(),
+            charts=list(self._charts()) if self._overview.charts or self._overview.elsewhere else (),
+            linked=len(self._overview.hits),
+            root=str(project.settings.root),
+            run_url=self._run_url,
+        )
+        made = _made("markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id))
+        if not self._given_up.is_set():
+            # With an event, for automations.
+            client.create_artifact(ArtifactCreate(key=artifact_key(project.project_id), **made))
+        rows = summary.metric_rows()
+        if rows:
+            key = artifact_key(project.project_id, "metrics")
+            self._send(
+                client,
+                {
+                    "key": key,
+                    **_made("table", json.dumps(rows), f"Metrics of run {run}", flow_run_id=self._record.flow_run_id),
+                },
+            )
+
+    def _send(self, client: SyncPrefectClient, made: Mapping[str, object]) -> None:
+        """Write an artifact without an event, which a process that ends might have to wait for."""
+        if not self._given_up.is_set():
+            client.request("POST", "/artifacts/", json=made)
+
+    def _link_hits(self, client: SyncPrefectClient) -> None:
+        """Link the task runs that were hits to those that computed them, as many as there is time for."""
+        from prefect.utilities.urls import url_for
+
+        deadline = time.monotonic() + _LINK_SECONDS
+        for hit in self._overview.hits:
+            source = None if hit.source_task_run_id is None else url_for("task-run", obj_id=hit.source_task_run_id)
+            if source is None:
+                continue
+            if time.monotonic() > deadline or self._given_up.is_set():
+                return
+            text = f"[computed by this task run]({source}) of the ExpOps run `{hit.run_id}`"
+            self._send(client, _made("markdown", text, "From the cache", task_run_id=hit.task_run_id))
+
+    @property
+    def _costs(self) -> bool:
+        return self._project.settings.kv.type != "local"
+
+    def _object(self, key: str) -> str | None:
+        """Where the result under a cache key lies."""
+        known, parsed = self._overview.objects.get(key), names.CacheKey.parse(key)
+        if known is not None or parsed is None or self._costs:
+            return known
+        record = self._project.cache_record(parsed)
+        return None if record is None else record.object_key
+
+    def _metrics(self) -> dict[tuple[str, str], Series]:
+        """The run's metrics, as far as they went through here or may be read."""
+        overview, found = self._overview, dict(self._overview.series)
+        kv, run = self._project.kv, self._record.run_id
+        if not self._costs or overview.elsewhere:
+            prefix = names.metrics_prefix(run)
+            scanned = kv.scan(prefix, limit=READ_DOCUMENTS if self._costs else None)
+            stored = {names.decode(key[len(prefix) :]): value for key, value in scanned}
+        else:
+            stored = {path: kv.get(names.metrics_key(run, path)) for path in overview.carried[:READ_DOCUMENTS]}
+        for path, metrics in stored.items():
+            for name, values in (metrics or {}).items():
+                series = Series(values[max(values, key=int)])
+                for step in sorted(values, key=int):
+                    series.add(values[step])
+                found[path, name] = series
+        return found
+
+    def _charts(self) -> Iterator[Chart]:
+        shown = 0
+        for path, items in self._project.charts(self._record.run_id).items():
+            for item in items:
+                key, mime = item.get("object_key"), str(item.get("mime_type"))
+                small = mime.startswith("image/") and int(item.get("size_bytes") or CHART_BYTES + 1) <= CHART_BYTES
+                content = self._picture(str(key)) if key and small and shown < SHOWN_CHARTS else None
+                shown += content is not None
+                place = str(item.get("object_path"))
+                yield Chart(str(item.get("title")), names.readable(path), mime, place, content)
+
+    def _picture(self, key: str) -> bytes | None:
+        try:
+            found = self._project.objects.get(key)
+        except ExpOpsPrefectError:
+            return None
+        return None if found is None or len(found) > CHART_BYTES else bytes(found)
+
+    def _find_run_url(self, run: str) -> str | None:
+        from prefect.utilities.urls import url_for
+
+        record = records.read_run(self._project.kv, run)
+        return None if record is None else url_for("flow-run", obj_id=record.flow_run_id)
+
+
+def _made(kind: str, data: str, description: str, **owner: Any) -> dict[str, Any]:
+    return {"type": kind, "data": data, "description": description, **owner}
+
+
+def _failed(why: str) -> None:
+    degrade("artifacts not written", f"{why}; the run's record has all that they would say", key=why[:40])
+
+
+@cache
+def _client_of(api: str) -> SyncPrefectClient:  # noqa: ARG001
+    from prefect.client.orchestration import get_client
+
+    # Entered once for all: to make one takes as long as several requests.
+    return get_client(sync_client=True, httpx_settings={"timeout": _REQUEST_SECONDS}).__enter__()
+
+
+def _client() -> SyncPrefectClient:
+    """A client of this process's own for the API that is set."""
+    from prefect.settings import PREFECT_API_URL
+
+    return _client_of(str(PREFECT_API_URL.value()))
+
+
+os.register_at_fork(after_in_child=_client_of.cache_clear)

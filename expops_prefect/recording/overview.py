@@ -1,0 +1,181 @@
+"""What became of a run's processes and steps, added up while it runs: nothing has to be read again for its summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from expops_prefect.kv.base import JSON, MetricPoint, MetricValue
+from expops_prefect.names import parse_path, process_path, step_path
+from expops_prefect.records import TERMINAL, CacheRecord, Row
+
+LINKED_HITS: Final = 100
+"""Hits of which it is kept which task run computed them."""
+
+
+@dataclass(slots=True)
+class Line:
+    """The calls of one process or step.
+
+    Attributes:
+        path: the probe path of the row that sums them up.
+        label: the user's name for it.
+        calls: how many ended with each status.
+        started, ended: the first start and the last end, epoch seconds.
+        saved: seconds that its hits took when they were computed.
+        sources: the runs that computed its hits, with how many of them.
+        key: the cache key of the last call; empty if it has none.
+        reasons: why calls were executed, with how many of them.
+    """
+
+    path: str
+    label: str = ""
+    calls: Counter[str] = field(default_factory=Counter)
+    started: float | None = None
+    ended: float | None = None
+    saved: float = 0.0
+    sources: Counter[str] = field(default_factory=Counter)
+    key: str = ""
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def took(self) -> float | None:
+        """Seconds from the first start to the last end."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
+    def add(self, status: str, fields: Mapping[str, JSON]) -> None:
+        """Count a call that has ended."""
+        self.calls[status] += 1
+        started, ended = fields.get("started_at"), fields.get("ended_at")
+        if started is not None:
+            self.started = started if self.started is None else min(self.started, started)
+        if ended is not None:
+            self.ended = ended if self.ended is None else max(self.ended, ended)
+        self.key = fields.get("cache_key") or self.key
+        if status == "cached":
+            self.saved += fields.get("cached_execution_time") or 0.0
+            self.sources[fields.get("cached_run_id") or ""] += 1
+        elif fields.get("miss_reason"):
+            self.reasons[fields["miss_reason"]] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A task run that was given a result, and the run and the task run that computed it."""
+
+    task_run_id: str
+    run_id: str
+    source_task_run_id: str | None
+
+
+@dataclass(slots=True)
+class Series:
+    """What is shown of a metric: its last, lowest and highest value, and how many points it has."""
+
+    last: MetricValue
+    lowest: float | None = None
+    highest: float | None = None
+    points: int = 0
+
+    def add(self, value: MetricValue) -> None:
+        """Count a point."""
+        self.last = value
+        self.points += 1
+        if not isinstance(value, str):
+            self.lowest = value if self.lowest is None else min(self.lowest, value)
+            self.highest = value if self.highest is None else max(self.highest, value)
+
+
+class Overview:
+    """The lines of a run, its hits and its metrics.
+
+    Attributes:
+        hits: the first of them, in this process.
+        objects: where the results of the hits lie, by cache key.
+        carried: probe paths that got their metrics from a hit's own run.
+        charts: whether there are charts.
+        elsewhere: other processes executed a part, so that not everything came by here.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
+        self.hits: list[Hit] = []
+        self.objects: dict[str, str] = {}
+        self.series: dict[tuple[str, str], Series] = {}
+        self.carried: list[str] = []
+        self.charts = False
+        self.elsewhere = False
+
+    @property
+    def lines(self) -> list[Line]:
+        """Processes as they started, the steps of each below it."""
+        first: dict[str, float] = {}
+        for line in self._lines.values():
+            process = _process(line.path)
+            first[process] = min(first.get(process, float("inf")), line.started or float("inf"))
+        return sorted(
+            self._lines.values(),
+            key=lambda line: (first[_process(line.path)], _process(line.path), "/step" in line.path, line.path),
+        )
+
+    def ended(self, path: str, label: str, status: str, fields: Mapping[str, JSON]) -> None:
+        """Take in a call that has ended.
+
+        Args:
+            path: the probe path of the row that sums its calls up.
+            label: the user's name for it.
+            status: how it ended.
+            fields: what its row says.
+        """
+        line = self._lines.get(path)
+        if line is None:
+            line = self._lines[path] = Line(path, label)
+        line.add(status, fields)
+
+    def points(self, path: str, points: Iterable[MetricPoint]) -> None:
+        """Take in points of a probe path's metrics."""
+        for point in points:
+            series = self.series.get((path, point.name))
+            if series is None:
+                series = self.series[path, point.name] = Series(point.value)
+            series.add(point.value)
+
+    def hit(self, task_run_id: str, key: str, record: CacheRecord) -> None:
+        """Take in a hit of this process."""
+        self.objects.setdefault(key, record.object_key)
+        if len(self.hits) < LINKED_HITS:
+            self.hits.append(Hit(task_run_id, record.run_id, record.task_run_id))
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Take the lines from the rows of a run of which other processes executed a part."""
+        self._lines = {}
+        self.elsewhere = True
+        sums: dict[str, Row] = {}
+        for row in rows:
+            total = _total(row.path)
+            if total == row.path and sum(row.calls.values()) > 1:
+                sums[total] = row
+            elif row.status in TERMINAL:
+                self.ended(total, row.label, row.status, row.fields)
+        for total, row in sums.items():
+            # The first call has no row of its own: its fields are those of the sum.
+            line = self._lines.setdefault(total, Line(total, row.label))
+            line.calls = Counter(row.calls)
+            line.started, line.ended = row.started_at, row.fields.get("ended_at_latest") or row.ended_at
+
+
+def _total(path: str) -> str:
+    """The probe path of the row that sums up the calls of a row's name."""
+    parsed = parse_path(path)
+    if parsed is None:
+        return path
+    if parsed.step is None:
+        return process_path(parsed.process)
+    return step_path(process_path(parsed.process, parsed.call), parsed.step)
+
+
+def _process(path: str) -> str:
+    parsed: Any = parse_path(path)
+    return path if parsed is None else parsed.process

@@ -1,0 +1,190 @@
+"""A run's summary as text for Prefect's UI: Markdown, in which nothing that came from a user is mark-up."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from expops_prefect.names import CacheKey, readable
+from expops_prefect.recording.overview import Line, Series
+from expops_prefect.records import RunRecord
+
+SHOWN_LINES: Final = 200
+SHOWN_METRICS: Final = 500
+SHOWN_CHARTS: Final = 6
+CHART_BYTES: Final = 256 * 1024
+"""A chart beyond that is named, not shown: an artifact lies in Prefect's database."""
+
+_PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~])")
+_HTML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart of the run.
+
+    Attributes:
+        title: its name.
+        process: whose it is, for people.
+        mime_type: what its bytes are.
+        place: where it lies.
+        content: its bytes; ``None`` for one that is not shown.
+    """
+
+    title: str
+    process: str
+    mime_type: str
+    place: str
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All that the summary of a run says.
+
+    Attributes:
+        record: the run.
+        lines: its processes and steps.
+        objects: where the result under a cache key lies.
+        metrics: by probe path and name.
+        charts: its charts.
+        linked: how many task runs that were hits get a link to the one that computed them.
+        root: the project's root folder.
+        run_url: where Prefect's UI shows the flow run of a run; ``None`` if that is not known.
+    """
+
+    record: RunRecord
+    lines: Sequence[Line]
+    objects: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[tuple[str, str], Series] = field(default_factory=dict)
+    charts: Sequence[Chart] = ()
+    linked: int = 0
+    root: str = "."
+    run_url: Callable[[str], str | None] = lambda _: None
+
+    def markdown(self) -> str:
+        """The text of the artifact."""
+        return "\n\n".join(filter(None, [self._head(), self._processes(), self._degraded(), self._charts(), _MORE]))
+
+    def metric_rows(self) -> list[dict[str, Any]]:
+        """The rows of the table of metrics."""
+        return [
+            {
+                "process": readable(path),
+                "metric": name,
+                "last": series.last,
+                "lowest": series.lowest,
+                "highest": series.highest,
+                "points": series.points,
+            }
+            for (path, name), series in sorted(self.metrics.items())[:SHOWN_METRICS]
+        ]
+
+    def _head(self) -> str:
+        calls = [line.calls for line in self.lines]
+        cached = sum(count["cached"] for count in calls)
+        executed = sum(count.total() for count in calls) - cached
+        saved = sum(line.saved for line in self.lines)
+        return (
+            f"**{self.record.status}**: {executed} executed, {cached} from the cache, {seconds(saved) or '0 s'} saved. "
+            f"ExpOps run `{self.record.run_id}`: see it with `expops-prefect ui` or "
+            f"`expops-prefect runs show {self.record.run_id[-23:]}` in {code(self.root)}."
+        )
+
+    def _processes(self) -> str:
+        if not self.lines:
+            return ""
+        headings = ["process or step", "status", "took", "saved", "computed by", "key", "object", "why executed"]
+        table = [row(headings), row(["---"] * len(headings))]
+        for line in self.lines[:SHOWN_LINES]:
+            name = readable(line.path)
+            label = "" if line.label in (name.rpartition(" / ")[2], line.path) else f" ({text(line.label)})"
+            table.append(
+                row(
+                    [
+                        text(name) + label,
+                        _status(line),
+                        seconds(line.took),
+                        seconds(line.saved) if line.saved else "",
+                        "<br>".join(self._source(run, count) for run, count in line.sources.most_common(3)),
+                        code(_short(line.key)) if line.key else "",
+                        code(self.objects[line.key]) if line.key in self.objects else "",
+                        "<br>".join(text(reason) for reason, _ in line.reasons.most_common(3)),
+                    ]
+                )
+            )
+        left = len(self.lines) - SHOWN_LINES
+        notes = [f"… and {left} more: `expops-prefect runs show`"] if left > 0 else []
+        hits = sum(line.calls["cached"] for line in self.lines)
+        if self.linked < hits:
+            notes.append(f"Only the first {self.linked} of {hits} hits have a link to the task run that computed them.")
+        return "\n".join(table) + "".join(f"\n\n{note}" for note in notes)
+
+    def _source(self, run: str, count: int) -> str:
+        times = f" ({count} times)" if count > 1 else ""
+        url = self.run_url(run)
+        return (f"[{text(run[-23:])}]({url})" if url else text(run[-23:])) + times
+
+    def _degraded(self) -> str:
+        if not self.record.degraded:
+            return ""
+        lines = [f"- {text(kind)}: {count} times" for kind, count in self.record.degraded.items()]
+        return "### Degraded\n\n" + "\n".join(lines)
+
+    def _charts(self) -> str:
+        parts = []
+        for chart in self.charts:
+            parts.append(f"### {text(chart.title)} ({text(chart.process)})")
+            if chart.content is None:
+                parts.append(f"in {code(chart.place)}")
+            else:
+                data = base64.b64encode(chart.content).decode()
+                parts.append(f"![{text(chart.title)}](data:{chart.mime_type};base64,{data})")
+        return "\n\n".join(parts)
+
+
+_MORE: Final = "Metrics stand in an artifact of their own. Switched off by `prefect.record.artifacts: false`."
+
+
+def text(value: object) -> str:
+    """A text in Markdown that is shown as it is, in one line."""
+    plain = "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value))
+    return "".join(_HTML.get(part, part) for part in _PUNCTUATION.sub(r"\\\1", plain))
+
+
+def code(value: object) -> str:
+    """A text in Markdown in the letters of code, in one line, also inside a table."""
+    plain = "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value))
+    # Neither can be escaped inside.
+    return f"`{plain.replace('`', chr(0x27)).replace('|', '/')}`"
+
+
+def row(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
+
+
+def seconds(value: float | None) -> str:
+    """A length of time for people."""
+    if value is None or not math.isfinite(value):
+        return ""
+    if value < 0.1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.2f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+def _status(line: Line) -> str:
+    if line.calls.total() == 1:
+        return next(iter(line.calls))
+    return ", ".join(f"{count} {status}" for status, count in sorted(line.calls.items()))
+
+
+def _short(key: str) -> str:
+    parsed = CacheKey.parse(key)
+    return (
+        key[:40] if parsed is None else f"{parsed.task}/{parsed.inputs[:8]}/{parsed.config[:8]}/{parsed.function[:8]}"
+    )

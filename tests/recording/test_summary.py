@@ -1,0 +1,142 @@
+"""A run's summary for Prefect's UI: what it says, and that nothing of a user's becomes mark-up."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from expops_prefect.names import CacheKey, process_path, step_path
+from expops_prefect.recording.artifacts import artifact_key
+from expops_prefect.recording.overview import Overview
+from expops_prefect.recording.summary import SHOWN_LINES, Chart, Summary, code, row, text
+from expops_prefect.records import Row, RunRecord
+
+PNG = b"\x89PNG\r\n\x1a\n a small picture"
+OLD, RUN = "project-shop-20260101000000-0000abcd", "project-shop-20260102000000-0000cdef"
+KEY = str(CacheKey("train", "a" * 64, "b" * 64, "c" * 64))
+
+
+def record(**changes: Any) -> RunRecord:
+    given: dict[str, Any] = {"status": "completed", "ended_at": 9.0, **changes}
+    return RunRecord(RUN, "shop", "main", "flow-run", "happy-cat", 1.0, **given)
+
+
+def cached(saved: float, **more: Any) -> dict[str, Any]:
+    return {"started_at": 1.0, "ended_at": 1.5, "cached_run_id": OLD, "cached_execution_time": saved, **more}
+
+
+def test_calls_add_up() -> None:
+    overview = Overview()
+    train, load = process_path("train"), process_path("load")
+    overview.ended(train, "train", "cached", cached(2.0, cache_key=KEY))
+    overview.ended(train, "train", "cached", cached(3.0, cache_key=KEY))
+    executed = {"started_at": 0.5, "ended_at": 4.0, "miss_reason": "it has expired"}
+    overview.ended(train, "train", "completed", executed)
+    overview.ended(load, "load", "failed", {"started_at": 0.25, "ended_at": 0.5})
+    overview.ended(step_path(train, "scale"), "scale", "completed", executed)
+    lines = overview.lines
+    assert [line.path for line in lines] == [load, train, step_path(train, "scale")]
+    assert (lines[1].took, lines[1].saved, lines[1].calls) == (3.5, 5.0, {"cached": 2, "completed": 1})
+
+    summary = Summary(record(), lines, objects={KEY: "cache/x.pkl"}, linked=1, run_url=lambda run: f"http://ui/{run}")
+    said = summary.markdown()
+    assert said.startswith("**completed**: 3 executed, 2 from the cache, 5.00 s saved. ")
+    (line,) = [line for line in said.splitlines() if line.startswith("| train |")]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == [
+        "train",
+        "2 cached, 1 completed",
+        "3.50 s",
+        "5.00 s",
+        f"[20260101000000\\-0000abcd](http://ui/{OLD}) (2 times)",
+        "`train/aaaaaaaa/bbbbbbbb/cccccccc`",
+        "`cache/x.pkl`",
+        "it has expired",
+    ]
+    assert "| train / scale |" in said
+    assert "Only the first 1 of 2 hits have a link" in said
+    assert "Degraded" not in said
+
+
+def test_rows_of_other_processes_add_up_alike() -> None:
+    overview = Overview()
+    total = process_path("train")
+    calls = [Row.load(process_path("train", number), {"status": "cached", **cached(2.0)}) for number in (1, 2)]
+    rows = [
+        Row.load(total, {"status": "cached", "calls": {"cached": 2}, **cached(2.0)}),
+        *calls,
+        Row.load(process_path("load"), {"status": "completed", "calls": {"completed": 1}, "started_at": 0.5}),
+        Row.load(process_path("stuck"), {"status": "running", "calls": {"running": 1}, "started_at": 0.5}),
+    ]
+    overview.replace(rows)
+    assert [(line.path, line.calls, line.saved) for line in overview.lines] == [
+        (process_path("load"), {"completed": 1}, 0.0),
+        (total, {"cached": 2}, 4.0),
+    ]
+
+
+def test_what_went_wrong_and_charts_are_shown() -> None:
+    charts = [
+        Chart("small", "train", "image/png", "/a.png", PNG),
+        Chart("large", "train", "image/png", "gs://bucket/b.png"),
+    ]
+    said = Summary(record(degraded={"metrics refused": 3}), (), charts=charts).markdown()
+    assert "### Degraded\n\n- metrics refused: 3 times" in said
+    assert "![small](data:image/png;base64,iVBOR" in said
+    assert "### large (train)\n\nin `gs://bucket/b.png`" in said
+    assert "| process" not in said, "no table without processes"
+
+
+def test_a_run_of_many_names_is_cut() -> None:
+    overview = Overview()
+    for number in range(SHOWN_LINES + 5):
+        overview.ended(process_path(f"t{number}"), f"t{number}", "completed", {"started_at": number})
+    said = Summary(record(), overview.lines).markdown()
+    assert said.count("\n| t") == SHOWN_LINES
+    assert "… and 5 more" in said
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "a | b",
+        "two\nlines\r\n# heading",
+        "[x](javascript:alert(1))",
+        "![x](http://elsewhere/x.png)",
+        "`code` **bold** _it_ ~~no~~",
+        "&lt;b&gt; \\",
+        "\x1b[31mred",
+        "http://elsewhere.invalid",
+    ],
+)
+def test_nothing_of_a_users_is_markup(hostile: str) -> None:
+    for made in (text(hostile), code(hostile)):
+        assert "\n" not in made
+        assert "\r" not in made
+        assert made.isprintable()
+    assert not re.search(r"(?<!\\)[\[\]()`*_|~!]|[<>]|(?<!\\)#(?!39;)", text(hostile))
+    assert "|" not in code(hostile)
+    assert code(hostile).count("`") == 2
+    assert row([text(hostile), "x"]).replace("\\|", "").count("|") == 3
+
+
+def test_keys_are_those_that_prefect_takes() -> None:
+    assert artifact_key("shop") == "expops-shop"
+    assert artifact_key("shop", "metrics") == "expops-shop-metrics"
+    odd = {artifact_key(name) for name in ("My_Shop.2", "my-shop-2", "My-Shop_2", "___")}
+    assert len(odd) == 4
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) for key in odd)
+
+
+def test_series() -> None:
+    from expops_prefect.kv.base import MetricPoint
+
+    overview = Overview()
+    values = (0.5, "NaN", 0.25)
+    overview.points(process_path("train"), [MetricPoint("loss", value) for value in values])
+    (shown,) = Summary(record(), (), metrics=overview.series).metric_rows()
+    assert shown == {
+        "process": "train", "metric": "loss", "last": 0.25, "lowest": 0.25, "highest": 0.5, "points": 3
+    }  # fmt: skip
