@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final
@@ -21,9 +22,10 @@ MAX_NAME: Final = 80
 _SAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _REFUSED: Final = frozenset({"status"})
 _CANONICAL: Final = re.compile(
-    r"^(?:(?P<call>//\*\[@partition='p(?P<k>\d+)'\]/)|//)process\[@name='(?P<process>[A-Za-z0-9_.-]+)'\]"
+    r"^//(?P<layers>(?:\*\[@(?:partition='p\d+'|seed='-?\d+')\]/)*)process\[@name='(?P<process>[A-Za-z0-9_.-]+)'\]"
     r"(?P<step>(?:/\*\[@partition='p(?P<sk>\d+)'\])?/step\[@name='(?P<name>[A-Za-z0-9_.-]+)'\])?$"
 )
+_LAYER: Final = re.compile(r"@(?:partition='p(?P<k>\d+)'|seed='(?P<seed>-?\d+)')")
 
 
 def short_hash(text: str, digits: int = 8) -> str:
@@ -56,6 +58,19 @@ def process_path(process: str, call: int | None = None) -> str:
     return f"//*[@partition='p{call}']/process[@name='{process}']"
 
 
+def split_path(process: str, partitions: Iterable[int] = (), seeds: Iterable[int] = ()) -> str:
+    """The probe path of a process inside splits of a pipeline: data layers first, then seeds.
+
+    Args:
+        process: its normalised name.
+        partitions: the number of the partition (1-based) in each data layer, the outermost first.
+        seeds: the seed in each seed layer, the outermost first.
+    """
+    _check_normalised(process)
+    layers = [f"*[@partition='p{number}']" for number in partitions] + [f"*[@seed='{seed}']" for seed in seeds]
+    return "//" + "/".join([*layers, f"process[@name='{process}']"])
+
+
 def step_path(process: str, step: str, call: int | None = None) -> str:
     """The path of a step below a process path, or of the ``call``-th call of that step in it."""
     _check_normalised(step)
@@ -65,29 +80,43 @@ def step_path(process: str, step: str, call: int | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalName:
-    """A probe path taken apart: ``call`` and ``step_call`` are 1-based, ``None`` without a partition."""
+    """A probe path taken apart.
+
+    Attributes:
+        process: the process.
+        call: 1-based; ``None`` without a partition, and in more than one layer.
+        step: the step; ``None`` for the process itself.
+        step_call: 1-based; ``None`` without a partition of its own.
+        layers: the splits around it as ExpOps labels them, ``P1`` and ``S41``, the outermost first.
+    """
 
     process: str
     call: int | None
     step: str | None
     step_call: int | None
+    layers: tuple[str, ...] = ()
 
 
 def parse_path(path: str) -> CanonicalName | None:
-    """Take a probe path of ours apart; ``None`` for any other text (seed splits, for instance)."""
+    """Take a probe path apart; ``None`` for any other text."""
     match = _CANONICAL.match(path)
     if match is None:
         return None
-    k, sk = match["k"], match["sk"]
-    return CanonicalName(match["process"], int(k) if k else None, match["name"], int(sk) if sk else None)
+    found = list(_LAYER.finditer(match["layers"]))
+    layers = tuple(f"P{layer['k']}" if layer["k"] else f"S{layer['seed']}" for layer in found)
+    call = int(found[0]["k"]) if len(found) == 1 and found[0]["k"] else None
+    sk = match["sk"]
+    return CanonicalName(match["process"], call, match["name"], int(sk) if sk else None, layers)
 
 
 def readable(path: str) -> str:
-    """A probe path for people: ``train``, ``train #2`` for its second call, ``train / load`` for a step."""
+    """A probe path for people: ``train``, ``train #2`` for its second call, ``train P1 S41`` inside splits,
+    ``train / load`` for a step.
+    """
     parsed = parse_path(path)
     if parsed is None:
         return path
-    text = parsed.process + (f" #{parsed.call}" if parsed.call else "")
+    text = f"{parsed.process} #{parsed.call}" if parsed.call else " ".join((parsed.process, *parsed.layers))
     if parsed.step is None:
         return text
     return f"{text} / {parsed.step}" + (f" #{parsed.step_call}" if parsed.step_call else "")

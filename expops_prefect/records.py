@@ -141,8 +141,6 @@ class RunRecord:
     """When each kind of it happened first."""
     died: bool = False
     """Its process ended without a word; ``ended_at`` is its last sign of life."""
-    parameters: dict[str, str] = field(default_factory=dict)
-    """The flow's parameters as short texts; what may be a secret is left out."""
     format: int = RECORD_FORMAT
 
     def dump(self) -> dict[str, JSON]:
@@ -253,7 +251,7 @@ def parse_record_key(key: str) -> names.CacheKey | None:
     body, _, config = body.rpartition(":")
     body, _, inputs = body.rpartition(":")
     path = names.parse_path(body.removeprefix(names.PROCESS_RECORD_PREFIX))
-    if path is None or path.call is not None or path.step is not None:
+    if path is None or path.layers or path.step is not None:
         return None
     return names.CacheKey.parse(f"{path.process}/{inputs}/{config}/{function}")
 

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 CALL_ATTRIBUTE: Final = "_expops_call"
 """The attribute of a submitted task's copy that holds its :class:`Call`."""
+PLACE_ATTRIBUTE: Final = "_expops_place"
+"""The attribute of a task that holds the :class:`Place` of its call, where that does not follow from its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call stands in the record, for those who know it.
+
+    Attributes:
+        path: its probe path, that of a process; it is a row of its own.
+        upstream: the processes whose data it takes.
+    """
+
+    path: str
+    upstream: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, StoredPayload
 from expops_prefect.serialization.payloads import Payload, PayloadRef, digest
 
-_CODE: Final = frozenset({".joblib"})
+_CODE: Final = frozenset({".joblib", ".pkl"})
 """Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
 _verified_copies: dict[str, tuple[int, ...]] = {}
 """Downloaded copies that were hashed in this process, with what would change if they were written to."""

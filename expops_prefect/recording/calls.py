@@ -15,7 +15,7 @@ from expops_prefect import scope
 from expops_prefect.caching.policy import key_name
 from expops_prefect.degraded import degrade
 from expops_prefect.recording.run import Run, join_run
-from expops_prefect.scope import CALL_ATTRIBUTE, Call
+from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, Call
 
 if TYPE_CHECKING:
     from prefect.context import FlowRunContext, TaskRunContext
@@ -40,7 +40,10 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
     task = context.task
     call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
     if call is None:
-        call = run.new_call(scope.current.get(), key_name(task), task.name)
+        place = getattr(task, PLACE_ATTRIBUTE, None)
+        call = run.new_call(scope.current.get(), key_name(task), task.name, place=place)
+        if place is not None:
+            return run.begin(context.task_run.id, call)
     inputs = context.task_run.task_inputs or {}
     taken = (item for parameter, items in inputs.items() if parameter != "__parents__" for item in items)
     return run.begin(context.task_run.id, call, _run_ids(taken))
@@ -97,7 +100,7 @@ def watch_submissions(runner: Any) -> None:
         # Only map passes what the mapped parameters depend on.
         mapped = kwargs.get("dependencies") is not None or bool(args)
         numbered = copy.copy(task)
-        call = run.new_call(here, key_name(task), task.name, mapped=mapped)
+        call = run.new_call(here, key_name(task), task.name, mapped=mapped, place=getattr(task, PLACE_ATTRIBUTE, None))
         if not in_threads:
             dependencies = kwargs.get("dependencies") or (args[0] if args else None)
             call = replace(call, upstream=_submitted_upstream(run, parameters, wait_for, dependencies))

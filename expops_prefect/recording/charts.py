@@ -66,7 +66,7 @@ def chart_bytes(chart: Any) -> tuple[bytes, str]:
 
 def store_chart(project: Project, run_id: str, path: str, name: str, data: bytes, suffix: str) -> None:
     """Store a chart and name it in the run's index; one of the same name is replaced."""
-    key = names.chart_key(project.version_hash, run_id, path, names.normalise(name), suffix)
+    key = names.chart_key(project.version_hash, run_id, path, names.normalise(name.removesuffix(suffix)), suffix)
     uri = project.objects.uri(key)
     item: dict[str, JSON] = {
         "title": name,

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -26,16 +26,15 @@ from expops_prefect.errors import BackendError
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.liveness import forget_lock
-from expops_prefect.outbox.changes import APPLIED, AnyChange, Append, Change, Copy, Delete, Increment, Put
+from expops_prefect.outbox.changes import APPLIED, Append, Change, Copy, Delete, Increment, Put
 from expops_prefect.project import Project
 from expops_prefect.recording.artifacts import write_artifacts
 from expops_prefect.recording.charts import store_chart
 from expops_prefect.recording.life import Life
 from expops_prefect.recording.overview import Overview
-from expops_prefect.recording.parameters import shown_parameters
 from expops_prefect.records import TERMINAL, CacheRecord, Output, Row, RunRecord, Status
 from expops_prefect.rows import call_row, cut_off, total_arguments
-from expops_prefect.scope import Call, Scope
+from expops_prefect.scope import Call, Place, Scope
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
@@ -98,8 +97,21 @@ class Run:
 
     # Calls -------------------------------------------------------------------------------------
 
-    def new_call(self, scope: Scope | None, name: str, label: str, *, mapped: bool = False) -> Call:
-        """Number a call where it is made: a process in the flow's body, else a step of the enclosing call."""
+    def new_call(
+        self, scope: Scope | None, name: str, label: str, *, mapped: bool = False, place: Place | None = None
+    ) -> Call:
+        """Number a call where it is made: a process in the flow's body, else a step of the enclosing call.
+
+        Args:
+            scope: where it is made.
+            name: the normalised name of the process or step.
+            label: the user's name for it.
+            mapped: whether it is one of several by its nature, so that the first one has a number too.
+            place: where it stands, if that is known.
+        """
+        if place is not None:
+            path, above = place.path, place.upstream
+            return Call(self.run_id, self.project, name, label, path, path, path, None, self.record.attempt, above)
         outer = None if scope is None else scope.call
         if outer is None:
             total, step_of = names.process_path(name), None
@@ -197,7 +209,6 @@ class Run:
         now = time.time()
         fields: dict[str, Any] = {"started_at": held.started or started or now, "ended_at": now}
         record = None if held.attempt is None or held.attempt.missed else held.attempt.hit
-        more: list[AnyChange] = []
         if status == "completed" and record is not None:
             status = "cached"
             fields |= {
@@ -207,11 +218,12 @@ class Run:
                 "cached_execution_time": record.execution_time,
                 "cache_path": record.cache_path,
             }
-            more = [*self._carried_over(record, held.call), Increment(names.stat_key(self.run_id, HIT_COUNT))]
+            self._carry_over(record, held.call)
+            self.outbox.write(Increment(names.stat_key(self.run_id, HIT_COUNT)))
             self._saved += record.execution_time
             self._overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
         self._tally[status] += 1
-        self._transition(held, status, fields, more)
+        self._transition(held, status, fields)
         if not self.owner:
             events = self._events.take()
             if events:
@@ -220,7 +232,7 @@ class Run:
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         self._end_if_over()
 
-    def _transition(self, held: _Open, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
+    def _transition(self, held: _Open, status: Status, fields: dict[str, Any]) -> None:
         call, before = held.call, held.status
         held.status = status
         fields = {**fields, "task_run_id": held.run_uuid, "upstream": list(held.upstream)}
@@ -238,11 +250,9 @@ class Run:
         arguments = total_arguments(call, before, status, fields)
         total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
         if call.path == call.total:
-            self.outbox.write(*more, total)
+            self.outbox.write(total)
         else:
-            row = Put(names.row_key(self.run_id, call.path), call_row(call, status, fields))
-            # One call is one write to the journal: after each, this thread may have to wait for others.
-            self.outbox.write(*more, row, total)
+            self.outbox.write(Put(names.row_key(self.run_id, call.path), call_row(call, status, fields)), total)
 
     # Metrics and charts ------------------------------------------------------------------------
 
@@ -268,7 +278,7 @@ class Run:
             for path in sorted(paths)
         )
 
-    def _carried_over(self, record: CacheRecord, call: Call) -> Iterator[Copy]:
+    def _carry_over(self, record: CacheRecord, call: Call) -> None:
         """Show a hit's metrics and charts under this run too: clients do not follow ``cached_run_id``."""
         for output in record.outputs:
             source, target = record.path + output.path, call.path + output.path
@@ -276,12 +286,12 @@ class Run:
                 self._metrics.add(target)
                 self._overview.carried.append(target)
                 old, new = names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)
-                yield Copy(old, new)
+                self.outbox.write(Copy(old, new))
             if output.charts:
                 self._charts.add(target)
                 self._overview.charts = True
                 old, new = names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)
-                yield Copy(old, new)
+                self.outbox.write(Copy(old, new))
 
     # The run itself ----------------------------------------------------------------------------
 
@@ -428,7 +438,6 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
                 started_at=started,
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                parameters=shown_parameters(flow_run.parameters),
             )
         earlier = active.get(record.run_id)
         if earlier is not None and earlier._life is not None:

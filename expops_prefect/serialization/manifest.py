@@ -9,6 +9,7 @@ else is large is replaced as a whole:
 * scikit-learn estimators: ExpOps' model reference to a ``.joblib`` file (a plain pickle);
 * frames and tables, where Arrow keeps everything: our reference to an ``.arrow`` file;
 * ``bytes`` and ``bytearray``: our reference to a ``.buf`` file;
+* a part that is to be loaded by itself, when it is asked for: our reference to a ``.pkl`` file;
 * objects that hold large buffers: our reference with their pickle and a ``.buf`` file per buffer.
 
 A dictionary of the user's that has one of the reference markers as a key is escaped.

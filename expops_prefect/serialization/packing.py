@@ -11,6 +11,7 @@ from typing import Any, Final
 from expops_prefect.errors import ResultNotStorableError
 from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization import arrays, frames, pickling
+from expops_prefect.serialization.deferred import Deferred
 from expops_prefect.serialization.payloads import Payload, PayloadRef, payload
 from expops_prefect.serialization.references import ARRAY_MARKER, ATOMS, MODEL_MARKER, OWN_MARKER, is_marked, only_atoms
 
@@ -108,6 +109,8 @@ class Packer:
         return parts if type(value) is list else tuple(parts)
 
     def _part(self, value: Any) -> object:
+        if isinstance(value, Deferred):
+            return self._deferred(value)
         if isinstance(value, (bytes, bytearray)):
             if type(value) not in {bytes, bytearray} or len(value) < self._spill:
                 return value
@@ -123,6 +126,20 @@ class Packer:
         if _is_estimator(value):
             return self._model(value)
         return value
+
+    def _deferred(self, value: Deferred[Any]) -> object:
+        """Its own pickle, with references for its large parts, so that it can be loaded by itself."""
+        self.linked = True
+        link = {
+            OWN_MARKER: True,
+            "format": "deferred",
+            "fingerprint": value.fingerprint,
+            "classes": list(value.classes),
+        }
+        stream = pickling.dumps(self._replace(value.value()))
+        if len(stream) < self._spill:
+            return {**link, "pickle": stream}
+        return {**link, "part": self._reference({}, [stream], ".pkl")}
 
     def _model(self, value: object) -> object:
         try:

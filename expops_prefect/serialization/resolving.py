@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import Any
 
 from expops_prefect.serialization import arrays, frames, pickling
+from expops_prefect.serialization.deferred import Deferred
 from expops_prefect.serialization.payloads import PayloadReader, PayloadRef, load, load_verified
 from expops_prefect.serialization.references import ARRAY_MARKER, MODEL_MARKER, is_marked, only_atoms
 
@@ -52,6 +54,10 @@ class Resolver:
         kind = link["format"]
         if kind == "dict":
             return {key: self.resolve(part) for key, part in link["items"]}
+        if kind == "deferred":
+            return Deferred(
+                link["fingerprint"], tuple(link["classes"]), load=partial(_load_deferred, link, self._reader)
+            )
         if kind == "bytes":
             return bytes(load(_ref(link), self._reader))
         if kind == "bytearray":
@@ -59,6 +65,11 @@ class Resolver:
         if kind == "pickle":
             return pickling.loads(link["pickle"], [load(_ref(buffer), self._reader) for buffer in link["buffers"]])
         return frames.decode(link, load(_ref(link), self._reader))
+
+
+def _load_deferred(link: dict[str, Any], reader: PayloadReader) -> object:
+    stream = link["pickle"] if "pickle" in link else load_verified(_ref(link["part"]), reader)
+    return Resolver(reader).resolve(pickling.loads(stream))
 
 
 def _ref(link: dict[str, Any]) -> PayloadRef:

@@ -51,7 +51,7 @@ class FromFiles:
         return data
 
     def file(self, ref: PayloadRef) -> Path | None:
-        assert ref.suffix != ".joblib", "what is unpickled must be read through data"
+        assert ref.suffix not in {".joblib", ".pkl"}, "what is unpickled must be read through data"
         return LocalObjects(self.root).path(ref.key)
 
 
