@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expops_prefect import names, records, rows
 from expops_prefect.availability import Availability
@@ -18,6 +18,9 @@ from expops_prefect.kv.base import JSON, Announcing, KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
 from expops_prefect.reconcile import end_dead_runs
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 _open: dict[str, tuple[object, Project]] = {}
 _lock = ForkSafeLock()
@@ -132,6 +135,32 @@ class Project:
         if not dry_run:
             self.outbox.deliver_orphans()
         return end_dead_runs(self.kv, self.settings.runtime_dir, dry_run=dry_run)
+
+    # Its pipeline ------------------------------------------------------------------------------
+
+    def as_flow(self, **options: Any) -> Flow[..., dict[str, str]]:
+        """The flow that runs ``experiment.pipeline`` with the project's own functions.
+
+        Needs the extra ``expops``. The flow returns the status of each process by its probe path, and
+        takes ``parameters``, such as ``{"train.epochs": 3}``, in place of the configured ones.
+
+        Args:
+            options: arguments of Prefect's ``flow``; its name is the project's id unless given.
+
+        Raises:
+            ConfigurationError: the pipeline cannot be run; the message says what is wrong with it.
+
+        Example:
+            ```python
+            from pathlib import Path
+            from expops_prefect import Project
+
+            pipeline = Project.open(Path(__file__).parent).as_flow()
+            ```
+        """
+        from expops_prefect.bridge import as_flow
+
+        return as_flow(self, **options)
 
     # Readers -----------------------------------------------------------------------------------
 

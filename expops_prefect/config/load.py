@@ -115,6 +115,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         record=source.ours.record,
         processes={process.name: process.written() for process in pipeline.processes or ()},
         process_adjlist=pipeline.process_adjlist or "",
+        parameters=dict(source.parameters.model_extra or {}),
         environment=content.environment,
         reproducibility=content.reproducibility or {},
         data_path=_data_path(source),
@@ -157,7 +158,8 @@ class _Source:
         return self.document.content.experiment or ExperimentSection()
 
     @property
-    def _parameters(self) -> ParametersSection:
+    def parameters(self) -> ParametersSection:
+        """``experiment.parameters``."""
         return self._experiment.parameters or ParametersSection()
 
     @property
@@ -166,7 +168,7 @@ class _Source:
         model = self.document.content.model or ModelSection()
         for key, section in (
             ("experiment.cache", self._experiment.cache),
-            ("experiment.parameters.cache", self._parameters.cache),
+            ("experiment.parameters.cache", self.parameters.cache),
             ("model.cache", model.cache),
         ):
             if section is not None:
@@ -183,7 +185,7 @@ class _Source:
 
     @property
     def pipeline(self) -> PipelineSection:
-        return self._experiment.pipeline or self._parameters.pipeline or PipelineSection()
+        return self._experiment.pipeline or self.parameters.pipeline or PipelineSection()
 
     def backend_setting(self, name: str) -> Setting | None:
         return self.file(f"{self.cache[0]}.backend.{name}", getattr(self.backend, name))

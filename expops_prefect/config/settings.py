@@ -63,6 +63,7 @@ class Settings(_Closed):
         record: ``prefect.record``.
         processes: ``experiment.pipeline.processes`` by name.
         process_adjlist: the configured graph.
+        parameters: ``experiment.parameters``, which every process may ask for.
         environment, reproducibility: those sections as they are.
         data_path: the project's data file.
         scripts: that section as it is.
@@ -83,6 +84,7 @@ class Settings(_Closed):
     record: RecordSettings
     processes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     process_adjlist: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
     environment: Any = None
     reproducibility: dict[str, Any] = Field(default_factory=dict)
     data_path: Path | None = None

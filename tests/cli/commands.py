@@ -8,7 +8,7 @@ from cyclopts import App
 
 from expops_prefect.cli.main import app
 
-_FLAGS = {"--help", "-h", "--version", "--install-completion"}
+_FLAGS = {"--help", "-h", "--version"}
 
 
 def commands_of(group: App = app, path: tuple[str, ...] = ()) -> Iterator[str]:

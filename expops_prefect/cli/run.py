@@ -1,0 +1,85 @@
+"""``expops-prefect run``: the pipeline of an ExpOps project."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+from cyclopts import Parameter
+
+from expops_prefect.cli.opening import open_project
+from expops_prefect.cli.output import OK, PROBLEM, ProblemError, duration, print_json, print_line, print_table
+from expops_prefect.names import flow_run_key, parse_path, readable
+from expops_prefect.project import Project
+
+if TYPE_CHECKING:
+    from expops_prefect.records import Row
+
+
+def run(
+    *,
+    project: Path | None = None,
+    param: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    json: bool = False,
+) -> int:
+    """Run the pipeline in project_config.yaml as a Prefect flow; what has not changed comes from the cache.
+
+    Example: expops-prefect run --param train_model.epochs=10
+
+    Args:
+        project: the project's root folder; without it found from the current folder.
+        param: NAME=VALUE or PROCESS.NAME=VALUE, in place of a configured parameter: JSON, or text; may be given again.
+        json: print JSON.
+    """
+    opened = open_project(project)
+    parameters = dict(map(_parameter, param))
+    flow = opened.as_flow()
+    state: Any = flow(parameters or None, return_state=True)
+    rows, run_id = _rows(opened, str(state.state_details.flow_run_id))
+    if json:
+        print_json({"run_id": run_id, "status": _status(state), "rows": [row.fields for row in rows]})
+    else:
+        _print(rows, run_id, state)
+    return OK if state.is_completed() else PROBLEM
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ProblemError(f"--param {text}: write NAME=VALUE or PROCESS.NAME=VALUE")
+    try:
+        return name, orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return name, value  # text needs no quotes
+
+
+def _rows(project: Project, flow_run_id: str) -> tuple[list[Row], str | None]:
+    mapped = project.kv.get(flow_run_key(flow_run_id)) if project.settings.record.enabled else None
+    if mapped is None:
+        return [], None
+    rows = project.rows(mapped["run_id"])
+    return sorted(rows, key=lambda row: (row.started_at or 0, row.path)), mapped["run_id"]
+
+
+def _status(state: Any) -> str:
+    return "completed" if state.is_completed() else "failed"
+
+
+def _print(rows: list[Row], run_id: str | None, state: Any) -> None:
+    processes = [row for row in rows if (parsed := parse_path(row.path)) is None or parsed.step is None]
+    print_table(
+        ["process", "status", "took", "saved"],
+        [
+            (readable(row.path), row.status, duration(row.execution_time), duration(row.cached_execution_time))
+            for row in processes
+        ],
+    )
+    counts = Counter(row.status for row in processes)
+    executed = counts["completed"] + counts["failed"]
+    failed = f", {counts['failed']} of them failed" if counts["failed"] else ""
+    print_line(
+        f"{run_id or 'the run'} {_status(state)}: {executed} executed{failed}, {counts['cached']} from the cache",
+        style="bold",
+    )
