@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from expops_prefect.cli.output import OK, PROBLEM, print_json, print_table
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.project import Project
 
+_FEW_WRITES: Final = 3
+"""Its record, its row at the end, and its row while it runs, if that takes longer than a flush."""
 Verdict = Literal["ok", "warning", "failed"]
 
 
@@ -25,16 +27,22 @@ class Check:
     advice: str = ""
 
 
-def doctor(project: Path | None = None, *, json: bool = False) -> int:
+def doctor(project: Path | None = None, *, count: bool = False, json: bool = False) -> int:
     """Check the configuration, the backends and the versions. Exit code 1 if anything failed.
 
-    Example: expops-prefect doctor --project ~/churn
+    With --count also run a small flow on the project's stores, under a project id that is removed
+    afterwards, and print how many documents and objects a task run reads and writes.
+
+    Example: expops-prefect doctor --project ~/churn --count
 
     Args:
         project: the project's root folder; without it found from the current folder.
+        count: count the calls of a small flow.
         json: print JSON.
     """
     checks = list(_checks(project))
+    if count and not any(check.verdict == "failed" for check in checks):
+        checks += _cost(Project.open(project))
     if json:
         print_json([asdict(check) for check in checks])
     else:
@@ -83,6 +91,29 @@ def _reach(name: str, place: str, ping: Callable[[], None]) -> Check:
     except ExpOpsPrefectError as error:
         return Check(name, "failed", str(error))
     return Check(name, "ok", f"{place}: wrote, read and deleted a test entry")
+
+
+def _cost(project: Project) -> Iterator[Check]:
+    from expops_prefect.cli.counting import measure
+
+    try:
+        cost = measure(project)
+    except ExpOpsPrefectError as error:
+        yield Check("cost", "failed", str(error))
+        return
+    yield Check(
+        "cost",
+        "ok",
+        f"each task run that is executed: {cost.executed}",
+        ""
+        if cost.executed.documents_written <= _FEW_WRITES
+        else "write less often: raise prefect.record.flush_seconds",
+    )
+    if cost.cached is None:
+        yield Check("cost", "warning", "nothing was cached", "see prefect.cache in the configuration, and the warnings")
+    else:
+        yield Check("cost", "ok", f"each hit: {cost.cached}")
+    yield Check("cost", "ok", f"each flow run besides: {cost.run}")
 
 
 def _versions() -> Iterator[Check]:

@@ -116,6 +116,14 @@ class KVStore(Protocol):
 
 
 @runtime_checkable
+class Erasable(Protocol):
+    """What a store also does that holds the records of one project among those of others."""
+
+    def erase(self) -> int:
+        """Remove everything of the project, whoever wrote it; how many documents that were. Not atomic."""
+
+
+@runtime_checkable
 class Announcing(Protocol):
     """What a store also does whose readers watch a file instead of being told."""
 

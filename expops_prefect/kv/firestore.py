@@ -21,14 +21,14 @@ from expops_prefect.kv.base import JSON, MetricPoint, Versioned
 from expops_prefect.kv.encoding import check_counter, check_key, check_series, dump, load, merge_points
 from expops_prefect.kv.firestore_client import Conflict, Deadline, Found
 from expops_prefect.kv.firestore_layout import STAMP_FIELD, Place, place, token_document
-from expops_prefect.kv.firestore_scan import PAGE, Scan
+from expops_prefect.kv.firestore_scan import PAGE, Scan, every_document
 from expops_prefect.kv.firestore_session import Session
 from expops_prefect.kv.firestore_target import Target
 from expops_prefect.kv.firestore_values import pack, replaced, unpack
-from expops_prefect.kv.firestore_writes import ABSENT, is_version, version_of
+from expops_prefect.kv.firestore_writes import ABSENT, Writes, is_version, version_of
 
 if TYPE_CHECKING:
-    from expops_prefect.kv.base import KVStore
+    from expops_prefect.kv.base import Erasable, KVStore
 
 MAX_BATCH: Final = 500
 """Keys in one :meth:`FirestoreKV.put_many`; :meth:`FirestoreKV.delete_many` deletes as many at once."""
@@ -279,6 +279,17 @@ class FirestoreKV:
         if self.get(key) != 1 or not self.delete(key):
             raise KVError(f"{self._target} does not keep what is written to it")
 
+    def erase(self) -> int:
+        """See :meth:`Erasable.erase`."""
+        connection, count = self._session().connection, 0
+        writes = Writes(self._target)
+        below = every_document(connection, self._timeout)
+        while part := list(islice(below, MAX_BATCH)):
+            connection.commit([writes.delete(document) for document in part], Deadline(self._timeout), again=True)
+            count += len(part)
+        self.close()
+        return count
+
     def close(self) -> None:
         """See :meth:`KVStore.close`."""
         session = self._sessions.pop(os.getpid(), None)
@@ -336,3 +347,4 @@ def _checked(value: JSON) -> JSON:
 
 if TYPE_CHECKING:
     _conforms: type[KVStore] = FirestoreKV
+    _erasable: type[Erasable] = FirestoreKV

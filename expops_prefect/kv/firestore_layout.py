@@ -30,6 +30,15 @@ Kind = Literal["entry", "row", "field", "series"]
 
 ENTRIES: Final = "expops_prefect"
 TOKENS: Final = "expops_prefect_tokens"
+DOCUMENTS: Final = {
+    "runs": ("steps", "charts_index"),
+    "metric": ("probes_by_path", "expops_prefect_series", "expops_prefect_overflow"),
+    "step_indices": (),
+    "process_indices": (),
+    ENTRIES: (),
+    TOKENS: (),
+}
+"""The collections of a project, with those below each of their documents."""
 KEY_FIELD: Final = "key"
 REST_FIELD: Final = "key_rest"
 """What does not fit into ``key``."""

@@ -12,7 +12,17 @@ from expops_prefect import names
 from expops_prefect.kv.base import JSON
 from expops_prefect.kv.encoding import successor
 from expops_prefect.kv.firestore_client import Connection, Deadline
-from expops_prefect.kv.firestore_layout import ENTRIES, KEY_FIELD, Place, group_of, is_id, only_rows, run_area, unescape
+from expops_prefect.kv.firestore_layout import (
+    DOCUMENTS,
+    ENTRIES,
+    KEY_FIELD,
+    Place,
+    group_of,
+    is_id,
+    only_rows,
+    run_area,
+    unescape,
+)
 from expops_prefect.kv.firestore_series import SeriesDocuments
 from expops_prefect.kv.firestore_values import Fields, key_of, unpack
 
@@ -23,6 +33,22 @@ _MANY: Final = 10_000
 """More long keys than begin alike."""
 
 Pairs = Iterator[tuple[str, JSON]]
+
+
+def every_document(connection: Connection, timeout: float) -> Iterator[str]:
+    """The paths of all documents of a project, those first that stand below others.
+
+    Args:
+        connection: to its database.
+        timeout: seconds for each call.
+    """
+    for collection, inner in DOCUMENTS.items():
+        for name in connection.ids(collection, Deadline(timeout)):
+            document = f"{collection}/{name}"
+            for below in inner:
+                collected = connection.ids(f"{document}/{below}", Deadline(timeout))
+                yield from (f"{document}/{below}/{child}" for child in collected)
+            yield document
 
 
 @dataclass(frozen=True)

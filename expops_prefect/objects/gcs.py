@@ -20,7 +20,8 @@ from expops_prefect.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectSto
 from expops_prefect.objects.gcs_client import Connection, translated
 from expops_prefect.objects.parts import PartsReader
 
-_UPLOAD_CHUNK: Final = 32 << 20
+_UPLOAD_CHUNK: Final = 64 << 20
+"""A round trip each; what was sent of one that fails is sent again, within the timeout."""
 _MULTIPART: Final = 8 << 20
 """Up to here Google's client uploads in one request, above in a session of chunks."""
 _PARALLEL_FROM: Final = 32 << 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from expops_prefect.objects.base import Buffer
 
@@ -38,19 +38,32 @@ class PartsReader(io.RawIOBase):
         self._position = max(0, base + offset)
         return self._position
 
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to so many bytes, all that are left without a number; copied once."""
+        found = b"".join(self._pieces(self.size if size is None or size < 0 else size))
+        self._position += len(found)
+        return found
+
     def readinto(self, buffer: Buffer) -> int:  # type: ignore[override]
         """Read up to as many bytes as the buffer takes."""
         target = memoryview(buffer).cast("B")
-        start, filled = self._position, 0
+        filled = 0
+        for piece in self._pieces(target.nbytes):
+            target[filled : filled + piece.nbytes] = piece
+            filled += piece.nbytes
+        self._position += filled
+        return filled
+
+    def _pieces(self, size: int) -> Iterator[memoryview]:
+        """What follows the position, of each buffer the part that belongs to it."""
+        start, left = self._position, size
         for view in self._views:
+            if left <= 0:
+                return
             if start >= view.nbytes:
                 start -= view.nbytes
                 continue
-            piece = view[start : start + target.nbytes - filled]
-            target[filled : filled + piece.nbytes] = piece
-            filled += piece.nbytes
+            piece = view[start : start + left]
+            left -= piece.nbytes
             start = 0
-            if filled == target.nbytes:
-                break
-        self._position += filled
-        return filled
+            yield piece

@@ -24,7 +24,9 @@ def main() -> int:
     """Measure, print the table, and say whether all goals are met."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small values, few rounds; goals are not judged")
-    parser.add_argument("--only", action="append", metavar="NAME", help="small, flow, hash, array, frame or startup")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="small, flow, hash, array, frame, startup or gcs"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, samples and ratios there")
     arguments = parser.parse_args()
     options = ["--quick"] * arguments.quick + [f"--only={name}" for name in arguments.only or ()]

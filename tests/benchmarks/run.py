@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import large, small, startup
+from tests.benchmarks import cloud, large, small, startup
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.harness import Measure, dump
 from tests.benchmarks.machine import machine
@@ -18,6 +18,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "array": large.measure_array,
     "frame": large.measure_frame,
     "startup": startup.measure,
+    "gcs": cloud.measure,
 }
 
 

@@ -13,6 +13,7 @@ from expops_prefect import names
 from expops_prefect.errors import KVRefusedError
 from expops_prefect.kv.base import KVStore, MetricPoint
 from expops_prefect.kv.firestore import FirestoreKV
+from expops_prefect.kv.firestore_layout import DOCUMENTS
 from tests.support.firestore import Documents, new_project, new_store
 from tests.support.kv_conformance import KVConformance
 from tests.support.kv_machine import kv_machine
@@ -210,3 +211,24 @@ def test_one_client_for_all_threads(store: FirestoreKV) -> None:
     assert len(clients) == 8
     assert len(set(map(id, clients))) == 1
     assert store.get("k") == 8
+
+
+def test_erase_removes_a_project_and_no_other() -> None:
+    project = new_project()
+    store, neighbour = new_store(project), new_store(f"{project}-2")
+    key = names.metrics_key("run", "//process[@name='a']")
+    for each in (store, neighbour):
+        each.put_many(
+            {"k": 1, names.run_status_key("run"): "running", names.row_key("run", "//process[@name='a']"): {}}
+        )
+        each.put_many({names.charts_key("run", "x"): {"items": []}, "steps:a:b:1:2:3": {"a": 1}, "process:a:1:2:3": {}})
+        each.increment("n", token="once")
+        each.append_metrics(key, [MetricPoint("loss", 1)])
+    there = set(Documents(project).every())
+    assert {path.split("/")[0] for path in there} == set(DOCUMENTS)
+    assert store.erase() >= len(there)
+    assert Documents(project).every() == {}
+    assert list(store.scan("")) == []
+    assert set(Documents(f"{project}-2").every()) == there
+    store.close()
+    neighbour.close()

@@ -48,7 +48,8 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [1000, LARGE], ids=["in one piece", "in parallel ranges"])
-def test_damage_on_the_way_is_noticed(store: GCSObjects, proxy: GCSProxy, copies: Path, size: int) -> None:
+def test_damage_on_the_way_is_noticed(proxy: GCSProxy, gcs_bucket: str, copies: Path, size: int) -> None:
+    store = GCSObjects(bucket=gcs_bucket, prefix="shop/", endpoint=proxy.url, copies=copies)
     data = os.urandom(size)
     store.put("k", [data])
     proxy.damage = True
