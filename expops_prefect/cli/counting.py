@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from shutil import rmtree
 from typing import Any, Final
 
-from expops_prefect.config import load_settings
+from expops_prefect.config import environment_apart, load_settings
 from expops_prefect.errors import BackendError
 from expops_prefect.kv.base import Erasable
 from expops_prefect.project import Project
@@ -122,13 +120,7 @@ def _apart(project: Project) -> Iterator[dict[str, str]]:
     settings = project.settings
     name = f"doctor-{secrets.token_hex(6)}"
     runtime = settings.runtime_dir / name
-    environ = {
-        **prefect_of_its_own(os.environ, runtime),
-        "EXPOPS_PROJECT_ROOT": str(settings.root),
-        "EXPOPS_PROJECT_ID": name,
-        "EXPOPS_RUNTIME_DIR": str(runtime),
-        "MLOPS_KV_PATH": str(runtime / "metrics.sqlite"),
-    }
+    environ = environment_apart(settings, name, runtime)
     there_before = settings.runtime_dir.exists()
     try:
         # Prefect's server does not make it, and then waits for its database for ever.
@@ -150,16 +142,3 @@ def _erase(project: Project) -> None:
             project.objects.delete(info.key)
     if isinstance(project.kv, Erasable):
         project.kv.erase()
-
-
-def prefect_of_its_own(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """An environment in which Prefect starts a server of its own, with its data in a folder."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("PREFECT_")}
-    return {
-        **kept,
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
-    }

@@ -1,5 +1,6 @@
 """A project's configuration: ``configs/project_config.yaml`` and the environment, parsed once into frozen models."""
 
+from expops_prefect.config.apart import environment_apart
 from expops_prefect.config.load import CONFIG_FILE, find_root, load_settings, settings_stamp, usable_project_id
 from expops_prefect.config.model import CacheSettings, RecordSettings
 from expops_prefect.config.pipeline import Written, write_pipeline
@@ -17,6 +18,7 @@ __all__ = [
     "RecordSettings",
     "Settings",
     "Written",
+    "environment_apart",
     "find_root",
     "load_settings",
     "served_config",

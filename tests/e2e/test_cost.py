@@ -17,7 +17,7 @@ from expops_prefect import Project, flow, task
 @task
 def work(n):
     ran("work")
-    return n
+    return [n] * 20_000  # not so small that it stands in the record
 
 
 TASKS = [work.with_options(name=f"work{number}") for number in range(20)]
@@ -38,6 +38,8 @@ if __name__ == "__main__":
         print(json.dumps([project.kv.calls, project.objects.calls]))
 """
 TASKS = 20
+RUN_READS = 3
+"""Whether the run is known already, what failed in other processes, where its metrics stand."""
 RUN_WRITES = 10
 """A run's own documents at its start and end, rows that were delivered once while running, a counter."""
 
@@ -49,10 +51,10 @@ def test_calls_of_task_runs(tmp_path: Path, cloud: Cloud) -> None:
     assert done.executions == {"work": TASKS}
     missed, hit = [json.loads(line) for line in done.output.splitlines() if line.startswith("[{")]
     kv, objects = missed
-    assert kv["reads"] <= TASKS + 1, "a record looked up for each task run, and the run's own"
+    assert kv["reads"] <= TASKS + RUN_READS, "a record looked up for each task run, and the run's own"
     assert kv["writes"] <= 2 * TASKS + RUN_WRITES
     assert objects == {"writes": TASKS, "bytes_written": objects["bytes_written"]}
     kv, objects = hit
-    assert kv["reads"] <= TASKS + 2
-    assert kv["writes"] <= TASKS + RUN_WRITES + 4
+    assert kv["reads"] <= TASKS + RUN_READS + 2
+    assert kv["writes"] <= 2 * TASKS + RUN_WRITES, "a row each, and the number of hits with every delivery"
     assert objects == {"reads": TASKS, "bytes_read": objects["bytes_read"]}
