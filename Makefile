@@ -8,7 +8,7 @@ PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.versi
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 XDIST ?= 2
 
-.PHONY: demo test test-all check-tools lint bench clean
+.PHONY: demo test test-all check-tools lint bench bench-report clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -32,8 +32,12 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 ## Compare with peers; prints ratios.
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks
+
+## The same, and write the table into the README.
+bench-report: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks --report README.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
@@ -48,6 +52,14 @@ $(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+# Peers that nothing else needs. MLflow wants older versions of libraries than the ones that are pinned.
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) -e '.[bench]'
+	$(BIN)/python -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check \
+	  mlflow-skinny==3.10.1 'sqlalchemy<3' 'alembic<2' sqlparse
+	@touch $@
 
 # ExpOps' listener SDK, for node.
 $(VENV)/.node: tests/interop/package.json | check-tools

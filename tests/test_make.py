@@ -31,6 +31,7 @@ def test_the_suite_is_run_after_lint_and_after_the_look_for_tools() -> None:
     assert places == sorted(places)
     assert "-m flows.demo" in make("--dry-run", "demo").stdout
     assert "-m tests.benchmarks" in make("--dry-run", "bench").stdout
+    assert "-m tests.benchmarks --report README.md" in make("--dry-run", "bench-report").stdout
 
 
 def other_python(folder: Path, body: str) -> str:

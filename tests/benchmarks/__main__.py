@@ -1,4 +1,4 @@
-"""Compare with Prefect's own caching: ``python -m tests.benchmarks [--quick] [--only NAME] [--json FILE]``.
+"""Compare with peers: ``python -m tests.benchmarks [--quick] [--only NAME] [--json FILE] [--report FILE]``.
 
 Starts a Prefect server of its own and measures in one process beside it, in temporary folders
 (below ``TMPDIR``; a full run takes about 4 GB there). Ends with 1 if a goal is missed.
@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.harness import Measure, table
+from tests.benchmarks.harness import Measure, reported, table
+from tests.benchmarks.run import MEASURES
 from tests.support.server import clean_environment, start_prefect_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,10 +25,9 @@ def main() -> int:
     """Measure, print the table, and say whether all goals are met."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small values, few rounds; goals are not judged")
-    parser.add_argument(
-        "--only", action="append", metavar="NAME", help="small, flow, hash, array, frame, startup or gcs"
-    )
+    parser.add_argument("--only", action="append", metavar="NAME", choices=MEASURES, help=", ".join(MEASURES))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, samples and ratios there")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table there, between its two markers")
     arguments = parser.parse_args()
     options = ["--quick"] * arguments.quick + [f"--only={name}" for name in arguments.only or ()]
     with tempfile.TemporaryDirectory(prefix="expops-prefect-bench-") as name:
@@ -39,6 +39,8 @@ def main() -> int:
     print(table(measures))
     if arguments.json:
         arguments.json.write_text(text)
+    if arguments.report:
+        arguments.report.write_text(reported(arguments.report.read_text(), measures, report["machine"]))
     return 1 if not arguments.quick and any(measure.ok is False for measure in measures) else 0
 
 

@@ -40,9 +40,9 @@ class Bench:
         return (16 if self.quick else 256) << 20
 
     @property
-    def frame_bytes(self) -> int:
-        """Size of the large frame, roughly."""
-        return 5_000_000 if self.quick else 100_000_000
+    def frame_rows(self) -> int:
+        """Rows of the large frame."""
+        return 40_000 if self.quick else 2_000_000
 
     def project(self, name: str) -> Path:
         """A new project's root folder."""

@@ -12,6 +12,9 @@ from typing import Any, Literal
 Kind = Literal["overhead", "speedup", "size"]
 Seconds = float
 
+BEGIN = "<!-- make bench-report: begin -->"
+END = "<!-- make bench-report: end -->"
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -110,13 +113,16 @@ def compared(rounds: Sequence[Mapping[str, float]], name: str, goal: Goal, *, ag
 
 
 def table(measures: Sequence[Measure]) -> str:
-    """The measures as text, one a line."""
+    """The measures as a table in Markdown, one a line."""
     head = ("measure", "pairs", "ours", "peer's", "peer", "ratio", "of medians", "target", "ok")
     rows = [head, *(_cells(measure) for measure in measures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [_line(row, widths) for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    rule = ["-" * width if column in _TEXTS else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return "\n".join([_line(head, widths), _line(rule, widths), *(_line(row, widths) for row in rows[1:])])
+
+
+_TEXTS = frozenset({0, 4, 8})
+"""Columns to the left; numbers stand to the right."""
 
 
 def _cells(measure: Measure) -> tuple[str, ...]:
@@ -136,12 +142,25 @@ def _cells(measure: Measure) -> tuple[str, ...]:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    # Texts to the left, numbers to the right.
     cells = [
-        text.ljust(width) if column in {0, 4, 8} else text.rjust(width)
+        text.ljust(width) if column in _TEXTS else text.rjust(width)
         for column, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
-    return "  ".join(cells).rstrip()
+    return f"| {' | '.join(cells)} |"
+
+
+def reported(text: str, measures: Sequence[Measure], machine: Mapping[str, str]) -> str:
+    """A document with a new report between its two markers.
+
+    Raises:
+        ValueError: they are not there.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no lines {BEGIN} and {END}")
+    host = "; ".join(f"{name} {value}" for name, value in machine.items())
+    return f"{before}{BEGIN}\n\nOn {host}.\n\n{table(measures)}\n\n{END}{after}"
 
 
 def time_text(seconds: Seconds) -> str:

@@ -13,6 +13,7 @@ from prefect.cache_policies import INPUTS, TASK_SOURCE
 
 import expops_prefect
 from expops_prefect.fingerprint.values import fingerprint
+from tests.benchmarks import expops_peer
 from tests.benchmarks.bench import Bench, bytes_below, emptied, seconds, settled
 from tests.benchmarks.harness import Goal, Measure, compared, one_round
 
@@ -40,15 +41,14 @@ def array(seed: int, size: int, watch: Stopwatch) -> Any:
     return watch.time(lambda: np.random.default_rng(seed).random(size // 8))
 
 
-def frame(seed: int, size: int, watch: Stopwatch) -> Any:
+def frame(seed: int, rows: int, watch: Stopwatch) -> Any:
     """A frame of 17 columns: numbers, flags, texts, categories, times, and values that are missing."""
-    return watch.time(lambda: make_frame(seed, size))
+    return watch.time(lambda: make_frame(seed, rows))
 
 
-def make_frame(seed: int, size: int) -> pd.DataFrame:
+def make_frame(seed: int, rows: int) -> pd.DataFrame:
     """The frame; each row takes about 130 bytes."""
     random = np.random.default_rng(seed)
-    rows = size // 130
     words = np.array([f"word {number}" for number in range(5000)], dtype=object)
     columns: dict[str, Any] = {f"float{n}": random.random(rows) for n in range(5)}
     columns |= {f"int{n}": random.integers(0, 1 << 40, rows) for n in range(4)}
@@ -74,46 +74,74 @@ def measure_array(bench: Bench) -> Iterator[Measure]:
         np.save(bare, made)
         return made
 
-    contest = Contest(bench, array, size, {"joblib": memory.cache(array, ignore=["watch"]), "numpy.save": with_numpy})
+    others: dict[str, Make] = {
+        "joblib": memory.cache(array, ignore=["watch"]),
+        "numpy.save": with_numpy,
+        expops_peer.NAME: expops_peer.cached(bench.folder / "expops", array),
+    }
+    contest = Contest(bench, array, size, others)
     for number in range(bench.large_rounds):
         contest.round(number, touch=np.sum)
         bare.unlink()
         memory.clear(warn=False)
+        emptied(bench.folder / "expops" / "cache")
     name = f"{size >> 20} MiB array"
-    yield compared(contest.executed, f"{name}, stored", Goal("speedup", 4))
-    yield compared(contest.hit, f"{name}, hit", Goal("speedup", 15))
-    yield compared(contest.touched, f"{name}, hit and summed up", Goal("speedup"))
+    yield compared(contest.executed, f"{name}, stored", Goal("speedup", 6))
+    yield compared(contest.hit, f"{name}, hit", Goal("speedup", 300))
+    yield compared(contest.touched, f"{name}, hit and summed up", Goal("speedup", 25))
     yield contest.size(name, Goal("size", 1.01))
     yield compared(contest.stored, f"{name}, bytes on disk", Goal("size"))
-    for other in ("joblib", "numpy.save"):
-        yield compared(contest.executed, f"{name}, stored", Goal("speedup"), against=other)
-        yield compared(contest.hit, f"{name}, hit", Goal("speedup"), against=other)
-        yield compared(contest.touched, f"{name}, hit and summed up", Goal("speedup"), against=other)
+    goals = {expops_peer.NAME: (20, 10), "joblib": (None, 3), "numpy.save": (None, None)}
+    for other, (stored, hit) in goals.items():
+        yield compared(contest.executed, f"{name}, stored", Goal("speedup", stored), against=other)
+        yield compared(contest.hit, f"{name}, hit", Goal("speedup", hit), against=other)
+        yield compared(contest.touched, f"{name}, hit and summed up", Goal("speedup", hit), against=other)
 
 
 def measure_frame(bench: Bench) -> Iterator[Measure]:
-    """A frame of mixed columns against Prefect, for information."""
-    contest = Contest(bench, frame, bench.frame_bytes, {})
+    """A frame of mixed columns against Prefect and joblib."""
+    memory = joblib.Memory(bench.folder / "joblib-frame", verbose=0)
+    contest = Contest(bench, frame, bench.frame_rows, {"joblib": memory.cache(frame, ignore=["watch"])})
     for number in range(bench.large_rounds):
-        contest.round(number, touch=lambda value: value["float0"].sum())
-    yield compared(contest.executed, "mixed frame, stored", Goal("speedup"))
-    yield compared(contest.hit, "mixed frame, hit", Goal("speedup"))
-    yield contest.size("mixed frame", Goal("size"))
-    yield compared(contest.stored, "mixed frame, bytes on disk", Goal("size"))
+        contest.round(number, touch=_all_touched)
+        memory.clear(warn=False)
+    name = f"{bench.frame_rows:,}-row frame"
+    yield compared(contest.executed, f"{name}, stored", Goal("speedup", 5))
+    yield compared(contest.hit, f"{name}, hit", Goal("speedup", 10))
+    yield compared(contest.touched, f"{name}, hit and all columns read", Goal("speedup", 10))
+    yield compared(contest.executed, f"{name}, stored", Goal("speedup"), against="joblib")
+    yield compared(contest.hit, f"{name}, hit", Goal("speedup"), against="joblib")
+    yield contest.size(name, Goal("size"))
+    yield compared(contest.stored, f"{name}, bytes on disk", Goal("size"))
 
 
 def measure_hash(bench: Bench) -> Iterator[Measure]:
-    """What an array costs as an input of a task."""
-    value = np.random.default_rng(0).random(bench.array_bytes // 8)
-    rounds = []
-    for number in range(bench.large_rounds):
-        settled()
-        contestants: dict[str, Callable[[], float]] = {
-            "ours": lambda: seconds(lambda: fingerprint(value)),
-            "Prefect": lambda: seconds(lambda: INPUTS.compute_key(None, {"value": value}, {})),  # type: ignore[arg-type]
-        }
-        rounds.append(one_round(contestants, number))
-    yield compared(rounds, f"{bench.array_bytes >> 20} MiB array, hashed as an input", Goal("speedup", 10))
+    """What an array and a frame cost as inputs of a task."""
+    values = {
+        f"{bench.array_bytes >> 20} MiB array": (np.random.default_rng(0).random(bench.array_bytes // 8), 15, 4),
+        f"{bench.frame_rows:,}-row frame": (make_frame(0, bench.frame_rows), 8, None),
+    }
+    for name, (value, prefects, joblibs) in values.items():
+        rounds = []
+        for number in range(bench.large_rounds):
+            settled()
+            rounds.append(one_round(_hashes(value), number))
+        yield compared(rounds, f"{name}, hashed as an input", Goal("speedup", prefects))
+        yield compared(rounds, f"{name}, hashed as an input", Goal("speedup", joblibs), against="joblib")
+
+
+def _hashes(value: Any) -> dict[str, Callable[[], float]]:
+    nothing: Any = None
+    return {
+        "ours": lambda: seconds(lambda: fingerprint(value)),
+        "Prefect": lambda: seconds(lambda: INPUTS.compute_key(nothing, {"value": value}, {})),
+        "joblib": lambda: seconds(lambda: joblib.hash(value)),
+    }
+
+
+def _all_touched(value: pd.DataFrame) -> None:
+    for column in value:
+        value[column].isna().sum() if value[column].dtype.kind in "OMm" else value[column].max()
 
 
 class Contest:
@@ -122,7 +150,7 @@ class Contest:
     Args:
         bench: the run.
         make: makes the value; its time is taken off.
-        size: about how large the value is, in bytes.
+        size: how large the value is to be: bytes of an array, rows of a frame.
         others: further contestants, called as ``make`` is.
     """
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import cloud, large, small, startup
+from tests.benchmarks import cloud, large, metrics, small, startup
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.harness import Measure, dump
 from tests.benchmarks.machine import machine
@@ -14,6 +14,8 @@ from tests.benchmarks.machine import machine
 MEASURES: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "small": small.measure,
     "flow": small.measure_flow,
+    "mapped": small.measure_mapped,
+    "metrics": metrics.measure,
     "hash": large.measure_hash,
     "array": large.measure_array,
     "frame": large.measure_frame,

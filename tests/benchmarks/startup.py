@@ -54,7 +54,7 @@ def measure(bench: Bench) -> Iterator[Measure]:
 
         imports.append(one_round({"ours": lambda: fresh("ours"), "Prefect": lambda: fresh("Prefect")}, number))
         flows.append(first_runs)
-    yield compared(imports, "import of flow and task", Goal("overhead"))
+    yield compared(imports, "import of flow and task", Goal("overhead", 1.15))
     yield compared(flows, "first flow run of a process, one task run", Goal("overhead"))
 
 

@@ -6,7 +6,19 @@ import json
 
 import pytest
 
-from tests.benchmarks.harness import Goal, Measure, compared, dump, one_round, size_text, table, time_text
+from tests.benchmarks.harness import (
+    BEGIN,
+    END,
+    Goal,
+    Measure,
+    compared,
+    dump,
+    one_round,
+    reported,
+    size_text,
+    table,
+    time_text,
+)
 
 AT_MOST = Goal("overhead", 1.25)
 AT_LEAST = Goal("speedup", 4)
@@ -78,11 +90,26 @@ def test_table() -> None:
         Measure("hit", AT_MOST, [0.005], [0.001]),
         Measure("told", Goal("overhead"), [1.0], [1.0], "joblib"),
     ]
-    head, _, stored, hit, told = table(measures).splitlines()
-    assert head.split()[0] == "measure"
-    assert stored.split() == ["stored", "1", "500", "ms", "3", "s", "Prefect", "6.00", "6.00", ">=", "4", "yes"]
-    assert hit.split()[-4:] == ["5.00", "<=", "1.25", "NO"]
-    assert told.split()[-4:] == ["joblib", "1.00", "1.00", "-"]
+    lines = table(measures).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    head, rule, stored, hit, told = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    assert head[0] == "measure"
+    assert {cell.strip("-") for cell in rule} == {"", ":"}
+    assert stored == ["stored", "1", "500 ms", "3 s", "Prefect", "6.00", "6.00", ">= 4", "yes"]
+    assert hit[-4:] == ["5.00", "5.00", "<= 1.25", "NO"]
+    assert told[-5:] == ["joblib", "1.00", "1.00", "-", ""]
+
+
+def test_a_report_stands_between_its_markers() -> None:
+    document = f"before\n{BEGIN}\nan older one\n{END}\nafter\n"
+    once = reported(document, [Measure("m", AT_LEAST, [1.0], [5.0])], {"cores": "2"})
+    assert once.startswith(f"before\n{BEGIN}\n")
+    assert once.endswith(f"{END}\nafter\n")
+    assert "On cores 2." in once
+    assert "older" not in once
+    assert reported(once, [Measure("m", AT_LEAST, [1.0], [5.0])], {"cores": "2"}) == once
+    with pytest.raises(ValueError, match="no lines"):
+        reported("before", [], {})
 
 
 def test_units() -> None:
