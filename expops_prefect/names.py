@@ -256,11 +256,17 @@ STEP_RECORD_PREFIX: Final = "steps:"
 FOREIGN_RECORD_PREFIX: Final = "expops_prefect:result:"
 """Records under transaction keys that are not ours."""
 USE_PREFIX: Final = "expops_prefect:used:"
+REMOVED_PREFIX: Final = "expops_prefect:removed:"
 
 
 def use_key(record_key: str) -> str:
     """Where it stands when a cached result was used last, apart from its record, which is not rewritten."""
     return f"{USE_PREFIX}{short_hash(record_key, 32)}"
+
+
+def removed_key(record_key: str) -> str:
+    """Where it stands when and how a record was removed last."""
+    return f"{REMOVED_PREFIX}{short_hash(record_key, 32)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +319,7 @@ ARTIFACT_PREFIX: Final = "artifacts/"
 MANIFEST_PREFIX: Final = "cache/steps/"
 PAYLOAD_PREFIX: Final = "cache/payloads/"
 MODEL_PREFIX: Final = "cache/model_spill/"
+SOURCES_PREFIX: Final = "cache/sources/"
 
 
 def manifest_key(run: str, task: str, digest: str) -> str:
@@ -326,14 +333,19 @@ def payload_key(digest: str, suffix: str) -> str:
     return f"{prefix}{digest[:2]}/{digest}{suffix}"
 
 
+def sources_key(function: str) -> str:
+    """``cache/sources/<aa>/<function digest>.json.z``: what the code of that digest was made of."""
+    return f"{SOURCES_PREFIX}{function[:2]}/{function}.json.z"
+
+
 _CONTENT_KEY: Final = re.compile(
     rf"^(?:{MANIFEST_PREFIX}[^/]+/[^/]+/(?P<manifest>[0-9a-f]{{64}})\.pkl"
-    rf"|(?:{PAYLOAD_PREFIX}|{MODEL_PREFIX})[0-9a-f]{{2}}/(?P<payload>[0-9a-f]{{64}})(?:\.[^/]*)?)$"
+    rf"|(?:{PAYLOAD_PREFIX}|{MODEL_PREFIX}|{SOURCES_PREFIX})[0-9a-f]{{2}}/(?P<payload>[0-9a-f]{{64}})(?:\.[^/]*)?)$"
 )
 
 
 def content_digest(key: str) -> str | None:
-    """The digest in the name of a manifest or payload of ours; ``None`` for any other object, such as ExpOps' own."""
+    """The digest in the name of a manifest, payload or sources of ours; ``None`` for any other, such as ExpOps' own."""
     match = _CONTENT_KEY.match(key)
     return None if match is None else match["manifest"] or match["payload"]
 

@@ -12,6 +12,7 @@ from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import FormatError
+from expops_prefect.explain import Explanation, explain
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.graph import Graph, graph_of
 from expops_prefect.kv.base import JSON, Announcing, KVStore
@@ -21,6 +22,7 @@ from expops_prefect.reconcile import end_dead_runs
 
 if TYPE_CHECKING:
     from prefect import Flow
+
 
 _open: dict[str, tuple[object, Project]] = {}
 _lock = ForkSafeLock()
@@ -196,6 +198,19 @@ class Project:
     def graph(self, run: str) -> Graph:
         """The pipeline graph of a run, as far as it has come."""
         return graph_of(self.rows(run), self.charts(run))
+
+    def explain(self, run: str, process: str | None = None) -> list[Explanation]:
+        """Why the calls of a run were executed, or whose results they were given, in the order in which they began.
+
+        Args:
+            run: the run, named as for :meth:`run`.
+            process: only this process or step, as shown or as the user wrote it, or a probe path.
+
+        Raises:
+            BackendError: a store failed.
+        """
+        record = self.run(run)
+        return [] if record is None else explain(self.kv, self.objects, record, process)
 
     def cache_record(self, key: names.CacheKey) -> records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""

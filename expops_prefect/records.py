@@ -83,6 +83,10 @@ class CacheRecord:
     task_run_id: str | None = None
     no_hit: str = ""
     """Why a result that is kept is no hit: ``none``, ``state`` or ``failed``."""
+    parts: str | None = None
+    """What its inputs and configuration were made of, JSON; for comparisons with other keys."""
+    sources_size: int = 0
+    """Bytes of the object that says the same of its code; 0 for none."""
     inline: str | None = None
     """A small manifest itself, base64. It counts by ``digest`` as the object does, which then may come later."""
     format: int = RECORD_FORMAT

@@ -18,6 +18,7 @@ from blake3 import blake3
 from expops_prefect import names, records
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import FormatError
+from expops_prefect.explain.parts import load_sources
 from expops_prefect.kv.base import JSON
 from expops_prefect.objects.base import Buffer, ObjectInfo
 from expops_prefect.objects.claims import claim, keep
@@ -67,6 +68,7 @@ class _Copy:
         self._done = Copied()
         self._from = _uri_prefix(source)
         self._to = _uri_prefix(target)
+        self._sources: dict[str, bool] = {}
 
     def run(self) -> Copied:
         self._objects()
@@ -115,7 +117,7 @@ class _Copy:
                 there = self._target.kv.get_many(list(page))
                 new: dict[str, JSON] = {}
                 for key, value in page.items():
-                    record = self._record(value)
+                    record = self._record(key, value)
                     if record is None or _digest_of(there.get(key)) == record.digest:
                         self._done.skipped += 1
                     else:
@@ -126,7 +128,7 @@ class _Copy:
                 count += len(page)
                 self._progress("cache records", count)
 
-    def _record(self, value: JSON) -> CacheRecord | None:
+    def _record(self, key: str, value: JSON) -> CacheRecord | None:
         """A record for the target; ``None`` for one of somebody else, or whose objects are not there."""
         try:
             record = CacheRecord.load(value)
@@ -147,8 +149,16 @@ class _Copy:
             if info is None or info.size != payload.size:
                 return None
             payloads.append(replace(payload, stamp=info.stamp))
+        sources = names.sources_key(key.rpartition(":")[2])
+        if record.sources_size and sources not in self._sources:
+            # One that is missing only makes a comparison poorer.
+            self._sources[sources] = claim(objects, sources) is not None
         return replace(
-            record, cache_path=objects.uri(record.object_key), stamp=manifest.stamp, payloads=tuple(payloads)
+            record,
+            cache_path=objects.uri(record.object_key),
+            stamp=manifest.stamp,
+            payloads=tuple(payloads),
+            sources_size=record.sources_size if self._sources.get(sources) else 0,
         )
 
     # Runs --------------------------------------------------------------------------------------
@@ -210,4 +220,6 @@ def _intact(key: str, data: Buffer) -> bool:
     """Whether an object that is named by its content has that content; charts are not."""
     if not key.startswith(names.CACHE_PREFIX):
         return True
+    if key.startswith(names.SOURCES_PREFIX):
+        return load_sources(bytes(data), PurePosixPath(key).name.partition(".")[0]) is not None
     return blake3(data).hexdigest() == PurePosixPath(key).name.partition(".")[0]

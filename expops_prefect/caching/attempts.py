@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefect.serializers import Serializer
 
     from expops_prefect.caching.leases import Held
+    from expops_prefect.caching.parts import Material, Written
     from expops_prefect.caching.reasons import Reason
     from expops_prefect.caching.results import Found
     from expops_prefect.project import Project
@@ -56,6 +57,8 @@ class Attempt:
         waited: seconds that it waited for others that computed the same result.
         why: why it is executed; ``None`` for a hit, and until that is known.
         not_kept: why its result is not in the cache although it was computed.
+        material: what its key is made of, until it is known whether it is a hit.
+        written: the same, to be written down with the result; ``None`` for a hit.
     """
 
     project: Project
@@ -83,6 +86,8 @@ class Attempt:
     waited: float = 0.0
     why: Reason | None = None
     not_kept: str | None = None
+    material: Material | None = None
+    written: Written | None = None
 
     @classmethod
     def of(cls, project: Project, key: CacheKey, task_run: TaskRun, *, nested: bool) -> Attempt:
@@ -121,11 +126,18 @@ class Attempt:
         outputs = () if _by_key.get(self.key) is not self else self.outputs()
         self.outputs = lambda: outputs
         self.task_run = _gone
-        self.verified = self.on_miss = None
+        self.verified = self.on_miss = self.material = None
+
+    def write_down(self) -> None:
+        """It is executed: what its key is made of is put down before the body may change its arguments."""
+        material, self.material = self.material, None
+        if material is not None:
+            self.written = material.written()
 
     def miss(self) -> None:
         """The body is going to run."""
         self.missed = True
+        self.write_down()
         if self.started is None:
             self.started = time.time()
         tell, self.on_miss = self.on_miss, None

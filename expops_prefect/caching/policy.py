@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,8 +24,10 @@ from expops_prefect import names, scope
 from expops_prefect.caching import attempts, blocks, chosen, flights, reasons
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.locks import ExpOpsLockManager
+from expops_prefect.caching.parts import Material, config_parts
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
+from expops_prefect.fingerprint.canonical import Note
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.files import file_digest
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 _said: set[tuple[str, ...]] = set()
-_config_digests: WeakKeyDictionary[Project, dict[str, tuple[str | None, str]]] = WeakKeyDictionary()
-"""By project and process: the data file's digest, and that of the configuration with it."""
+_config_digests: WeakKeyDictionary[Project, dict[str, tuple[str | None, str, Mapping[str, str]]]] = WeakKeyDictionary()
+"""By project and process: the data file's digest, that of the configuration with it, and what that is made of."""
 
 # What map returned, with its futures resolved: a list that is formally an iterator.
 register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
@@ -133,7 +136,7 @@ def prepare(
             _logger.error("%s; tasks run uncached", error)
         return None
     try:
-        key = _key(project, task, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+        key, material = _key(project, task, inputs, (*ignore, *getattr(task, "ignore", ())), others)
     except FingerprintError as error:
         _warn_unhashable(task.name, error)
         if run is not None:
@@ -165,6 +168,8 @@ def prepare(
         store.cache_result_in_memory = False
         attempt.serializer = store.serializer
         attempt.paired = store.result_storage is result_storage and store.metadata_storage is key_storage
+        if attempt.paired:
+            attempt.material = material
     attempts.remember(attempt)
     if run is not None:
         run.attach(context, attempt)
@@ -183,27 +188,36 @@ def project_of_task(function: Callable[..., object]) -> Project:
 
 def _key(
     project: Project, task: Any, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
-) -> names.CacheKey | None:
+) -> tuple[names.CacheKey | None, Material | None]:
     name = key_name(task)
     if not project.settings.cache.enabled_for(name):
-        return None
-    parts = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
+        return None, None
+    values = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
     # Objects count by their state; what they do is their class's code, which may be the project's.
     classes: set[type] = set()
-    digests = {parameter: fingerprint(value, name=parameter, classes=classes) for parameter, value in parts.items()}
+    notes: dict[str, list[Note]] = {parameter: [] for parameter in values}
+    digests = {
+        parameter: fingerprint(value, name=parameter, classes=classes, notes=notes[parameter])
+        for parameter, value in values.items()
+    }
     code = code_fingerprint(task.fn, classes=classes)
-    return names.CacheKey(name, fingerprint([digests, list(others)]), _config_digest(project, name), code.digest)
+    config, config_made_of = _config_digest(project, name)
+    key = names.CacheKey(name, fingerprint([digests, list(others)]), config, code.digest)
+    return key, Material(values, digests, notes, others, config_made_of, code)
 
 
-def _config_digest(project: Project, name: str) -> str:
-    """The digest of what the configuration says of a process; made anew when the data file changes."""
+def _config_digest(project: Project, name: str) -> tuple[str, Mapping[str, str]]:
+    """The digest of what the configuration says of a process, and its parts; made anew when the data file changes."""
     settings = project.settings
     data = None if settings.data_path is None else _data_digest(settings.data_path)
     by_name = _config_digests.setdefault(project, {})
     known = by_name.get(name)
     if known is None or known[0] != data:
-        known = by_name[name] = data, fingerprint({"process": dict(settings.config_part(name)), "data": data})
-    return known[1]
+        part = settings.config_part(name)
+        shown = "" if settings.data_path is None else os.path.relpath(settings.data_path, settings.root)
+        digest = fingerprint({"process": dict(part), "data": data})
+        known = by_name[name] = data, digest, config_parts(part, data, shown)
+    return known[1], known[2]
 
 
 def _data_digest(path: Path) -> str:

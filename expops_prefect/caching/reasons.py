@@ -1,6 +1,6 @@
 """Why a task run is executed rather than given a result of the cache: noted where it happens, in a few words.
 
-What differs from earlier results is found later, by :mod:`expops_prefect.caching.explain`; here
+What differs from earlier results is found later, by :mod:`expops_prefect.explain`; here
 nothing is read or computed for it.
 """
 

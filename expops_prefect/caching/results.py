@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
+from expops_prefect.caching.parts import keep_sources
 from expops_prefect.caching.payloads import checked_payload, write_payload
 from expops_prefect.caching.uses import note_use
 from expops_prefect.degraded import degrade
@@ -110,6 +111,8 @@ def write_result(
         host=_HOST,
         task_run_id=None if attempt is None else str(attempt.task_run_id),
         no_hit=no_hit,
+        parts=None if attempt is None or attempt.written is None else attempt.written.text,
+        sources_size=0 if attempt is None or attempt.written is None else keep_sources(project, attempt.written.code),
         inline=inline,
     )
 

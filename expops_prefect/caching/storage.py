@@ -254,6 +254,8 @@ class ExpOpsKeyStorage(_ProjectBlock):
             if attempt is not None:
                 attempt.why = reasons.unreadable(str(error))
             return None
+        if attempt is not None:
+            attempt.material = None
         return _metadata(record)
 
     async def awrite_path(self, path: str, content: bytes) -> None:

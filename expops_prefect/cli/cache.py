@@ -10,6 +10,7 @@ from typing import Any
 
 from cyclopts import App
 
+from expops_prefect.cli.explain import explain
 from expops_prefect.cli.opening import Limit, is_empty, open_project
 from expops_prefect.cli.output import (
     OK,
@@ -29,6 +30,7 @@ from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, read_cache_records
 
 app = App(name="cache", help="The project's cached results.")
+app.command(explain)
 
 
 @app.command(name="list")

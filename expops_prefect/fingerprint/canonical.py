@@ -37,6 +37,13 @@ REDUCE_ERRORS: Final = (
     OSError,
 )
 Encoder: TypeAlias = Callable[["Walk", Any], bytes]
+Note: TypeAlias = tuple[Callable[[int], str] | str | None, int, bytes, int, Any]
+"""A part that was met: its step, or what makes it of the index that follows; its form; where its own parts begin in
+the list of notes, in which they come before it; and the part. With the index :data:`GROUP` the parts are the
+items of a sequence, of which no forms are known."""
+GROUP: Final = -2
+MOST_PARTS: Final = 64
+"""Parts that are noted of a value at most; one that has more is noted as a whole."""
 
 
 class Refusal(Exception):  # noqa: N818 - internal: it becomes a FingerprintError once its path is known
@@ -66,6 +73,7 @@ class Walk:
         lenient: a part that cannot be fingerprinted counts by its type instead of being refused.
         classes: collects the classes of the objects that are met.
         on_callable: encodes functions, classes and modules; ``None`` for the default.
+        notes: takes the parts that are met, see :mod:`expops_prefect.fingerprint.outline`.
     """
 
     __slots__ = (
@@ -79,6 +87,7 @@ class Walk:
         "_stack",
         "classes",
         "lenient",
+        "notes",
         "on_callable",
     )
 
@@ -89,11 +98,13 @@ class Walk:
         lenient: bool = False,
         classes: set[type] | None = None,
         on_callable: Callable[[Any], bytes] | None = None,
+        notes: list[Note] | None = None,
     ) -> None:
         self._resolve = resolve
         self.lenient = lenient
         self.classes = classes
         self.on_callable = on_callable
+        self.notes = notes
         self._stack: list[object] = []
         self._place: dict[int, int] = {}
         self._outer: list[int] = []
@@ -112,11 +123,16 @@ class Walk:
 
     def at(self, step: str, value: object) -> bytes:
         """The form of a part; ``step`` is its piece of the path, for example ``.name``."""
+        notes = self.notes
+        begin = 0 if notes is None else len(notes)
         try:
-            return self.encode(value)
+            form = self.encode(value)
         except Refusal as refusal:
             refusal.trail.append(step)
             raise
+        if notes is not None:
+            _note(notes, (step, 0, form, begin, value))
+        return form
 
     def refuse(self, value: object, reason: str, cause: BaseException | None = None) -> bytes:
         """Raise :class:`Refusal`, or give the form that stands for the part in a lenient walk."""
@@ -189,6 +205,12 @@ class Walk:
             step: the piece of the path of the item at an index; by default ``[index]``.
         """
         kinds = set(map(type, items)) if kinds is None else kinds
+        if self.notes is not None:
+            if len(items) <= MOST_PARTS and not kinds <= ATOMS:
+                return self._noted(self.notes, items, step)
+            if 0 < len(items) <= MOST_PARTS:
+                self.notes.append((step, GROUP, b"", 0, items))
+            return self.unnoted(items, kinds=kinds, step=step)
         if len(kinds) == 1:
             tag, pack = PACKED.get(next(iter(kinds)), (b"", None))
             if pack is not None and (packed := pack(items)) is not None:
@@ -216,24 +238,58 @@ class Walk:
         hasher.update(b"".join(forms))
         return head + b"#" + hasher.digest()
 
+    def _noted(self, notes: list[Note], items: Sequence[Any], step: Callable[[int], str] | None) -> bytes:
+        """The form of a few items of which some hold others, each noted."""
+        forms: list[bytes] = []
+        try:
+            for index, item in enumerate(items):
+                begin = len(notes)
+                form = self.encode(item)
+                forms.append(form)
+                _note(notes, (step, index, form, begin, item))
+        except Refusal as refusal:
+            refusal.trail.append(step(len(forms)) if step else f"[{len(forms)}]")
+            raise
+        return b"m" + size(len(items)) + b"".join(forms)
+
+    def unnoted(
+        self, items: Sequence[Any], *, kinds: set[type] | None = None, step: Callable[[int], str] | None = None
+    ) -> bytes:
+        """The same as :meth:`sequence`; items of which there are many, or that are names, are not noted."""
+        notes, self.notes = self.notes, None
+        try:
+            return self.sequence(items, kinds=kinds, step=step)
+        finally:
+            self.notes = notes
+
     def unordered(self, items: Iterable[Any]) -> bytes:
         """The form of elements in no order: plain ones sorted by value, others by their form."""
         elements = list(items)
         kinds = set(map(type, elements))
-        if len(kinds) == 1 and next(iter(kinds)) in (int, str, bytes):
-            return self.sequence(sorted(elements), kinds=kinds)
+        notes, self.notes = self.notes, None  # elements of a set have no names
         try:
+            if len(kinds) == 1 and next(iter(kinds)) in (int, str, bytes):
+                return self.sequence(sorted(elements), kinds=kinds)
             forms = sorted(map(self.alone, elements))
         except Refusal as refusal:
             refusal.trail.append("{…}")
             raise
+        finally:
+            self.notes = notes
         return b"m" + size(len(forms)) + b"".join(forms)
 
     def pairs(self, keys: Sequence[Any], values: Sequence[Any], kinds: set[type] | None = None) -> bytes:
         """The form of a mapping's items in their order."""
-        return self.sequence(keys, step=lambda i: f".keys()[{i}]") + self.sequence(
+        return self.unnoted(keys, step=lambda i: f".keys()[{i}]") + self.sequence(
             values, kinds=kinds, step=lambda i: f"[{_shown(keys[i])}]"
         )
+
+
+def _note(notes: list[Note], note: Note) -> None:
+    begin = note[3]
+    if len(notes) - begin > MOST_PARTS:
+        del notes[begin:]
+    notes.append(note)
 
 
 def _shown(key: object) -> str:

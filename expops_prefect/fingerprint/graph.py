@@ -37,6 +37,8 @@ from expops_prefect.fingerprint.sources import function_source
 WRAPPER: Final = "__expops_wrapper__"
 """Marks the functions of this package around users' functions: they are passed over."""
 
+_SHOWN: Final = frozenset({bool, int, float, complex, type(None)})
+"""Constants whose values are kept for people; a text may be a secret."""
 _HEAD: Final = b"expops-prefect code %d python %d.%d\n" % (FORMAT, *sys.version_info[:2])
 
 
@@ -191,7 +193,10 @@ class CodeGraph:
     def _value(self, value: Any, name: str) -> int:
         """A plain value, with the code of the functions and the classes of the objects in it."""
         if type(value) in ATOMS or isinstance(value, PurePath):
-            return self._shared(name, self._atom(value))
+            place = self._shared(name, self._atom(value))
+            if type(value) in _SHOWN:
+                self.nodes[place].source = repr(value)
+            return place
         key = (name, id(value))
         number = self._index.get(key)
         if number is not None:

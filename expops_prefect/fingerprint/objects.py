@@ -121,4 +121,4 @@ def _attributes(walk: Walk, state: dict[Any, Any]) -> bytes:
     values = [state[name] for name in names]
     kinds = set(map(type, values))
     shown = lambda index: f".{names[index]}"  # noqa: E731
-    return b"a" + walk.sequence(names) + walk.sequence(values, kinds=kinds, step=shown)
+    return b"a" + walk.unnoted(names) + walk.sequence(values, kinds=kinds, step=shown)

@@ -7,7 +7,7 @@ from typing import Final
 from blake3 import blake3
 
 from expops_prefect.errors import FingerprintError
-from expops_prefect.fingerprint.canonical import Refusal, Walk
+from expops_prefect.fingerprint.canonical import Note, Refusal, Walk
 from expops_prefect.fingerprint.forms import FORMAT
 from expops_prefect.fingerprint.registry import METHOD, register_fingerprint, resolve
 
@@ -16,7 +16,9 @@ __all__ = ["FORMAT", "fingerprint", "register_fingerprint"]
 _HEAD: Final = b"expops-prefect value %d\n" % FORMAT
 
 
-def fingerprint(value: object, *, name: str = "value", classes: set[type] | None = None) -> str:
+def fingerprint(
+    value: object, *, name: str = "value", classes: set[type] | None = None, notes: list[Note] | None = None
+) -> str:
     """The BLAKE3 digest of a value's canonical form.
 
     The same in every process, under every hash seed, after copying and pickling. Values of other
@@ -27,6 +29,7 @@ def fingerprint(value: object, *, name: str = "value", classes: set[type] | None
         name: what to call the value in an error, for example the name of the parameter.
         classes: collects the classes of the objects in the value. Objects count by the name and
             state of their class; give these to ``code_fingerprint`` so that their code counts too.
+        notes: collects the parts of the value, for :func:`~expops_prefect.fingerprint.outline.outline`.
 
     Returns:
         64 hexadecimal digits.
@@ -35,7 +38,7 @@ def fingerprint(value: object, *, name: str = "value", classes: set[type] | None
         FingerprintError: a part cannot be fingerprinted; it names the path and the type.
     """
     try:
-        form = Walk(resolve, classes=classes).encode(value)
+        form = Walk(resolve, classes=classes, notes=notes).encode(value)
     except Refusal as refusal:
         path = name + refusal.path
         kind = f"{refusal.kind.__module__}.{refusal.kind.__qualname__}"

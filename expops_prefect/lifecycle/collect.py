@@ -33,6 +33,8 @@ from expops_prefect.objects.base import GRACE, ObjectInfo
 from expops_prefect.project import Project
 from expops_prefect.records import expiry
 
+_REMEMBERED = timedelta(days=90)
+"""For how long it is remembered that a record was removed."""
 DAY = timedelta(days=1)
 """How exactly the last use of a result is known: it may be so much later than was noted."""
 
@@ -140,8 +142,8 @@ def collect(
     if not dry_run:
         if not at_once:
             refresh_objects(project, freed)
-        remove_records(project, doomed)
-        _forget_uses(project, kept)
+        remove_records(project, doomed, "collected")
+        _forget_uses(project, kept, began)
     done = Collected(dropped=dropped, kept=len(kept))
     referenced: dict[str, int] = {key: size for entry in kept for key, size in entry.objects.items()}
     done.kept_bytes = sum(referenced.values())
@@ -189,9 +191,12 @@ def _over_the_size(entries: list[Entry], most: int) -> Iterator[Dropped]:
             total -= 0 if referring[key] else size
 
 
-def _forget_uses(project: Project, kept: list[Entry]) -> None:
+def _forget_uses(project: Project, kept: list[Entry], now: float) -> None:
     known = {names.use_key(stored.kv_key) for entry in kept for stored in entry.stored}
     stale = [key for key, _ in project.kv.scan(names.USE_PREFIX) if key not in known]
+    long_ago = now - _REMEMBERED.total_seconds()
+    removed = project.kv.scan(names.REMOVED_PREFIX)
+    stale += [key for key, value in removed if not isinstance(value, dict) or value.get("at", 0.0) < long_ago]
     if stale:
         project.kv.delete_many(stale)
 

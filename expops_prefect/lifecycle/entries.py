@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,12 +37,15 @@ class Stored:
 
     @property
     def objects(self) -> dict[str, int]:
-        """The keys of manifest and payloads with their sizes in bytes; none if another storage has the result."""
+        """The keys of its objects with their sizes in bytes: manifest, payloads, sources of the code."""
         record = self.record
-        if not record.object_key:
-            return {}
-        payloads = {item.key: item.size for item in record.payloads}
-        return {record.object_key: record.size - sum(item.size for item in record.payloads), **payloads}
+        found: dict[str, int] = {}
+        if record.object_key:  # else another storage has the result
+            found[record.object_key] = record.size - sum(item.size for item in record.payloads)
+            found |= {item.key: item.size for item in record.payloads}
+        if record.sources_size:
+            found[names.sources_key(self.kv_key.rpartition(":")[2])] = record.sources_size
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,13 @@ def same(value: JSON | None, record: CacheRecord) -> bool:
     return known.get("digest") == record.digest and known.get("ended_at") == record.ended_at
 
 
-def remove_records(project: Project, doomed: Iterable[Stored]) -> int:
+def remove_records(project: Project, doomed: Iterable[Stored], how: str) -> int:
     """Remove records, but for those that were written again meanwhile; how many were removed.
+
+    Args:
+        project: the project.
+        doomed: which.
+        how: what is done to them, for whoever asks later: ``invalidated``, ``collected``, ``repaired``.
 
     Raises:
         KVError: the KV store failed.
@@ -135,7 +144,11 @@ def remove_records(project: Project, doomed: Iterable[Stored]) -> int:
     removed = 0
     for page in _pages(list(doomed)):
         there = project.kv.get_many([item.kv_key for item in page])
-        removed += project.kv.delete_many([item.kv_key for item in page if same(there.get(item.kv_key), item.record)])
+        gone = [item.kv_key for item in page if same(there.get(item.kv_key), item.record)]
+        removed += project.kv.delete_many(gone)
+        noted = {names.removed_key(key): {"at": time.time(), "how": how} for key in gone}
+        if noted:
+            project.kv.put_many(noted)
     return removed
 
 

@@ -78,7 +78,7 @@ def invalidate(
         names_of = {entry.name for entry in chosen}
         kept = [stored for entry in entries if entry.name not in names_of for stored in entry.stored]
         refresh_objects(project, unshared(doomed, kept))
-        remove_records(project, doomed)
+        remove_records(project, doomed, "invalidated")
     return chosen
 
 

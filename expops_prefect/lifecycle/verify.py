@@ -168,7 +168,7 @@ def _of_another_machine(project: Project, stored: Stored, looked: dict[_Object, 
 def _repair(project: Project, records: list[Stored], broken: list[Stored], looked: dict[_Object, _Looked]) -> int:
     gone = {stored.kv_key for stored in broken}
     refresh_objects(project, unshared(broken, [stored for stored in records if stored.kv_key not in gone]))
-    removed = remove_records(project, broken)
+    removed = remove_records(project, broken, "repaired")
     damaged = {item for stored in broken for item in _objects_of(stored) if not looked[item].whole}
     with _uncopied(project) as objects:
         for item in damaged:

@@ -106,6 +106,7 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     if attempt is not None:
         attempt.started, attempt.hit = time.time(), None
         attempt.why = attempt.why or reasons.not_looked(context.task)
+        attempt.write_down()
     run = run_of_task(context.task)
     token = None
     if run is not None:

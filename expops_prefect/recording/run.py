@@ -21,6 +21,7 @@ from uuid import UUID
 from expops_prefect import names, records
 from expops_prefect.caching import attempts
 from expops_prefect.caching.attempts import Attempt
+from expops_prefect.caching.parts import keep_sources
 from expops_prefect.degraded import Events, degrade, described
 from expops_prefect.errors import BackendError
 from expops_prefect.forks import ForkSafeLock
@@ -245,6 +246,11 @@ class Run:
             fields |= why.fields()
             if held.attempt is not None and held.attempt.not_kept is not None:
                 fields["not_kept"] = held.attempt.not_kept
+            written = None if held.attempt is None else held.attempt.written
+            if written is not None and (status == "failed" or "not_kept" in fields):
+                # There will be no record that says it.
+                fields["parts"] = written.text
+                keep_sources(self.project, written.code)
         if status in TERMINAL:
             self._overview.ended(call.total, call.label, status, fields)
         arguments = total_arguments(call, before, status, fields)

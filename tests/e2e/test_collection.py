@@ -73,7 +73,7 @@ def test_beside_a_flow(shop: FlowProject) -> None:
     with gate.open("w"):
         # It has stored what `again` returns, whose payload no record had referred to for hours.
         during = collect(project)
-        assert during.freed == 2, "the former manifests of `again` and `total`"
+        assert during.freed == 3, "the former manifests of `again` and `total`, and the sources of `total`"
         assert {info.key for info in project.objects.list(PAYLOAD_PREFIX)} == payloads
         assert collect(project, Policy(older_than=timedelta(hours=1))).dropped == ()
     assert shop.finish(process).ok().executions == {"again": 1, "total": 1}

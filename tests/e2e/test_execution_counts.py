@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import FlowProject
+from tests.support.processes import FlowProject, short
 
 CONFIG = """
 reproducibility: {random_seed: 1}
@@ -144,30 +145,66 @@ def test_exactly_what_depends_on_a_change_runs(tmp_path: Path, script: str) -> N
     def executed(*arguments: str, hashseed: int = 0) -> dict[str, int]:
         return dict(shop.run(script, *arguments, hashseed=hashseed).ok().executions)
 
+    def why() -> dict[str, list[str]]:
+        """Of the newest run by process: the differences, or else why it was executed, or that it was not."""
+        project = shop.project()
+        items = project.explain("latest")
+        assert all((item.because == "hit") == (item.status == "cached") for item in items)
+        assert all(item.compared_with is not None for item in items if item.differences)
+        return {short(item.path): [part.text for part in item.differences] or [item.because] for item in items}
+
     assert executed() == ALL
+    assert why() == {name: ["new"] for name in ALL}
     assert executed() == {}
+    assert why() == {name: ["hit"] for name in ALL}
+    first, second = reversed(shop.project().runs())
+    (hit,) = shop.project().explain(second.run_id, "train")
+    assert hit.computed_by is not None
+    assert (hit.computed_by.run_id, hit.computed_by.host) == (first.run_id, socket.gethostname())
+    assert hit.computed_by.ended_at is not None
+    assert first.started_at < hit.computed_by.ended_at < second.started_at
+    assert hit.saved is not None
     assert shop.statuses() == {"load": "cached", "train": "cached", "score": "cached"}
     assert executed(hashseed=1) == {}
     assert executed(hashseed=2) == {}
 
     # Another input: everything that it reaches. The old one is still there afterwards.
     assert executed("1,2,4") == ALL
+    assert why() == {
+        "load": ["parameter `text` changed"],
+        "train": ["parameter `data`: `['numbers'][2]` changed"],
+        "score": [f"parameter `values`: `[{place}]` changed" for place in range(3)],
+    }
     assert executed("1,2,3") == {}
 
     # A parameter of one process in the configuration.
     shop.configure(CONFIG.replace("rate: 0.5", "rate: 0.6"))
     assert executed() == {"train": 1}
+    (changed,) = shop.project().explain("latest", "train")
+    (difference,) = changed.differences
+    assert difference.text == changed.reason == "configuration hyperparameters.rate: 0.5 -> 0.6"
+    assert (difference.kind, difference.name) == ("config", "hyperparameters.rate")
+    assert (difference.before, difference.after) == ("0.5", "0.6")
     assert executed() == {}
 
     # A helper function two calls away, in another module.
     shop.edit("shop/deep.py", "sum(numbers) / len(numbers)", "sum(numbers) * 1.0 / len(numbers)")
     assert executed() == {"train": 1}
+    assert why()["train"] == ["code of shop.deep:mean changed"]
+    (changed,) = shop.project().explain("latest", "train")
+    assert [line[:1] + line[1:].strip() for line in changed.differences[0].diff if line[:1] in "-+"] == [
+        "-return sum(numbers) / len(numbers) + SHIFT",
+        "+return sum(numbers) * 1.0 / len(numbers) + SHIFT",
+    ]
 
     # A module constant, of the task's own module and of a helper's.
     shop.edit("shop/work.py", "RATE = 2.0", "RATE = 3.0")
     assert executed() == {"train": 1, "score": 1}
+    assert why()["train"] == ["constant shop.work:RATE: 2.0 -> 3.0"]
+    assert why()["load"] == ["hit"]
     shop.edit("shop/deep.py", "SHIFT = 0.0", "SHIFT = 1.0")
     assert executed() == {"train": 1, "score": 1}
+    assert why()["train"] == ["constant shop.deep:SHIFT: 0.0 -> 1.0"]
 
     # Comments, docstrings, blank lines, formatting: nothing.
     shop.edit("shop/deep.py", "# the average", "# the arithmetic mean\n\n")
@@ -176,10 +213,12 @@ def test_exactly_what_depends_on_a_change_runs(tmp_path: Path, script: str) -> N
     )
     shop.edit("shop/work.py", '    ran("score")', '    # score\n\n    ran(\n        "score"\n    )')
     assert executed() == {}
+    assert why() == {name: ["hit"] for name in ALL}
 
     # The project's data file: everything.
     shop.write("data.csv", "a,b\n1,3\n")
     assert executed() == ALL
+    assert why() == {name: ["the data file data.csv (data.path) changed"] for name in ALL}
     assert executed() == {}
 
 

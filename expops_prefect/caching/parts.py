@@ -1,0 +1,137 @@
+"""What a cache key was made of, kept small: digests of its parts, so that two keys can be compared part by part.
+
+Parts of inputs and configuration stand in the record as one JSON text. Those of the code, with
+the sources, are one object by the function's digest, which task runs of the same code share. While
+a key is computed only references are kept; nothing is made of them for a hit.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import orjson
+
+from expops_prefect import names
+from expops_prefect.explain.parts import FORMAT
+from expops_prefect.fingerprint.canonical import Note
+from expops_prefect.fingerprint.code import CodeFingerprint
+from expops_prefect.fingerprint.outline import outlines, short_digest
+from expops_prefect.kv.base import JSON
+from expops_prefect.objects.base import GRACE
+from expops_prefect.outbox.changes import KeepObject
+from expops_prefect.project import Project
+
+_VALUES: Final = ("parameters", "hyperparameters")
+"""Sections of a process of which values are kept; of everything else digests alone."""
+_SECRET: Final = re.compile(r"pass(wor[dt]|wd|phrase)|secret|token|credential|api_?key|private", re.IGNORECASE)
+_MOST_VALUE: Final = 120
+_MOST_KEYS: Final = 128
+_MOST_SOURCE: Final = 1 << 20
+_kept: WeakKeyDictionary[Project, dict[str, tuple[float, int]]] = WeakKeyDictionary()
+"""By project and function digest: when the sources were handed over, and their size in bytes."""
+
+
+@dataclass(slots=True)
+class Material:
+    """What a key is made of, as long as it may have to be written down.
+
+    Attributes:
+        values, digests, notes: of the arguments by parameter.
+        others: the keys of other policies.
+        config: see :func:`config_parts`.
+        code: the function's fingerprint.
+    """
+
+    values: Mapping[str, Any]
+    digests: Mapping[str, str]
+    notes: Mapping[str, list[Note]]
+    others: tuple[str, ...]
+    config: Mapping[str, str]
+    code: CodeFingerprint
+
+    def written(self) -> Written:
+        """The parts, before the task's body may change its arguments."""
+        inputs = outlines(self.digests, self.values, self.notes)
+        return Written(inputs, [short_digest(key.encode()) for key in self.others], self.config, self.code)
+
+
+@dataclass(slots=True)
+class Written:
+    """The parts of a key; they become JSON when its record is written."""
+
+    inputs: Mapping[str, JSON]
+    others: list[str]
+    config: Mapping[str, str]
+    code: CodeFingerprint
+    _text: str | None = field(default=None)
+
+    @property
+    def text(self) -> str:
+        """The parts but for the code, JSON."""
+        if self._text is None:
+            value = {"format": FORMAT, "inputs": self.inputs, "others": self.others, "config": self.config}
+            self._text = orjson.dumps(value).decode()
+        return self._text
+
+
+def config_parts(part: Mapping[str, Any], data: str | None, data_path: str) -> dict[str, str]:
+    """The keys of a process's configuration, each with a digest, and with its value where that may be shown.
+
+    Args:
+        part: what enters the key, see :meth:`~expops_prefect.config.Settings.config_part`.
+        data: the digest of the data file; ``None`` for none.
+        data_path: the data file as it is configured.
+    """
+    found: dict[str, str] = {}
+    for section in (part["process"], {"reproducibility": part["reproducibility"]}):
+        for path, value in _flat(section, ""):
+            text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str).decode()
+            # YAML tells 1 from 1.0 and from true, as the key does; JSON does so too.
+            digest = short_digest(text.encode())
+            shown = path.startswith(_VALUES) and len(text) <= _MOST_VALUE and not _SECRET.search(path)
+            found[path] = f"{digest} {text}" if shown else digest
+            if len(found) >= _MOST_KEYS:
+                break
+    if data is not None:
+        found["data.path"] = f"{data[:16]} {data_path}"
+    return found
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _flat(item, f"{path}.{name}" if path else str(name))
+    elif path:
+        yield path, value
+
+
+def keep_sources(project: Project, code: CodeFingerprint) -> int:
+    """Have the parts and sources of a function kept, once per process; they are stored in the background.
+
+    Returns:
+        The size of their object, bytes.
+    """
+    known = _kept.setdefault(project, {})
+    now = time.time()
+    found = known.get(code.digest)
+    if found is not None and now - found[0] < GRACE / 4:
+        return found[1]
+    sources: dict[str, str] = {}
+    room = _MOST_SOURCE
+    for name, source in code.sources.items():
+        room -= len(source)
+        if room > 0:
+            sources[name] = source
+    # Python's version is a text, all others are digests.
+    parts = {name: digest if name == "python" else digest[:16] for name, digest in code.parts.items()}
+    content = {"format": FORMAT, "function": code.digest, "parts": parts, "sources": sources}
+    data = zlib.compress(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
+    project.outbox.write(KeepObject(names.sources_key(code.digest), data))
+    known[code.digest] = now, len(data)
+    return len(data)

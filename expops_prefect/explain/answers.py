@@ -1,0 +1,212 @@
+"""Why calls of a run were executed, or whose results they were given.
+
+A row says in a few words why its call was executed. Where that is "no result yet", its key is
+compared here with the nearest earlier one of the same task, part by part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final, Literal
+
+from expops_prefect import names, records
+from expops_prefect.errors import FormatError
+from expops_prefect.explain.differences import Difference
+from expops_prefect.explain.nearest import History
+from expops_prefect.kv.base import KVStore
+from expops_prefect.objects.base import ObjectStore
+from expops_prefect.records import CacheRecord, Row, RunRecord
+
+Because = Literal[
+    "hit",
+    "new",
+    "changed",
+    "removed",
+    "failed",
+    "expired",
+    "damaged",
+    "unreadable",
+    "refreshed",
+    "not kept",
+    "off",
+    "unhashable",
+    "policy",
+    "generator",
+    "absent",
+    "unknown",
+]
+"""``new``: never computed before; ``changed``: see the differences; ``removed``: its result was there; ``failed``:
+so did it the last time; ``not kept``: its result is of a kind, or could not be stored; ``off``: switched off;
+``policy``: not ours; ``absent``: a key that is not ours; ``unknown``: nothing was noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """Who computed something, and when. Times are epoch seconds.
+
+    Attributes:
+        run_id: the run; empty outside any.
+        host: the machine; empty if that is not known.
+        started_at, ended_at: when.
+        execution_time: seconds.
+        key: the cache key; empty if that is not known.
+    """
+
+    run_id: str
+    host: str
+    started_at: float | None
+    ended_at: float | None
+    execution_time: float | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a call was executed, or whose result it was given.
+
+    Attributes:
+        path: the probe path of the process, call or step.
+        label: the user's name for it.
+        status: its status word.
+        calls: how many calls the row sums up; the last of them is explained.
+        took: seconds.
+        because: the answer for programs.
+        reason: the answer for people, one line.
+        differences: from the nearest earlier record, if that is the answer.
+        compared_with: that record.
+        computed_by: for a hit, who computed it.
+        saved: for a hit, how many seconds less it took.
+    """
+
+    path: str
+    label: str
+    status: str
+    calls: int
+    took: float | None
+    because: Because
+    reason: str
+    differences: tuple[Difference, ...] = ()
+    compared_with: Computed | None = None
+    computed_by: Computed | None = None
+    saved: float | None = None
+
+
+def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | None = None) -> list[Explanation]:
+    """Explain the calls of a run, in the order in which they began.
+
+    Args:
+        kv: the project's KV store.
+        objects: its object store.
+        run: the run.
+        process: only this one: the name of a process or step, as shown or as the user wrote it, or a probe path.
+
+    Raises:
+        BackendError: a store failed.
+    """
+    rows = [row for row in records.read_rows(kv, run.run_id) if process is None or _is(row, process)]
+    rows.sort(key=lambda row: (row.started_at or 0.0, row.path))
+    history = History(kv, objects, run)
+    return [_explained(history, row) for row in rows]
+
+
+def _is(row: Row, wanted: str) -> bool:
+    parsed = names.parse_path(row.path)
+    known = {row.path, row.label, names.readable(row.path)}
+    if parsed is not None:
+        known |= {parsed.process} if parsed.step is None else {parsed.step}
+    return wanted in known or names.normalise(wanted) in known
+
+
+def _explained(history: History, row: Row) -> Explanation:
+    calls = max(1, sum(row.calls.values()))
+    if row.status == "cached":
+        return _hit(history.kv, row, calls)
+    because, reason = row.fields.get("miss"), str(row.fields.get("miss_reason", ""))
+    if because == "absent":
+        return _absent(history, row, calls, reason)
+    if because is None:
+        reason = "nothing was noted: a flow, which always runs, or a run of an older release"
+    return Explanation(row.path, row.label, row.status, calls, row.execution_time, because or "unknown", reason)
+
+
+def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
+    key = str(row.fields.get("cache_key", ""))
+    run_id = row.cached_run_id or ""
+    parsed = names.CacheKey.parse(key)
+    record = None if parsed is None else _record(kv, parsed)
+    host = record.host if record is not None and record.run_id == run_id else ""
+    if not host and run_id:
+        run = records.read_run(kv, run_id)
+        host = "" if run is None else run.host
+    fields, took = row.fields, row.cached_execution_time
+    by = Computed(run_id, host, fields.get("cached_started_at"), fields.get("cached_ended_at"), took, key)
+    saved = None if took is None else max(0.0, took - (row.execution_time or 0.0))
+    reason = f"computed by {f'run {run_id}' if run_id else 'a task outside any run'}"
+    return Explanation(
+        row.path,
+        row.label,
+        row.status,
+        calls,
+        row.execution_time,
+        "hit",
+        reason + (f" on {host}" if host else ""),
+        computed_by=by,
+        saved=saved,
+    )
+
+
+def _record(kv: KVStore, key: names.CacheKey) -> CacheRecord | None:
+    value = kv.get(key.record_key)
+    try:
+        return None if value is None else CacheRecord.load(value)
+    except FormatError:
+        return None
+
+
+def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
+    def explained(because: Because, text: str, **more: Any) -> Explanation:
+        return Explanation(row.path, row.label, row.status, calls, row.execution_time, because, text, **more)
+
+    key = names.CacheKey.parse(str(row.fields.get("cache_key", "")))
+    if key is None:
+        return explained("absent", reason)
+    before = _computed_before(history, row, key)
+    if before is not None:
+        return explained(*before)
+    made = history.made_of(key, row.fields)
+    nearest = history.nearest(row, made)
+    if nearest is None:
+        return explained("new", f"never computed before: {key.task} has no earlier record")
+    differences = tuple(history.differences(nearest, made))
+    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+    with_ = Computed(nearest.run_id, nearest.host, None, nearest.at, None, str(nearest.key))
+    return explained("changed", differences[0].text + more, differences=differences, compared_with=with_)
+
+
+def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[Because, str] | None:
+    """Why there is no result although this very key was computed before; ``None`` if it was not."""
+    same = next((item for item in history.earlier_rows(row.path) if item[1].get("cache_key") == str(key)), None)
+    found = history.kv.get(names.removed_key(key.record_key))
+    note: dict[str, Any] = found if isinstance(found, dict) else {}
+    at, how = note.get("at"), str(note.get("how"))
+    ended = (same[1].get("ended_at") or 0.0) if same is not None else 0.0
+    if isinstance(at, int | float) and ended <= at <= (row.started_at or at):
+        return "removed", f"its result was {how} at {_moment(at)} ({_HOW.get(how, 'cache')})"
+    if same is None:
+        return None
+    run_id, fields = same
+    if fields.get("not_kept"):
+        return "not kept", f"run {run_id} computed it, but its result could not be kept: {fields['not_kept']}"
+    if fields.get("status") == "failed":
+        return "failed", f"it failed in run {run_id}, and only results of completed task runs are kept"
+    if fields.get("status") in ("completed", "cached"):
+        return "removed", f"its result, of run {run_id} or an earlier one, is not in the cache any more"
+    return None
+
+
+_HOW: Final = {"invalidated": "cache invalidate", "collected": "cache gc", "repaired": "cache verify --repair"}
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"

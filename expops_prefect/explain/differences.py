@@ -1,0 +1,198 @@
+"""What differs between two cache keys of one task: parameters, configuration, code, versions."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from expops_prefect.explain.parts import Code
+
+Kind = Literal["input", "config", "data", "code", "package", "python", "policy"]
+_COLUMN: Final = re.compile(r"^\['(?P<name>[^']*)'\]$|^\[(?P<number>\d+)\]$")
+_FRAME: Final = (".attrs", ".columns", ".index")
+_MOST_DIFF: Final = 40
+_MOST_PLACES: Final = 6
+"""Changed parts of an argument that are named."""
+_KINDS: Final = {
+    "const": "constant",
+    "default": "default values of",
+    "closure": "closure variable",
+    "lazy": "imported module",
+    "external": "library function",
+    "module": "module",
+    "unbound": "unbound name",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which two keys differ.
+
+    Attributes:
+        kind: what it is: an argument, a key of the configuration, the data file, code, a package's or
+            Python's version, or what a policy beside ours looks at.
+        name: which one: the parameter, the key, ``module:qualname``, the package.
+        text: for people, one line.
+        before: what it was; ``None`` if that is not kept, or if there was none.
+        after: what it is; ``None`` likewise.
+        diff: of a changed source, lines of a unified diff.
+    """
+
+    kind: Kind
+    name: str
+    text: str
+    before: str | None = None
+    after: str | None = None
+    diff: tuple[str, ...] = ()
+
+
+def of_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    """Differences of the arguments; both are ``inputs`` of the parts."""
+    for name in (*after, *(name for name in before if name not in after)):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if old is None or new is None:
+            what = "was added" if old is None else "was removed"
+            yield Difference("input", name, f"parameter `{name}` {what}")
+            continue
+        for text in _of_value(_parts(old), _parts(new)):
+            yield Difference("input", name, f"parameter `{name}`{text}")
+
+
+def of_others(before: list[str], after: list[str]) -> Iterator[Difference]:
+    """Differences of what policies beside ours look at."""
+    if before != after:
+        yield Difference("policy", "", "what another policy looks at (EXPOPS + …) changed")
+
+
+def of_config(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
+    """Differences of the configuration; both are ``config`` of the parts."""
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        shown_old, shown_new = _value(old), _value(new)
+        if name == "data.path":
+            yield Difference("data", name, _of_data(shown_old, shown_new), shown_old, shown_new)
+            continue
+        if old is None or new is None:
+            value = shown_new if old is None else shown_old
+            what = ("was added" if old is None else "was removed") + (f" ({value})" if value else "")
+        elif shown_old is not None and shown_new is not None:
+            what = f": {shown_old} -> {shown_new}"
+        else:
+            what = "changed"
+        gap = "" if what.startswith(":") else " "
+        yield Difference("config", name, f"configuration {name}{gap}{what}", shown_old, shown_new)
+
+
+def of_code(before: Code, after: Code) -> Iterator[Difference]:
+    """Differences of the code: what changed, what is used now, what is not used any more."""
+    old, new = before.parts, after.parts
+    if old.get("python") != new.get("python"):
+        text = f"Python {old.get('python')} -> {new.get('python')}"
+        yield Difference("python", "python", text, old.get("python"), new.get("python"))
+    packages_old, packages_new = _packages(old), _packages(new)
+    for name in sorted({*packages_old, *packages_new}):
+        one, two = packages_old.get(name), packages_new.get(name)
+        if one != two:
+            what = f"{one} -> {two}" if one and two else f"{two} is used now" if two else f"{one} is not used any more"
+            yield Difference("package", name, f"package {name} {what}", one, two)
+    for name in sorted({*old, *new}, key=lambda name: (name not in old or name not in new, name)):
+        if name == "python" or name.startswith("dist:") or old.get(name) == new.get(name):
+            continue
+        yield _of_part(name, before, after)
+
+
+def _of_part(name: str, before: Code, after: Code) -> Difference:
+    one, two = before.sources.get(name), after.sources.get(name)
+    kind, _, rest = name.partition(":")
+    shown = f"{_KINDS[kind]} {rest}" if kind in _KINDS else f"code of {name}"
+    if name not in before.parts or name not in after.parts:
+        what = "is used now" if name in after.parts else "is not used any more"
+        return Difference("code", name, f"{shown} {what}", one, two)
+    if one is not None and two is not None and kind in _KINDS and "\n" not in one + two:
+        return Difference("code", name, f"{shown}: {one} -> {two}", one, two)
+    return Difference("code", name, f"{shown} changed", diff=_diff(one, two))
+
+
+def _diff(one: str | None, two: str | None) -> tuple[str, ...]:
+    if one is None or two is None:
+        return ()
+    lines = list(difflib.unified_diff(one.splitlines(), two.splitlines(), "before", "after", n=1, lineterm=""))[2:]
+    return tuple(lines[:_MOST_DIFF] + (["…"] if len(lines) > _MOST_DIFF else []))
+
+
+def _of_data(before: str | None, after: str | None) -> str:
+    if before is None:
+        return f"the data file {after} (data.path) was added"
+    if after is None:
+        return f"the data file {before} (data.path) was removed"
+    return f"the data file {after} (data.path) changed" + ("" if before == after else f"; it was {before}")
+
+
+def _packages(parts: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in parts:
+        if part.startswith("dist:"):
+            name, _, version = part.removeprefix("dist:").partition("==")
+            found[name] = version
+    return found
+
+
+def _parts(value: Any) -> dict[str, str]:
+    return dict(value) if isinstance(value, dict) else {"": str(value)}
+
+
+def _value(text: str | None) -> str | None:
+    """What stands behind the digest, if that is kept."""
+    shown = None if text is None else text.partition(" ")[2]
+    return shown or None
+
+
+def _of_value(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """What changed in an argument, each as a text that follows its name."""
+    whole = _whole(old[""], new[""])
+    if len(old) == 1 or len(new) == 1 or (_type(old[""]) != _type(new[""])):
+        return [whole]
+    frame = any(name in new for name in _FRAME)
+    names = [
+        name for name in (*new, *(name for name in old if name not in new)) if name and old.get(name) != new.get(name)
+    ]
+    columns = [name for name in names if _COLUMN.match(name)]
+    if frame and columns:
+        # The index of names says nothing beside that.
+        names = [name for name in names if name != ".columns"]
+    found = [_of_place(name, old.get(name), new.get(name), frame=frame) for name in names]
+    if len(found) > _MOST_PLACES:
+        return [f"{whole}, in {len(found)} places"]
+    return found or [whole]
+
+
+def _of_place(name: str, old: str | None, new: str | None, *, frame: bool) -> str:
+    match = _COLUMN.match(name) if frame else None
+    if match is not None:
+        place = f": column `{match['name'] or match['number'] or ''}`"
+    elif frame and name in _FRAME:
+        place = f": {'column names' if name == '.columns' else name[1:]}"
+    else:
+        place = f": `{name}`"
+    if old is None or new is None:
+        return place + (" was added" if old is None else " was removed")
+    return f"{place}{_whole(old, new)}"
+
+
+def _whole(old: str, new: str) -> str:
+    """The change of a value as one: of its type, its shape, or its content."""
+    kind_old, kind_new = _value(old) or "", _value(new) or ""
+    if kind_old == kind_new:
+        return " changed"
+    return f" changed: {kind_old} -> {kind_new}"
+
+
+def _type(text: str) -> str:
+    return (_value(text) or "").partition("[")[0]

@@ -1,0 +1,121 @@
+"""The parts of a value with a digest each, so that two values can be told apart part by part.
+
+What a walk meets is noted as it goes, which costs next to nothing; digests are made of the notes
+only when they are asked for. An outline is bounded: where there are too many parts, the whole
+stands for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from blake3 import blake3
+
+from expops_prefect.fingerprint.canonical import GROUP, MOST_PARTS, Note, Walk
+from expops_prefect.fingerprint.registry import resolve
+
+Outline: TypeAlias = str | dict[str, str]
+"""A digest and a few words on type and shape; of a value with parts, the same by their paths, its own under ``""``."""
+
+_DIGITS: Final = 16
+_MOST_TEXT: Final = 60
+_HIDDEN: Final = re.compile(r"\.__dict__\['(\w+)'\]|\.?<state>|\.__pydantic_\w+.*")
+"""How pydantic and slots keep their state means nothing to people."""
+
+
+def short_digest(form: bytes) -> str:
+    """Enough of a digest to see that something changed."""
+    return blake3(form).hexdigest(_DIGITS // 2)
+
+
+def outline(digest: str, value: object, notes: list[Note]) -> Outline:
+    """Make an outline of what was noted.
+
+    Args:
+        digest: the value's own.
+        value: the value, as it was when it was walked.
+        notes: of the walk.
+    """
+    whole = f"{digest[:_DIGITS]} {described(value)}"
+    if not notes or _is_leaf(value):
+        return whole
+    parts = {"": whole}
+    for path, form, part in _leaves(notes, 0, len(notes), ""):
+        if len(parts) > MOST_PARTS:
+            return whole
+        shown = _HIDDEN.sub(_shown, path)[:_MOST_TEXT]
+        if shown:
+            parts[shown] = f"{short_digest(form)} {described(part)}"
+    return parts if len(parts) > 1 else whole
+
+
+def described(value: object) -> str:
+    """Type and shape in a few words: ``int``, ``float64[1000,3]``, ``DataFrame[1000,5]``, ``list[3]``."""
+    try:
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        if isinstance(shape, tuple):
+            name = type(value).__name__ if dtype is None else str(dtype)
+            return f"{name}[{','.join(map(str, shape))}]"[:_MOST_TEXT]
+        if type(value) in (list, tuple, dict, set, frozenset):
+            return f"{type(value).__name__}[{len(value)}]"  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - attributes of a user's own class may do anything; this is for people only
+        return type(value).__name__
+    return type(value).__name__[:_MOST_TEXT]
+
+
+def _is_leaf(value: object) -> bool:
+    """Whether a value is shown as one, however it is walked: an array, a column, an index."""
+    try:
+        return hasattr(value, "dtype")
+    except Exception:  # noqa: BLE001 - see described()
+        return True
+
+
+def _leaves(notes: list[Note], begin: int, end: int, path: str) -> Iterator[tuple[str, bytes, Any]]:
+    """The parts without parts, of the notes in a range; a part comes after its own parts."""
+    children: list[tuple[int, Note]] = []
+    place = end - 1
+    while place >= begin:
+        note = notes[place]
+        first = place if note[1] == GROUP else note[3]
+        children.append((first, note))
+        place = first - 1
+    place = end
+    for number in range(len(children) - 1, -1, -1):
+        first, (step, index, form, _, value) = children[number]
+        last = children[number - 1][0] - 1 if number else end - 1
+        if index == GROUP:
+            for item, part in enumerate(value):
+                yield f"{path}{_step(step, item)}", Walk(resolve, lenient=True).encode(part), part
+            continue
+        here = f"{path}{_step(step, index)}"
+        if first < last and not _is_leaf(value):
+            yield from _leaves(notes, first, last, here)
+        else:
+            yield here, form, value
+
+
+def _step(step: Callable[[int], str] | str | None, index: int) -> str:
+    if isinstance(step, str):
+        return step
+    return step(index) if step is not None else f"[{index}]"
+
+
+def _shown(match: re.Match[str]) -> str:
+    return f".{match[1]}" if match[1] else ""
+
+
+def outlines(digests: Mapping[str, str], values: Mapping[str, Any], notes: Mapping[str, list[Note]]) -> dict[str, Any]:
+    """The outlines of a call's arguments by parameter, bounded together."""
+    found: dict[str, Any] = {}
+    room = 2 * MOST_PARTS
+    for parameter, value in values.items():
+        made = outline(digests[parameter], value, notes.get(parameter, []))
+        if isinstance(made, dict):
+            room -= len(made)
+            if room < 0:
+                made = made[""]
+        found[parameter] = made
+    return found

@@ -1,0 +1,299 @@
+"""Why a call was executed, down to the part that differs; whose result it was given."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from expops_prefect import Project, flow, task
+from expops_prefect.caching.parts import config_parts
+from expops_prefect.explain import Explanation
+from expops_prefect.explain.differences import of_code, of_config, of_inputs
+from expops_prefect.explain.parts import Code, load_parts
+from expops_prefect.fingerprint.outline import outlines
+from expops_prefect.fingerprint.values import fingerprint
+from expops_prefect.lifecycle import Policy, Selection, collect, invalidate
+from tests.config.support import make_project
+
+
+@dataclass
+class Options:
+    rate: float = 0.5
+    layers: list[int] = field(default_factory=lambda: [3, 4])
+    weights: Any = None
+
+
+FRAME = pd.DataFrame({"age": [30, 40], "name": ["a", "b"]})
+NESTED = {"model": {"layers": [1, 2], "name": "net"}, "data": FRAME, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "texts"),
+    [
+        (1, 2, [" changed"]),
+        (1, "1", [" changed: int -> str"]),
+        (FRAME, FRAME.assign(age=[30, 41]), [": column `age` changed"]),
+        (FRAME, FRAME.assign(age=[30.0, 40.0]), [": column `age` changed: int64[2] -> float64[2]"]),
+        (FRAME, FRAME.set_axis([5, 6]), [": index changed"]),
+        (FRAME, FRAME.rename(columns={"age": "years"}), [": column `years` was added", ": column `age` was removed"]),
+        (FRAME, FRAME.assign(x=1), [": column `x` was added"]),
+        (NESTED, {**NESTED, "seed": 2}, [": `['seed']` changed"]),
+        (NESTED, {**NESTED, "model": {"layers": [1, 3], "name": "net"}}, [": `['model']['layers'][1]` changed"]),
+        (NESTED, {**NESTED, "data": FRAME.assign(age=1)}, [": `['data']['age']` changed"]),
+        (NESTED, {**NESTED, "more": 1}, [": `['more']` was added"]),
+        (Options(), Options(rate=0.6), [": `.rate` changed"]),
+        (Options(), Options(layers=[3, 5]), [": `.layers[1]` changed"]),
+        (Options(weights=np.zeros(3)), Options(weights=np.ones(3)), [": `.weights` changed"]),
+        ([1, 2, 3], [1, 2, 4], [": `[2]` changed"]),
+        ([1, [2, 3]], [1, [2, 3, 4]], [": `[1][2]` was added"]),
+        (np.zeros(3), np.ones(3), [" changed"]),
+        (np.zeros(3), np.zeros(4), [" changed: float64[3] -> float64[4]"]),
+        (np.zeros(3), np.zeros(3, "f4"), [" changed: float64[3] -> float32[3]"]),
+        ({1, 2}, {1, 3}, [" changed"]),
+        (list(range(1000)), list(range(999)), [" changed: list[1000] -> list[999]"]),
+        (list(range(20)), list(range(1, 21)), [" changed, in 20 places"]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, [" changed"]),
+    ],
+)
+def test_the_part_of_an_argument_that_changed(before: object, after: object, texts: list[str]) -> None:
+    old, new = outline_of(before), outline_of(after)
+    assert [part.text for part in of_inputs({"x": old}, {"x": new})] == [f"parameter `x`{text}" for text in texts]
+    assert list(of_inputs({"x": old}, {"x": outline_of(before)})) == []
+
+
+def outline_of(value: object) -> Any:
+    notes: list[Any] = []
+    digest = fingerprint(value, notes=notes)
+    assert digest == fingerprint(value), "noting changes no digest"
+    return outlines({"x": digest}, {"x": value}, {"x": notes})["x"]
+
+
+def test_what_is_noted_is_bounded() -> None:
+    wide = pd.DataFrame(np.zeros((2, 200)))
+    deep = {f"k{i}": {f"m{j}": [j, str(j)] for j in range(60)} for i in range(60)}
+    for value in (wide, deep, [{"a": i, "b": str(i)} for i in range(5000)]):
+        assert isinstance(outline_of(value), str | dict)
+        assert len(str(outline_of(value))) < 8000
+
+
+def test_parameters_that_came_and_went() -> None:
+    found = list(of_inputs({"a": "1 int", "b": "2 int"}, {"a": "1 int", "c": "3 int"}))
+    assert [part.text for part in found] == ["parameter `c` was added", "parameter `b` was removed"]
+
+
+def test_configuration_shows_values_of_parameters_and_no_secret() -> None:
+    def parts(**process: Any) -> dict[str, str]:
+        return config_parts({"process": process, "reproducibility": {"seed": 3}}, None, "")
+
+    before = parts(parameters={"unit": "m", "api_key": "s3cret"}, environment={"PASSWORD": "hunter2"})
+    after = parts(parameters={"unit": "km", "api_key": "0ther"}, environment={"PASSWORD": "hunter3"}, type="x")
+    assert "s3cret" not in str(before)
+    assert "hunter2" not in str(before)
+    assert [part.text for part in of_config(before, after)] == [
+        "configuration environment.PASSWORD changed",
+        "configuration parameters.api_key changed",
+        'configuration parameters.unit: "m" -> "km"',
+        "configuration type was added",
+    ]
+
+
+def test_versions_and_code() -> None:
+    before = Code(
+        {"python": "3.10", "dist:numpy==1.26": "1", "dist:old==1": "2", "m:f": "3", "const:m:N": "4", "m:gone": "5"},
+        {"m:f": "def f():\n    return 1", "const:m:N": "1"},
+    )
+    after = Code(
+        {"python": "3.11", "dist:numpy==2.1": "1", "m:f": "x", "const:m:N": "y", "m:new": "7", "const:m:S": "8"},
+        {"m:f": "def f():\n    return 2", "const:m:N": "2"},
+    )
+    found = {part.name: part for part in of_code(before, after)}
+    assert [part.text for part in found.values()] == [
+        "Python 3.10 -> 3.11",
+        "package numpy 1.26 -> 2.1",
+        "package old 1 is not used any more",
+        "constant m:N: 1 -> 2",
+        "code of m:f changed",
+        "constant m:S is used now",
+        "code of m:gone is not used any more",
+        "code of m:new is used now",
+    ]
+    assert found["m:f"].diff == ("@@ -1,2 +1,2 @@", " def f():", "-    return 1", "+    return 2")
+
+
+# Runs --------------------------------------------------------------------------------------------
+
+CONFIG = "prefect: {project_id: shop, cache: {processes: {brief: {ttl: 1h}, switched: {enabled: false}}}}"
+
+
+class Runs:
+    """Runs of a project, and what is said of their newest."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = make_project(root, CONFIG)
+
+    @property
+    def project(self) -> Project:
+        return Project.open(self.root)
+
+    def __call__(self, *calls: Callable[[], object]) -> dict[str, Explanation]:
+        @flow(project=self.root)
+        def calling() -> None:
+            for call in calls:
+                call()
+
+        calling()
+        return {item.label: item for item in self.project.explain("latest")}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path / "shop")
+
+
+@task
+def plain(x: Any, y: int = 0) -> int:
+    return 1
+
+
+@task
+def large(x: int) -> bytes:
+    return bytes(50_000)
+
+
+@task
+def brief(x: int) -> int:
+    return x
+
+
+@task
+def switched(x: int) -> int:
+    return x
+
+
+@task
+def nothing(x: int) -> None:
+    return None
+
+
+@task
+def locked(x: Any) -> int:
+    return 1
+
+
+@task
+def unpicklable(x: int) -> Any:
+    return threading.Lock()
+
+
+@task
+def failing(x: int) -> int:
+    raise ValueError("on purpose")
+
+
+def test_every_reason(runs: Runs) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: plain(1),
+        lambda: brief(1),
+        lambda: switched(1),
+        lambda: nothing(1),
+        lambda: locked(threading.Lock()),
+        lambda: unpicklable(1),
+        lambda: failing(1, return_state=True),
+    ]
+    first = runs(*calls)
+    noted = {"switched": "off", "locked": "unhashable"}
+    assert {name: item.because for name, item in first.items()} == {
+        **dict.fromkeys(("plain", "brief", "nothing", "unpicklable", "failing"), "new"),
+        **noted,
+    }
+    project = runs.project
+    ((key, record),) = project.kv.scan("process://process[@name='brief']")
+    project.kv.put(key, {**record, "ended_at": record["ended_at"] - 7200})
+    (first_run,) = project.runs()
+
+    second = runs(*calls)
+    assert {name: item.because for name, item in second.items()} == {
+        **noted,
+        "plain": "hit",
+        "brief": "expired",
+        "nothing": "not kept",
+        "unpicklable": "not kept",
+        "failing": "failed",
+    }
+    assert second["failing"].reason.startswith(f"it failed in run {first_run.run_id}, ")
+    assert second["unpicklable"].reason.startswith(f"run {first_run.run_id} computed it, but its result could not be")
+    assert "lock" in second["unpicklable"].reason
+
+    # Neither of them has a record, and yet it is known what has changed.
+    third = runs(lambda: unpicklable(2), lambda: failing(2, return_state=True))
+    assert {name: item.reason for name, item in third.items()} == {
+        "unpicklable": "parameter `x` changed",
+        "failing": "parameter `x` changed",
+    }
+
+
+def test_a_result_that_is_gone(runs: Runs) -> None:
+    runs(lambda: large(1))
+    invalidate(runs.project, Selection(process="large"))
+    invalidated = runs(lambda: large(1))["large"]
+    assert invalidated.because == "removed"
+    assert invalidated.reason.startswith("its result was invalidated at 20")
+    assert invalidated.reason.endswith(" UTC (cache invalidate)")
+
+    ((_, record),) = runs.project.kv.scan("process:")
+    runs.project.objects.delete(record["object_key"])
+    damaged = runs(lambda: large(1))["large"]
+    assert damaged.because == "damaged"
+    assert damaged.reason == f"its cached result is damaged: the manifest {record['cache_path']} is gone"
+
+    refreshed = runs(lambda: large.with_options(refresh_cache=True)(1))["large"]
+    assert (refreshed.because, refreshed.reason) == ("refreshed", "the cache is refreshed (refresh_cache)")
+
+    ((key, _),) = runs.project.kv.scan("process:")
+    runs.project.kv.delete(key)
+    gone = runs(lambda: large(1))["large"]
+    assert (gone.because, gone.reason[-28:]) == ("removed", "is not in the cache any more")
+
+
+def test_the_nearest_earlier_result_is_compared(runs: Runs) -> None:
+    runs(lambda: plain(FRAME, y=1), lambda: plain(FRAME, y=2))
+    runs(lambda: plain({"a": 1}, y=7))
+    project = runs.project
+    changed = runs(lambda: plain(FRAME.assign(age=0), y=2))["plain"]
+    assert changed.reason == "parameter `x`: column `age` changed", "of the one with y=2, although others are newer"
+    assert changed.compared_with is not None
+    assert changed.compared_with.run_id == project.runs()[2].run_id
+    assert changed.compared_with.host
+
+    again = task(ignore=["y"])(plain.fn)
+    removed = runs(lambda: again(FRAME, y=2))["plain"]
+    assert [part.text for part in removed.differences] == ["parameter `y` was removed"]
+
+
+def test_sources_live_as_long_as_results_of_that_code(runs: Runs) -> None:
+    runs(lambda: plain(1), lambda: brief(1))
+    project = runs.project
+    sources = {info.key for info in project.objects.list("cache/sources/")}
+    assert len(sources) == 2
+    ((_, record),) = project.kv.scan("process://process[@name='plain']")
+    parts = load_parts(record["parts"])
+    assert parts is not None
+    assert set(parts["inputs"]) == {"x", "y"}
+    runs(lambda: plain(2))
+    assert {info.key for info in project.objects.list("cache/sources/")} == sources, "shared by all of that code"
+
+    collect(project, at_once=True)
+    assert {info.key for info in project.objects.list("cache/sources/")} == sources
+    invalidate(project, Selection(process="brief"))
+    collect(project, at_once=True)
+    assert len({info.key for info in project.objects.list("cache/sources/")}) == 1
+    collect(project, Policy(older_than=timedelta(0)), at_once=True)
+    assert not list(project.objects.list("cache/"))
