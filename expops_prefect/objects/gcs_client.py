@@ -185,6 +185,8 @@ def _said(error: BaseException) -> str:
         return f"the credentials are expired or revoked; {_KEY_FILE}, or run: gcloud auth application-default login"
     if isinstance(error, auth.GoogleAuthError):
         return f"the credentials cannot be used ({type(error).__name__}); {_LOGIN}"
+    if isinstance(error, exceptions.Forbidden) and "billing" in str(error).lower():
+        return "the bucket's project has no billing; switch it on in the Google Cloud console"
     if isinstance(error, exceptions.Forbidden):
         return f"permission denied; {_ROLE}"
     if isinstance(error, exceptions.NotFound):
