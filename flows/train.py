@@ -111,6 +111,7 @@ def plot_scores(scores: dict[str, float]) -> str:
 
 @flow(name="train-digits")
 def train(seed: int = 7) -> str:
+    fetch_data()
     frame = load_digits(DataFile(DATA))
     data = split(frame, seed)
     trained = train_model.map(kind=MODELS, data=unmapped(data))
@@ -131,5 +132,4 @@ def fetch_data() -> None:
 
 
 if __name__ == "__main__":
-    fetch_data()
     print(f"best model: {train()}")

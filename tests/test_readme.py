@@ -46,6 +46,13 @@ LOOK = [
     ".venv/bin/expops-prefect cache list",
 ]
 SERVE = "expops-prefect ui"
+DEPLOYMENTS = [  # run by tests/e2e/test_deployments.py
+    "prefect server start",
+    "prefect work-pool create expops --type process",
+    "prefect --no-prompt deploy --prefect-file configs/prefect.yaml --all",
+    "prefect worker start --pool expops",
+    "prefect deployment run train-digits/digits --watch",
+]
 ONE_PART = ".venv/bin/python -m pytest tests/e2e"
 NOT_HERE = {
     "make test": "this suite",
@@ -56,7 +63,7 @@ NOT_HERE = {
 
 
 def test_every_command_of_the_readme_is_run_here() -> None:
-    assert set(commands()) == {DEMO, *LOOK, SERVE, ONE_PART, *NOT_HERE}
+    assert set(commands()) == {DEMO, *LOOK, SERVE, *DEPLOYMENTS, ONE_PART, *NOT_HERE}
 
 
 class Demo:
