@@ -11,7 +11,7 @@ from expops_prefect import names, records, rows
 from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
-from expops_prefect.errors import FormatError
+from expops_prefect.errors import ConfigurationError, FormatError
 from expops_prefect.explain import Explanation, explain
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.graph import Graph, graph_of
@@ -19,6 +19,7 @@ from expops_prefect.kv.base import JSON, Announcing, KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
 from expops_prefect.reconcile import end_dead_runs
+from expops_prefect.signatures import Signatures, read_keys
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -94,6 +95,19 @@ class Project:
     def remote_objects(self) -> bool:
         """Whether objects have to be downloaded before they can be read."""
         return self.settings.objects.type != "local"
+
+    @cached_property
+    def signatures(self) -> Signatures:
+        """Signs cache records, and tells which to trust.
+
+        Raises:
+            ConfigurationError: the file of keys cannot be read any more.
+        """
+        file = self.settings.signing_key_file
+        try:
+            return Signatures(() if file is None else read_keys(file))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"the signing keys in {file} cannot be read: {error}") from error
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -103,6 +103,14 @@ class CacheRecord:
         """Whether the result stands in the record with all its parts."""
         return self.inline is not None and not self.payloads
 
+    @property
+    def names_results_only(self) -> bool:
+        """Whether its objects are manifests and payloads of their digests: only such are written or deleted for it."""
+        named = [(item.key, item.digest) for item in self.payloads]
+        if self.object_key:
+            named.append((self.object_key, self.digest))
+        return all(names.content_digest(key) == digest for key, digest in named)
+
     def dump(self) -> dict[str, JSON]:
         """The JSON form."""
         # Every task run that is stored takes this way, and asdict copies each value deeply.
@@ -258,6 +266,12 @@ def parse_record_key(key: str) -> names.CacheKey | None:
     if path is None or path.layers or path.step is not None:
         return None
     return names.CacheKey.parse(f"{path.process}/{inputs}/{config}/{function}")
+
+
+def is_newer(value: JSON | None) -> bool:
+    """Whether a newer release wrote a record, which this one neither uses nor replaces."""
+    known = value.get("format") if isinstance(value, dict) else None
+    return isinstance(known, int) and known > RECORD_FORMAT
 
 
 def foreign_record_key(key: str) -> str:

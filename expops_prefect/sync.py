@@ -23,7 +23,7 @@ from expops_prefect.kv.base import JSON
 from expops_prefect.objects.base import Buffer, ObjectInfo
 from expops_prefect.objects.claims import claim, keep
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord
+from expops_prefect.records import CacheRecord, is_newer
 
 _PARALLEL: Final = 8
 _PAGE: Final = 200
@@ -117,22 +117,30 @@ class _Copy:
                 there = self._target.kv.get_many(list(page))
                 new: dict[str, JSON] = {}
                 for key, value in page.items():
-                    record = self._record(key, value)
-                    if record is None or _digest_of(there.get(key)) == record.digest:
+                    # One that nobody here signed must not become one that we did.
+                    record = self._record(key, value) if self._source.signatures.valid(key, value) else None
+                    if record is None or self._is_there(key, there.get(key), record):
                         self._done.skipped += 1
                     else:
-                        new[key] = record.dump()
+                        new[key] = self._target.signatures.signed(key, record.dump())
                 if new:
                     self._target.kv.put_many(new)
                 self._done.records += len(new)
                 count += len(page)
                 self._progress("cache records", count)
 
+    def _is_there(self, key: str, value: JSON | None, record: CacheRecord) -> bool:
+        """Whether the target has that result already, in a record that is used there; a newer release's stays."""
+        same = isinstance(value, dict) and value.get("digest") == record.digest
+        return is_newer(value) or (same and self._target.signatures.valid(key, value))
+
     def _record(self, key: str, value: JSON) -> CacheRecord | None:
         """A record for the target; ``None`` for one of somebody else, or whose objects are not there."""
         try:
             record = CacheRecord.load(value)
-        except FormatError:
+        except (FormatError, TypeError):
+            return None
+        if not record.names_results_only:
             return None
         objects = self._target.objects
         held = record.held()
@@ -210,10 +218,6 @@ def _pages(items: Iterator[tuple[str, JSON]]) -> Iterator[dict[str, JSON]]:
             page = {}
     if page:
         yield page
-
-
-def _digest_of(value: JSON | None) -> str | None:
-    return value.get("digest") if isinstance(value, dict) else None
 
 
 def _intact(key: str, data: Buffer) -> bool:

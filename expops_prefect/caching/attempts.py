@@ -54,6 +54,7 @@ class Attempt:
         outputs: asks the recorder where metrics and charts of this computation went.
         on_miss: told once that the result is not in the cache.
         lease: the lease under which this is computed; ``None`` if none is used.
+        newer: what stands under its key was written by a newer release, and stays.
         waited: seconds that it waited for others that computed the same result.
         why: why it is executed; ``None`` for a hit, and until that is known.
         not_kept: why its result is not in the cache although it was computed.
@@ -83,6 +84,7 @@ class Attempt:
     outputs: Callable[[], tuple[Output, ...]] = field(default=tuple)
     on_miss: Callable[[], None] | None = None
     lease: Held | None = None
+    newer: bool = False
     waited: float = 0.0
     why: Reason | None = None
     not_kept: str | None = None

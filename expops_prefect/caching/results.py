@@ -26,9 +26,10 @@ from expops_prefect.kv.base import JSON
 from expops_prefect.objects.claims import keep
 from expops_prefect.outbox.changes import KeepObject, Put
 from expops_prefect.project import Project
-from expops_prefect.records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key
+from expops_prefect.records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key, is_newer
 from expops_prefect.serialization.manifest import Packed
 from expops_prefect.serialization.payloads import digest
+from expops_prefect.signatures import FIELD as SIGNATURE
 
 _logger = logging.getLogger("prefect.expops")
 _HOST: Final = socket.gethostname()
@@ -128,8 +129,10 @@ def write_record(project: Project, key: str, record: CacheRecord, attempt: Attem
     Raises:
         KVError: the KV store failed.
     """
-    values = _values(key, record, attempt)
-    if record.prefect_metadata is None:
+    # What a newer release wrote stays; ours is for references to it only.
+    aside = attempt.newer if attempt is not None else is_newer(project.kv.get(record_key(key)))
+    values = _values(project, key, record, attempt, aside=aside)
+    if record.prefect_metadata is None and not aside:
         name = record_key(key)
         project.kv.update(name, _keeping_metadata(project, key, values.pop(name)))
     if values:
@@ -146,19 +149,24 @@ def _keeping_metadata(project: Project, key: str, value: dict[str, JSON]) -> Cal
         record = hit_of(project, key, before)
         if record is None or record.prefect_metadata is None:
             return value
-        return {**value, "prefect_metadata": record.prefect_metadata, "expires_at": record.expires_at}
+        kept = {"prefect_metadata": record.prefect_metadata, "expires_at": record.expires_at}
+        return project.signatures.signed(record_key(key), {**value, **kept})
 
     return change
 
 
-def _values(key: str, record: CacheRecord, attempt: Attempt | None) -> dict[str, JSON]:
-    """The record under its own key, and for a step under the one that ExpOps reads."""
-    value = record.dump()
-    values = {record_key(key): value}
+def _values(
+    project: Project, key: str, record: CacheRecord, attempt: Attempt | None, *, aside: bool
+) -> dict[str, JSON]:
+    """The record under its own key, and for a step under the one that ExpOps reads; or in neither's place."""
+    kv_keys = [foreign_record_key(key) if aside else record_key(key)]
     parsed = _parsed(key)
-    if parsed is not None and attempt is not None and attempt.step_of is not None:
-        values[parsed.step_record_key(*attempt.step_of)] = value
-    return values
+    if aside:
+        record = replace(record, status=KEPT)
+    elif parsed is not None and attempt is not None and attempt.step_of is not None:
+        kv_keys.append(parsed.step_record_key(*attempt.step_of))
+    value = record.dump()
+    return {kv_key: project.signatures.signed(kv_key, value) for kv_key in kv_keys}
 
 
 def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | None) -> None:
@@ -177,7 +185,8 @@ def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | 
         raise
     except BackendError as error:
         degrade("records delayed", f"{error}; what is computed now hits once the store is back")
-        project.outbox.write(*(Put(name, value) for name, value in _values(key, record, attempt).items()))
+        values = _values(project, key, record, attempt, aside=attempt is not None and attempt.newer)
+        project.outbox.write(*(Put(name, value) for name, value in values.items()))
 
 
 def read_record(project: Project, key: str) -> CacheRecord | None:
@@ -186,7 +195,12 @@ def read_record(project: Project, key: str) -> CacheRecord | None:
     Raises:
         KVError: the KV store failed.
     """
-    return _loaded(key, project.kv.get(record_key(key)))
+    name = record_key(key)
+    value = project.kv.get(name)
+    if is_newer(value):
+        name = foreign_record_key(key)
+        value = project.kv.get(name)
+    return _loaded(project, name, value)
 
 
 def read_hit(project: Project, key: str) -> CacheRecord | None:
@@ -200,7 +214,7 @@ def read_hit(project: Project, key: str) -> CacheRecord | None:
 
 def hit_of(project: Project, key: str, value: JSON | None) -> CacheRecord | None:
     """The record if it is a hit; see :func:`read_hit`."""
-    record = _loaded(key, value)
+    record = _loaded(project, record_key(key), value)
     try:
         return None if record is None or record.status != COMPLETED or _expired(project, key, record) else record
     except TypeError as error:  # a time that is no number, for instance
@@ -208,13 +222,28 @@ def hit_of(project: Project, key: str, value: JSON | None) -> CacheRecord | None
         return None
 
 
-def _loaded(key: str, value: JSON | None) -> CacheRecord | None:
+def kept_digest(project: Project, key: str, value: JSON | None) -> str | None:
+    """The digest of a result that is no hit; ``None`` if there is none."""
+    record = _loaded(project, record_key(key), value)
+    return record.digest if record is not None and record.status == KEPT else None
+
+
+def _loaded(project: Project, name: str, value: JSON | None) -> CacheRecord | None:
+    """The record that stands under a KV key, if it is one that can be used: of a known format, and to be trusted."""
     if value is None:
+        return None
+    if is_newer(value):
+        said = "a newer expops-prefect wrote this record; it stays, and the task is executed"
+        degrade("newer records", f"{name}: {said}")
+        return None
+    if not project.signatures.valid(name, value):
+        said = "the record is not signed with a key of prefect.cache.signing_key_file; the task is executed"
+        degrade("unsigned records", f"{name}: {said}")
         return None
     try:
         return CacheRecord.load(value)
     except (FormatError, TypeError) as error:
-        _logger.warning("%s: %s; the task is executed", key, error)
+        _logger.warning("%s: %s; the task is executed", name, error)
         return None
 
 
@@ -252,5 +281,7 @@ def _remember_stamps(project: Project, name: str, record: CacheRecord) -> None:
     """
     found = project.kv.get_versioned(name)
     known = found.value if found is not None and isinstance(found.value, dict) else {}
+    if not project.signatures.required and SIGNATURE in known:
+        return  # It would not fit any more, and other machines ask for it.
     if found is not None and (known.get("digest"), known.get("ended_at")) == (record.digest, record.ended_at):
-        project.kv.compare_and_set(name, found.version, record.dump())
+        project.kv.compare_and_set(name, found.version, project.signatures.signed(name, record.dump()))

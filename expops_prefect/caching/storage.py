@@ -31,15 +31,15 @@ from expops_prefect.caching.results import Found
 from expops_prefect.caching.waiting import await_, wait
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
-from expops_prefect.kv.base import JSON
 from expops_prefect.project import Project
-from expops_prefect.records import KEPT, CacheRecord
+from expops_prefect.records import CacheRecord, is_newer
 from expops_prefect.serialization.manifest import pack
 from expops_prefect.serialization.serializer import Envelope
 
 _logger = logging.getLogger("prefect.expops")
 _NONE: Final = pack(None).manifest
 _LONGEST_NONE: Final = 1024
+_OWN_SERIALIZER: Final = "expops"
 
 
 class _ProjectBlock(WritableFileSystem):
@@ -234,10 +234,11 @@ class ExpOpsKeyStorage(_ProjectBlock):
             record = results.hit_of(project, path, value)
             if record is None or record.prefect_metadata is None:
                 if attempt is not None:
-                    attempt.kept = _kept(value)
+                    attempt.kept = results.kept_digest(project, path, value)
+                    attempt.newer = is_newer(value)
                     attempt.why = reasons.of_value(project, path, value)
                 return None
-            _check_metadata(record.prefect_metadata)
+            _check_metadata(record, record.prefect_metadata)
             if record.object_key:
                 # What stands in the record alone is there even while the object store is away.
                 with nullcontext() if record.is_whole else project.objects_availability.watch():
@@ -299,10 +300,14 @@ def _metadata(record: CacheRecord) -> bytes:
     return record.prefect_metadata.encode()
 
 
-def _check_metadata(metadata: str) -> None:
+def _check_metadata(record: CacheRecord, metadata: str) -> None:
     """Refuse what Prefect could not follow to a result: it would take it for a hit and then fail the task."""
     try:
-        whole = isinstance(orjson.loads(metadata)["storage_key"], str)
+        known = orjson.loads(metadata)
+        kind = known["serializer"]["type"]
+        whole = isinstance(known["storage_key"], str) and isinstance(kind, str)
+        # A manifest is for our serializer alone; another one would be given its envelope's label.
+        whole = whole and (record.kind != "packed" or kind == _OWN_SERIALIZER)
     except (ValueError, KeyError, TypeError):
         whole = False
     if not whole:
@@ -341,11 +346,6 @@ def _is_none(content: bytes, attempt: Attempt | None) -> bool:
         return attempt.serializer.loads(content) is None
     except Exception:  # noqa: BLE001 - the user's own serializer; it fails again, and is reported, where this is read
         return False
-
-
-def _kept(value: JSON | None) -> str | None:
-    """The digest of a result that is no hit; ``None`` if there is none."""
-    return str(value.get("digest")) if isinstance(value, dict) and value.get("status") == KEPT else None
 
 
 def _content(project: Project, record: CacheRecord, manifest: bytes) -> bytes:

@@ -104,7 +104,8 @@ def invalidate_records(
 def verify_records(*, repair: bool = False, project: Path | None = None, json: bool = False) -> int:
     """Read all cached results again and compare them with what was written.
 
-    Exit code 1 if something is missing or damaged, unless it was repaired. A flow finds out by itself: it recomputes.
+    Exit code 1 if something is missing or damaged, or not signed where it has to be, unless it was repaired.
+    A flow finds out by itself: it recomputes.
 
     Example: expops-prefect cache verify --repair
 
@@ -132,7 +133,8 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
                 for broken in found.broken
                 for what, keys in (("MISSING", broken.missing), ("DAMAGED", broken.damaged))
                 for key in keys
-            ],
+            ]
+            + [(broken.stored.kv_key, "", "NOT SIGNED") for broken in found.broken if not broken.stored.trusted],
         )
     print_line(
         f"{_count(found.records, 'record')} verified, {_count(found.objects, 'object')} ({size(found.bytes)}) read: "

@@ -23,6 +23,7 @@ from expops_prefect.config.model import (
 )
 from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
 from expops_prefect.errors import ConfigurationError
+from expops_prefect.signatures import MIN_KEY_LENGTH, read_keys
 
 CONFIG_FILE: Final = Path("configs") / "project_config.yaml"
 _PROJECT_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -103,6 +104,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
     runtime = source.environment("EXPOPS_RUNTIME_DIR") or source.file("prefect.runtime_dir", source.ours.runtime_dir)
     runtime_dir = runtime.below(root) if runtime else root / f".{project_id}"
     kv, objects = _kv(source, runtime_dir), _objects(source, runtime_dir)
+    keys = _signing_key_file(source)
     pipeline = source.pipeline
     return Settings(
         root=root,
@@ -113,6 +115,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         objects=objects,
         cache=source.ours.cache,
         record=source.ours.record,
+        signing_key_file=keys,
         processes={process.name: process.written() for process in pipeline.processes or ()},
         process_adjlist=pipeline.process_adjlist or "",
         parameters=dict(source.parameters.model_extra or {}),
@@ -121,7 +124,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         data_path=_data_path(source),
         scripts=content.scripts,
         notices=_notices(source, project_id),
-        warnings=_warnings(source, runtime, kv.type, objects.type),
+        warnings=(*_warnings(source, runtime, kv.type, objects.type), *_shared_keys(keys)),
         firestore_emulator=source.environ.get("FIRESTORE_EMULATOR_HOST") or None,
         storage_emulator=source.environ.get("STORAGE_EMULATOR_HOST") or None,
         configured_kv_type=_KV_TYPES.get(_kind(source.backend.type)) if source.backend.type else None,
@@ -272,6 +275,29 @@ def _objects(source: _Source, runtime_dir: Path) -> LocalObjectsSettings | GCSOb
 def _credentials(source: _Source) -> Path | None:
     named = source.backend_setting("credentials_json") or source.environment("GOOGLE_APPLICATION_CREDENTIALS")
     return named.below(source.root) if named else None
+
+
+def _signing_key_file(source: _Source) -> Path | None:
+    named = source.file("prefect.cache.signing_key_file", source.ours.cache.signing_key_file)
+    if named is None:
+        return None
+    path = named.below(source.root)
+    try:
+        read_keys(path)
+    except (OSError, ValueError) as error:
+        # Not where it was looked for: that might be a key itself, written here by mistake.
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise named.wrong(
+            f"a file, relative to the project's root, with a secret of at least {MIN_KEY_LENGTH} characters a line, "
+            f"of which the first signs (openssl rand -hex 32 makes one); it was: {why}"
+        ) from None
+    return path
+
+
+def _shared_keys(file: Path | None) -> tuple[str, ...]:
+    if file is None or not file.stat().st_mode & 0o077:
+        return ()
+    return (f"{file} can be read by other users, who could then sign cache records: chmod 600 {file}",)
 
 
 def _data_path(source: _Source) -> Path | None:

@@ -60,6 +60,7 @@ class Settings(_Closed):
         kv: the KV backend.
         objects: the object store.
         cache: ``prefect.cache``.
+        signing_key_file: the file of keys that records are signed with; ``None``: they are not.
         record: ``prefect.record``.
         processes: ``experiment.pipeline.processes`` by name.
         process_adjlist: the configured graph.
@@ -82,6 +83,7 @@ class Settings(_Closed):
     objects: Annotated[LocalObjectsSettings | GCSObjects, Field(discriminator="type")]
     cache: CacheSettings
     record: RecordSettings
+    signing_key_file: Path | None = None
     processes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     process_adjlist: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)

@@ -14,7 +14,7 @@ from expops_prefect.kv.base import JSON
 from expops_prefect.outbox.changes import Put
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.project import Project
-from expops_prefect.records import RECORD_FORMAT, CacheRecord, parse_record_key
+from expops_prefect.records import CacheRecord, is_newer, parse_record_key
 
 PARALLEL: Final = 8
 _PAGE: Final = 200
@@ -30,10 +30,11 @@ def silent(kind: str, count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record and the KV key that it stands under."""
+    """A record and the KV key that it stands under; hits do not use one that is not ``trusted``."""
 
     kv_key: str
     record: CacheRecord
+    trusted: bool = True
 
     @property
     def objects(self) -> dict[str, int]:
@@ -97,7 +98,8 @@ def read_entries(project: Project) -> list[Entry]:
                 continue
             key = _cache_key(kv_key, record)
             identity: object = kv_key if key is None else key
-            groups.setdefault(identity, []).append(Stored(kv_key, record))
+            trusted = project.signatures.valid(kv_key, value)
+            groups.setdefault(identity, []).append(Stored(kv_key, record, trusted))
             if key is not None:
                 keys[identity] = key
     entries = []
@@ -174,8 +176,7 @@ def _load(kv_key: str, value: JSON) -> CacheRecord | None:
         record = CacheRecord.load(value)
         return record if _is_whole(record) else None
     except (FormatError, TypeError) as error:
-        known = value.get("format") if isinstance(value, dict) else None
-        if isinstance(known, int) and known > RECORD_FORMAT:
+        if is_newer(value):
             raise FormatError(f"{kv_key}: {error}") from error
         return None
 
@@ -186,10 +187,11 @@ def _time_of(use: JSON) -> float:
 
 
 def _is_whole(record: CacheRecord) -> bool:
-    """Whether what is computed with here has its type."""
+    """Whether what is computed with here has its type, and nothing is named but results: it may be deleted."""
     numbers = [record.ended_at, record.expires_at or 0.0, record.size, *(item.size for item in record.payloads)]
     texts = [record.object_key, record.run_id, record.path, *(item.key for item in record.payloads)]
-    return all(isinstance(item, int | float) for item in numbers) and all(isinstance(item, str) for item in texts)
+    typed = all(isinstance(item, int | float) for item in numbers) and all(isinstance(item, str) for item in texts)
+    return typed and record.names_results_only
 
 
 def _cache_key(kv_key: str, record: CacheRecord) -> names.CacheKey | None:

@@ -36,7 +36,7 @@ _AT_ONCE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A record that refers to what is missing or damaged.
+    """A record that refers to what is missing or damaged, or that is not to be trusted (``stored.trusted``).
 
     Attributes:
         stored: the record.
@@ -111,7 +111,7 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
         bad = _bad(stored, looked)
         if bad and _of_another_machine(project, stored, looked):
             elsewhere += 1
-        elif bad:
+        elif bad or not stored.trusted:
             suspects.append(stored)
         elif not all(looked[item].whole for item in _objects_of(stored)) and not _of_another_machine(
             project, stored, looked
