@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final, Literal
 
+from expops_prefect.caching.results import record_key
 from expops_prefect.errors import FingerprintError, FormatError
 from expops_prefect.kv.base import JSON
 from expops_prefect.names import CacheKey
@@ -72,6 +73,8 @@ def of_value(project: Project, key: str, value: JSON | None) -> Reason:
     """
     if value is None:
         return ABSENT
+    if not project.signatures.valid(record_key(key), value):
+        return damaged("its record is not signed with a key of prefect.cache.signing_key_file")
     try:
         record = CacheRecord.load(value)
         if record.status == KEPT:

@@ -224,8 +224,10 @@ def hit_of(project: Project, key: str, value: JSON | None) -> CacheRecord | None
 
 def kept_digest(project: Project, key: str, value: JSON | None) -> str | None:
     """The digest of a result that is no hit; ``None`` if there is none."""
+    if not isinstance(value, dict) or value.get("status") != KEPT:
+        return None
     record = _loaded(project, record_key(key), value)
-    return record.digest if record is not None and record.status == KEPT else None
+    return None if record is None else record.digest
 
 
 def _loaded(project: Project, name: str, value: JSON | None) -> CacheRecord | None:
