@@ -1,12 +1,13 @@
-"""Prefect's state hooks, and the filter that keeps the two lines that each call of a hook logs out of the user's log.
+"""Prefect's state hooks, and what keeps the two lines that each call of a hook logs out of the user's log.
 
 A hook never raises: what goes wrong is counted as degraded. Their names start with
-:data:`HOOK_PREFIX`, by which the filter knows them.
+:data:`HOOK_PREFIX`, by which these lines are known.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any, Final
 
 from expops_prefect.caching import attempts
@@ -17,6 +18,7 @@ from expops_prefect.recording.run import active, end_from_outside
 from expops_prefect.records import Status
 
 HOOK_PREFIX: Final = "_expops_record_"
+_OWN: Final = f"'{HOOK_PREFIX}"
 _LOGGERS: Final = ("prefect.engine", "prefect.flow_runs", "prefect.task_runs")
 
 
@@ -68,19 +70,29 @@ def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
         degrade("flow ends not recorded", repr(error), key=flow.name)
 
 
-class _OwnHooks(logging.Filter):
-    """Drops Prefect's INFO lines about our own hooks; the users' stay, and so do warnings."""
+@cache
+def _quiet(kind: Any) -> Any:
+    """A kind of logger without Prefect's INFO lines about our own hooks; the users' stay, and so do warnings.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or f"'{HOOK_PREFIX}" not in record.getMessage()
+    A filter is asked when the record is made, and that costs more than the hook itself.
+    """
+
+    class WithoutOwnHooks(kind):  # type: ignore[misc]
+        def _log(self, level: int, msg: object, args: Any, *more: Any, stacklevel: int = 1, **named: Any) -> None:
+            if level >= logging.WARNING or not isinstance(msg, str) or _OWN not in msg:
+                # This frame is not the caller's.
+                super()._log(level, msg, args, *more, stacklevel=stacklevel + 1, **named)
+
+    return WithoutOwnHooks
 
 
 def silence_own_hooks() -> None:
-    """Install the filter, once in each process."""
+    """Keep lines about our own hooks out of Prefect's loggers, in this process."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
-        if not any(isinstance(item, _OwnHooks) for item in logger.filters):
-            logger.addFilter(_OwnHooks())
+        if type(logger).__name__ != "WithoutOwnHooks":
+            kind: Any = type(logger)
+            logger.__class__ = _quiet(kind)
 
 
 def add_task_hooks(task: Any) -> None:

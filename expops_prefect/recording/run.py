@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -27,7 +27,7 @@ from expops_prefect.errors import BackendError
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.liveness import forget_lock
-from expops_prefect.outbox.changes import APPLIED, Append, Change, Copy, Delete, Increment, Put
+from expops_prefect.outbox.changes import APPLIED, AnyChange, Append, Change, Copy, Delete, Increment, Put
 from expops_prefect.project import Project
 from expops_prefect.recording.artifacts import write_artifacts
 from expops_prefect.recording.charts import store_chart
@@ -210,6 +210,7 @@ class Run:
         now = time.time()
         fields: dict[str, Any] = {"started_at": held.started or started or now, "ended_at": now}
         record = None if held.attempt is None or held.attempt.missed else held.attempt.hit
+        more: list[AnyChange] = []
         if status == "completed" and record is not None:
             status = "cached"
             fields |= {
@@ -219,12 +220,11 @@ class Run:
                 "cached_execution_time": record.execution_time,
                 "cache_path": record.cache_path,
             }
-            self._carry_over(record, held.call)
-            self.outbox.write(Increment(names.stat_key(self.run_id, HIT_COUNT)))
+            more = [*self._carried_over(record, held.call), Increment(names.stat_key(self.run_id, HIT_COUNT))]
             self._saved += record.execution_time
             self._overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
         self._tally[status] += 1
-        self._transition(held, status, fields)
+        self._transition(held, status, fields, more)
         if not self.owner:
             events = self._events.take()
             if events:
@@ -233,7 +233,7 @@ class Run:
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         self._end_if_over()
 
-    def _transition(self, held: _Open, status: Status, fields: dict[str, Any]) -> None:
+    def _transition(self, held: _Open, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
         call, before = held.call, held.status
         held.status = status
         fields = {**fields, "task_run_id": held.run_uuid, "upstream": list(held.upstream)}
@@ -256,9 +256,11 @@ class Run:
         arguments = total_arguments(call, before, status, fields)
         total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
         if call.path == call.total:
-            self.outbox.write(total)
+            self.outbox.write(*more, total)
         else:
-            self.outbox.write(Put(names.row_key(self.run_id, call.path), call_row(call, status, fields)), total)
+            row = Put(names.row_key(self.run_id, call.path), call_row(call, status, fields))
+            # One call is one write to the journal: after each, this thread may have to wait for others.
+            self.outbox.write(*more, row, total)
 
     # Metrics and charts ------------------------------------------------------------------------
 
@@ -284,7 +286,7 @@ class Run:
             for path in sorted(paths)
         )
 
-    def _carry_over(self, record: CacheRecord, call: Call) -> None:
+    def _carried_over(self, record: CacheRecord, call: Call) -> Iterator[Copy]:
         """Show a hit's metrics and charts under this run too: clients do not follow ``cached_run_id``."""
         for output in record.outputs:
             source, target = record.path + output.path, call.path + output.path
@@ -292,12 +294,12 @@ class Run:
                 self._metrics.add(target)
                 self._overview.carried.append(target)
                 old, new = names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)
-                self.outbox.write(Copy(old, new))
+                yield Copy(old, new)
             if output.charts:
                 self._charts.add(target)
                 self._overview.charts = True
                 old, new = names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)
-                self.outbox.write(Copy(old, new))
+                yield Copy(old, new)
 
     # The run itself ----------------------------------------------------------------------------
 
