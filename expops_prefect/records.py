@@ -153,6 +153,8 @@ class RunRecord:
     """When each kind of it happened first."""
     died: bool = False
     """Its process ended without a word; ``ended_at`` is its last sign of life."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    """The flow's parameters as short texts; what may be a secret is left out."""
     format: int = RECORD_FORMAT
 
     def dump(self) -> dict[str, JSON]:

@@ -211,6 +211,7 @@ def ends(line: str) -> list[int]:
 # What a command of the table comes to in the demo, where it is not success.
 ANOTHER_END = {
     "cache show train/0f3a": "no cached result under 'train/0f3a'",
+    "runs diff 0f3a latest": "no run '0f3a'",
     "cache invalidate train/0f3a": "no cached result fits",
     "sync --to gcp": "which Google Cloud project?",
     "run": "scripts is empty",

@@ -7,7 +7,7 @@ import sys
 
 from cyclopts import App
 
-from expops_prefect.cli import cache, doctor, graph, init, lifecycle, run, runs, sync, ui
+from expops_prefect.cli import cache, diff, doctor, graph, init, lifecycle, run, runs, sync, ui
 from expops_prefect.cli.output import PROBLEM, print_error
 from expops_prefect.errors import ExpOpsPrefectError
 
@@ -19,6 +19,7 @@ app = App(
 )
 app.command(init.init)
 app.command(doctor.doctor)
+runs.app.command(diff.diff_runs, name="diff")
 app.command(runs.app)
 cache.app.command(lifecycle.invalidate_records, name="invalidate")
 cache.app.command(lifecycle.verify_records, name="verify")
@@ -28,6 +29,7 @@ app.command(graph.graph)
 app.command(ui.ui)
 app.command(run.run)
 app.command(sync.sync)
+app.register_install_completion_command(help="Let the shell complete commands and options: bash, zsh or fish.")
 
 
 def main() -> None:

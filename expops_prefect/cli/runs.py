@@ -9,6 +9,7 @@ from typing import Any
 
 from cyclopts import App
 
+from expops_prefect.cli.drawing import draw
 from expops_prefect.cli.opening import HOW, Limit, find_run, is_empty, open_project
 from expops_prefect.cli.output import (
     OK,
@@ -19,8 +20,10 @@ from expops_prefect.cli.output import (
     print_line,
     print_note,
     print_table,
+    print_tree,
     short_run,
 )
+from expops_prefect.graph import graph_of
 from expops_prefect.names import CanonicalName, normalise, parse_path, readable
 from expops_prefect.records import Row, RunRecord
 
@@ -81,6 +84,9 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
         ["process or step", "status", "took", "saved", "computed by", "executed because", "last metrics"],
         [_line(row, metrics.get(row.path, {})) for row in rows],
     )
+    graph = graph_of(rows, charts)
+    if graph.edges:
+        print_tree(draw(graph, "", {row.path: row for row in rows}))
     saved = sum(row.cached_execution_time or 0 for row in rows if _single(row))
     print_line(f"time saved by the cache: {duration(saved)}")
     for path, items in charts.items():

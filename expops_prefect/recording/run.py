@@ -33,6 +33,7 @@ from expops_prefect.recording.artifacts import write_artifacts
 from expops_prefect.recording.charts import store_chart
 from expops_prefect.recording.life import Life
 from expops_prefect.recording.overview import Overview
+from expops_prefect.recording.parameters import shown_parameters
 from expops_prefect.records import TERMINAL, CacheRecord, Output, Row, RunRecord, Status
 from expops_prefect.rows import call_row, cut_off, total_arguments
 from expops_prefect.scope import Call, Place, Scope
@@ -446,6 +447,7 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
                 started_at=started,
                 host=socket.gethostname(),
                 pid=os.getpid(),
+                parameters=shown_parameters(flow_run.parameters),
             )
         earlier = active.get(record.run_id)
         if earlier is not None and earlier._life is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -98,36 +98,39 @@ class Summary:
     def _processes(self) -> str:
         if not self.lines:
             return ""
-        headings = ["process or step", "status", "took", "saved", "computed by", "key", "object", "why executed"]
-        table = [row(headings), row(["---"] * len(headings))]
-        for line in self.lines[:SHOWN_LINES]:
-            name = readable(line.path)
-            label = "" if line.label in (name.rpartition(" / ")[2], line.path) else f" ({text(line.label)})"
-            table.append(
-                row(
-                    [
-                        text(name) + label,
-                        _status(line),
-                        seconds(line.took),
-                        seconds(line.saved) if line.saved else "",
-                        "<br>".join(self._source(run, count) for run, count in line.sources.most_common(3)),
-                        code(_short(line.key)) if line.key else "",
-                        code(self.objects[line.key]) if line.key in self.objects else "",
-                        "<br>".join(text(reason) for reason, _ in line.reasons.most_common(3)),
-                    ]
-                )
-            )
+        shown = self.lines[:SHOWN_LINES]
+        table = _table(
+            ["process or step", "status", "took", "saved", "computed by", "why executed"],
+            [
+                [
+                    _name(line),
+                    _status(line),
+                    seconds(line.took),
+                    seconds(line.saved) if line.saved else "",
+                    "<br>".join(self._source(run, count) for run, count in line.sources.most_common(3)),
+                    "<br>".join(text(reason) for reason, _ in line.reasons.most_common(3)),
+                ]
+                for line in shown
+            ],
+        )
+        keyed = [line for line in shown if line.key]
+        rows = [[_name(line), code(_short(line.key)), self._object(line)] for line in keyed]
+        # By itself: on a page next to nothing fits beside an object's name.
+        keys = _table(["process or step", "cache key", "object"], rows) if rows else ""
         left = len(self.lines) - SHOWN_LINES
         notes = [f"… and {left} more: `expops-prefect runs show`"] if left > 0 else []
         hits = sum(line.calls["cached"] for line in self.lines)
         if self.linked < hits:
             notes.append(f"Only the first {self.linked} of {hits} hits have a link to the task run that computed them.")
-        return "\n".join(table) + "".join(f"\n\n{note}" for note in notes)
+        return "\n\n".join(filter(None, [table, *notes, keys]))
+
+    def _object(self, line: Line) -> str:
+        return code(self.objects[line.key]) if line.key in self.objects else ""
 
     def _source(self, run: str, count: int) -> str:
         times = f" ({count} times)" if count > 1 else ""
         url = self.run_url(run)
-        return (f"[{text(run[-23:])}]({url})" if url else text(run[-23:])) + times
+        return (f"[{text(run[-8:])}]({url})" if url else text(run[-8:])) + times
 
     def _degraded(self) -> str:
         if not self.record.degraded:
@@ -161,6 +164,16 @@ def code(value: object) -> str:
     plain = "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value))
     # Neither can be escaped inside.
     return f"`{plain.replace('`', chr(0x27)).replace('|', '/')}`"
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(row(cells) for cells in [headings, ["---"] * len(headings), *rows])
+
+
+def _name(line: Line) -> str:
+    name = readable(line.path)
+    label = "" if line.label in (name.rpartition(" / ")[2], line.path) else f" ({text(line.label)})"
+    return text(name) + label
 
 
 def row(cells: Sequence[str]) -> str:

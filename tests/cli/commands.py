@@ -8,7 +8,7 @@ from cyclopts import App
 
 from expops_prefect.cli.main import app
 
-_FLAGS = {"--help", "-h", "--version"}
+_FLAGS = {"--help", "-h", "--version", "--install-completion"}
 
 
 def commands_of(group: App = app, path: tuple[str, ...] = ()) -> Iterator[str]:

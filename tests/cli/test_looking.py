@@ -50,6 +50,8 @@ def test_runs_show(cli: Command, recorded: Project) -> None:
     names = [line.split("  ")[0] for line in shown.lines[2:]]
     prepared, noisy = f"{normalise(PREPARE)} ({PREPARE})", f"{normalise(NOISY)} (noisy \\x1b[31m\\nname)"
     assert names[:5] == [prepared, "train (2 calls)", "train #2", "train_final", noisy]
+    drawn = [line.split("  ")[0] for line in shown.lines[7:11]]
+    assert drawn[:3] == [normalise(PREPARE), "├── train (2 calls)", "└── train_final"]
     train = next(line for line in shown.lines if line.startswith("train #2"))
     assert train.split()[2] == "cached"
     assert short_run(first.run_id) in train

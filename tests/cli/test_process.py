@@ -47,16 +47,11 @@ def test_a_pipe_gets_whole_lines_without_colours(recorded: Project, tmp_path: Pa
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_a_terminal_gets_colours_and_its_own_width(recorded: Project, tmp_path: Path) -> None:
+def on_a_terminal(arguments: list[str], env: dict[str, str]) -> list[str]:
+    """The lines that a command prints on a terminal of 80 columns."""
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = subprocess.Popen(
-        [COMMAND, "cache", "show", "train_final", "--project", str(recorded.settings.root)],
-        stdin=inner,
-        stdout=inner,
-        stderr=inner,
-        env=environment(tmp_path),
-    )
+    process = subprocess.Popen([COMMAND, *arguments], stdin=inner, stdout=inner, stderr=inner, env=env)
     os.close(inner)
     text = b""
     while True:
@@ -69,9 +64,19 @@ def test_a_terminal_gets_colours_and_its_own_width(recorded: Project, tmp_path: 
         text += part
     os.close(outer)
     assert process.wait(60) == 0
-    lines = text.decode().splitlines()
+    return text.decode().splitlines()
+
+
+def test_a_terminal_gets_colours_and_its_own_width(recorded: Project, tmp_path: Path) -> None:
+    project = ["--project", str(recorded.settings.root)]
+    lines = on_a_terminal(["cache", "show", "train_final", *project], environment(tmp_path))
     assert any(CSI in line for line in lines)
     assert all(len(line) <= 80 for line in lines if CSI not in line)
+    green = f"{CSI}32mcompleted"
+    for coloured, more in ((True, {}), (False, {"NO_COLOR": "1"})):
+        lines = on_a_terminal(["runs", "list", *project], environment(tmp_path) | more)
+        assert any(green in line for line in lines) is coloured
+        assert any("completed" in line for line in lines)
 
 
 def test_an_encoding_without_the_letters_and_a_reader_that_leaves(recorded: Project, tmp_path: Path) -> None:

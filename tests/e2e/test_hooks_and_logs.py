@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from pathlib import Path
 
+from expops_prefect.recording.hooks import HOOK_PREFIX, silence_own_hooks
 from tests.support.processes import FlowProject
 
 FLOW = """
@@ -137,3 +140,29 @@ def test_hooks_and_log_lines_are_those_of_prefect_alone(shop: FlowProject) -> No
         line.replace("Cached(type=COMPLETED)", "Completed()").replace("'Cached'", "'Completed'") for line in our_lines
     ]
     assert ours == expected
+
+
+def test_where_a_line_was_logged_is_still_known() -> None:
+    silence_own_hooks()
+    logger, kept = logging.getLogger("prefect.task_runs"), _Kept(logging.INFO)
+    level = logger.level
+    logger.addHandler(kept)
+    logger.setLevel(logging.INFO)
+    try:
+        logging.LoggerAdapter(logger, {}).info("Running hook %r", "users_hook")
+        logger.info(f"Running hook '{HOOK_PREFIX}task_end'")
+        logger.warning(f"Hook '{HOOK_PREFIX}task_end' failed")
+    finally:
+        logger.removeHandler(kept)
+        logger.setLevel(level)
+    assert [record.getMessage()[:12] for record in kept.records] == ["Running hook", "Hook '_expop"]
+    assert {record.filename for record in kept.records} == {Path(__file__).name}
+
+
+class _Kept(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)

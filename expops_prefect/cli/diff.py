@@ -1,0 +1,91 @@
+"""``expops-prefect runs diff``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from expops_prefect.cli.opening import find_run, open_project
+from expops_prefect.cli.output import OK, age, duration, print_json, print_line, print_table, short_run
+from expops_prefect.comparison import Comparison, compare
+from expops_prefect.names import readable
+
+
+def diff_runs(first: str, second: str = "latest", *, project: Path | None = None, json: bool = False) -> int:
+    """Compare two runs: the flow's parameters, what was executed and why, and the last values of metrics.
+
+    Of a process whose cache key changed it names the parts that did: inputs, config or function.
+
+    Example: expops-prefect runs diff 0f3a latest
+
+    Args:
+        first: a run: its id, the beginning or the end of it, or ``latest``.
+        second: the other one.
+        project: the project's root folder; without it found from the current folder.
+        json: print JSON.
+    """
+    opened = open_project(project)
+    records = [find_run(opened, name) for name in (first, second)]
+    one, other = ((record, opened.rows(record.run_id), opened.metrics(record.run_id)) for record in records)
+    found = compare(one, other)
+    if json:
+        print_json(_as_json([record.run_id for record in records], found))
+        return OK
+    for sign, record in zip("-+", records, strict=True):
+        print_line(
+            f"{sign} {short_run(record.run_id)}: flow {record.flow} {record.status}, {age(record.started_at)}",
+            style="bold",
+        )
+    if found.same:
+        print_line("the two do not differ in parameters, statuses, cache keys or metrics")
+        return OK
+    if found.parameters:
+        print_table(
+            ["parameter", "-", "+"],
+            [(name, _value(pair.first), _value(pair.second)) for name, pair in found.parameters.items()],
+        )
+    if found.processes:
+        print_table(
+            ["process or step", "-", "took", "+", "took", "changed"],
+            [
+                (
+                    readable(item.path),
+                    item.status.first or "absent",
+                    duration(item.seconds.first),
+                    item.status.second or "absent",
+                    duration(item.seconds.second),
+                    ", ".join(item.changed),
+                )
+                for item in found.processes
+            ],
+        )
+    if found.metrics:
+        print_table(
+            ["metric", "of", "-", "+", "change"],
+            [
+                (name, readable(path), _value(pair.first), _value(pair.second), _change(pair.first, pair.second))
+                for (path, name), pair in found.metrics.items()
+            ],
+        )
+    return OK
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "absent"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _change(before: Any, after: Any) -> str:
+    numbers = isinstance(before, int | float) and isinstance(after, int | float)
+    return f"{after - before:+.6g}" if numbers else ""
+
+
+def _as_json(runs: list[str], found: Comparison) -> dict[str, Any]:
+    return {
+        "runs": runs,
+        "parameters": {name: asdict(pair) for name, pair in found.parameters.items()},
+        "processes": [asdict(item) for item in found.processes],
+        "metrics": [{"path": path, "metric": name, **asdict(pair)} for (path, name), pair in found.metrics.items()],
+    }
