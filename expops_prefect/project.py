@@ -16,6 +16,7 @@ from expops_prefect.explain import Explanation, explain
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.graph import Graph, graph_of
 from expops_prefect.kv.base import JSON, Announcing, KVStore
+from expops_prefect.notebook import MetricValues, RunList, ShownRun
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
 from expops_prefect.reconcile import end_dead_runs
@@ -180,16 +181,19 @@ class Project:
 
     # Readers -----------------------------------------------------------------------------------
 
-    def runs(self, limit: int | None = None) -> list[records.RunRecord]:
-        """The project's runs, newest first."""
+    def runs(self, limit: int | None = None) -> RunList:
+        """The project's runs, newest first: a list with ``frame()``; each shows itself in a notebook."""
         found = sorted(records.read_runs(self.kv), key=lambda run: run.started_at, reverse=True)
-        return found[:limit]
+        return RunList(self._shown(record) for record in found[:limit])
+
+    def _shown(self, record: records.RunRecord) -> ShownRun:
+        return ShownRun.of(record, lambda: (self.rows(record.run_id), self.metrics(record.run_id)))
 
     def run(self, name: str) -> records.RunRecord | None:
         """The run with this id, or whose id ends or starts with it; ``latest`` is the newest."""
         exact = None if name == "latest" else records.read_run(self.kv, name)
         if exact is not None:
-            return exact
+            return self._shown(exact)
         runs = self.runs()
         if name == "latest":
             return runs[0] if runs else None
@@ -200,9 +204,9 @@ class Project:
         """The rows of a run: processes, their calls, steps."""
         return records.read_rows(self.kv, run)
 
-    def metrics(self, run: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """Metrics of a run: probe path, metric, step number as text, value."""
-        return records.read_metrics(self.kv, run)
+    def metrics(self, run: str) -> MetricValues:
+        """Metrics of a run: probe path, metric, step number as text, value; a dictionary with ``frame()``."""
+        return MetricValues(records.read_metrics(self.kv, run))
 
     def charts(self, run: str) -> dict[str, list[Mapping[str, JSON]]]:
         """Charts of a run by probe path, each with ``title``, ``object_path`` and ``cache_path``."""
