@@ -142,6 +142,23 @@ def decode(text: str) -> str:
         raise NameRefusedError(f"not an encoded name: {text!r}") from error
 
 
+def enclosing_process(path: str) -> str:
+    """The probe path of the process that a probe path is, or is a step of."""
+    begin = path.find(_PROCESS_PART)
+    end = path.find("/", begin) if begin >= 0 else -1
+    return path if end < 0 else path[:end]
+
+
+def process_record_prefix(beginning: str) -> str:
+    """What the KV keys of records start with whose tasks' names start with this."""
+    return f"{PROCESS_RECORD_PREFIX}//{_PROCESS_PART}{beginning}"
+
+
+def first_run_id(project_id: str, start: float) -> str:
+    """A text that sorts before the ids of all runs that started at this time or later, and after those before it."""
+    return run_id(project_id, start, "0" * 8)[:-9]
+
+
 def run_id(project_id: str, start: float, flow_run_id: str) -> str:
     """``project-<project>-<UTC start>-<8 hex of the flow run>``, the form that ExpOps' UI sorts by."""
     moment = datetime.fromtimestamp(start, tz=timezone.utc).strftime("%Y%m%d%H%M%S")
@@ -252,6 +269,7 @@ def counter_key(run: str, path: str) -> str:
 
 _HEX64: Final = re.compile(r"^[0-9a-f]{64}$")
 PROCESS_RECORD_PREFIX: Final = "process:"
+_PROCESS_PART: Final = "process[@name='"
 STEP_RECORD_PREFIX: Final = "steps:"
 FOREIGN_RECORD_PREFIX: Final = "expops_prefect:result:"
 """Records under transaction keys that are not ours."""

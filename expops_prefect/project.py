@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _open: dict[str, tuple[object, Project]] = {}
 _lock = ForkSafeLock()
 _PARALLEL = 8
+_LOOK_BACK_DAYS = (0.05, 1, 30, 1000)
 _ = rows  # what waits in an outbox is applied by its functions
 
 
@@ -182,9 +184,24 @@ class Project:
     # Readers -----------------------------------------------------------------------------------
 
     def runs(self, limit: int | None = None) -> RunList:
-        """The project's runs, newest first: a list with ``frame()``; each shows itself in a notebook."""
-        found = sorted(records.read_runs(self.kv), key=lambda run: run.started_at, reverse=True)
+        """The project's runs, newest first: a list with ``frame()``; each shows itself in a notebook.
+
+        A few of them are found without reading the others.
+
+        Args:
+            limit: how many at most.
+        """
+        found = sorted(self._newest(limit), key=lambda run: run.started_at, reverse=True)
         return RunList(self._shown(record) for record in found[:limit])
+
+    def _newest(self, limit: int | None) -> list[records.RunRecord]:
+        """At least the newest runs; all of them without a limit."""
+        for days in () if limit is None else _LOOK_BACK_DAYS:
+            start = names.first_run_id(self.project_id, time.time() - days * 86_400)
+            found = list(records.read_runs(self.kv, after=start))
+            if len(found) >= (limit or 0):
+                return found
+        return list(records.read_runs(self.kv))
 
     def _shown(self, record: records.RunRecord) -> ShownRun:
         return ShownRun.of(record, lambda: (self.rows(record.run_id), self.metrics(record.run_id)))
@@ -194,11 +211,11 @@ class Project:
         exact = None if name == "latest" else records.read_run(self.kv, name)
         if exact is not None:
             return self._shown(exact)
-        runs = self.runs()
         if name == "latest":
-            return runs[0] if runs else None
+            return next(iter(self.runs(limit=1)), None)
+        runs = records.read_runs(self.kv)
         matching = [run for run in runs if run.run_id.endswith(name) or run.run_id.startswith(name)]
-        return matching[0] if len(matching) == 1 else None
+        return self._shown(matching[0]) if len(matching) == 1 else None
 
     def rows(self, run: str) -> list[records.Row]:
         """The rows of a run: processes, their calls, steps."""

@@ -240,16 +240,17 @@ def read_metrics(kv: KVStore, run: str) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def read_cache_records(
-    kv: KVStore, *, after: str | None = None, limit: int | None = None
+    kv: KVStore, *, beginning: str = "", after: str | None = None, limit: int | None = None
 ) -> Iterator[tuple[names.CacheKey, CacheRecord]]:
     """Cache records by KV key; foreign and newer ones are left out.
 
     Args:
         kv: the project's store.
+        beginning: only those whose task's name starts with this; others are not read.
         after: only those whose ``record_key`` is greater.
         limit: look at most at so many keys.
     """
-    for key, value in kv.scan(names.PROCESS_RECORD_PREFIX, after=after, limit=limit):
+    for key, value in kv.scan(names.process_record_prefix(beginning), after=after, limit=limit):
         parsed = parse_record_key(key)
         if parsed is None:
             continue

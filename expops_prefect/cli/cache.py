@@ -46,7 +46,8 @@ def list_records(*, project: Path | None = None, task: str | None = None, limit:
         json: print JSON.
     """
     opened = open_project(project)
-    records = (item for item in _records(opened) if task is None or item[0].task == normalise(task))
+    name = None if task is None else normalise(task)
+    records = (item for item in _records(opened, name or "") if name is None or item[0].task == name)
     found = list(islice(records, limit + 1))
     if json:
         print_json([_as_json(key, record) for key, record in found[:limit]])
@@ -116,12 +117,12 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
     return OK
 
 
-def _records(project: Project) -> Iterator[tuple[CacheKey, CacheRecord]]:
-    return iter(()) if is_empty(project) else read_cache_records(project.kv)
+def _records(project: Project, beginning: str) -> Iterator[tuple[CacheKey, CacheRecord]]:
+    return iter(()) if is_empty(project) else read_cache_records(project.kv, beginning=beginning)
 
 
 def _find(project: Project, text: str) -> tuple[CacheKey, CacheRecord]:
-    matching = [item for item in _records(project) if item[0].begins_with(text)]
+    matching = [item for item in _records(project, text.split("/")[0]) if item[0].begins_with(text)]
     # A task's whole name is meant as such, although other names begin with it.
     exact = [item for item in matching if item[0].task == text.split("/")[0]]
     matching = exact or matching

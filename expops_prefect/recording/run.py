@@ -32,6 +32,7 @@ from expops_prefect.project import Project
 from expops_prefect.recording.artifacts import write_artifacts
 from expops_prefect.recording.charts import store_chart
 from expops_prefect.recording.life import Life
+from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import Overview
 from expops_prefect.recording.parameters import shown_parameters
 from expops_prefect.records import TERMINAL, CacheRecord, Output, Row, RunRecord, Status
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 HIT_COUNT: Final = "cache_hit_count"
+_NAMES: Final = 20_000
+"""Task runs of which it is known to which process their data belong: the newest."""
 _WORKER_FLUSH: Final = 5.0
 """Seconds that a task waits at most for its record to be delivered, where that matters to others."""
 
@@ -80,8 +83,7 @@ class Run:
         self._numbers: Counter[str] = Counter()
         self._open: dict[UUID, _Open] = {}
         self._name_of: dict[str, str] = {}
-        self._metrics: set[str] = set()
-        self._charts: set[str] = set()
+        self._outputs = Outputs()
         self._submitted = 0
         self._elsewhere: set[str] = set()
         self._final: Status | None = None
@@ -154,6 +156,9 @@ class Run:
         """Data of this task run or subflow run is that of a call."""
         # Data that comes out of a step comes out of its process, as the graph sees it.
         self._name_of[str(run_uuid)] = _graph_name(call)
+        if len(self._name_of) > _NAMES:
+            # A flow may have any number of task runs; their data are mostly used soon.
+            self._name_of.pop(next(iter(self._name_of)), None)
 
     def processes_of(self, run_uuids: Iterable[UUID]) -> set[str]:
         """The processes that these task runs and subflow runs belong to, as far as this process knows them."""
@@ -226,6 +231,7 @@ class Run:
             self._overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
         self._tally[status] += 1
         self._transition(held, status, fields, more)
+        self._forget_outputs(held)
         if not self.owner:
             events = self._events.take()
             if events:
@@ -267,37 +273,44 @@ class Run:
 
     def add_chart(self, path: str, name: str, data: bytes, suffix: str) -> None:
         """Store a chart under a probe path."""
-        self._charts.add(path)
+        self._outputs.add_charts(path)
         self._overview.charts = True
         store_chart(self.project, self.run_id, path, name, data, suffix)
 
     def add_metrics(self, path: str, points: Sequence[MetricPoint]) -> None:
         """Take in points of a probe path."""
-        self._metrics.add(path)
+        self._outputs.add_metrics(path)
         self._overview.points(path, points)
         self.outbox.write(Append(names.metrics_key(self.run_id, path), points))
 
     def outputs(self, call: Call) -> tuple[Output, ...]:
         """Where a call and its steps left metrics and charts; a hit elsewhere may ask for them from now on."""
-        paths = {path for path in self._metrics | self._charts if path == call.path or _below(path, call.path)}
-        if paths:
+        return self._delivered(self._outputs.of(call.path))
+
+    def _delivered(self, found: tuple[Output, ...]) -> tuple[Output, ...]:
+        if found:
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
-        return tuple(
-            Output(path[len(call.path) :], metrics=path in self._metrics, charts=path in self._charts)
-            for path in sorted(paths)
-        )
+        return found
+
+    def _forget_outputs(self, held: _Open) -> None:
+        """A process has ended. What commits its result later asks once more."""
+        found = self._outputs.of(held.call.path)
+        if held.attempt is not None:
+            held.attempt.outputs = lambda: self._delivered(found)
+        if held.call.step_of is None:
+            self._outputs.forget(held.call.path)
 
     def _carried_over(self, record: CacheRecord, call: Call) -> Iterator[Copy]:
         """Show a hit's metrics and charts under this run too: clients do not follow ``cached_run_id``."""
         for output in record.outputs:
             source, target = record.path + output.path, call.path + output.path
             if output.metrics:
-                self._metrics.add(target)
+                self._outputs.add_metrics(target)
                 self._overview.carried.append(target)
                 old, new = names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)
                 yield Copy(old, new)
             if output.charts:
-                self._charts.add(target)
+                self._outputs.add_charts(target)
                 self._overview.charts = True
                 old, new = names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)
                 yield Copy(old, new)
@@ -516,10 +529,6 @@ def forget_process_state() -> None:
 
 
 os.register_at_fork(after_in_child=forget_process_state)
-
-
-def _below(path: str, process: str) -> bool:
-    return path.startswith(f"{process}/")
 
 
 def _graph_name(call: Call) -> str:
