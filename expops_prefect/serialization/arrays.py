@@ -81,9 +81,13 @@ def decode(fields: dict[str, Any], buffer: memoryview) -> np.ndarray:
     """
     import numpy as np
 
-    dtype, shape, order = np.dtype(fields["dtype"]), tuple(fields["shape"]), fields["order"]
-    if dtype.kind not in _KINDS or order not in {"C", "F"} or not all(type(n) is int and n >= 0 for n in shape):
-        raise IntegrityError(f"not the description of a stored array: {fields!r}")
+    try:
+        dtype, shape, order = np.dtype(fields["dtype"]), tuple(fields["shape"]), fields["order"]
+        known = type(fields["dtype"]) is str and dtype.kind in _KINDS and order in {"C", "F"}
+    except (LookupError, TypeError, ValueError, SyntaxError) as error:  # the last for what should be a dtype's name
+        raise IntegrityError(f"not the description of a stored array: {fields!r:.200}") from error
+    if not known or not all(type(n) is int and n >= 0 for n in shape):
+        raise IntegrityError(f"not the description of a stored array: {fields!r:.200}")
     header = _npy_header(dtype.str, shape, order)
     length = dtype.itemsize
     for extent in shape:
@@ -97,7 +101,10 @@ def decode(fields: dict[str, Any], buffer: memoryview) -> np.ndarray:
         or buffer[start + length :] != _directory(checksum, size)
     ):
         raise IntegrityError(f"the file is not a stored array of dtype {dtype} and shape {shape}")
-    array: np.ndarray = np.ndarray(shape, dtype, buffer=buffer, offset=start, order=order)
+    try:
+        array: np.ndarray = np.ndarray(shape, dtype, buffer=buffer, offset=start, order=order)
+    except (TypeError, ValueError) as error:  # more dimensions than there may be
+        raise IntegrityError(f"the file is not a stored array of dtype {dtype} and shape {shape}") from error
     if not fields["writeable"]:
         array.flags.writeable = False
     return array

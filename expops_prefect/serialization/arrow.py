@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from expops_prefect.errors import IntegrityError
 from expops_prefect.objects.base import Buffer
 
 if TYPE_CHECKING:
@@ -57,7 +58,16 @@ def write(table: pa.Table | pa.RecordBatch) -> list[Buffer]:
 
 
 def read(view: memoryview) -> pa.Table:
-    """The table of an IPC file; it lives in ``view``."""
+    """The table of an IPC file whose bytes were verified; it lives in ``view``.
+
+    Raises:
+        IntegrityError: it is none, or its parts do not lie where it says.
+    """
     import pyarrow as pa
 
-    return pa.ipc.open_file(pa.py_buffer(view)).read_all()
+    try:
+        table = pa.ipc.open_file(pa.py_buffer(view)).read_all()
+        table.validate()
+    except (pa.ArrowException, OSError, MemoryError, OverflowError) as error:
+        raise IntegrityError(f"the file is not a stored table: {error}") from error
+    return table

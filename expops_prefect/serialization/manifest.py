@@ -37,6 +37,17 @@ FORMAT: Final = 1
 SPILL_BYTES: Final = 262144
 
 _TITLE: Final = "expops-prefect manifest"
+_REFERENCE_ERRORS: Final = (
+    LookupError,
+    TypeError,
+    ValueError,
+    ImportError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    SyntaxError,  # of what should be the name of a dtype
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ def unpack(manifest: bytes, reader: PayloadReader) -> object:
         return value
     try:
         return Resolver(reader).resolve(value)
-    except (KeyError, TypeError, ValueError, ImportError) as error:
+    except _REFERENCE_ERRORS as error:
         raise IntegrityError(f"a reference of the manifest cannot be resolved in this process: {error!r}") from error
 
 

@@ -23,7 +23,7 @@ _WRITE_ERRORS = (
     BufferError,
     ImportError,
 )
-_READ_ERRORS = (*_WRITE_ERRORS, pickle.UnpicklingError, EOFError)
+_READ_ERRORS = (*_WRITE_ERRORS, pickle.UnpicklingError, EOFError, ArithmeticError, MemoryError, SyntaxError)
 _DEPTH = 12
 
 
