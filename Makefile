@@ -8,7 +8,7 @@ PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.versi
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 XDIST ?= 2
 
-.PHONY: demo test test-all check-tools lint bench bench-report clean
+.PHONY: demo test test-all check-tools lint bench bench-report pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -67,6 +67,10 @@ $(VENV)/.node: tests/interop/package.json | check-tools
 	@cp $< $(VENV)/node/package.json
 	npm install --prefix $(VENV)/node --loglevel=error --no-audit --no-fund >/dev/null
 	@touch $@
+
+## The pictures of the README, made by the test that opens both UIs.
+pictures: check-tools $(VENV)/.node
+	EXPOPS_PICTURES=1 $(BIN)/python -m pytest tests/browser
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

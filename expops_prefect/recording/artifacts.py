@@ -122,7 +122,6 @@ class _Writer:
             metrics=self._metrics(),
             charts=list(self._charts()) if self._overview.charts or self._overview.elsewhere else (),
             linked=len(self._overview.hits),
-            root=str(project.settings.root),
             run_url=self._run_url,
         )
         made = _made("markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id))

@@ -53,7 +53,6 @@ class Summary:
         metrics: by probe path and name.
         charts: its charts.
         linked: how many task runs that were hits get a link to the one that computed them.
-        root: the project's root folder.
         run_url: where Prefect's UI shows the flow run of a run; ``None`` if that is not known.
     """
 
@@ -63,7 +62,6 @@ class Summary:
     metrics: Mapping[tuple[str, str], Series] = field(default_factory=dict)
     charts: Sequence[Chart] = ()
     linked: int = 0
-    root: str = "."
     run_url: Callable[[str], str | None] = lambda _: None
 
     def markdown(self) -> str:
@@ -92,7 +90,7 @@ class Summary:
         return (
             f"**{self.record.status}**: {executed} executed, {cached} from the cache, {seconds(saved) or '0 s'} saved. "
             f"ExpOps run `{self.record.run_id}`: see it with `expops-prefect ui` or "
-            f"`expops-prefect runs show {self.record.run_id[-23:]}` in {code(self.root)}."
+            f"`expops-prefect runs show {self.record.run_id[-23:]}` in the project's folder."
         )
 
     def _processes(self) -> str:

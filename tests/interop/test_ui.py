@@ -74,7 +74,7 @@ def ui(shop: FlowProject, *arguments: str) -> Iterator[tuple[ExpOps, subprocess.
     try:
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(3)]
-        found = re.search(r"ExpOps' UI: +(http://127\.0\.0\.1:\d+)  \(project shop-\w+\)$", said[0])
+        found = re.search(r"ExpOps' UI: +(http://127\.0\.0\.1:\d+)  \(project shop[-\w]*\)$", said[0])
         assert found is not None, said
         assert said[1].strip() == f"Prefect's UI: {os.environ['PREFECT_API_URL'].removesuffix('/api')}"
         yield ExpOps(found[1]), process

@@ -91,7 +91,11 @@ def start_prefect_server(folder: Path) -> tuple[Server, str]:
     port = free_port()
     home = folder / "prefect-server"
     home.mkdir(parents=True)
-    env = {**clean_environment(home), "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
+    env = {
+        **clean_environment(home),
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
+    }
     env.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     return Server(command, f"http://127.0.0.1:{port}/api/health", folder / "server.log", env), (

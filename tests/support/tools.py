@@ -78,6 +78,12 @@ TOOLS = (
     ),
     Tool("Node.js 18 or newer, for ExpOps' listener SDK", node_found, "apt-get install nodejs", "nodejs"),
     Tool("npm", lambda: shutil.which("npm") is not None, "apt-get install npm", "npm"),
+    Tool(
+        "Chromium, in which both UIs are looked at",
+        lambda: shutil.which("chromium") is not None,
+        "apt-get install chromium",
+        "chromium",
+    ),
 )
 
 

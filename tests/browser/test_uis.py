@@ -1,0 +1,201 @@
+"""What somebody sees in both UIs while a flow runs, afterwards, from the cache, and when it has failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.browser.page import Page, browsing
+from tests.interop.test_ui import ui
+from tests.support.processes import FlowProject
+from tests.support.server import wait_until
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+FLOW = """
+import os
+import time
+
+from expops_prefect import flow, log_chart, log_metric, task
+
+
+@task
+def load(rows):
+    log_metric("rows", rows)
+    return list(range(rows))
+
+
+@task
+def clean(rows):
+    return [row for row in rows if row % 7]
+
+
+@task
+def train(rows, rate):
+    for epoch in range(1, 9):
+        log_metric("loss", rate / epoch)
+    gate = os.environ.get("GATE")
+    while gate and not os.path.exists(gate):
+        time.sleep(0.02)
+    return {"rate": rate, "score": 1 - rate / len(rows)}
+
+
+@task
+def evaluate(models):
+    log_metric("best", max(model["score"] for model in models))
+    return {str(model["rate"]): model["score"] for model in models}
+
+
+@task
+def report(scores):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5, 2.2))
+    axes.barh(list(scores), list(scores.values()), color="#2a6fdb")
+    axes.set(xlabel="score", ylabel="rate", xlim=(0.99, 1))
+    log_chart("scores", figure)
+    return sorted(scores)
+
+
+@task
+def publish(best):
+    raise RuntimeError("the shop is closed")
+
+
+@flow(name="train-shop")
+def main():
+    rows = clean(load(1000))
+    models = train.map([rows] * 3, [0.5, 1.0, 2.0]).result()
+    best = report(evaluate(models))
+    if os.environ.get("FAIL"):
+        publish(best, return_state=True)
+        publish(best)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+# The colours of ExpOps' style sheet.
+COLOURS = {
+    "pending": None,
+    "running": "rgb(245, 158, 11)",
+    "completed": "rgb(16, 185, 129)",
+    "cached": "rgb(147, 197, 253)",
+    "failed": "rgb(239, 68, 68)",
+}
+NODES = """
+Object.fromEntries([...document.querySelectorAll("svg g.node")].map((node) => [
+  node.querySelector("text").textContent,
+  getComputedStyle(node.querySelector("circle, rect, polygon")).fill,
+]))
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> FlowProject:
+    made = FlowProject(tmp_path_factory.mktemp("browser"))
+    made.write("main.py", FLOW)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with browsing() as opened:
+        yield opened
+
+
+def colours(page: Page) -> dict[str, str]:
+    return dict(page.evaluate(NODES))
+
+
+def show(page: Page, url: str, expected: dict[str, str]) -> None:
+    """Open ExpOps' UI again and again, as its graph grows with the run, until its nodes have these colours."""
+    wanted = {name: COLOURS[status] for name, status in expected.items()}
+
+    def shows() -> bool:
+        page.open(url)
+        try:
+            wait_until(lambda: colours(page) == wanted, 6, "the colours")
+        except AssertionError:
+            return False
+        return True
+
+    wait_until(shows, 90, f"nodes {expected}", on_failure=lambda: str(colours(page)))
+
+
+def test_expops_ui(shop: FlowProject, page: Page, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    done = dict.fromkeys(("load", "clean", "train", "evaluate", "report"), "completed")
+    with ui(shop) as (server, _):
+        process = shop.start("main.py", env={"GATE": str(gate)})
+        try:
+            show(page, server.url, {"load": "completed", "clean": "completed", "train": "running"})
+            page.picture("expops-running")
+        finally:
+            gate.touch()
+            shop.finish(process).ok()
+        show(page, server.url, done)
+        page.picture("expops-completed")
+
+        page.hover("g.node:has(text:text-is('train')) circle")
+        tooltip = page.evaluate("document.querySelector('.tooltip').innerText")
+        assert "train" in tooltip
+        assert "completed" in tooltip.lower()
+        page.picture("expops-tooltip")
+        page.click("g.node.clickable")
+        picture = "(document.querySelector('#chartModal:not(.hidden) img') ?? {}).naturalWidth > 100"
+        wait_until(lambda: bool(page.evaluate(picture)), 30, "the chart opens", on_failure=page.text)
+        page.picture("expops-chart")
+
+        failed = shop.run("main.py", env={"FAIL": "1"})
+        assert failed.returncode != 0
+        show(page, server.url, {**dict.fromkeys(done, "cached"), "publish": "failed"})
+        assert "failed" in page.text()
+        page.picture("expops-cached", shown_as="expops-ui")
+
+
+def test_prefects_ui(shop: FlowProject, page: Page) -> None:
+    if not shop.project().runs():
+        shop.run("main.py").ok()
+    shop.run("main.py").ok()
+    project = shop.project()
+    run = shop.last_run()
+    ui_url = os.environ["PREFECT_API_URL"].removesuffix("/api")
+    summary, metrics = (
+        artifacts(key={"any_": [key]}, flow_run_id={"any_": [run.flow_run_id]})[0]
+        for key in (f"expops-{project.project_id}", f"expops-{project.project_id}-metrics")
+    )
+    page.open(f"{ui_url}/artifacts/artifact/{summary['id']}")
+    page.wait_for_text(run.run_id, "from the cache", "3 cached", "scores (report)")
+    drawn = "[...document.images].some((image) => image.src.startsWith('data:') && image.naturalWidth > 100)"
+    wait_until(lambda: bool(page.evaluate(drawn)), 30, "the chart is drawn", on_failure=page.text)
+    page.picture("prefect-summary", shown_as="prefect-ui")
+    page.open(f"{ui_url}/artifacts/artifact/{metrics['id']}")
+    page.wait_for_text("lowest", "loss", "train #3")
+    page.picture("prefect-metrics")
+
+    (task_run,) = (row.fields["task_run_id"] for row in project.rows(run.run_id) if row.label == "load")
+    page.open(f"{ui_url}/runs/task-run/{task_run}?tab=Artifacts")
+    page.wait_for_text("Cached", "From the cache")
+    page.picture("prefect-task-run")
+    (link,) = artifacts(task_run_id={"any_": [task_run]})
+    page.open(f"{ui_url}/artifacts/artifact/{link['id']}")
+    page.wait_for_text("computed by this task run")
+    page.open(page.evaluate("[...document.links].find((link) => link.innerText.startsWith('computed by')).href"))
+    page.wait_for_text("Completed", "load")
+    page.picture("prefect-source")
+
+
+def artifacts(**filters: Any) -> list[dict[str, Any]]:
+    url = f"{os.environ['PREFECT_API_URL']}/artifacts/filter"
+    found: list[dict[str, Any]] = httpx.post(url, json={"artifacts": filters}, timeout=60).json()
+    return found
