@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from blake3 import blake3
 
-from expops_prefect.fingerprint.canonical import GROUP, MOST_PARTS, Note, Walk
+from expops_prefect.fingerprint.canonical import ATOMS, GROUP, MOST_PARTS, Note, Walk
 from expops_prefect.fingerprint.registry import resolve
 
 Outline: TypeAlias = str | dict[str, str]
@@ -21,6 +22,8 @@ Outline: TypeAlias = str | dict[str, str]
 
 _DIGITS: Final = 16
 _MOST_TEXT: Final = 60
+_MOST_COLUMNS: Final = 160
+"""Hashing that many columns takes so long that their digests do not count."""
 _HIDDEN: Final = re.compile(r"\.__dict__\['(\w+)'\]|\.?<state>|\.__pydantic_\w+.*")
 """How pydantic and slots keep their state means nothing to people."""
 
@@ -41,10 +44,15 @@ def outline(digest: str, value: object, notes: list[Note]) -> Outline:
     whole = f"{digest[:_DIGITS]} {described(value)}"
     if not notes or _is_leaf(value):
         return whole
+    # Digests are made last: a value with many parts needs none.
+    most = _MOST_COLUMNS if _is_frame(value) else MOST_PARTS
+    leaves = list(islice(_leaves(notes, 0, len(notes), ""), most + 1))
+    if len(leaves) > most:
+        return whole
     parts = {"": whole}
-    for path, form, part in _leaves(notes, 0, len(notes), ""):
-        if len(parts) > MOST_PARTS:
-            return whole
+    walk = Walk(resolve, lenient=True)
+    for path, known, part in leaves:
+        form = walk.encode(part) if known is None else known
         shown = _HIDDEN.sub(_shown, path)[:_MOST_TEXT]
         if shown:
             parts[shown] = f"{short_digest(form)} {described(part)}"
@@ -53,6 +61,9 @@ def outline(digest: str, value: object, notes: list[Note]) -> Outline:
 
 def described(value: object) -> str:
     """Type and shape in a few words: ``int``, ``float64[1000,3]``, ``DataFrame[1000,5]``, ``list[3]``."""
+    kind = type(value)
+    if kind in ATOMS:
+        return kind.__name__
     try:
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
         if isinstance(shape, tuple):
@@ -73,8 +84,15 @@ def _is_leaf(value: object) -> bool:
         return True
 
 
-def _leaves(notes: list[Note], begin: int, end: int, path: str) -> Iterator[tuple[str, bytes, Any]]:
-    """The parts without parts, of the notes in a range; a part comes after its own parts."""
+def _is_frame(value: object) -> bool:
+    try:
+        return hasattr(value, "columns")
+    except Exception:  # noqa: BLE001 - see described()
+        return False
+
+
+def _leaves(notes: list[Note], begin: int, end: int, path: str) -> Iterator[tuple[str, bytes | None, Any]]:
+    """The parts without parts, of the notes in a range, with their forms if those are known."""
     children: list[tuple[int, Note]] = []
     place = end - 1
     while place >= begin:
@@ -88,7 +106,7 @@ def _leaves(notes: list[Note], begin: int, end: int, path: str) -> Iterator[tupl
         last = children[number - 1][0] - 1 if number else end - 1
         if index == GROUP:
             for item, part in enumerate(value):
-                yield f"{path}{_step(step, item)}", Walk(resolve, lenient=True).encode(part), part
+                yield f"{path}{_step(step, item)}", None, part
             continue
         here = f"{path}{_step(step, index)}"
         if first < last and not _is_leaf(value):
@@ -110,7 +128,7 @@ def _shown(match: re.Match[str]) -> str:
 def outlines(digests: Mapping[str, str], values: Mapping[str, Any], notes: Mapping[str, list[Note]]) -> dict[str, Any]:
     """The outlines of a call's arguments by parameter, bounded together."""
     found: dict[str, Any] = {}
-    room = 2 * MOST_PARTS
+    room = MOST_PARTS + _MOST_COLUMNS
     for parameter, value in values.items():
         made = outline(digests[parameter], value, notes.get(parameter, []))
         if isinstance(made, dict):

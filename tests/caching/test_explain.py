@@ -32,6 +32,7 @@ class Options:
 
 
 FRAME = pd.DataFrame({"age": [30, 40], "name": ["a", "b"]})
+WIDE = pd.DataFrame({f"c{number}": np.zeros(2) for number in range(150)})
 NESTED = {"model": {"layers": [1, 2], "name": "net"}, "data": FRAME, "seed": 1}
 
 
@@ -45,6 +46,7 @@ NESTED = {"model": {"layers": [1, 2], "name": "net"}, "data": FRAME, "seed": 1}
         (FRAME, FRAME.set_axis([5, 6]), [": index changed"]),
         (FRAME, FRAME.rename(columns={"age": "years"}), [": column `years` was added", ": column `age` was removed"]),
         (FRAME, FRAME.assign(x=1), [": column `x` was added"]),
+        (WIDE, WIDE.assign(c77=1), [": column `c77` changed: float64[2] -> int64[2]"]),
         (NESTED, {**NESTED, "seed": 2}, [": `['seed']` changed"]),
         (NESTED, {**NESTED, "model": {"layers": [1, 3], "name": "net"}}, [": `['model']['layers'][1]` changed"]),
         (NESTED, {**NESTED, "data": FRAME.assign(age=1)}, [": `['data']['age']` changed"]),

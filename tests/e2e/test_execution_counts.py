@@ -227,6 +227,10 @@ def test_another_input_runs_what_it_reaches(tmp_path: Path) -> None:
     assert shop.run("sync_flow.py", "1,2,3").ok().executions == ALL
     # 11,12,13 centred is the same as 1,2,3 centred: score takes an equal value and does not run.
     assert shop.run("sync_flow.py", "11,12,13").ok().executions == {"load": 1, "train": 1}
+    assert {item.label: item.reason for item in shop.project().explain("latest") if item.because != "hit"} == {
+        "load": "parameter `text` changed",
+        "train": "parameter `data`: `['numbers'][0]` changed (and 2 more)",
+    }
     assert shop.run("sync_flow.py", "1,2,4").ok().executions == ALL
 
 
@@ -270,6 +274,11 @@ def test_a_step_survives_its_process(tmp_path: Path) -> None:
     assert again.executions == {"train": 1}
     assert "result 42" in again.output
     assert shop.statuses() == {"train": "completed", "train/prepare": "cached"}
+    (process,) = shop.project().explain("latest", "train")
+    assert process.because == "failed"
+    (step,) = shop.project().explain("latest", "prepare")
+    assert step.computed_by is not None
+    assert step.computed_by.run_id == shop.project().runs()[1].run_id
 
     third = shop.run("steps.py").ok()
     assert third.total == 0
@@ -313,6 +322,10 @@ def test_a_step_survives_a_kill_of_its_process(tmp_path: Path) -> None:
     again = shop.run("steps.py").ok()
     assert again.executions == {"train": 1}
     assert "result 42" in again.output
+    assert {item.label: item.because for item in shop.project().explain("latest")} == {
+        "train": "failed",
+        "prepare": "hit",
+    }
 
 
 METHODS = """
@@ -346,3 +359,10 @@ def test_the_code_of_an_arguments_class_counts(shop: FlowProject) -> None:
     changed = shop.run("main.py").ok()
     assert changed.executions == {"use": 1}
     assert "result 101" in changed.output
+    (explained,) = shop.project().explain("latest")
+    assert explained.reason == "code of model:Model changed (and 1 more)"
+    method = explained.differences[1]
+    assert (method.name, [line for line in method.diff if line[0] in "-+"]) == (
+        "model:Model.predict",
+        ["-    return n + 1", "+    return n + 100"],
+    )

@@ -68,6 +68,9 @@ def test_there_and_back_again(tmp_path: Path, cloud: Cloud) -> None:
     assert old.run_id == shop.last_run().run_id
     project = other.project()
     assert project.metrics(old.run_id) == shop.project().metrics(old.run_id)
+    assert {item.because for item in project.explain(new.run_id)} == {"hit"}
+    assert {item.because for item in project.explain(old.run_id)} == {"new"}
+    assert len(list(project.objects.list("cache/sources/"))) == 2, "what explains a miss comes along"
     (chart,) = project.charts(old.run_id)["//process[@name='load']"]
     assert chart["cache_path"].startswith(f"gs://{cloud.bucket}/{name}/artifacts/")
     assert {row.path: row.status for row in project.rows(old.run_id)} == {
