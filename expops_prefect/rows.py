@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from expops_prefect.scope import Call
 
 Fields = Mapping[str, JSON]
+OF_ONE_CALL: Final = frozenset({"cache_key", "miss", "miss_reason", "not_kept", "parts"})
+"""Fields that say nothing of several calls together."""
 _CUT_OFF: Final = "cut_off"
 """Field of a sum: how many of its failed calls are said to have failed because their process seemed dead."""
 

@@ -63,7 +63,8 @@ def explain(
 
 
 def _because(item: Explanation) -> str:
-    calls = f"; the last of {item.calls} calls" if item.calls > 1 else ""
+    one = "last" if item.computed_by is not None else "first"
+    calls = f"; the {one} of {item.calls} calls" if item.calls > 1 and item.because != "calls" else ""
     by = item.computed_by
     if by is None:
         return item.reason + calls
@@ -77,6 +78,8 @@ def _print_differences(item: Explanation) -> None:
     who = "" if with_ is None else f", compared with run {short_run(with_.run_id)} of {moment(with_.ended_at)}"
     print_line("")
     print_line(f"{readable(item.path)}{who}", style="bold")
+    if item.upstream and any(difference.kind == "input" for difference in item.differences):
+        print_line(f"  executed in this run too, and its input: {', '.join(item.upstream)}")
     for difference in item.differences:
         print_line(f"  {difference.text}")
         for line in difference.diff:

@@ -6,7 +6,7 @@ compared here with the nearest earlier one of the same task, part by part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final, Literal
 
@@ -34,11 +34,13 @@ Because = Literal[
     "policy",
     "generator",
     "absent",
+    "calls",
     "unknown",
 ]
 """``new``: never computed before; ``changed``: see the differences; ``removed``: its result was there; ``failed``:
 so did it the last time; ``not kept``: its result is of a kind, or could not be stored; ``off``: switched off;
-``policy``: not ours; ``absent``: a key that is not ours; ``unknown``: nothing was noted."""
+``policy``: not ours; ``absent``: a key that is not ours; ``calls``: several, each explained by itself;
+``unknown``: nothing was noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Explanation:
         path: the probe path of the process, call or step.
         label: the user's name for it.
         status: its status word.
-        calls: how many calls the row sums up; the last of them is explained.
+        calls: how many calls the row sums up; of several that were not all hits the first is explained here.
         took: seconds.
         because: the answer for programs.
         reason: the answer for people, one line.
@@ -77,6 +79,7 @@ class Explanation:
         compared_with: that record.
         computed_by: for a hit, who computed it.
         saved: for a hit, how many seconds less it took.
+        upstream: processes whose results it took and that were executed in the same run.
     """
 
     path: str
@@ -90,6 +93,7 @@ class Explanation:
     compared_with: Computed | None = None
     computed_by: Computed | None = None
     saved: float | None = None
+    upstream: tuple[str, ...] = ()
 
 
 def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | None = None) -> list[Explanation]:
@@ -104,10 +108,20 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
     Raises:
         BackendError: a store failed.
     """
-    rows = [row for row in records.read_rows(kv, run.run_id) if process is None or _is(row, process)]
+    rows = records.read_rows(kv, run.run_id)
+    executed = {_process(row.path) for row in rows if row.status != "cached"}
+    rows = [row for row in rows if process is None or _is(row, process)]
     rows.sort(key=lambda row: (row.started_at or 0.0, row.path))
     history = History(kv, objects, run)
-    return [_explained(history, row) for row in rows]
+    return [
+        replace(_explained(history, row), upstream=tuple(name for name in row.upstream if name in executed))
+        for row in rows
+    ]
+
+
+def _process(path: str) -> str:
+    parsed = names.parse_path(path)
+    return path if parsed is None else parsed.process
 
 
 def _is(row: Row, wanted: str) -> bool:
@@ -125,7 +139,9 @@ def _explained(history: History, row: Row) -> Explanation:
     because, reason = row.fields.get("miss"), str(row.fields.get("miss_reason", ""))
     if because == "absent":
         return _absent(history, row, calls, reason)
-    if because is None:
+    if because is None and calls > 1:
+        because, reason = "calls", ", ".join(f"{count} {status}" for status, count in sorted(row.calls.items()))
+    elif because is None:
         reason = "nothing was noted: a flow, which always runs, or a run of an older release"
     return Explanation(row.path, row.label, row.status, calls, row.execution_time, because or "unknown", reason)
 

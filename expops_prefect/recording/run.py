@@ -36,7 +36,7 @@ from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import Overview
 from expops_prefect.recording.parameters import shown_parameters
 from expops_prefect.records import TERMINAL, CacheRecord, Output, Row, RunRecord, Status
-from expops_prefect.rows import call_row, cut_off, total_arguments
+from expops_prefect.rows import OF_ONE_CALL, call_row, cut_off, total_arguments
 from expops_prefect.scope import Call, Place, Scope
 
 if TYPE_CHECKING:
@@ -260,9 +260,12 @@ class Run:
                 keep_sources(self.project, written.code)
         if status in TERMINAL:
             self._overview.ended(call.total, call.label, status, fields)
-        arguments = total_arguments(call, before, status, fields)
+        # The row of a name says of one call alone, its first, why that was executed.
+        first = call.path == call.total
+        shared = fields if first else {name: fields[name] for name in fields if name not in OF_ONE_CALL}
+        arguments = total_arguments(call, before, status, shared)
         total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
-        if call.path == call.total:
+        if first:
             self.outbox.write(*more, total)
         else:
             row = Put(names.row_key(self.run_id, call.path), call_row(call, status, fields))

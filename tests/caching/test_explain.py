@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,7 +22,9 @@ from expops_prefect.explain.parts import Code, load_parts
 from expops_prefect.fingerprint.outline import outlines
 from expops_prefect.fingerprint.values import fingerprint
 from expops_prefect.lifecycle import Policy, Selection, collect, invalidate
+from expops_prefect.names import readable
 from tests.config.support import make_project
+from tests.support.backends import Cloud
 
 
 @dataclass
@@ -138,8 +141,8 @@ CONFIG = "prefect: {project_id: shop, cache: {processes: {brief: {ttl: 1h}, swit
 class Runs:
     """Runs of a project, and what is said of their newest."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = make_project(root, CONFIG)
+    def __init__(self, root: Path, config: str) -> None:
+        self.root = make_project(root, config)
 
     @property
     def project(self) -> Project:
@@ -157,7 +160,7 @@ class Runs:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
-    return Runs(tmp_path / "shop")
+    return Runs(tmp_path / "shop", CONFIG)
 
 
 @task
@@ -168,6 +171,11 @@ def plain(x: Any, y: int = 0) -> int:
 @task
 def large(x: int) -> bytes:
     return bytes(50_000)
+
+
+@task
+def listed(x: int) -> list[int]:
+    return [x] * 3
 
 
 @task
@@ -278,6 +286,77 @@ def test_the_nearest_earlier_result_is_compared(runs: Runs) -> None:
     again = task(ignore=["y"])(plain.fn)
     removed = runs(lambda: again(FRAME, y=2))["plain"]
     assert [part.text for part in removed.differences] == ["parameter `y` was removed"]
+
+
+def test_several_calls_of_a_task(runs: Runs) -> None:
+    runs(lambda: plain(1))
+    project = runs.project
+
+    @flow(project=runs.root)
+    def calling() -> None:
+        plain(2)
+        plain(1)
+        plain.map([1, 3]).wait()
+
+    calling()
+    items = {item.path: item for item in project.explain("latest")}
+    assert {readable(path): (item.because, item.calls) for path, item in items.items()} == {
+        "plain": ("changed", 4),
+        "plain #2": ("hit", 1),
+        "plain #3": ("hit", 1),
+        "plain #4": ("changed", 1),
+    }
+
+    @flow(project=runs.root)
+    def mapping() -> None:
+        plain.map([1, 4]).wait()
+
+    mapping()
+    items = {item.path: item for item in project.explain("latest", "plain")}
+    assert {readable(path): item.because for path, item in items.items()} == {
+        "plain": "calls",
+        "plain #1": "hit",
+        "plain #2": "changed",
+    }
+    assert items["//process[@name='plain']"].reason == "1 cached, 1 completed"
+
+
+def test_what_comes_from_a_task_that_was_executed(runs: Runs) -> None:
+    @flow(project=runs.root)
+    def chained(x: int) -> None:
+        plain(listed(x))
+
+    chained(1)
+    chained(2)
+    by_name = {item.label: item for item in runs.project.explain("latest")}
+    assert by_name["plain"].upstream == ("listed",)
+    assert by_name["listed"].upstream == ()
+
+
+def test_in_the_cloud(tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cloud.environ().items():
+        monkeypatch.setenv(name, value)
+    runs = Runs(tmp_path / "shop", cloud.config("gcp-gcs", f"shop-{uuid.uuid4().hex[:8]}"))
+    factors = iter([1.0, 2.0])
+
+    def once() -> dict[str, Explanation]:
+        factor = next(factors)
+
+        @task
+        def scaled(frame: pd.DataFrame) -> float:
+            return float(frame["age"].sum() * factor)
+
+        return runs(lambda: scaled(FRAME if factor == 1.0 else FRAME.assign(age=1)), lambda: nothing(1))
+
+    assert {item.because for item in once().values()} == {"new"}
+    second = once()
+    assert [part.text for part in second["scaled"].differences] == [
+        "parameter `frame`: column `age` changed",
+        f"closure variable {__name__}:test_in_the_cloud.<locals>.once.<locals>.scaled:factor: 1.0 -> 2.0",
+    ]
+    assert second["nothing"].because == "not kept"
+    invalidate(runs.project, Selection(process="nothing"))
+    assert runs(lambda: nothing(1))["nothing"].because == "removed"
 
 
 def test_sources_live_as_long_as_results_of_that_code(runs: Runs) -> None:
