@@ -70,7 +70,7 @@ $(VENV)/.node: tests/interop/package.json | check-tools
 
 ## The pictures of the README, made by the test that opens both UIs.
 pictures: check-tools $(VENV)/.node
-	EXPOPS_PICTURES=1 $(BIN)/python -m pytest tests/browser
+	MAKE_PICTURES=1 $(BIN)/python -m pytest tests/browser
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

@@ -74,7 +74,7 @@ class Page:
         OUTPUT.mkdir(exist_ok=True)
         path = OUTPUT / f"{name}.png"
         self._do("picture", path=str(path))
-        if shown_as is not None and os.environ.get("EXPOPS_PICTURES"):
+        if shown_as is not None and os.environ.get("MAKE_PICTURES"):
             (ROOT / "docs").mkdir(exist_ok=True)
             shutil.copyfile(path, ROOT / "docs" / f"{shown_as}.png")
 
