@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import cloud, large, metrics, small, startup
+from tests.benchmarks import cloud, growth, large, metrics, small, startup
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.harness import Measure, dump
 from tests.benchmarks.machine import machine
@@ -20,6 +20,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "array": large.measure_array,
     "frame": large.measure_frame,
     "startup": startup.measure,
+    "growth": growth.measure,
     "gcs": cloud.measure,
 }
 
