@@ -19,6 +19,8 @@ PROCESS_STEP: Final = "__process__"
 """The step name under which ExpOps keeps the row of a process itself."""
 
 MAX_NAME: Final = 80
+MAX_SHOWN: Final = 200
+_LOOK_ALIKES: Final = {"<": "‹", ">": "›", '"': "”", "'": "’", "&": "＆", "`": "‘"}  # noqa: RUF001
 _SAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _REFUSED: Final = frozenset({"status"})
 _CANONICAL: Final = re.compile(
@@ -48,6 +50,16 @@ def normalise(name: str) -> str:
     if not safe.strip("._") or safe.startswith("__"):
         safe = "n" + safe
     return f"{safe[: MAX_NAME - 9]}-{short_hash(name)}"
+
+
+def shown(name: str) -> str:
+    """A user's name as clients may show it: one line without markup, of at most 200 characters.
+
+    ExpOps' UI puts names into HTML as they are. What would be markup there, or break out of an attribute, is
+    written with look-alikes, so that clients that do escape show it as well as those that do not.
+    """
+    plain = "".join(_LOOK_ALIKES.get(part, part) if part.isprintable() else " " for part in name[: MAX_SHOWN + 1])
+    return plain if len(plain) <= MAX_SHOWN else f"{plain[: MAX_SHOWN - 1]}…"
 
 
 def process_path(process: str, call: int | None = None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.degraded import merged as merged_events
 from expops_prefect.kv.base import JSON
-from expops_prefect.names import PROCESS_STEP
+from expops_prefect.names import PROCESS_STEP, shown
 from expops_prefect.outbox.changes import register_change
 from expops_prefect.records import Status
 
@@ -86,11 +86,14 @@ register_change("rows.total", changed_total)
 
 
 def with_chart(charts: JSON | None, item: Fields) -> dict[str, JSON]:
-    """The charts of a process with one more; one of the same title is replaced."""
-    items = (
-        [] if charts is None else [other for other in charts.get("items", []) if other.get("title") != item["title"]]
-    )
-    return {"type": "static", "items": [*items, dict(item)]}
+    """The charts of a process with one more; one of the same name is replaced."""
+    items = [] if charts is None else charts.get("items", [])
+    return {"type": "static", "items": [*(other for other in items if _chart(other) != _chart(item)), dict(item)]}
+
+
+def _chart(item: Fields) -> tuple[JSON, str]:
+    """What a chart is known by. Titles are shown with look-alikes; files are named by the whole name, but for kind."""
+    return item.get("title"), str(item.get("object_key")).rpartition(".")[0]
 
 
 register_change("charts.add", with_chart)
@@ -140,7 +143,7 @@ def _base(call: Call, path: str) -> dict[str, Any]:
         "process_name": path,
         "step_name": PROCESS_STEP,
         "run_id": call.run_id,
-        "label": call.label,
+        "label": shown(call.label),
         "attempt": call.attempt,
         "step_of": None if call.step_of is None else list(call.step_of),
     }

@@ -26,7 +26,7 @@ from expops_prefect.errors import ConfigurationError
 from expops_prefect.signatures import MIN_KEY_LENGTH, read_keys
 
 CONFIG_FILE: Final = Path("configs") / "project_config.yaml"
-_PROJECT_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_PROJECT_ID: Final = re.compile(r"(?!_+$|__.*__$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _KV_TYPES: Final = {"local": "local", "sqlite": "local", "gcp": "gcp", "firestore": "gcp"}
 _OBJECT_TYPES: Final = {"local": "local", "gcs": "gcs"}
 _ENVIRONMENT: Final = (
@@ -134,7 +134,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
 def usable_project_id(name: str) -> str:
     """A project id made from a folder's name."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:100]
-    return safe or "project"
+    return safe if _PROJECT_ID.fullmatch(safe) else f"project-{safe.strip('_')}".strip("-")
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,8 @@ def _project_id(source: _Source) -> str:
         found = Setting(source.root.name, str(source.document.file), "prefect.project_id is not set, and the folder")
     if not _PROJECT_ID.fullmatch(found.value):
         raise found.wrong(
-            "at most 100 letters, digits, '_', '-' and '.', not starting with '-' or '.'; set prefect.project_id"
+            "at most 100 letters, digits, '_', '-' and '.', not starting with '-' or '.', nor of the form __x__; "
+            "set prefect.project_id"
         )
     return found.value
 

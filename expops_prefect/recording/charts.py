@@ -69,7 +69,7 @@ def store_chart(project: Project, run_id: str, path: str, name: str, data: bytes
     key = names.chart_key(project.version_hash, run_id, path, names.normalise(name.removesuffix(suffix)), suffix)
     uri = project.objects.uri(key)
     item: dict[str, JSON] = {
-        "title": name,
+        "title": names.shown(name),
         "object_path": uri,
         "cache_path": uri,
         "mime_type": _MIME[suffix],

@@ -32,7 +32,10 @@ def _name(name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise MetricRefusedError(f"a metric's name is text, not {name!r}")
     # A stat or metric of this name makes phantom runs in ExpOps' clients.
-    return name if name != "status" and not name.startswith("__") else names.normalise(name)
+    if name == "status" or name.startswith("__"):
+        return names.normalise(name)
+    plain = names.shown(name)
+    return name if plain == name else f"{plain}-{names.short_hash(name)}"
 
 
 def _value(name: Any, value: Any) -> MetricValue:

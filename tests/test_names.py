@@ -1,0 +1,105 @@
+"""Names from users, whatever they hold: safe as keys, files and HTML, and never two in one place."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expops_prefect import names
+from expops_prefect.config import usable_project_id
+from expops_prefect.kv.base import MetricPoint
+from expops_prefect.names import CacheKey, normalise, parse_path, process_path, shown, step_path
+from expops_prefect.objects.base import check_key
+from expops_prefect.recording.metrics import metric_points
+
+ODD = [
+    *("a/b", "../../etc/passwd", "..", ".", "/abs", "a\\b", "a b", "a\tb", "a\nb", "a\0b", "", " ", "-", "_", "__x__"),
+    *("status", "Status", "STATUS", "<script>alert(1)</script>", "\"'><img src=x onerror=y>", "a'b", 'a"b', "a&lt;b"),
+    *("train", "Train", "TRAIN", "🎉", "日本", "é", "e\u0301", "\u202eevil", "\u200b", "\ud800", "x" * 10_000),
+    *(
+        "x" * 9_999 + "y",
+        "a.b",
+        "a:b",
+        "a]b",
+        "//process[@name='x']",
+        "p_abc",
+        ".tmp-x",
+        "%2e%2e",
+        "con",
+        "__process__",
+    ),
+]
+ANY = st.one_of(st.text(), st.sampled_from(ODD), st.text("a.-_/ <>'\"", max_size=6))
+SAFE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+
+@given(ANY)
+def test_a_normalised_name_is_safe_and_stays(name: str) -> None:
+    made = normalise(name)
+    assert SAFE.fullmatch(made)
+    assert made.strip("._")
+    assert made.lower() != "status"
+    assert not (made.startswith("__") and made.endswith("__"))
+    assert normalise(made) == made
+
+
+@given(ANY, ANY)
+def test_two_names_never_fall_together(one: str, other: str) -> None:
+    assert (normalise(one) == normalise(other)) == (one == other)
+
+
+def test_the_odd_ones_never_fall_together() -> None:
+    assert len({normalise(name) for name in ODD}) == len(ODD)
+    assert len({point.name for name in ODD if name for point in metric_points([(name, 1)], None)}) == len(ODD) - 1
+
+
+@given(ANY, ANY, st.none() | st.integers(1, 10**6), st.none() | st.integers(1, 10**6))
+def test_paths_are_read_back(process: str, step: str, call: int | None, step_call: int | None) -> None:
+    outer = process_path(normalise(process), call)
+    found = parse_path(step_path(outer, normalise(step), step_call))
+    assert found is not None
+    assert (found.process, found.call) == (normalise(process), call)
+    assert (found.step, found.step_call) == (normalise(step), step_call)
+    assert names.decode(names.encode(outer)) == outer
+
+
+@given(ANY, ANY, st.sampled_from([".png", ".svg"]))
+def test_objects_stay_in_their_folder(name: str, run: str, suffix: str) -> None:
+    digest = "0" * 64
+    run_id = names.run_id("shop", 1.8e9, run)
+    for key in (
+        names.manifest_key(run_id, normalise(name), digest),
+        names.payload_key(digest, suffix),
+        names.chart_key(digest, run_id, process_path(normalise(name)), normalise(name), suffix),
+        str(CacheKey(normalise(name), digest, digest, digest)),
+    ):
+        check_key(key)
+        assert ".." not in key.split("/")
+
+
+@given(ANY)
+def test_what_is_shown_is_no_markup(name: str) -> None:
+    made = shown(name)
+    assert len(made) <= 200
+    assert not set("<>\"'&`") & set(made)
+    assert not [part for part in made if unicodedata.category(part) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    assert shown(made) == made
+    made.encode()
+
+
+@pytest.mark.parametrize("name", ["loss", "val/loss", "naïve bayes: F1 (%)", "日本 🎉", "a.b-c_d"])
+def test_common_names_are_shown_as_they_are(name: str) -> None:
+    assert shown(name) == name
+    assert metric_points([(name, 1)], None) == [MetricPoint(name, 1)]
+
+
+@given(ANY)
+def test_a_folder_of_any_name_gives_a_project_id(name: str) -> None:
+    made = usable_project_id(name)
+    assert SAFE.fullmatch(made[:80])
+    assert not made.startswith(("-", "."))
+    assert not (made.startswith("__") and made.endswith("__"))
