@@ -8,7 +8,7 @@ PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.versi
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 XDIST ?= 2
 
-.PHONY: demo test test-all check-tools lint bench bench-report pictures clean
+.PHONY: demo test test-all nightly check-tools lint bench bench-report pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -21,6 +21,11 @@ test: check-tools $(VENV)/.node lint
 ## The suite, with the end-to-end tests on every combination of backends.
 test-all: check-tools $(VENV)/.node lint
 	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs
+
+## What takes minutes: ExpOps' large template, under ExpOps itself and under us.
+nightly: check-tools $(VENV)/.node
+	$(PIP) 'xgboost>=1.7'
+	$(BIN)/python -m pytest -m nightly
 
 ## Programs outside Python that the suite starts: install what may be installed, name what is missing.
 check-tools: $(VENV)/.dev
