@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from expops_prefect import scope
 from expops_prefect.bridge.charts import chart_body
 from expops_prefect.bridge.execution import (
@@ -73,7 +75,19 @@ class _Progress:
     failures: list[BaseException] = field(default_factory=list)
 
 
-class _FoundFlow(ExpOpsFlow[..., dict[str, str]]):
+class _ProjectFlow(ExpOpsFlow[..., dict[str, str]]):
+    """The flow of a project that is known when the flow is made."""
+
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """See :meth:`prefect.Flow.serialize_parameters`, which loads FastAPI for it, a third of a second."""
+        try:
+            orjson.dumps(parameters)
+        except (TypeError, ValueError):
+            return super().serialize_parameters(parameters)
+        return dict(parameters)
+
+
+class _FoundFlow(_ProjectFlow):
     """A flow whose project is the one found from the current folder when it runs: its own file is ours."""
 
     @property
@@ -102,8 +116,7 @@ def as_flow(project: Project, **options: Any) -> ExpOpsFlow[..., dict[str, str]]
     """
     Plan(project)
     options.setdefault("name", project.project_id)
-    made: ExpOpsFlow[..., dict[str, str]] = ExpOpsFlow(inspect.unwrap(run_project.fn), project=project, **options)
-    return made
+    return _ProjectFlow(inspect.unwrap(run_project.fn), project=project, **options)
 
 
 @_found

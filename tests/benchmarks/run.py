@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import cloud, growth, large, metrics, small, startup
+from tests.benchmarks import cloud, expops_run, growth, large, metrics, small, startup
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.harness import Measure, dump
 from tests.benchmarks.machine import machine
@@ -22,6 +22,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "startup": startup.measure,
     "growth": growth.measure,
     "gcs": cloud.measure,
+    "expops-run": expops_run.measure,
 }
 
 
