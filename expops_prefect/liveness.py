@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from expops_prefect import names
 from expops_prefect.errors import FormatError
+from expops_prefect.folders import FILE_MODE, make_folder
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, KVStore
 
@@ -119,8 +120,8 @@ def hold(runtime_dir: Path, lock: str) -> None:
     """Lock a file until :func:`release`, or until this process ends. Where that cannot be, beats alone count."""
     path = runtime_dir / FOLDER / lock
     with _holding, contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from expops_prefect import names
+from expops_prefect.folders import FILE_MODE, make_folder
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord
@@ -53,7 +54,7 @@ def _first_of_the_day(folder: Path, day: int, name: str) -> bool:
     today = folder / str(day)
     for _ in range(2):
         try:
-            os.close(os.open(today / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            os.close(os.open(today / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
             return True
         except FileExistsError:
             return False
@@ -64,7 +65,7 @@ def _first_of_the_day(folder: Path, day: int, name: str) -> bool:
 
 def _begin_day(today: Path) -> None:
     try:
-        today.mkdir(parents=True, exist_ok=True)
+        make_folder(today)
         for other in today.parent.iterdir():
             # Yesterday's stays: another process may see midnight a moment later.
             if other.name.isdecimal() and int(other.name) < int(today.name) - 1:

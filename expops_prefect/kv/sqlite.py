@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from expops_prefect.errors import KVError, KVRefusedError
+from expops_prefect.folders import make_folder
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, MetricPoint, Versioned
 from expops_prefect.kv.encoding import check_counter, check_series, dump, load, merge_points, successor
@@ -291,7 +292,7 @@ class _Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous = NORMAL")

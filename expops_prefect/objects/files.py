@@ -1,7 +1,7 @@
 """Writing files for the local object store: whole or not at all, and one at a time where it matters."""
 
 # Paths are text here: pathlib costs more than the system calls of a small read.
-# ruff: noqa: PTH103, PTH108, PTH115, PTH120
+# ruff: noqa: PTH108, PTH115, PTH120
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final, TypeAlias
 
 from expops_prefect.errors import ObjectStoreError
+from expops_prefect.folders import FILE_MODE, make_folder
 from expops_prefect.objects.base import TEMPORARY, Buffer
 
 LOCK: Final = f"{TEMPORARY}lock"
@@ -65,7 +66,7 @@ def _locked(root: str, required: bool) -> int:
     except OSError:
         file = -1
         try:
-            file = os.open(f"{root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file = os.open(f"{root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
             if file >= 0:
@@ -98,7 +99,7 @@ def written(
         OSError: it could not be written.
     """
     temporary = f"{os.path.dirname(target)}/{TEMPORARY}{_process}-{next(_numbers)}"
-    descriptor, made = _open_new(temporary, 0o444 if read_only else 0o666, refuse_links)
+    descriptor, made = _open_new(temporary, 0o444 if read_only else FILE_MODE, refuse_links)
     try:
         refuse_links(temporary, descriptor)
         _write(descriptor, parts)
@@ -150,7 +151,7 @@ def _open_new(path: str, mode: int, refuse_links: RefuseLinks) -> tuple[int, boo
             refuse_links(path, None)
             made = True
             with suppress(FileNotFoundError):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                make_folder(os.path.dirname(path))
     raise ObjectStoreError(f"the folder of {path} is removed again and again; stop what deletes it")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.errors import NameRefusedError, ObjectStoreError
+from expops_prefect.folders import make_folder
 from expops_prefect.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectStore, check_key, check_prefix
 from expops_prefect.objects.gcs_client import Connection, translated
 from expops_prefect.objects.parts import PartsReader
@@ -205,7 +206,7 @@ class GCSObjects:
                 return None
             temporary = copy.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
             try:
-                copy.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(copy.parent)
                 self._download(key, blob, temporary)
                 temporary.chmod(0o444)
                 temporary.replace(copy)

@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 import orjson
 
 from expops_prefect.degraded import degrade
+from expops_prefect.folders import FILE_MODE, make_folder, write_file
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.outbox.changes import AnyChange, load
@@ -86,9 +87,9 @@ class Journal:
         Raises:
             OSError: it cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:12]}{_SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE)
         with _holding:
             _held.add(path)
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,7 +165,7 @@ class Journal:
         """Keep bytes beside the journal until they are delivered; their name."""
         self._blobs += 1
         name = f"{self.id}-{self._blobs}.blob"
-        self.path.with_name(name).write_bytes(data)
+        write_file(self.path.with_name(name), data)
         return name
 
     def blob(self, name: str) -> bytes | None:
@@ -225,7 +226,7 @@ class Journal:
         target = _plan_of(self.path)
         temporary = target.with_suffix(".new")
         with contextlib.suppress(OSError):  # a full disk: known to this process all the same
-            temporary.write_bytes(orjson.dumps(plan))
+            write_file(temporary, orjson.dumps(plan))
             temporary.replace(target)
 
 

@@ -80,6 +80,6 @@ def test_odd_names_arrive_and_do_no_harm(tmp_path: Path, combination: str) -> No
             assert not set("<>\"'&") & set(str(item["title"]))
             assert seen.chart(run, item).startswith(b"\x89PNG")
     # Nothing lies anywhere but in the project's folder; the others are the test's own.
-    own = {shop.root.name, "home", "expops.log", "support", "prefect-home", "executions-1.log"}
+    own = {shop.root.name, "expops.log", "support", "prefect-home", "executions-1.log"}
     assert {item.name for item in workspace.iterdir()} == own
     assert [item.name for item in tmp_path.iterdir()] == ["workspace"]
