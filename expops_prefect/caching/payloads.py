@@ -9,7 +9,10 @@ those very bytes are unpickled.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +27,7 @@ from expops_prefect.serialization.payloads import Payload, PayloadRef, digest
 
 _CODE: Final = frozenset({".joblib", ".pkl"})
 """Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
+_SIDE_BY_SIDE: Final = 4
 _verified_copies: dict[str, tuple[int, ...]] = {}
 """Downloaded copies that were hashed in this process, with what would change if they were written to."""
 _damaged: set[str] = set()
@@ -76,6 +80,18 @@ def verified_copy(project: Project, payload: StoredPayload) -> Path:
         path.unlink(missing_ok=True)
     _damaged.add(place)
     raise IntegrityError(f"the payload {place} was changed after it was written")
+
+
+def write_payloads(project: Project, payloads: Sequence[Payload]) -> tuple[StoredPayload, ...]:
+    """Store payloads; several files side by side, because each one waits for the disk.
+
+    Raises:
+        ObjectStoreError: the object store failed.
+    """
+    if len(payloads) < 2 or project.remote_objects:  # an upload holds a large piece in memory
+        return tuple(write_payload(project, payload) for payload in payloads)
+    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(payloads))) as pool:
+        return tuple(pool.map(partial(write_payload, project), payloads))
 
 
 def write_payload(project: Project, payload: Payload) -> StoredPayload:

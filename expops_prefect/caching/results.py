@@ -18,7 +18,7 @@ from typing import Final, Literal
 from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.parts import keep_sources
-from expops_prefect.caching.payloads import checked_payload, write_payload
+from expops_prefect.caching.payloads import checked_payload, write_payloads
 from expops_prefect.caching.uses import note_use
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVRefusedError
@@ -78,7 +78,7 @@ def write_result(
         manifest, payloads = content.manifest, content.payloads
     else:
         kind, manifest, payloads = "raw", bytes(content), ()
-    stored = tuple(write_payload(project, payload) for payload in payloads)
+    stored = write_payloads(project, payloads)
     manifest_digest = digest_of(content)
     parsed = _parsed(key)
     run_id = attempt.run_id if attempt is not None and attempt.run_id else "unrecorded"

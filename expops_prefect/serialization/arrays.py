@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.errors import IntegrityError
 from expops_prefect.objects.base import Buffer
+from expops_prefect.serialization.checksums import crc32
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +69,7 @@ def encode(array: np.ndarray) -> tuple[dict[str, object], list[Buffer]]:
         "writeable": array.flags.writeable,
     }
     header = _npy_header(array.dtype.str, array.shape, order)
-    checksum = zlib.crc32(data, zlib.crc32(header))
+    checksum = crc32(data, zlib.crc32(header))
     size = len(header) + data.nbytes
     return fields, [_local_header(checksum, size) + header, data, _directory(checksum, size)]
 
