@@ -66,7 +66,9 @@ class Summary:
 
     def markdown(self) -> str:
         """The text of the artifact."""
-        return "\n\n".join(filter(None, [self._head(), self._processes(), self._degraded(), self._charts(), _MORE]))
+        return "\n\n".join(
+            filter(None, [self._head(), self._processes(), self._degraded(), self._charts(), self._keys(), _MORE])
+        )
 
     def metric_rows(self) -> list[dict[str, Any]]:
         """The rows of the table of metrics."""
@@ -111,19 +113,24 @@ class Summary:
                 for line in shown
             ],
         )
-        keyed = [line for line in shown if line.key]
-        rows = [[_name(line), code(_short(line.key)), self._object(line)] for line in keyed]
-        # By itself: on a page next to nothing fits beside an object's name.
-        keys = _table(["process or step", "cache key", "object"], rows) if rows else ""
         left = len(self.lines) - SHOWN_LINES
         notes = [f"… and {left} more: `expops-prefect runs show`"] if left > 0 else []
         hits = sum(line.calls["cached"] for line in self.lines)
         if self.linked < hits:
             notes.append(f"Only the first {self.linked} of {hits} hits have a link to the task run that computed them.")
-        return "\n\n".join(filter(None, [table, *notes, keys]))
+        return "\n\n".join([table, *notes])
+
+    def _keys(self) -> str:
+        # A list breaks its lines, as a table does not: next to nothing fits beside an object's name.
+        keys = [
+            f"- {_name(line)}: {code(_short(line.key))}{self._object(line)}"
+            for line in self.lines[:SHOWN_LINES]
+            if line.key
+        ]
+        return "### Cache keys and objects\n\n" + "\n".join(keys) if keys else ""
 
     def _object(self, line: Line) -> str:
-        return code(self.objects[line.key]) if line.key in self.objects else ""
+        return f" in {code(self.objects[line.key])}" if line.key in self.objects else ""
 
     def _source(self, run: str, count: int) -> str:
         times = f" ({count} times)" if count > 1 else ""

@@ -43,7 +43,7 @@ def test_calls_add_up() -> None:
     summary = Summary(record(), lines, objects={KEY: "cache/x.pkl"}, linked=1, run_url=lambda run: f"http://ui/{run}")
     said = summary.markdown()
     assert said.startswith("**completed**: 3 executed, 2 from the cache, 5.00 s saved. ")
-    line, key = [line for line in said.splitlines() if line.startswith("| train |")]
+    (line,) = [line for line in said.splitlines() if line.startswith("| train |")]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
         "train",
         "2 cached, 1 completed",
@@ -52,7 +52,7 @@ def test_calls_add_up() -> None:
         f"[0000abcd](http://ui/{OLD}) (2 times)",
         "it has expired",
     ]
-    assert key == "| train | `train/aaaaaaaa/bbbbbbbb/cccccccc` | `cache/x.pkl` |"
+    assert "\n- train: `train/aaaaaaaa/bbbbbbbb/cccccccc` in `cache/x.pkl`\n" in said
     assert "| train / scale |" in said
     assert "Only the first 1 of 2 hits have a link" in said
     assert "Degraded" not in said

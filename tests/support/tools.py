@@ -91,7 +91,9 @@ def install(tool: Tool) -> bool:
     """Try what may be tried; whether the program is there afterwards."""
     attempts = [tool.command] if tool.command else []
     if os.geteuid() == 0:
-        attempts.append(("apt-get", "install", "--yes", "--no-install-recommends", tool.package))
+        by_apt = ("apt-get", "install", "--yes", "--no-install-recommends", tool.package)
+        # A fresh machine has no lists of packages, or old ones.
+        attempts += [by_apt, ("apt-get", "update"), by_apt]
     for command in attempts:
         if shutil.which(command[0]) is not None:
             print(f"{tool.name} is missing, trying: {' '.join(command)}", flush=True)
