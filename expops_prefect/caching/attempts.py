@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
+from expops_prefect.degraded import degrade
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.names import CacheKey
 from expops_prefect.records import CacheRecord, Output
@@ -133,8 +134,12 @@ class Attempt:
     def write_down(self) -> None:
         """It is executed: what its key is made of is put down before the body may change its arguments."""
         material, self.material = self.material, None
-        if material is not None:
+        if material is None:
+            return
+        try:
             self.written = material.written()
+        except Exception as error:  # noqa: BLE001 - what a user's own objects do here must not cost a result
+            degrade("explanations not kept", f"{self.label}: {error!r}; what it is made of is not compared later")
 
     def miss(self) -> None:
         """The body is going to run."""

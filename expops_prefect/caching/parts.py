@@ -11,7 +11,7 @@ import re
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -22,7 +22,6 @@ from expops_prefect.explain.parts import FORMAT
 from expops_prefect.fingerprint.canonical import Note
 from expops_prefect.fingerprint.code import CodeFingerprint
 from expops_prefect.fingerprint.outline import outlines, short_digest
-from expops_prefect.kv.base import JSON
 from expops_prefect.objects.base import GRACE
 from expops_prefect.outbox.changes import KeepObject
 from expops_prefect.project import Project
@@ -58,26 +57,22 @@ class Material:
     def written(self) -> Written:
         """The parts, before the task's body may change its arguments."""
         inputs = outlines(self.digests, self.values, self.notes)
-        return Written(inputs, [short_digest(key.encode()) for key in self.others], self.config, self.code)
+        others = [short_digest(key.encode()) for key in self.others]
+        value = {"format": FORMAT, "inputs": inputs, "others": others, "config": self.config}
+        return Written(orjson.dumps(value).decode(), self.code)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Written:
-    """The parts of a key; they become JSON when its record is written."""
+    """The parts of a key, to be written down with the result.
 
-    inputs: Mapping[str, JSON]
-    others: list[str]
-    config: Mapping[str, str]
+    Attributes:
+        text: those of inputs and configuration, JSON.
+        code: the function's fingerprint.
+    """
+
+    text: str
     code: CodeFingerprint
-    _text: str | None = field(default=None)
-
-    @property
-    def text(self) -> str:
-        """The parts but for the code, JSON."""
-        if self._text is None:
-            value = {"format": FORMAT, "inputs": self.inputs, "others": self.others, "config": self.config}
-            self._text = orjson.dumps(value).decode()
-        return self._text
 
 
 def config_parts(part: Mapping[str, Any], data: str | None, data_path: str) -> dict[str, str]:
@@ -131,7 +126,10 @@ def keep_sources(project: Project, code: CodeFingerprint) -> int:
     # Python's version is a text, all others are digests.
     parts = {name: digest if name == "python" else digest[:16] for name, digest in code.parts.items()}
     content = {"format": FORMAT, "function": code.digest, "parts": parts, "sources": sources}
-    data = zlib.compress(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
+    try:
+        data = zlib.compress(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
+    except TypeError:  # a text that is no Unicode
+        return 0
     project.outbox.write(KeepObject(names.sources_key(code.digest), data))
     known[code.digest] = now, len(data)
     return len(data)

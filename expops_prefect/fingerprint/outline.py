@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +23,7 @@ Outline: TypeAlias = str | dict[str, str]
 
 _DIGITS: Final = 16
 _MOST_TEXT: Final = 60
+_LIBRARIES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy", "torch"})
 _MOST_COLUMNS: Final = 160
 """Hashing that many columns takes so long that their digests do not count."""
 _HIDDEN: Final = re.compile(r"\.__dict__\['(\w+)'\]|\.?<state>|\.__pydantic_\w+.*")
@@ -62,33 +64,34 @@ def outline(digest: str, value: object, notes: list[Note]) -> Outline:
 def described(value: object) -> str:
     """Type and shape in a few words: ``int``, ``float64[1000,3]``, ``DataFrame[1000,5]``, ``list[3]``."""
     kind = type(value)
-    if kind in ATOMS:
-        return kind.__name__
-    try:
+    if kind in (list, tuple, dict, set, frozenset):
+        return f"{kind.__name__}[{len(value)}]"  # type: ignore[arg-type]
+    if kind not in ATOMS and _is_data(value):
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
         if isinstance(shape, tuple):
-            name = type(value).__name__ if dtype is None else str(dtype)
+            name = kind.__name__ if dtype is None else str(dtype)
             return f"{name}[{','.join(map(str, shape))}]"[:_MOST_TEXT]
-        if type(value) in (list, tuple, dict, set, frozenset):
-            return f"{type(value).__name__}[{len(value)}]"  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - attributes of a user's own class may do anything; this is for people only
-        return type(value).__name__
-    return type(value).__name__[:_MOST_TEXT]
+    return kind.__name__[:_MOST_TEXT]
+
+
+def _is_data(value: object) -> bool:
+    """Whether it has attributes as arrays and frames have; asking others for them may have effects."""
+    kind: Any = type(value)
+    return _of_library(kind)
+
+
+@lru_cache(maxsize=1024)
+def _of_library(kind: type) -> bool:
+    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in kind.__mro__)
 
 
 def _is_leaf(value: object) -> bool:
     """Whether a value is shown as one, however it is walked: an array, a column, an index."""
-    try:
-        return hasattr(value, "dtype")
-    except Exception:  # noqa: BLE001 - see described()
-        return True
+    return _is_data(value) and hasattr(value, "dtype")
 
 
 def _is_frame(value: object) -> bool:
-    try:
-        return hasattr(value, "columns")
-    except Exception:  # noqa: BLE001 - see described()
-        return False
+    return _is_data(value) and hasattr(value, "columns")
 
 
 def _leaves(notes: list[Note], begin: int, end: int, path: str) -> Iterator[tuple[str, bytes | None, Any]]:

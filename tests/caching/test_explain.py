@@ -89,6 +89,31 @@ def test_what_is_noted_is_bounded() -> None:
         assert len(str(outline_of(value))) < 8000
 
 
+class Awkward:
+    """Answers whatever it is asked with an error, but for its own state."""
+
+    def __init__(self, content: dict[str, int]) -> None:
+        self.content = content
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise RuntimeError(f"asked for {name}")
+
+
+def test_objects_are_not_asked_for_what_they_may_not_have() -> None:
+    old, new = outline_of(Awkward({"a": 1})), outline_of([Awkward({"a": 2})])
+    assert old == {**old, "": old[""].partition(" ")[0] + " Awkward"}
+    assert set(new) == {"", "[0].content['a']"}
+
+
+def test_names_that_are_no_unicode(runs: Runs) -> None:
+    odd = Options()
+    setattr(odd, "\ud800", 1)
+    assert runs(lambda: plain(odd))["plain"].because == "new"
+    assert runs(lambda: plain(odd))["plain"].because == "hit", "the result is kept all the same"
+
+
 def test_parameters_that_came_and_went() -> None:
     found = list(of_inputs({"a": "1 int", "b": "2 int"}, {"a": "1 int", "c": "3 int"}))
     assert [part.text for part in found] == ["parameter `c` was added", "parameter `b` was removed"]

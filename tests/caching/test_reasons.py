@@ -30,6 +30,11 @@ def plain(x: int) -> int:
 
 
 @task
+def large(x: int) -> bytes:
+    return bytes(50_000)
+
+
+@task
 def nothing(x: int) -> None:
     return None
 
@@ -147,13 +152,13 @@ def test_why_a_task_run_is_executed(rows: Callable[..., dict[str, Any]], tmp_pat
 
 
 def test_a_refreshed_and_a_damaged_result(rows: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    rows(lambda: plain(1))
-    refreshed = rows(lambda: plain.with_options(refresh_cache=True)(1))["plain"]
+    rows(lambda: large(1))
+    refreshed = rows(lambda: large.with_options(refresh_cache=True)(1))["large"]
     assert (refreshed["miss"], refreshed["miss_reason"]) == ("refreshed", "the cache is refreshed (refresh_cache)")
     project = Project.open(tmp_path / "shop")
     ((_, record),) = project.kv.scan("process:")
     project.objects.delete(record["object_key"])
-    gone = rows(lambda: plain(1))["plain"]
+    gone = rows(lambda: large(1))["large"]
     assert gone["miss"] == "damaged"
     assert gone["miss_reason"] == f"its cached result is damaged: the manifest {record['cache_path']} is gone"
 
