@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expops_prefect import names
 from expops_prefect.config import usable_project_id
 from expops_prefect.kv.base import MetricPoint
-from expops_prefect.names import CacheKey, normalise, parse_path, process_path, shown, step_path
+from expops_prefect.names import CacheKey, normalise, parse_path, process_path, readable, shown, split_path, step_path
 from expops_prefect.objects.base import check_key
 from expops_prefect.recording.metrics import metric_points
 
@@ -103,3 +103,23 @@ def test_a_folder_of_any_name_gives_a_project_id(name: str) -> None:
     assert SAFE.fullmatch(made[:80])
     assert not made.startswith(("-", "."))
     assert not (made.startswith("__") and made.endswith("__"))
+
+
+@pytest.mark.parametrize(
+    ("partitions", "seeds", "path", "text"),
+    [
+        ((), (), "//process[@name='fit']", "fit"),
+        ((2,), (), "//*[@partition='p2']/process[@name='fit']", "fit #2"),
+        ((), (-41,), "//*[@seed='-41']/process[@name='fit']", "fit S-41"),
+        ((1, 3), (41, 5), None, "fit P1 P3 S41 S5"),
+    ],
+)
+def test_paths_inside_splits(partitions: tuple[int, ...], seeds: tuple[int, ...], path: str | None, text: str) -> None:
+    made = split_path("fit", partitions, seeds)
+    assert path in (None, made)
+    parsed = parse_path(step_path(made, "train"))
+    assert parsed is not None
+    assert (parsed.process, parsed.step) == ("fit", "train")
+    assert parsed.layers == (*(f"P{number}" for number in partitions), *(f"S{seed}" for seed in seeds))
+    assert parsed.call == (partitions[0] if len(partitions) == 1 and not seeds else None)
+    assert readable(made) == text

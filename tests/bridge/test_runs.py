@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.bridge.project import BRANCHES, ExpOpsProject, branch, plain
+from tests.support.backends import Cloud
 
 EVERYTHING = Counter(load=1, fit=4, train=4, score=4, collect=1, report=1)
 PROCESSES = [
@@ -186,3 +189,28 @@ def test_it_is_deployed_like_any_flow(expops_project: ExpOpsProject, monkeypatch
     served: Any = load_flow_from_entrypoint(deployment.entrypoint)  # type: ignore[union-attr, arg-type]
     assert set(served()) == set(PROCESSES)
     assert expops_project.executions() == EVERYTHING
+
+
+def test_on_firestore_and_cloud_storage(
+    expops_project: ExpOpsProject, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cloud.environ().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("EXPOPS_PROJECT_ID", f"shop-{uuid.uuid4().hex[:8]}")
+    path = expops_project.root / "configs" / "project_config.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["experiment"]["cache"] = cloud.section("gcp-gcs")
+    # Every output becomes an object of its own.
+    content["prefect"] = {"cache": {"spill_bytes": 1}}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert set(expops_project.run().values()) == {"completed"}
+    logged = expops_project.metrics()
+    assert branch("score", 2, 42) in logged
+    assert set(expops_project.run().values()) == {"cached"}
+    assert expops_project.executions() == Counter()
+    assert expops_project.metrics() == logged
+    # What was stored is loaded where it is wanted.
+    expops_project.edit("src/model.py", 'log_metric("total", total)', 'log_metric("sum", total)')
+    expops_project.run()
+    assert expops_project.executions() == Counter(score=4)
+    assert expops_project.metrics()[branch("score", 2, 42)] == {"sum": {"1": 10.0}}
