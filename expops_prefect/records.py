@@ -127,8 +127,11 @@ class CacheRecord:
             FormatError: not a record of ours, or one of a newer release.
         """
         values = _known(cls, value, "cache record")
-        values["payloads"] = tuple(StoredPayload(**item) for item in values.get("payloads", ()))
-        values["outputs"] = tuple(Output(**item) for item in values.get("outputs", ()))
+        try:
+            values["payloads"] = tuple(StoredPayload(**item) for item in values.get("payloads", ()))
+            values["outputs"] = tuple(Output(**item) for item in values.get("outputs", ()))
+        except TypeError as error:
+            raise FormatError(f"a damaged cache record: {error}") from error
         return _make(cls, values, "cache record")
 
 

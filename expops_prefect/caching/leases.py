@@ -67,9 +67,12 @@ class Lease:
         if not isinstance(value, dict) or value.get("format") != LEASE_FORMAT:
             raise FormatError("what stands under a lease's key is none of this release of expops-prefect")
         try:
-            return cls(**value)
+            lease = cls(**value)
         except TypeError as error:
             raise FormatError(f"an incomplete lease: {error}") from error
+        if not isinstance(lease.seconds, int | float) or not isinstance(lease.token, int):
+            raise FormatError("a damaged lease")
+        return lease
 
 
 @dataclass(frozen=True, slots=True)

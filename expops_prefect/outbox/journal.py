@@ -57,10 +57,13 @@ class Plan:
             ValueError, TypeError: not a plan.
         """
         values = orjson.loads(data)
-        values["numbered"] = {
-            key: [MetricPoint(**point) for point in points] for key, points in values["numbered"].items()
-        }
-        return cls(**values)
+        try:
+            values["numbered"] = {
+                key: [MetricPoint(**point) for point in points] for key, points in values["numbered"].items()
+            }
+            return cls(**values)
+        except (LookupError, AttributeError) as error:
+            raise ValueError(f"not a plan: {error!r}") from error
 
 
 class Journal:
