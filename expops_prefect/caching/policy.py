@@ -145,7 +145,7 @@ def prepare(
     except (ExpOpsPrefectError, OSError) as error:
         degrade("keys not computed", f"{task.name}: {error}; it runs uncached", key=task.name)
         if run is not None:
-            run.uncached(context, reasons.unreadable(str(error)))
+            run.uncached(context, reasons.without_digest(str(error)))
         return None
     if key is None:
         if run is not None:

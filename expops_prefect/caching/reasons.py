@@ -63,6 +63,11 @@ def unreadable(what: str) -> Reason:
     return Reason("unreadable", f"the cache could not be read: {what}")
 
 
+def without_digest(what: str) -> Reason:
+    """The data file cannot be read, for instance."""
+    return Reason("unreadable", f"its key could not be computed: {what}")
+
+
 def of_value(project: Project, key: str, value: JSON | None) -> Reason:
     """Why what stands in the KV store under a key is no hit.
 
@@ -98,7 +103,8 @@ def switched_off(project: Project, name: str) -> Reason:
 
 def unhashable(error: FingerprintError) -> Reason:
     """A parameter cannot be fingerprinted."""
-    return Reason("unhashable", f"cannot be fingerprinted: {error.path or 'an argument'} ({error.type_name})")
+    cause = f": {error.__cause__}" if isinstance(error.__cause__, OSError) else ""
+    return Reason("unhashable", f"cannot be fingerprinted: {error.path or 'an argument'} ({error.type_name}){cause}")
 
 
 def without_key(task: Any) -> Reason:

@@ -13,7 +13,7 @@ from prefect.cache_policies import INPUTS, NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from expops_prefect import Project, flow, task
+from expops_prefect import DataFile, Project, flow, task
 from tests.config.support import make_project
 
 CONFIG = """
@@ -85,6 +85,11 @@ def locked(x: dict[str, Any]) -> int:
 
 
 @task
+def counted(x: DataFile) -> int:
+    return 1
+
+
+@task
 def unpicklable(x: int) -> Any:
     return threading.Lock()
 
@@ -119,12 +124,16 @@ def test_why_a_task_run_is_executed(rows: Callable[..., dict[str, Any]], tmp_pat
         lambda: stateful(1, return_state=True),
         lambda: list(generator(1)),
         lambda: locked({"a": threading.Lock()}),
+        lambda: counted(DataFile(tmp_path / "nowhere")),
     ]
     first = rows(*calls)
     absent = {name for name, row in first.items() if row["miss"] == "absent"}
     assert absent == {"plain", "nothing", "brief", "unpicklable", "expiring", "stateful"}
     assert "lock" in first["unpicklable"]["not_kept"]
 
+    unread = first["counted"]
+    assert unread["miss"] == "unhashable"
+    assert "x (expops_prefect.fingerprint.files.DataFile): [Errno 2] No such file" in unread["miss_reason"]
     own = "which found no result"
     assert first["other_policy"]["miss_reason"] == f"it has its own cache policy, Inputs, {own}"
     assert first["own_key"]["miss_reason"] == f"it has its own cache_key_fn, {own}"
@@ -147,6 +156,7 @@ def test_why_a_task_run_is_executed(rows: Callable[..., dict[str, Any]], tmp_pat
         "unpersisted": ("off", f"{off_by}persist_result=False"),
         "unpicklable": ("absent", "no result yet for these inputs, configuration and code"),
         "generator": ("generator", "generator tasks are never cached"),
+        "counted": ("unhashable", unread["miss_reason"]),
         "locked": ("unhashable", "cannot be fingerprinted: x['a'] (_thread.lock)"),
     }
 
