@@ -8,7 +8,7 @@ PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.versi
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 XDIST ?= 2
 
-.PHONY: demo test test-all nightly check-tools lint bench bench-report pictures clean
+.PHONY: demo test test-all nightly fuzz compat check-tools lint bench bench-report pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -26,6 +26,20 @@ test-all: check-tools $(VENV)/.node lint
 nightly: check-tools $(VENV)/.node
 	$(PIP) 'xgboost>=1.7'
 	$(BIN)/python -m pytest -m nightly
+
+## Every parser against made-up bytes, a minute each.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python -m tests.fuzz
+
+## What we take from Prefect, with the lowest release that is supported and the newest that installs.
+compat: $(VENV)/bin/python
+	@set -e; for prefect in 'prefect==3.8.0' 'prefect>=3.8,<4'; do \
+	  echo "$$prefect"; rm -rf $(VENV)/compat; $(PYTHON) -m venv $(VENV)/compat; \
+	  $(VENV)/compat/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' "$$prefect"; \
+	  $(VENV)/compat/bin/prefect --version; \
+	  $(VENV)/compat/bin/python -m pytest -q tests/prefect_contract; \
+	done
 
 ## Programs outside Python that the suite starts: install what may be installed, name what is missing.
 check-tools: $(VENV)/.dev

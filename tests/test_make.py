@@ -33,6 +33,8 @@ def test_the_suite_is_run_after_lint_and_after_the_look_for_tools() -> None:
     assert "MAKE_PICTURES=1" in make("--dry-run", "pictures").stdout
     assert "-m tests.benchmarks" in make("--dry-run", "bench").stdout
     assert "-m tests.benchmarks --report README.md" in make("--dry-run", "bench-report").stdout
+    assert "-m tests.fuzz" in make("--dry-run", "fuzz").stdout
+    assert "tests/prefect_contract" in make("--dry-run", "compat").stdout
 
 
 def other_python(folder: Path, body: str) -> str:
