@@ -71,6 +71,8 @@ class ExpOpsTask(Task[P, R]):
         changed = copy.copy(self)
         changed.__dict__.update(plain.__dict__)
         changed._policy_left_open = left_open
+        # Prefect makes it of the function's own code, which is our wrapper's by now: task workers would not know it.
+        changed.task_key = self.task_key
         if ours:
             changed._user_cache_policy = NotSet
         changed.process = self.process if process is NotSet else process

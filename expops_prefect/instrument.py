@@ -55,6 +55,17 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
         return key
 
 
+class InstrumentedTask(Task[..., Any]):
+    """A task of Prefect's decorator that was instrumented. Its clones are, too."""
+
+    def with_options(self, **options: Any) -> Task[..., Any]:  # type: ignore[override, unused-ignore]
+        """See :meth:`prefect.Task.with_options`."""
+        clone = super().with_options(**options)
+        clone.task_key = self.task_key  # it is made of the function's own code, and that is our wrapper's
+        _instrument_task(clone)
+        return clone
+
+
 def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
     """Switch on caching and recording for a flow and the tasks and subflows that it uses.
 
@@ -95,13 +106,15 @@ def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
 
 
 def _instrument_task(task: Task[..., Any]) -> None:
-    if isinstance(task, ExpOpsTask) or getattr(task.fn, "__expops_wrapper__", False):
+    if isinstance(task, ExpOpsTask | InstrumentedTask):
         return
     if _caching_is_default(task):
         policy = InstrumentedPolicy(original=task.cache_policy if isinstance(task.cache_policy, CachePolicy) else None)
         task.cache_policy = policy  # type: ignore[assignment]
     task.fn = wrap_body(task.fn, "task")
     add_task_hooks(task)
+    if type(task) is Task:
+        task.__class__ = InstrumentedTask
 
 
 def _instrument_flow(flow: Flow[..., Any]) -> None:
