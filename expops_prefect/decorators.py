@@ -10,12 +10,14 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 from prefect import Flow, Task
 from prefect.settings.context import get_current_settings
 from prefect.utilities.annotations import NotSet
+from prefect.utilities.callables import get_call_parameters
 
 from expops_prefect.caching.policy import EXPOPS
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.project import Project
 from expops_prefect.recording.body import wrap_body
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
+from expops_prefect.recording.subflows import call, entry_function, is_subflow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,39 +89,64 @@ class ExpOpsFlow(Flow[P, R]):
     Args:
         fn: the function.
         project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
-        cached: make a subflow a cache entry of its own.
+        cached: make it a cache entry of its own where it is a subflow: one whose arguments, configuration and
+            code are those of an earlier one is not run, and none of its tasks starts. Run by itself it is run.
         kwargs: every argument of :class:`prefect.Flow`, with its meaning there.
     """
 
     def __init__(
         self, fn: Callable[P, R], *, project: str | Path | Project | None = None, cached: bool = False, **kwargs: Any
     ) -> None:
-        if cached:
-            raise ConfigurationError(
-                "flow(cached=True) is not available in this release: cache the tasks of the subflow, or turn it into "
-                "a task, whose cached result skips all its steps"
-            )
         super().__init__(fn, **kwargs)
         self.project = project
         self.cached = cached
         self._instrument()
 
     def _instrument(self) -> None:
+        if self.cached and self.isgenerator:
+            raise ConfigurationError(
+                f"the flow {self.name!r} yields what it computes, so there is no result to keep: leave out cached=True "
+                "and cache its tasks, or return a list"
+            )
         # After Prefect has looked at the user's function: its source, signature and file.
         self.fn = cast("Callable[P, R]", wrap_body(self.fn, "flow"))
         add_flow_hooks(self)
 
-    def with_options(self, *, project: Any = NotSet, **options: Any) -> ExpOpsFlow[P, R]:  # type: ignore[override, unused-ignore]
+    def _entry(self) -> ExpOpsTask[P, Any]:
+        """The task that stands for this flow where it is a cached subflow."""
+        function = self.fn.__dict__["__wrapped__"]
+        return ExpOpsTask(
+            entry_function(self, function),
+            name=self.name,
+            cache_policy=EXPOPS,
+            retries=0,  # the flow has its own
+            persist_result=self.persist_result,
+            result_storage=self.result_storage,
+            result_serializer=self.result_serializer,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override, unused-ignore]
+        """Run the flow. See :meth:`prefect.Flow.__call__`; a cached subflow is looked up first."""
+        if not self.cached or not is_subflow():
+            return super().__call__(*args, **kwargs)
+        return_type = "state" if kwargs.pop("return_state", False) else "result"
+        wait_for = kwargs.pop("wait_for", None)
+        parameters = get_call_parameters(self.fn, args, kwargs)
+        return call(self._entry(), parameters, wait_for=wait_for, return_type=return_type)
+
+    def with_options(self, *, project: Any = NotSet, cached: Any = NotSet, **options: Any) -> ExpOpsFlow[P, R]:  # type: ignore[override, unused-ignore]
         """A new flow with other options. See :meth:`prefect.Flow.with_options`.
 
         Args:
             project: another project.
+            cached: whether it is a cache entry of its own where it is a subflow.
             options: every option of Prefect's.
         """
         plain = super().with_options(**options)
         changed = copy.copy(self)
         changed.__dict__.update(plain.__dict__)
         changed.project = self.project if project is NotSet else project
+        changed.cached = self.cached if cached is NotSet else cached
         changed._instrument()
         return changed
 
@@ -187,7 +214,8 @@ def flow(
     Args:
         fn: the function, when used without parentheses.
         project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
-        cached: make a subflow a cache entry of its own.
+        cached: make it a cache entry of its own where it is a subflow: one whose arguments, configuration and
+            code are those of an earlier one is not run, and none of its tasks starts. Run by itself it is run.
         kwargs: every argument of Prefect's, with its meaning there.
 
     Example:

@@ -94,6 +94,10 @@ class Scope:
 
 
 current: ContextVar[Scope | None] = ContextVar("expops_scope", default=None)
+computing: ContextVar[tuple[Attempt, ...]] = ContextVar("expops_computing", default=())
+"""The cached results that the code that runs now contributes to: those of the tasks around it, outermost first."""
+task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
+"""The transaction of the task whose body runs here."""
 
 
 def _no_run(task: Any) -> ActiveRun | None:  # noqa: ARG001

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
+from expops_prefect import scope
 from expops_prefect.degraded import degrade
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.names import CacheKey
@@ -50,6 +51,8 @@ class Attempt:
         ended: when the body ended.
         run_id, path: where the task run stands in the record, empty outside a recorded run.
         returned_state: the body returned a state of Prefect's, which a hit would replace by its data.
+        configured: the processes whose configuration is part of the key.
+        unkeyed: the body was told what is configured for another process; its result may depend on that.
         kept: the digest of the result under its key that is no hit, if there is one.
         serializer: what makes bytes of its result.
         outputs: asks the recorder where metrics and charts of this computation went.
@@ -72,6 +75,8 @@ class Attempt:
     """Its task run, while that lasts: its state holds the result."""
     paired: bool = False
     serializer: Serializer[Any] | None = None
+    configured: frozenset[str] = frozenset()
+    unkeyed: bool = False
     kept: str | None = None
     verified: Found | None = None
     hit: CacheRecord | None = None
@@ -228,9 +233,32 @@ def reset() -> None:
         _by_key.clear()
 
 
+def uses_configuration(processes: frozenset[str]) -> None:
+    """The code that runs here depends on what is configured for processes: results whose keys lack it are no hits.
+
+    Args:
+        processes: their normalised names.
+    """
+    for attempt in scope.computing.get():
+        for name in sorted(processes - attempt.configured):
+            if not attempt.unkeyed and attempt.project.settings.process_parameters(name):
+                attempt.unkeyed = True
+                said = (
+                    f"{attempt.label}: its result depends on what is configured for the process {name!r}, which its "
+                    "code does not name, so it is executed every time. Call that task by its own name in the body, or "
+                    "pass the parameters as arguments"
+                )
+                degrade("results not cached", said, key=f"{attempt.cache_key and attempt.cache_key.task} {name}")
+
+
 def must_not_store(attempt: Attempt | None) -> bool:
-    """Whether a result is none to keep: the task failed, or it returned a state (which may be a failed one)."""
+    """Whether a result is none to keep.
+
+    The task failed, or returned a state (which may be a failed one), or depends on more than its key says.
+    """
     if attempt is None or attempt.cache_key is None:
         return False
+    if attempt.unkeyed:
+        return True
     state = attempt.state
     return attempt.returned_state or (state is not None and (state.is_failed() or state.is_crashed()))

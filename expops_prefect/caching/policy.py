@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from prefect.cache_policies import CachePolicy
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 _said: set[tuple[str, ...]] = set()
-_config_digests: WeakKeyDictionary[Project, dict[str, tuple[str | None, str, Mapping[str, str]]]] = WeakKeyDictionary()
-"""By project and process: the data file's digest, that of the configuration with it, and what that is made of."""
+_Configured: TypeAlias = tuple[str, frozenset[str]]
+_ConfigDigest: TypeAlias = tuple[str | None, str, Mapping[str, str]]
+_config_digests: WeakKeyDictionary[Project, dict[_Configured, _ConfigDigest]] = WeakKeyDictionary()
+"""By project, process and those it calls: the data file's digest, that of the configuration with it, and its parts."""
 
 # What map returned, with its futures resolved: a list that is formally an iterator.
 register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
@@ -136,7 +138,7 @@ def prepare(
             _logger.error("%s; tasks run uncached", error)
         return None
     try:
-        key, material = _key(project, task, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+        key, material, configured = _key(project, task, inputs, (*ignore, *getattr(task, "ignore", ())), others)
     except FingerprintError as error:
         _warn_unhashable(task.name, error)
         if run is not None:
@@ -151,8 +153,10 @@ def prepare(
         if run is not None:
             run.uncached(context, reasons.switched_off(project, key_name(task)))
         return None
+    attempts.uses_configuration(configured)
     _notice_without_inputs(task, inputs)
     attempt = Attempt.of(project, key, context.task_run, nested=get_transaction() is not None)
+    attempt.configured = configured
     store = context.result_store
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
@@ -188,10 +192,11 @@ def project_of_task(function: Callable[..., object]) -> Project:
 
 def _key(
     project: Project, task: Any, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
-) -> tuple[names.CacheKey | None, Material | None]:
+) -> tuple[names.CacheKey | None, Material | None, frozenset[str]]:
+    """The key, what it is made of, and the processes whose configuration is part of it; no key where caching is off."""
     name = key_name(task)
     if not project.settings.cache.enabled_for(name):
-        return None, None
+        return None, None, frozenset()
     values = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
     # Objects count by their state; what they do is their class's code, which may be the project's.
     classes: set[type] = set()
@@ -201,22 +206,28 @@ def _key(
         for parameter, value in values.items()
     }
     code = code_fingerprint(task.fn, classes=classes)
-    config, config_made_of = _config_digest(project, name)
+    # A hit skips the tasks that it calls, so what is configured for them counts too.
+    configured = frozenset({name, *map(names.normalise, code.calls)})
+    config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint([digests, list(others)]), config, code.digest)
-    return key, Material(values, digests, notes, others, config_made_of, code)
+    return key, Material(values, digests, notes, others, config_made_of, code), configured
 
 
-def _config_digest(project: Project, name: str) -> tuple[str, Mapping[str, str]]:
-    """The digest of what the configuration says of a process, and its parts; made anew when the data file changes."""
+def _config_digest(project: Project, name: str, configured: frozenset[str]) -> tuple[str, Mapping[str, str]]:
+    """The digest of what is configured for a process and those it calls, and its parts; made anew for other data."""
     settings = project.settings
     data = None if settings.data_path is None else _data_digest(settings.data_path)
     by_name = _config_digests.setdefault(project, {})
-    known = by_name.get(name)
+    known = by_name.get((name, configured))
     if known is None or known[0] != data:
-        part = settings.config_part(name)
+        part = dict(settings.config_part(name))
+        entering: dict[str, Any] = {"process": part, "data": data}
+        calls = {other: settings.config_part(other)["process"] for other in sorted(configured - {name})}
+        if called := {other: process for other, process in calls.items() if process}:
+            entering["calls"] = called
+            part = {**part, "process": {**part["process"], "calls": called}}
         shown = "" if settings.data_path is None else os.path.relpath(settings.data_path, settings.root)
-        digest = fingerprint({"process": dict(part), "data": data})
-        known = by_name[name] = data, digest, config_parts(part, data, shown)
+        known = by_name[name, configured] = data, fingerprint(entering), config_parts(part, data, shown)
     return known[1], known[2]
 
 

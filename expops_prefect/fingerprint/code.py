@@ -30,11 +30,13 @@ class CodeFingerprint:
             ``default:module:qualname``, ``closure:module:qualname:name``, ``lazy:module:name``,
             ``dist:name==version``, ``external:module:name`` of Python's library, ``python``.
         sources: the normalised source of the parts that have one.
+        calls: the names of the tasks and flows among what it refers to.
     """
 
     digest: str
     parts: Mapping[str, str]
     sources: Mapping[str, str]
+    calls: frozenset[str] = frozenset()
 
 
 def code_fingerprint(
@@ -85,4 +87,4 @@ def _described(graph: CodeGraph) -> CodeFingerprint:
         parts[name] = buffers.digest(name.encode() if name.startswith("dist:") else node.form).hex()
         if node.source is not None:
             sources[name] = node.source
-    return CodeFingerprint(graph.digest(), parts, sources)
+    return CodeFingerprint(graph.digest(), parts, sources, frozenset(graph.calls))

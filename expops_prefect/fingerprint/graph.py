@@ -83,6 +83,7 @@ class CodeGraph:
         self._root = str(Path(root).resolve()) if root is not None else None
         self._bindings = Bindings(self._root)
         self.guards = self._bindings.guards
+        self.calls: set[str] = set()
         self._index: dict[object, int] = {}
         self._pending: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
@@ -131,8 +132,11 @@ class CodeGraph:
             return self._class_or_module(value)
         inner = wrapped_function(value)
         if inner is not None:
-            for attribute in ("fn", "__wrapped__"):
+            for attribute in ("fn", "__wrapped__", "process", "name"):
                 self.guards.name(vars(value), attribute)
+            called = vars(value).get("process") or vars(value).get("name")
+            if isinstance(called, str):
+                self.calls.add(called)
             return self._target(inner, name)
         return self._value(value, name)
 

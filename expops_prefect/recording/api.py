@@ -86,8 +86,9 @@ def log_chart(name: str, chart: Any) -> None:
 def process_parameters(name: str) -> dict[str, Any]:
     """The ``parameters`` and ``hyperparameters`` of a process in ``project_config.yaml``.
 
-    They are part of the cache key of that process's task. Inside a task only its own can be asked
-    for: those of another one would be missing from the key.
+    They are part of the cache key of that process's task, and of what calls that task by its name. Inside a
+    task only its own can be asked for: those of another one would be missing from the key. In the body of a
+    cached subflow only those of the tasks that it calls can be, or it is run every time.
 
     Args:
         name: the process.
@@ -98,17 +99,17 @@ def process_parameters(name: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: asked for another process inside a task, or the configuration is wrong.
     """
-    from prefect.context import TaskRunContext
-
+    from expops_prefect.caching import attempts
     from expops_prefect.caching.policy import key_name
 
-    context = TaskRunContext.get()
+    context = _task_here()
     if context is not None and normalise(name) != key_name(context.task):
         raise ConfigurationError(
             f"process_parameters({name!r}) inside the task {context.task.name!r}: these parameters are not part of "
             f"this task's cache key, so a change of them would be missed. Read them in the flow and pass them as an "
             f"argument, or name the process in the decorator: @task(process={name!r})"
         )
+    attempts.uses_configuration(frozenset((normalise(name),)))
     here = scope.current.get()
     if here is not None:
         project = here.run.project
@@ -121,13 +122,21 @@ def process_parameters(name: str) -> dict[str, Any]:
     return dict(project.settings.process_parameters(name))
 
 
+def _task_here() -> Any:
+    """Prefect's context of the task whose own body this is; ``None`` in a flow's, which a task may have called."""
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    if task is None or flow is None or flow.flow_run is None:
+        return task
+    return task if task.task_run.flow_run_id == flow.flow_run.id else None
+
+
 def _here(what: str) -> tuple[Run | None, str]:
     """The run and the probe path of the code that calls."""
-    from prefect.context import TaskRunContext
-
     from expops_prefect.recording.calls import run_of_task
 
-    context = TaskRunContext.get()
+    context = _task_here()
     run = None if context is None else run_of_task(context.task)
     call: Call | None = None if run is None or context is None else run.call_of(context.task_run.id)
     here = scope.current.get()

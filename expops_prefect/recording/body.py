@@ -24,13 +24,12 @@ from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
 from expops_prefect.recording.calls import call_of_context, run_of_task, subflow_inputs, watch_submissions
 from expops_prefect.recording.run import Run, start_run
+from expops_prefect.recording.subflows import States, body_of_entry
 from expops_prefect.scope import Scope
 
 Kind = Literal["task", "flow"]
 Function = Callable[..., Any]
 
-_task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
-"""The transaction of the task whose body runs here."""
 _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
 """Prefect's context of the flow whose body runs here."""
 
@@ -120,8 +119,11 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
             watch_submissions(_runner())
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
             degrade("task starts not recorded", repr(error), key=context.task.name)
+    computing_token = None
+    if attempt is not None and attempt.cache_key is not None and not context.task.isgenerator:
+        computing_token = scope.computing.set((*scope.computing.get(), attempt))
     transaction, outer = _transactions()
-    transaction_token = None if context.task.isgenerator else _task_transaction.set(transaction)
+    transaction_token = None if context.task.isgenerator else scope.task_transaction.set(transaction)
 
     from prefect.client.schemas.objects import State
 
@@ -131,7 +133,7 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
         nonlocal commits_here
         if attempt is not None:
             attempt.ended = time.time()
-            attempt.returned_state = isinstance(result, State)
+            attempt.returned_state = isinstance(result, (State, States))
         _commit_step_by_itself(context.task, transaction, outer)
         commits_here = _commits_here(transaction)
         return result
@@ -151,7 +153,9 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
             # It failed, or a transaction around will commit it, some time: nobody is to wait for that.
             attempt.land()
         if transaction_token is not None:
-            _reset(_task_transaction, transaction_token)
+            _reset(scope.task_transaction, transaction_token)
+        if computing_token is not None:
+            _reset(scope.computing, computing_token)
         if token is not None:
             _reset(scope.current, token)
 
@@ -159,7 +163,7 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
 def _transactions() -> tuple[Any, Any]:
     from prefect.transactions import get_transaction
 
-    return get_transaction(), _task_transaction.get()
+    return get_transaction(), scope.task_transaction.get()
 
 
 def _commit_step_by_itself(task: Any, transaction: Any, outer: Any) -> None:
@@ -192,21 +196,22 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     _tell(project)
     outer = scope.current.get()
     here: Scope | None = None
-    if project.settings.record.enabled:
-        here = _record_flow(project, context, outer)
-    token = None if here is None else scope.current.set(here)
-    context_token = _flow_context.set(context)
-    watch_submissions(context.task_runner)
-    try:
-        yield _same
-    except BaseException as error:
-        if outer is None and here is not None and isinstance(here.run, Run) and _goes_on_elsewhere(error):
-            here.run.suspended()
-        raise
-    finally:
-        _reset(_flow_context, context_token)
-        if token is not None:
-            _reset(scope.current, token)
+    with body_of_entry(context) as is_entry:
+        if project.settings.record.enabled:
+            here = _record_flow(project, context, outer, is_entry=is_entry)
+        token = None if here is None else scope.current.set(here)
+        context_token = _flow_context.set(context)
+        watch_submissions(context.task_runner)
+        try:
+            yield _same
+        except BaseException as error:
+            if outer is None and here is not None and isinstance(here.run, Run) and _goes_on_elsewhere(error):
+                here.run.suspended()
+            raise
+        finally:
+            _reset(_flow_context, context_token)
+            if token is not None:
+                _reset(scope.current, token)
 
 
 def _goes_on_elsewhere(error: BaseException) -> bool:
@@ -216,10 +221,15 @@ def _goes_on_elsewhere(error: BaseException) -> bool:
     return isinstance(error, Abort | Pause)
 
 
-def _record_flow(project: Project, context: Any, outer: Scope | None) -> Scope | None:
+def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entry: bool) -> Scope | None:
     try:
         if outer is not None and isinstance(outer.run, Run):
             run = outer.run
+            if is_entry:
+                # Its row is that of the task that stands for it.
+                run.contains(context.flow_run.id)
+                run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
+                return outer
             call = run.call_of(context.flow_run.id)
             if call is None:
                 name = getattr(context.flow, "process", None) or context.flow.name
@@ -278,7 +288,7 @@ def _reset(variable: ContextVar[Any], token: Any) -> None:
         variable.reset(token)
     except ValueError:
         # A generator flow may be closed in another context than it was started in, which has its own value.
-        variable.set(None)
+        variable.set(() if variable is scope.computing else None)
 
 
 def _same(result: Any) -> Any:

@@ -62,6 +62,8 @@ def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
             if run.call_of(flow_run.id) is not None:
                 run.end(flow_run.id, status)
                 return
+            if run.is_inside(flow_run.id):
+                return  # The task around it ends now, too.
         if status == "failed":
             from expops_prefect.recording.body import project_of_flow
 

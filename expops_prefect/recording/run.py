@@ -84,6 +84,7 @@ class Run:
         self._open: dict[UUID, _Open] = {}
         self._name_of: dict[str, str] = {}
         self._outputs = Outputs()
+        self._inside: set[UUID] = set()
         self._submitted = 0
         self._elsewhere: set[str] = set()
         self._final: Status | None = None
@@ -168,6 +169,14 @@ class Run:
         """The call of a task run or subflow run that has begun in this process."""
         held = self._open.get(run_uuid)
         return None if held is None else held.call
+
+    def contains(self, flow_run_id: UUID) -> None:
+        """A subflow run has begun inside the task that stands for it, whose row is that task's."""
+        self._inside.add(flow_run_id)
+
+    def is_inside(self, flow_run_id: UUID) -> bool:
+        """Whether a subflow run is inside a task that stands for it."""
+        return flow_run_id in self._inside
 
     def attach(self, context: TaskRunContext, attempt: Attempt) -> None:
         """See :meth:`expops_prefect.scope.ActiveRun.attach`."""
