@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from expops_prefect import flow
@@ -32,7 +34,11 @@ def test_a_cached_subflow_runs_once_until_something_changes(shop: FlowProject) -
     def executed(*flows: str) -> dict[str, int]:
         return dict(shop.run("main.py", *flows).ok().executions)
 
-    assert executed() == {
+    def everything() -> Counter[str]:
+        # Each half in a process of its own: Prefect takes a second or more for each subflow.
+        return Counter(executed("simple", "nested")) + Counter(executed("results", "together", "again", "alone"))
+
+    assert everything() == {
         **ALWAYS,
         **dict.fromkeys(["whole", "caller", "around", "below", "learn"], 1),
         "loading": 2,
@@ -41,7 +47,7 @@ def test_a_cached_subflow_runs_once_until_something_changes(shop: FlowProject) -
         "fit": 4,
     }
     computed = {record.flow: record.run_id for record in shop.project().runs()}
-    assert executed() == {**ALWAYS, "training": 1}
+    assert everything() == {**ALWAYS, "training": 1}
 
     project = shop.project()
     runs = {record.flow: record for record in project.runs() if record.run_id not in computed.values()}
