@@ -1,0 +1,112 @@
+"""Task runners and workers that run tasks in processes of their own: cached, recorded, with all metrics."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.support.processes import FlowProject
+from tests.support.server import wait_until
+
+DASK = """
+from prefect_dask import DaskTaskRunner
+from executions import ran
+from expops_prefect import flow, log_metric, task
+
+CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+
+
+@task
+def numbers(count):
+    ran("numbers")
+    return list(range(count))
+
+
+@task
+def step(number):
+    ran("step")
+    log_metric("step", number)
+    return number * 10
+
+
+@task
+def work(number):
+    ran("work")
+    for _ in range(3):
+        log_metric("seen", number)
+    return step(number)
+
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs=CLUSTER))
+def main():
+    return sum(work.map(numbers.submit(4)).result())
+
+
+if __name__ == "__main__":
+    print("result", main())
+"""
+
+JOBS = """
+import numpy as np
+from executions import ran
+from expops_prefect import task
+
+
+@task
+def job(number):
+    ran("job")
+    return {"number": number, "array": np.arange(100_000.0) * number}
+"""
+SERVE = """
+from jobs import job
+from prefect.task_worker import serve
+
+serve(job)
+"""
+CLIENT = """
+from jobs import job
+
+for _ in range(2):
+    future = job.delay(3)
+    future.wait(90)
+    print(future.state.name, future.result()["array"].sum())
+"""
+
+
+def test_a_local_cluster_of_dask(shop: FlowProject) -> None:
+    shop.write("main.py", DASK)
+    first = shop.run("main.py").ok()
+    assert "result 60" in first.output
+    assert first.executions == {"numbers": 1, "work": 4, "step": 4}
+    metrics = shop.metrics()
+    for number in range(4):
+        assert metrics[f"p{number + 1}/work"] == {"seen": {str(point): number for point in (1, 2, 3)}}
+    second = shop.run("main.py").ok()
+    assert "result 60" in second.output
+    assert second.executions == {}
+    assert shop.metrics() == metrics
+    assert set(shop.statuses().values()) == {"cached"}
+
+
+def test_background_tasks(shop: FlowProject, tmp_path: Path) -> None:
+    for name, text in (("jobs.py", JOBS), ("serve.py", SERVE), ("client.py", CLIENT)):
+        shop.write(name, text)
+    log = tmp_path / "worker.log"
+    worker = shop.start("serve.py")
+    executed = shop.executions
+    try:
+        client = FlowProject.run(shop, "client.py", env={"EXECUTION_LOG": str(log)}).ok()
+        assert client.output.count("14999850000.0") == 2, client.output
+        assert "Cached" in client.output
+        assert not log.exists(), "bodies run in the worker alone"
+        first = shop.folder / "executions-1.log"
+        wait_until(lambda: first.read_text().split() == ["job"], 10, "the worker executed it once")
+        assert executed() == {}
+    finally:
+        worker.send_signal(signal.SIGINT)
+        try:
+            worker.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.communicate()
