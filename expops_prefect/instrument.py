@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Flow[..., Any])
 
 @dataclass
 class InstrumentedPolicy(ExpOpsCachePolicy):
-    """``EXPOPS`` inside recorded runs, the task's own policy elsewhere.
+    """``EXPOPS`` inside flows of ours, the task's own policy elsewhere.
 
     Attributes:
         original: the policy that the task had.
@@ -44,7 +44,7 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
         self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         """See :meth:`ExpOpsCachePolicy.compute_key`."""
-        if scope.find_run[-1](task_ctx.task) is None:
+        if scope.find_run[-1](task_ctx.task) is None and scope.project_around(task_ctx.task) is None:
             if self.original is None:
                 return None
             return self.original.compute_key(task_ctx, inputs, flow_parameters, **kwargs)

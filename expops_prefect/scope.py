@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CALL_ATTRIBUTE: Final = "_expops_call"
 """The attribute of a submitted task's copy that holds its :class:`Call`."""
+PROJECT_ATTRIBUTE: Final = "_expops_project"
+"""The attribute that holds its flow's project instead, where the run is not recorded."""
 PLACE_ATTRIBUTE: Final = "_expops_place"
 """The attribute of a task that holds the :class:`Place` of its call, where that does not follow from its number."""
 
@@ -94,6 +96,8 @@ class Scope:
 
 
 current: ContextVar[Scope | None] = ContextVar("expops_scope", default=None)
+flow_project: ContextVar[Project | None] = ContextVar("expops_flow_project", default=None)
+"""The project of the flow whose body runs here, recorded or not."""
 computing: ContextVar[tuple[Attempt, ...]] = ContextVar("expops_computing", default=())
 """The cached results that the code that runs now contributes to: those of the tasks around it, outermost first."""
 task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
@@ -106,3 +110,9 @@ def _no_run(task: Any) -> ActiveRun | None:  # noqa: ARG001
 
 find_run: list[RunFinder] = [_no_run]
 """Its last entry finds runs; the recorder, which stands below the cache, adds its own."""
+
+
+def project_around(task: Any) -> Project | None:
+    """The project of the flow that a task run belongs to, recorded or not; ``None`` outside any of ours."""
+    submitted: Project | None = getattr(task, PROJECT_ATTRIBUTE, None)
+    return submitted or flow_project.get()

@@ -132,7 +132,7 @@ def prepare(
         earlier.land()  # A retry takes the lease anew; its key may be another one.
     try:
         run = scope.find_run[-1](task)
-        project = project_of_task(task.fn) if run is None else run.project
+        project = (scope.project_around(task) or project_of_task(task.fn)) if run is None else run.project
     except ConfigurationError as error:
         if _first("configuration", str(error)):
             _logger.error("%s; tasks run uncached", error)

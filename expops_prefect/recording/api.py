@@ -116,7 +116,9 @@ def process_parameters(name: str) -> dict[str, Any]:
     elif context is not None:
         from expops_prefect.caching.policy import project_of_task
 
-        project = project_of_task(context.task.fn)
+        project = scope.project_around(context.task) or project_of_task(context.task.fn)
+    elif (around := scope.flow_project.get()) is not None:
+        project = around
     else:
         project = Project.open(source_file=sys._getframe(1).f_code.co_filename)
     return dict(project.settings.process_parameters(name))

@@ -200,7 +200,7 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
         if project.settings.record.enabled:
             here = _record_flow(project, context, outer, is_entry=is_entry)
         token = None if here is None else scope.current.set(here)
-        context_token = _flow_context.set(context)
+        context_token, project_token = _flow_context.set(context), scope.flow_project.set(project)
         watch_submissions(context.task_runner)
         try:
             yield _same
@@ -210,6 +210,7 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
             raise
         finally:
             _reset(_flow_context, context_token)
+            _reset(scope.flow_project, project_token)
             if token is not None:
                 _reset(scope.current, token)
 

@@ -15,7 +15,7 @@ from expops_prefect import scope
 from expops_prefect.caching.policy import key_name
 from expops_prefect.degraded import degrade
 from expops_prefect.recording.run import Run, join_run
-from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, Call
+from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, PROJECT_ATTRIBUTE, Call
 
 if TYPE_CHECKING:
     from prefect.context import FlowRunContext, TaskRunContext
@@ -96,7 +96,7 @@ def watch_submissions(runner: Any) -> None:
         here = scope.current.get()
         run = here.run if here is not None else None
         if not isinstance(run, Run) or not _recorded(task):
-            return submit(task, parameters, wait_for, *args, **kwargs)
+            return submit(_with_project(task), parameters, wait_for, *args, **kwargs)
         # Only map passes what the mapped parameters depend on.
         mapped = kwargs.get("dependencies") is not None or bool(args)
         numbered = copy.copy(task)
@@ -122,6 +122,16 @@ def watch_submissions(runner: Any) -> None:
 
     runner.submit = submit_numbered
     setattr(runner, _WRAPPED, True)
+
+
+def _with_project(task: Any) -> Any:
+    """A task that is submitted by a flow whose run is not recorded: in a worker process it is of the same project."""
+    project = scope.flow_project.get()
+    if project is None or not _recorded(task):
+        return task
+    submitted = copy.copy(task)
+    setattr(submitted, PROJECT_ATTRIBUTE, project)
+    return submitted
 
 
 def _recorded(task: Any) -> bool:
