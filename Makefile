@@ -6,7 +6,8 @@ CONSTRAINTS := configs/constraints.txt
 # The pinned versions are for Python 3.11 and newer; several of them have no release for 3.10.
 PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.version_info >= (3, 11) else "")')
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
-XDIST ?= 2
+# More than the two cores of a small machine: tests wait for servers and processes most of the time.
+XDIST ?= 3
 
 .PHONY: demo test test-all nightly fuzz compat check-tools lint bench bench-report pictures clean
 

@@ -47,7 +47,7 @@ def opened(folder: Path) -> Project:
 
 def begin(project: Project) -> Run:
     """A run with a call that runs and one that is done, all of it delivered."""
-    run = start_run(project, "main", SimpleNamespace(id=uuid.uuid4(), name="a-run"))
+    run = start_run(project, "main", SimpleNamespace(id=uuid.uuid4(), name="a-run", parameters={}))
     for number in range(2):
         task_run = uuid.uuid4()
         run.begin(task_run, run.new_call(None, "train", "train"))
@@ -212,7 +212,7 @@ def test_a_suspended_run_is_not_dead(project: Project) -> None:
 
 def test_a_run_that_is_started_again_lives_once(project: Project) -> None:
     run = begin(project)
-    flow_run = SimpleNamespace(id=uuid.UUID(run.record.flow_run_id), name="a-run")
+    flow_run = SimpleNamespace(id=uuid.UUID(run.record.flow_run_id), name="a-run", parameters={})
     again = start_run(project, "main", flow_run)
     assert (again.run_id, again.record.attempt) == (run.run_id, 2)
     assert len(lock_files(project)) == 1

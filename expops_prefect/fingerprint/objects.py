@@ -32,7 +32,8 @@ def encode_object(walk: Walk, value: Any) -> bytes:
     if walk.classes is not None:
         walk.classes.add(cls)
     try:
-        reducer = copyreg.dispatch_table.get(cls)
+        # Libraries (tblib, with Dask) register reducers for exceptions while a program runs, and add the traceback.
+        reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
         reduced = reducer(value) if reducer else value.__reduce_ex__(_PROTOCOL)
     except REDUCE_ERRORS as error:
         return walk.leave(value, walk.refuse(value, f"it has no state that could be read ({error})", error))

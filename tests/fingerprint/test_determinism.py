@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import json
 import linecache
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from expops_prefect.fingerprint.code import code_fingerprint
+from expops_prefect.fingerprint.values import fingerprint
 from tests.fingerprint.packages import python, write
 
 PACKAGE = {
@@ -119,6 +122,7 @@ HUNT = """
 import json, os, sys, threading
 import numpy, prefect, pydantic, scipy, sklearn
 from expops_prefect.fingerprint.code import code_fingerprint
+from expops_prefect.fingerprint.values import fingerprint
 
 def hunt(runs):
     import stages.work
@@ -310,3 +314,11 @@ def test_modules_that_load_themselves_when_they_are_used(tmp_path: Path) -> None
         paths=(tmp_path,),
     )
     assert output.endswith("done\n")
+
+
+def test_a_library_that_changes_how_exceptions_are_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ValueError("a", 1)
+    before = fingerprint(error)
+    monkeypatch.setitem(copyreg.dispatch_table, ValueError, lambda value: (ValueError, value.args, {"where": "here"}))
+    assert pickle.loads(pickle.dumps(error)).where == "here"
+    assert fingerprint(error) == before
