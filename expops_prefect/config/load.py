@@ -233,12 +233,10 @@ def _kv(source: _Source, runtime_dir: Path) -> LocalKV | FirestoreKV:
             "the id of a Google Cloud project, needed for type gcp; or set GOOGLE_CLOUD_PROJECT",
         )
     emulator = source.environment("FIRESTORE_EMULATOR_HOST") or source.backend_setting("emulator_host")
-    api_key = (
-        source.backend_setting("firebase_api_key")
-        or source.environment("FIREBASE_API_KEY")
-        or source.environment("NEXT_PUBLIC_FIREBASE_API_KEY")
-    )
-    api_key_file = source.backend_setting("firebase_api_key_file")
+    inline = source.backend_setting("firebase_api_key")
+    api_key = inline or source.environment("FIREBASE_API_KEY") or source.environment("NEXT_PUBLIC_FIREBASE_API_KEY")
+    # ExpOps' order: the configuration itself, the file that it names, the environment.
+    api_key_file = None if inline else source.backend_setting("firebase_api_key_file")
     return FirestoreKV(
         gcp_project=gcp_project.value,
         credentials_json=_credentials(source),

@@ -92,6 +92,7 @@ def server_environment(settings: Settings, workspace: Path) -> dict[str, str]:
         "FIRESTORE_EMULATOR_HOST": getattr(settings.kv, "emulator_host", None),
         "STORAGE_EMULATOR_HOST": getattr(settings.objects, "emulator_host", None),
         "GOOGLE_CLOUD_PROJECT": getattr(settings.kv, "gcp_project", None),
+        "FIREBASE_API_KEY": None if settings.kv.type == "local" else settings.kv.web_api_key(),
     }
     return environ | {name: str(value) for name, value in given.items() if value}
 

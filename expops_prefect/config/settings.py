@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -31,6 +32,13 @@ class FirestoreKV(_Closed):
     emulator_host: str | None = None
     firebase_api_key: str | None = Field(default=None, repr=False)
     firebase_api_key_file: Path | None = None
+
+    def web_api_key(self) -> str | None:
+        """The key with which ExpOps' web app reads Firestore: the file's if one counts, else the one that was given."""
+        if self.firebase_api_key_file is not None:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                return self.firebase_api_key_file.read_text().strip() or self.firebase_api_key
+        return self.firebase_api_key
 
 
 class LocalObjectsSettings(_Closed):

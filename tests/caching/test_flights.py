@@ -179,7 +179,8 @@ def test_a_hit_takes_no_lease(project: Project, monkeypatch: pytest.MonkeyPatch)
     assert "create" in faults.calls
     faults.calls.clear()
     assert work(1) == 2
-    assert faults.calls == ["get"]
+    # The project's outbox looks for runs that died, some time after the first.
+    assert [call for call in faults.calls if call != "scan"] == ["get"]
 
 
 @pytest.mark.parametrize("kind", ["drop-in", "policy", "key function", "serializable"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from expops_prefect.config import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings
+from expops_prefect.config import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, server_environment
 from tests.config.support import settings_of
 
 CACHE = "{backend: {type: gcp, gcp_project: g, credentials_json: keys/k.json}, object_store: {type: gcs, bucket: b}}"
@@ -125,6 +126,30 @@ def test_what_the_cloud_libraries_know_from_the_environment(tmp_path: Path) -> N
     )
     assert settings.objects == GCSObjects(bucket="b", credentials_json=keys, emulator_host="http://127.0.0.1:2")
     assert "web" not in repr(settings), "a settings object may be logged"
+
+
+def test_the_key_of_the_web_app_as_expops_finds_it(tmp_path: Path) -> None:
+    root = tmp_path / "shop"
+    environ = {"FIREBASE_API_KEY": "first", "NEXT_PUBLIC_FIREBASE_API_KEY": "second"}
+    root.mkdir()
+    (root / "key.txt").write_text("from the file\n")
+    (root / "empty.txt").write_text("\n")
+    found = []
+    for backend in (
+        {"firebase_api_key": "inline", "firebase_api_key_file": "key.txt"},
+        {"firebase_api_key_file": "key.txt"},
+        {"firebase_api_key_file": "empty.txt"},
+        {"firebase_api_key_file": "gone.txt"},
+        {},
+    ):
+        for given in (environ, {"NEXT_PUBLIC_FIREBASE_API_KEY": "second"}, {}):
+            config = json.dumps({"experiment": {"cache": {"backend": {"type": "gcp", "gcp_project": "g", **backend}}}})
+            settings = settings_of(root, config, given)
+            assert settings.kv.type == "gcp"
+            key = settings.kv.web_api_key()
+            found.append(key)
+            assert server_environment(settings, tmp_path).get("FIREBASE_API_KEY") == key
+    assert found == [*["inline"] * 3, *["from the file"] * 3, *["first", "second", None] * 3]
 
 
 def test_what_expops_knows_and_we_do_not_is_left_alone(tmp_path: Path) -> None:
