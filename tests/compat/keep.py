@@ -46,7 +46,8 @@ def keep(project: Project, folder: Path) -> None:
         schema = connection.execute("PRAGMA user_version").fetchone()[0]
         lines = [*connection.iterdump(), f"PRAGMA user_version = {schema};"]
     folder.mkdir()
-    (folder / KV).write_text("\n".join(lines).replace(socket.gethostname(), "builder") + "\n")
+    text = "\n".join(lines).replace(socket.gethostname(), "builder").replace(tempfile.gettempdir(), "/srv")
+    (folder / KV).write_text(f"{text}\n")
     keys = [info.key for prefix in ("cache/", "artifacts/") for info in project.objects.list(prefix)]
     objects = {key: base64.b64encode(project.objects.get(key) or b"").decode() for key in keys}
     (folder / OBJECTS).write_text(json.dumps(objects, indent=1) + "\n")
