@@ -65,11 +65,24 @@ from prefect.task_worker import serve
 serve(job)
 """
 CLIENT = """
+import time
+
 from jobs import job
+
+
+def wait(future):
+    # Prefect's future raises as long as the server has stored no state of the new task run.
+    for _ in range(300):
+        try:
+            return future.wait(90)
+        except RuntimeError:
+            time.sleep(0.2)
+    raise TimeoutError("no state of the task run for a minute")
+
 
 for _ in range(2):
     future = job.delay(3)
-    future.wait(90)
+    wait(future)
     print(future.state.name, future.result()["array"].sum())
 """
 
