@@ -71,13 +71,16 @@ from jobs import job
 
 
 def wait(future):
-    # Prefect's future raises as long as the server has stored no state of the new task run.
-    for _ in range(300):
+    # Short waits: Prefect's future raises until the server has a state of the new task run, and its
+    # event that the task run ended is lost when that comes before the client listens.
+    for _ in range(180):
         try:
-            return future.wait(90)
+            future.wait(0.5)
         except RuntimeError:
-            time.sleep(0.2)
-    raise TimeoutError("no state of the task run for a minute")
+            time.sleep(0.5)
+        if future.state.is_final():
+            return
+    raise TimeoutError(f"the task run is {future.state}")
 
 
 for _ in range(2):
