@@ -62,6 +62,7 @@ class Attempt:
         waited: seconds that it waited for others that computed the same result.
         why: why it is executed; ``None`` for a hit, and until that is known.
         not_kept: why its result is not in the cache although it was computed.
+        object_key: where its result was stored; ``None`` until it is.
         material: what its key is made of, until it is known whether it is a hit.
         written: the same, to be written down with the result; ``None`` for a hit.
     """
@@ -94,6 +95,7 @@ class Attempt:
     waited: float = 0.0
     why: Reason | None = None
     not_kept: str | None = None
+    object_key: str | None = None
     material: Material | None = None
     written: Written | None = None
 

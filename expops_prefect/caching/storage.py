@@ -116,6 +116,8 @@ class ExpOpsResultStorage(_ProjectBlock):
                 return  # It is there, and as little of a hit as before.
             with project.objects_availability.watch():
                 record = results.write_result(project, path, body, attempt, no_hit=no_hit)
+            if attempt is not None:
+                attempt.object_key = record.object_key
             if paired:
                 _pending[path] = record
             else:

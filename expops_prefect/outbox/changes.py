@@ -246,8 +246,9 @@ class Batch:
         pairs = list(self.puts.items())
         for start in range(0, len(pairs), _MOST_PUTS):
             _bind(kv.put_many, dict(pairs[start : start + _MOST_PUTS]))()
-        if self.deletes:
-            kv.delete_many(list(self.deletes))
+        for key in self.deletes:
+            # One by one, which need not be read first: there are few.
+            kv.delete(key)
 
     def _change(self, kv: KVStore, key: str, changes: list[Change]) -> None:
         def apply(value: JSON | None) -> JSON:

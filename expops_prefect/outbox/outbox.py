@@ -89,20 +89,28 @@ class Outbox:
         self._last = float("-inf")
         self._thread: threading.Thread | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._brief: _Brief | None = None
         self._numbers = StepNumbers(self._kv)
         self._look = True
         self._looked = float("-inf")
 
     # Taking in ---------------------------------------------------------------------------------
 
-    def write(self, *changes: AnyChange) -> None:
-        """Take changes in; they will be delivered in this order. Never raises, never waits for a store."""
+    def write(self, *changes: AnyChange, brief: bool = False) -> None:
+        """Take changes in; they will be delivered in this order. Never raises, never waits for a store.
+
+        Args:
+            changes: what to deliver.
+            brief: what comes next may take their place very soon, and makes one write of the two. A delivery
+                that is due when they have just come leaves them for the next one, unless somebody waits.
+        """
         lines = b"".join(map(dump, changes))
         with self._state:
             journal = self._current()
             try:
                 if journal is None or self._memory:
                     raise OSError("the journal is not written")
+                self._brief = _Brief(journal, journal.size, time.monotonic()) if brief else None
                 journal.append(lines)
             except OSError as error:
                 if not self._memory:
@@ -290,7 +298,7 @@ class Outbox:
         with self._delivering:
             journal = self._journal
             if journal is not None and journal.waiting:
-                count, _ = self._deliver(journal)
+                count, _ = self._deliver(journal, self._most(journal))
             else:
                 count = self._deliver_memory()
             with self._state:
@@ -303,8 +311,20 @@ class Outbox:
                         self._journal = None
                 self._state.notify_all()
 
-    def _deliver(self, journal: Journal) -> tuple[int, bool]:
-        changes, end = journal.read(_BATCH_BYTES)
+    def _most(self, journal: Journal) -> int:
+        """How many bytes of the journal to deliver now at most: what has just come and will soon be replaced waits."""
+        with self._state:
+            brief = self._brief
+            if brief is None or brief.journal is not journal or self._urgent or self._closed:
+                return _BATCH_BYTES
+            if time.monotonic() - brief.since >= _GATHER * self._flush_seconds:
+                return _BATCH_BYTES
+        return min(_BATCH_BYTES, brief.start - journal.plan.done)
+
+    def _deliver(self, journal: Journal, most: int = _BATCH_BYTES) -> tuple[int, bool]:
+        if most <= 0 and journal.plan.sending is None:
+            return 0, True
+        changes, end = journal.read(most)
         batch = Batch(journal.id, end).add(changes)
         journal.begin(end, journal.plan.numbered)
         numbered = self._number(batch, journal.plan.numbered)
@@ -350,6 +370,15 @@ class Outbox:
         if self._parallel > 1 and self._executor is None:
             self._executor = ThreadPoolExecutor(self._parallel, thread_name_prefix="expops-outbox")
         return self._executor
+
+
+@dataclass(frozen=True)
+class _Brief:
+    """What was written last, if the next change may take its place: from where on in the journal, since when."""
+
+    journal: Journal
+    start: int
+    since: float
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Overview:
 
     Attributes:
         hits: the first of them, in this process.
-        objects: where the results of the hits lie, by cache key.
+        objects: where results lie, by cache key.
         carried: probe paths that got their metrics from a hit's own run.
         charts: whether there are charts.
         elsewhere: other processes executed a part, so that not everything came by here.

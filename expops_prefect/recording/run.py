@@ -269,17 +269,19 @@ class Run:
                 keep_sources(self.project, written.code)
         if status in TERMINAL:
             self._overview.ended(call.total, call.label, status, fields)
+            if held.attempt is not None and held.attempt.object_key is not None:
+                self._overview.objects[held.attempt.key] = held.attempt.object_key
         # The row of a name says of one call alone, its first, why that was executed.
         first = call.path == call.total
         shared = fields if first else {name: fields[name] for name in fields if name not in OF_ONE_CALL}
         arguments = total_arguments(call, before, status, shared)
         total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
         if first:
-            self.outbox.write(*more, total)
+            self.outbox.write(*more, total, brief=status == "running")
         else:
             row = Put(names.row_key(self.run_id, call.path), call_row(call, status, fields))
             # One call is one write to the journal: after each, this thread may have to wait for others.
-            self.outbox.write(*more, row, total)
+            self.outbox.write(*more, row, total, brief=status == "running")
 
     # Metrics and charts ------------------------------------------------------------------------
 

@@ -29,8 +29,7 @@ def costs(cli: Command, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str
 def test_doctor_counts_the_calls_of_a_task_run(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_project(tmp_path / "shop", "prefect: {project_id: shop}")
     executed, hit, run = costs(cli, root, monkeypatch)
-    # Where it costs nothing, the summary of a run in Prefect reads each record once more.
-    assert executed.startswith("each task run that is executed: documents: 2 read, ")
+    assert executed.startswith("each task run that is executed: documents: 1 read, ")
     assert executed.endswith("objects: 0 requests to read, 2 written"), "a manifest and a payload"
     assert hit.startswith("each hit: documents: 1 read, ")
     assert " 0 written" in hit.partition("objects")[2]

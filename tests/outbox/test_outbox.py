@@ -135,6 +135,27 @@ def test_values_of_one_key_are_merged(stores: Stores) -> None:
     assert stores.faults.calls.count("update") == 1
 
 
+def test_what_is_soon_replaced_waits_for_the_next_delivery_and_no_longer(stores: Stores) -> None:
+    box = stores.outbox(flush_seconds=30)
+    box.write(Put("a", 1))
+    box.write(Put("b", "running"), brief=True)
+    box._deliver_some()
+    assert (stores.raw.get("a"), stores.raw.get("b"), box.pending) == (1, None, 1)
+    box._deliver_some()
+    assert (stores.raw.get("b"), box.pending) == (None, 1)
+    box.write(Put("b", "completed"))
+    box._deliver_some()
+    assert (stores.raw.get("b"), box.pending) == ("completed", 0)
+    assert stores.faults.calls.count("put_many") == 2
+    # Whoever waits is not made to wait for that, and what nothing replaces goes by itself.
+    box.write(Put("b", "running"), brief=True)
+    assert box.flush(10)
+    assert stores.raw.get("b") == "running"
+    quick = stores.outbox(flush_seconds=0.5)
+    quick.write(Put("c", "running"), brief=True)
+    wait_until(lambda: stores.raw.get("c") == "running", 60, "it is delivered")
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 def test_any_single_failure_changes_nothing(stores: Stores, after: bool) -> None:
     stores.raw.put("source", "s")
