@@ -95,8 +95,16 @@ class Journal:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE)
         with _holding:
             _held.add(path)
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, _HEAD)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.write(descriptor, _HEAD) != len(_HEAD):
+                raise OSError("the disk is full")
+        except OSError:
+            path.unlink(missing_ok=True)
+            with _holding:
+                _held.discard(path)
+                os.close(descriptor)
+            raise
         return cls(path, descriptor, Plan())
 
     @classmethod
@@ -168,7 +176,11 @@ class Journal:
         """Keep bytes beside the journal until they are delivered; their name."""
         self._blobs += 1
         name = f"{self.id}-{self._blobs}.blob"
-        write_file(self.path.with_name(name), data)
+        try:
+            write_file(self.path.with_name(name), data)
+        except OSError:
+            self.drop_blob(name)  # what was written of it takes room on a full disk
+            raise
         return name
 
     def blob(self, name: str) -> bytes | None:

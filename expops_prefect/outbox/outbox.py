@@ -12,11 +12,13 @@ import logging
 import os
 import threading
 import time
+import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,7 @@ from expops_prefect.errors import BackendError
 from expops_prefect.kv.base import KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.changes import AnyChange, Batch, StoreObject, dump
-from expops_prefect.outbox.journal import Journal, Numbered
+from expops_prefect.outbox.journal import Journal, Numbered, Plan
 from expops_prefect.outbox.numbering import StepNumbers
 
 _logger = logging.getLogger("prefect.expops")
@@ -36,6 +38,7 @@ _LONGEST_PAUSE: Final = 10.0
 _GATHER: Final = 0.2
 """The part of ``flush_seconds`` for which what comes first is held back: changes come in groups."""
 _AT_EXIT: Final = 2.0
+_TIDY_UP: Final = 1.0
 _LOOK_AGAIN: Final = 60.0
 _open: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
@@ -82,6 +85,8 @@ class Outbox:
         self._delivering = threading.Lock()
         self._journal: Journal | None = None
         self._memory: deque[AnyChange] = deque()
+        self._memory_id = f"memory-{uuid.uuid4().hex[:12]}"
+        self._memory_plan = Plan(0)
         self._blobs: dict[str, bytes] = {}
         self._written = self._delivered = 0
         self._urgent = self._closed = False
@@ -131,7 +136,7 @@ class Outbox:
                     raise OSError("the journal is not written")
                 blob = journal.add_blob(data)
             except OSError:
-                blob = f"memory-{len(self._blobs)}"
+                blob = f"memory-{uuid.uuid4().hex}"
                 self._blobs[blob] = data
             # Before anybody can find everything delivered and remove the journal with its bytes.
             self.write(StoreObject(object_key, blob))
@@ -145,6 +150,11 @@ class Outbox:
     def pending(self) -> int:
         """How many changes of this process wait to be delivered."""
         return self._written - self._delivered
+
+    @property
+    def in_memory(self) -> int:
+        """How many of them are in memory alone, because the folder could not be written."""
+        return len(self._memory)
 
     @property
     def failing(self) -> bool:
@@ -187,10 +197,15 @@ class Outbox:
     def settle(self, timeout: float) -> bool:
         """Flush, and remove the journal if nothing is left in it: a run has ended."""
         done = self.flush(timeout)
-        with self._delivering, self._state:
-            if self._journal is not None and self._written == self._delivered:
-                self._journal.delete()
-                self._journal = None
+        # Whoever delivers now may take long: a store can answer slowly.
+        if done and self._delivering.acquire(timeout=_TIDY_UP):
+            try:
+                with self._state:
+                    if self._journal is not None and self._written == self._delivered:
+                        self._journal.delete()
+                        self._journal = None
+            finally:
+                self._delivering.release()
         return done
 
     def close(self, timeout: float) -> bool:
@@ -211,23 +226,32 @@ class Outbox:
 
     # Delivering --------------------------------------------------------------------------------
 
-    def deliver_orphans(self) -> int:
+    def deliver_orphans(self, timeout: float = threading.TIMEOUT_MAX) -> int:
         """Deliver what processes left behind that have ended; how many changes that were.
+
+        Args:
+            timeout: seconds after which no further batch is begun; what is left stays where it is.
 
         Raises:
             BackendError: a store failed; what is left stays where it is.
         """
-        count = 0
+        count, deadline = 0, time.monotonic() + timeout
         for journal in Journal.orphans(self.folder):
             try:
-                with self._delivering:
-                    while journal.waiting:
+                while journal.waiting:
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not self._delivering.acquire(timeout=left):
+                        journal.release()
+                        return count
+                    try:
                         delivered, more = self._deliver(journal)
-                        count += delivered
-                        if not more:
-                            break
+                    finally:
+                        self._delivering.release()
+                    count += delivered
+                    if not more:
+                        break
                 journal.delete()
-            except BackendError:
+            except BaseException:
                 journal.release()
                 raise
         return count
@@ -333,23 +357,28 @@ class Outbox:
         batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
         self._on_delivery()
         journal.finish(end)
-        for blob in batch.objects.values():
+        for blob in _blobs_of(changes):
+            self._blobs.pop(blob, None)
             journal.drop_blob(blob)
         return len(changes), bool(changes)
 
     def _deliver_memory(self) -> int:
+        plan = self._memory_plan
         with self._state:
-            changes = [self._memory[place] for place in range(min(len(self._memory), _BATCH_CHANGES))]
-            written = self._written
-        batch = Batch(f"memory-{os.getpid()}-{id(self)}", written).add(changes)
-        self._number(batch, {})
+            # A batch that failed is sent again with the same bounds: its name tells the store what it has already.
+            end = plan.done + min(len(self._memory), _BATCH_CHANGES) if plan.sending is None else plan.sending
+            changes = list(islice(self._memory, end - plan.done))
+        plan.sending = end
+        batch = Batch(self._memory_id, end).add(changes)
+        plan.numbered = {**plan.numbered, **self._number(batch, plan.numbered)}
         batch.deliver(self._kv, self._objects, _Blobs(self._journal, self._blobs), self._pool())
         self._on_delivery()
         with self._state:
             for _ in changes:
                 self._memory.popleft()
-        for blob in batch.objects.values():
-            self._blobs.pop(blob, None)
+            self._memory_plan = Plan(end)
+        for blob in _blobs_of(changes):
+            self._drop_blob(blob)
         return len(changes)
 
     def _number(self, batch: Batch, known: Numbered) -> Numbered:
@@ -365,6 +394,10 @@ class Outbox:
         for key, points in batch.points.items():
             self._numbers.saw(key, points)
         return found
+
+    def _drop_blob(self, blob: str) -> None:
+        if self._blobs.pop(blob, None) is None and self._journal is not None:
+            self._journal.drop_blob(blob)
 
     def _pool(self) -> ThreadPoolExecutor | None:
         if self._parallel > 1 and self._executor is None:
@@ -392,6 +425,11 @@ class _Blobs:
         if name in self.memory or self.journal is None:
             return self.memory.get(name)
         return self.journal.blob(name)
+
+
+def _blobs_of(changes: Sequence[AnyChange]) -> Iterator[str]:
+    """Those of all objects, also of one that was stored again in the same batch."""
+    return (change.blob for change in changes if isinstance(change, StoreObject))
 
 
 def _end_of_process() -> None:

@@ -60,9 +60,12 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
             degrade("metrics refused", str(error), key=str(name))
         except Exception as error:  # noqa: BLE001 - the edge to users' code: their numbers' own methods run here
             degrade("metrics refused", f"metric {name!r}: {error!r}", key=str(name))
-    run, path = _here("log_metric") if points else (None, "")
-    if run is not None:
-        run.add_metrics(path, points)
+    try:
+        run, path = _here("log_metric") if points else (None, "")
+        if run is not None:
+            run.add_metrics(path, points)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("metrics not recorded", repr(error))
 
 
 def log_chart(name: str, chart: Any) -> None:
@@ -78,9 +81,12 @@ def log_chart(name: str, chart: Any) -> None:
         said = str(error) if isinstance(error, ChartRefusedError) else repr(error)
         degrade("charts refused", f"chart {name!r}: {said}", key=str(name))
         return
-    run, path = _here("log_chart")
-    if run is not None:
-        run.add_chart(path, str(name), data, suffix)
+    try:
+        run, path = _here("log_chart")
+        if run is not None:
+            run.add_chart(path, str(name), data, suffix)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("charts not recorded", repr(error))
 
 
 def process_parameters(name: str) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def _step(step: Any) -> int:
         plain = None
     if isinstance(plain, bool) or not isinstance(plain, Integral):
         raise MetricRefusedError(f"step is {_shown(step)}; pass a whole number")
-    return int(plain)
+    number = int(plain)
+    if not -(2**63) <= number < 2**63:
+        raise MetricRefusedError(f"step is {_shown(step)}; pass a whole number of at most 64 bits")
+    return number
 
 
 def _shown(value: Any) -> str:

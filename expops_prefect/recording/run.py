@@ -375,10 +375,12 @@ class Run:
 
     def _take_in_other_processes(self) -> None:
         """What processes that died left behind is delivered, and calls that they did not end have failed."""
+        if not self._elsewhere:
+            return
         try:
             with self.project.kv_availability.watch():
-                self.outbox.deliver_orphans()
-                if not self._elsewhere or not self.outbox.flush(_WORKER_FLUSH, while_failing=False):
+                self.outbox.deliver_orphans(_WORKER_FLUSH)
+                if not self.outbox.flush(_WORKER_FLUSH, while_failing=False):
                     return
                 rows = records.read_rows(self.project.kv, self.run_id)
                 elsewhere = self.project.kv.get(names.degraded_key(self.run_id)) or {}
@@ -415,11 +417,12 @@ class Run:
             self._life.end()
         if not self.outbox.settle(self.project.settings.record.final_flush_seconds):
             _logger.warning(
-                "run %s: %d changes of its record are not delivered yet; they wait in %s for the next run of the "
-                "project, or for: expops-prefect sync",
+                "run %s: %d changes of its record are not delivered yet; they wait in %s",
                 self.run_id,
                 self.outbox.pending,
-                self.outbox.folder,
+                f"the memory of this process, and {self.outbox.folder} cannot be written: at its end they are lost"
+                if self.outbox.in_memory
+                else f"{self.outbox.folder} for the next run of the project, or for: expops-prefect sync",
             )
         if self.project.settings.record.artifacts:
             write_artifacts(self.project, self.record, self._overview)

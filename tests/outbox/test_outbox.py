@@ -20,6 +20,7 @@ from expops_prefect.errors import KVError, ObjectStoreRefusedError
 from expops_prefect.kv.base import JSON, MetricPoint
 from expops_prefect.kv.sqlite import SQLiteKV
 from expops_prefect.objects.local import LocalObjects
+from expops_prefect.outbox import outbox as outbox_module
 from expops_prefect.outbox.changes import Append, Change, Copy, Increment, KeepObject, Put, dump, register_change
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.outbox.outbox import Outbox
@@ -356,6 +357,112 @@ def test_a_full_disk_keeps_the_order(stores: Stores, monkeypatch: pytest.MonkeyP
     assert box.flush(10)
     assert stores.raw.get("a") == 3
     assert stores.raw.get(METRICS) == {"loss": {"1": 1}}
+
+
+def test_in_memory_every_change_counts_once_whatever_fails_and_follows(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "_BATCH_CHANGES", 3)
+    stores.folder.write_text("a file, not a folder")
+    box = stores.outbox()
+    stores.faults.down, stores.faults.after = True, True  # each write takes effect, and fails all the same
+    box.write(Increment("count"), Change("sum", "test.add", {"amount": 1}), Append(METRICS, [MetricPoint("m", 1.0)]))
+    wait_until(lambda: box.failing, 20, "a failure")
+    for _ in range(4):
+        box.write(Increment("count"), Change("sum", "test.add", {"amount": 1}))
+        box.write(Append(METRICS, [MetricPoint("m", 2.0)]))
+    stores.faults.down = False
+    assert box.flush(20)
+    assert stores.raw.get("count") == 5
+    assert stores.raw.get("sum")["sum"] == 5  # type: ignore[index]
+    assert stores.raw.get(METRICS) == {"m": {"1": 1.0, "2": 2.0, "3": 2.0, "4": 2.0, "5": 2.0}}
+
+
+def test_charts_in_memory_are_not_taken_for_each_other(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "_BATCH_CHANGES", 1)
+    stores.folder.write_text("a file, not a folder")
+    box = stores.outbox()
+    held, go = threading.Event(), threading.Event()
+    put = stores.raw_objects.put
+
+    def slow(key: str, buffers: Any, **options: Any) -> Any:
+        if key.endswith("2.png"):
+            held.set()
+            assert go.wait(20)
+        return put(key, buffers, **options)
+
+    monkeypatch.setattr(stores.raw_objects, "put", slow)
+    for number in (1, 2, 3):
+        box.write_object(f"artifacts/x/{number}.png", b"chart %d" % number)
+    assert held.wait(20)
+    box.write_object("artifacts/x/4.png", b"chart 4")
+    go.set()
+    assert box.flush(20)
+    for number in (1, 2, 3, 4):
+        assert stores.raw_objects.get(f"artifacts/x/{number}.png") == b"chart %d" % number
+
+
+def test_a_disk_that_is_full_from_the_start_costs_no_descriptors_or_files(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    box = stores.outbox()
+    monkeypatch.setattr(os, "write", full)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(20):
+        box.write(Put("a", number))
+        assert box.flush(20)
+    assert stores.journals() == []
+    assert len(list(Path("/proc/self/fd").iterdir())) < before + 10
+    assert stores.raw.get("a") == 19
+
+
+def test_a_chart_that_is_logged_again_leaves_no_bytes_behind(stores: Stores) -> None:
+    box = stores.outbox(flush_seconds=60)
+    for number in range(5):
+        box.write_object("artifacts/x/chart.png", b"chart %d" % number)
+    assert box.flush(20)
+    assert stores.raw_objects.get("artifacts/x/chart.png") == b"chart 4"
+    assert [name for name in stores.journals() if name.endswith(".blob")] == []
+
+
+def test_settling_waits_no_longer_than_it_is_told(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go, settled = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(key: str, amount: int = 1, **options: Any) -> int:
+        begun.set()
+        assert go.wait(60)
+        return amount
+
+    monkeypatch.setattr(stores.raw, "increment", slow)
+    box = stores.outbox()
+    box.write(Increment("a"))
+    assert begun.wait(20)
+
+    def settle() -> None:
+        box.settle(0.1)
+        settled.set()
+
+    threading.Thread(target=settle).start()
+    assert settled.wait(20)
+    go.set()
+    assert box.flush(20)
+
+
+def test_looking_for_what_others_left_ends_in_time(stores: Stores) -> None:
+    dead = stores.outbox()
+    stores.faults.down = True
+    dead.write(Put("a", 1))
+    wait_until(lambda: dead.failing, 20, "a failure")
+    assert dead._journal is not None
+    dead._journal.release()
+    dead._journal = None
+    stores.faults.down = False
+    box = stores.outbox()
+    assert box.deliver_orphans(0) == 0
+    assert box.deliver_orphans() == 1
 
 
 def test_threads_share_an_outbox(stores: Stores) -> None:

@@ -7,12 +7,13 @@ import logging
 import math
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from expops_prefect import log_metric, log_metrics
+from expops_prefect import log_chart, log_metric, log_metrics
 from expops_prefect.config import load_settings
 from expops_prefect.errors import KVError
 from expops_prefect.kv.base import MetricPoint
@@ -159,7 +160,7 @@ def test_names_and_steps() -> None:
         7,
         8,
     ]
-    for bad_step in (1.0, True, "1", np.array([1, 2]), Tensor(1, 2), math.nan):
+    for bad_step in (1.0, True, "1", np.array([1, 2]), Tensor(1, 2), math.nan, 2**63, -(2**63) - 1, 10**5000):
         with pytest.raises(MetricRefusedError, match="whole number"):
             metric_points([("m", 1)], bad_step)
 
@@ -193,6 +194,18 @@ def test_nothing_is_raised_and_the_good_ones_are_kept(kept: Kept, caplog: pytest
     assert sum("hostile" in line for line in said) == 1
     assert sum("log_metrics takes a dictionary, not list" in line for line in said) == 1
     assert sum("the same again" in line for line in said) == 1, "once for each metric, not for each value"
+
+
+def test_a_recorder_that_fails_fails_no_task(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*given: Any) -> None:
+        raise OSError("no such device")
+
+    run = SimpleNamespace(add_metrics=broken, add_chart=broken)
+    monkeypatch.setattr(api, "_here", lambda what: (run, "//process[@name='train']"))
+    log_metric("loss", 1.0)
+    log_chart("picture", b"\x89PNG\r\n")
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[0] for line in said] == ["metrics not recorded", "charts not recorded"]
 
 
 def test_points_under_a_store_that_fails_and_recovers(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
