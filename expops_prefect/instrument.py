@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 from prefect import Flow, Task
@@ -23,7 +23,7 @@ from expops_prefect import scope
 from expops_prefect.caching.policy import ExpOpsCachePolicy
 from expops_prefect.decorators import ExpOpsFlow, ExpOpsTask
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
-from expops_prefect.recording.body import wrap_body
+from expops_prefect.recording.body import INNER, wrap_body
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
 
 _logger = logging.getLogger("prefect.expops")
@@ -69,8 +69,10 @@ class InstrumentedTask(Task[..., Any]):
 def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
     """Switch on caching and recording for a flow and the tasks and subflows that it uses.
 
-    They are found in the flow's module, in its closure, and in own modules that those import. Tasks
-    whose caching the user chose keep it; flows that share the tasks keep their behaviour.
+    Tasks are found in the flow's module, in its closure, and in own modules that those import;
+    subflows by the names in the flow's code and in that of the functions and tasks it calls. Tasks
+    whose caching the user chose keep it. Other flows that share the tasks keep their behaviour, and so
+    does a subflow where it is run by itself.
 
     Args:
         flow: a Prefect flow.
@@ -91,16 +93,13 @@ def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
         ```
     """
     silence_own_hooks()
-    found = list(_reachable(flow))
-    chosen = {id(item): item for item in [*found, *tasks]}
-    names = []
+    chosen = {id(item): item for item in [*_reachable(flow), *tasks]}
     for item in chosen.values():
-        if isinstance(item, Task):
-            _instrument_task(item)
-            names.append(item.name)
-        else:
-            _instrument_flow(item)
-    _instrument_flow(flow)
+        _instrument_task(item)
+    names = [item.name for item in chosen.values()]
+    for subflow in subflows_of(flow):
+        _instrument_flow(subflow, inner=True)
+    _instrument_flow(flow, inner=False)
     _logger.info("instrumented flow %s; tasks: %s", flow.name, ", ".join(sorted(names)) or "none found, pass tasks=[…]")
     return flow
 
@@ -117,10 +116,14 @@ def _instrument_task(task: Task[..., Any]) -> None:
         task.__class__ = InstrumentedTask
 
 
-def _instrument_flow(flow: Flow[..., Any]) -> None:
-    if not isinstance(flow, ExpOpsFlow):
-        flow.fn = wrap_body(flow.fn, "flow")
-        add_flow_hooks(flow)
+def _instrument_flow(flow: Flow[..., Any], *, inner: bool) -> None:
+    if isinstance(flow, ExpOpsFlow):
+        return
+    known = getattr(flow.fn, "__expops_wrapper__", False)
+    flow.fn = wrap_body(flow.fn, "flow")
+    add_flow_hooks(flow)
+    if not (known and inner):  # one that was instrumented itself stays so
+        flow.fn.__dict__[INNER] = inner
 
 
 def _caching_is_default(task: Task[..., Any]) -> bool:
@@ -137,8 +140,8 @@ def _caching_is_default(task: Task[..., Any]) -> bool:
     )
 
 
-def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any] | Flow[..., Any]]:
-    """Tasks and flows in the module and closure of a flow, and in own modules imported there."""
+def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any]]:
+    """Tasks in the module and closure of a flow, and in own modules imported there."""
     function: Callable[..., Any] = inspect.unwrap(flow.fn)
     seen: set[int] = {id(flow)}
     modules: set[str] = set()
@@ -149,8 +152,9 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any] | Flow[..., Any]
             continue
         seen.add(id(item))
         if isinstance(item, Task | Flow):
-            yield item
-            if isinstance(item, Flow):
+            if isinstance(item, Task):
+                yield item
+            else:
                 inner = inspect.unwrap(item.fn)
                 waiting += [*inspect.getclosurevars(inner).nonlocals.values(), *inner.__globals__.values()]
         elif isinstance(item, type):
@@ -161,3 +165,52 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any] | Flow[..., Any]
                 waiting += list(vars(item).values())
         elif inspect.isfunction(item) and item.__module__ in sys.modules:
             waiting.append(sys.modules[item.__module__])
+
+
+def subflows_of(flow: Flow[..., Any]) -> Iterator[Flow[..., Any]]:
+    """The flows that a flow calls, itself or through own functions, tasks and classes: by the names in their code."""
+    seen: set[int] = {id(flow)}
+    waiting: list[Any] = [flow]
+    while waiting:
+        for value in _named_in(waiting.pop()):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, Flow):
+                yield value
+            if isinstance(value, Flow | Task) or _is_own(value):
+                waiting.append(value)
+
+
+def _is_own(value: Any) -> bool:
+    code = isinstance(value, type) or inspect.isfunction(value)
+    return code and owner_of_module(value.__module__) is Owner.PROJECT
+
+
+def _named_in(item: Any) -> Iterator[Any]:
+    """What the code of a flow, a task, a function or a class names, as far as it is there already."""
+    if isinstance(item, type):
+        # A class method stands there wrapped.
+        yield from (getattr(value, "__func__", value) for value in vars(item).values())
+        return
+    function: Any = inspect.unwrap(item.fn if isinstance(item, Flow | Task) else item)
+    names = set(_names(function.__code__)) if inspect.isfunction(function) else set()
+    found = [function.__globals__[name] for name in names if name in function.__globals__] if names else []
+    if inspect.isfunction(function):
+        found += inspect.getclosurevars(function).nonlocals.values()
+    for value in found:
+        if isinstance(value, ModuleType):
+            yield from (vars(value)[name] for name in names if name in vars(value))
+        elif isinstance(value, dict):
+            yield from value.values()
+        elif isinstance(value, list | tuple | set | frozenset):
+            yield from value
+        else:
+            yield value
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

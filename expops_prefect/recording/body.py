@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from expops_prefect import scope
 from expops_prefect.caching import attempts, reasons
@@ -30,6 +30,8 @@ from expops_prefect.scope import Scope
 Kind = Literal["task", "flow"]
 Function = Callable[..., Any]
 
+INNER: Final = "__expops_inner__"
+"""The mark of a body of a flow that takes part in the runs of instrumented flows only."""
 _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
 """Prefect's context of the flow whose body runs here."""
 
@@ -191,10 +193,13 @@ def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     if context is None or context.flow is None or context.flow.fn is not body or context.flow_run is None:
         yield _same
         return
+    outer = scope.current.get()
+    if body.__dict__.get(INNER) and outer is None and scope.flow_project.get() is None:
+        yield _same
+        return
     # A wrong configuration raises here, before the first task.
     project = project_of_flow(context.flow)
     _tell(project)
-    outer = scope.current.get()
     here: Scope | None = None
     with body_of_entry(context) as is_entry:
         if project.settings.record.enabled:
