@@ -19,15 +19,9 @@ from expops_prefect.errors import NameRefusedError, ObjectStoreError
 from expops_prefect.folders import make_folder
 from expops_prefect.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectStore, check_key, check_prefix
 from expops_prefect.objects.gcs_client import Connection, translated
+from expops_prefect.objects.gcs_transfer import MULTIPART, PARALLEL_FROM, RANGE, download, retry, upload, whole
 from expops_prefect.objects.parts import PartsReader
 
-_UPLOAD_CHUNK: Final = 64 << 20
-"""A round trip each; what was sent of one that fails is sent again, within the timeout."""
-_MULTIPART: Final = 8 << 20
-"""Up to here Google's client uploads in one request, above in a session of chunks."""
-_PARALLEL_FROM: Final = 32 << 20
-_RANGE: Final = 16 << 20
-_WORKERS: Final = 8
 _ENCODED: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 
 
@@ -106,7 +100,7 @@ class GCSObjects:
         reader = PartsReader(parts)
         with self._translated("write", key):
             # A large object is not sent for nothing.
-            there = self._reload(key) if reader.size > _MULTIPART else None
+            there = self._reload(key) if reader.size > MULTIPART else None
             if there is None:
                 try:
                     return self._upload(key, reader, 0)
@@ -119,18 +113,8 @@ class GCSObjects:
             return info
 
     def _upload(self, key: str, reader: PartsReader, generation: int | None) -> ObjectInfo:
-        reader.seek(0)
         blob = self._blob(key)
-        blob.chunk_size = _UPLOAD_CHUNK
-        blob.upload_from_file(
-            reader,
-            size=reader.size,
-            content_type="application/octet-stream",
-            if_generation_match=generation,
-            checksum="crc32c",
-            timeout=self._timeout,
-            retry=self._retry(),
-        )
+        upload(blob, reader, generation=generation, timeout=self._timeout)
         self._count(writes=1, bytes_written=reader.size)
         return _info(key, blob)
 
@@ -143,7 +127,7 @@ class GCSObjects:
             try:
                 while True:
                     self._count(writes=1)
-                    token, _, _ = target.rewrite(source, token=token, timeout=self._timeout, retry=self._retry())
+                    token, _, _ = target.rewrite(source, token=token, **self._limits())
                     if token is None:
                         return _info(key, target)
             except NotFound:
@@ -163,7 +147,7 @@ class GCSObjects:
                 generation = found.generation
             self._count(writes=1)
             try:
-                self._blob(key).delete(if_generation_match=generation, timeout=self._timeout, retry=self._retry())
+                self._blob(key).delete(if_generation_match=generation, **self._limits())
             except PreconditionFailed:
                 return False
             except NotFound:
@@ -182,9 +166,7 @@ class GCSObjects:
         with self._translated("read", key):
             self._count(reads=1)
             try:
-                data: bytes = self._blob(key).download_as_bytes(
-                    timeout=self._timeout, retry=self._retry(), checksum="crc32c", raw_download=True
-                )
+                data: bytes = self._blob(key).download_as_bytes(**self._limits(), checksum="crc32c", **whole())
             except NotFound:
                 self._require_bucket()
                 return None
@@ -207,7 +189,9 @@ class GCSObjects:
             temporary = copy.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
             try:
                 make_folder(copy.parent)
-                self._download(key, blob, temporary)
+                size = int(blob.size)
+                self._count(reads=1 if size < PARALLEL_FROM else -(-size // RANGE), bytes_read=size)
+                download(blob, temporary, timeout=self._timeout)
                 temporary.chmod(0o444)
                 temporary.replace(copy)
             except NotFound:  # removed between the two requests
@@ -215,28 +199,6 @@ class GCSObjects:
             finally:
                 temporary.unlink(missing_ok=True)
         return copy
-
-    def _download(self, key: str, blob: Any, target: Path) -> None:
-        """Download an object, of which ``blob`` knows the size, and the generation that all ranges are of."""
-        from google.cloud.storage import transfer_manager
-
-        size = int(blob.size)
-        if size < _PARALLEL_FROM:
-            self._count(reads=1, bytes_read=size)
-            with target.open("wb") as file:
-                self._blob(key).download_to_file(
-                    file, timeout=self._timeout, retry=self._retry(), checksum="crc32c", raw_download=True
-                )
-            return
-        self._count(reads=-(-size // _RANGE), bytes_read=size)
-        transfer_manager.download_chunks_concurrently(
-            blob,
-            str(target),
-            chunk_size=_RANGE,
-            max_workers=_WORKERS,
-            worker_type=transfer_manager.THREAD,
-            download_kwargs={"timeout": self._timeout, "retry": self._retry()},
-        )
 
     def stat(self, key: str) -> ObjectInfo | None:
         """See :class:`~expops_prefect.objects.base.ObjectStore`. The stamp is the object's generation."""
@@ -251,7 +213,7 @@ class GCSObjects:
         blob = self._blob(key)
         self._count(stats=1)
         try:
-            blob.reload(timeout=self._timeout, retry=self._retry())
+            blob.reload(**self._limits())
         except NotFound:
             self._require_bucket()
             return None
@@ -288,8 +250,7 @@ class GCSObjects:
             prefix=self._name(prefix),
             max_results=most,
             fields="items(name,size,generation,updated),nextPageToken",
-            timeout=self._timeout,
-            retry=self._retry(),
+            **self._limits(),
         )
 
     def path(self, key: str) -> Path | None:
@@ -337,11 +298,9 @@ class GCSObjects:
         if copy is not None:
             copy.unlink(missing_ok=True)
 
-    def _retry(self) -> Any:
-        from google.cloud.storage.retry import DEFAULT_RETRY
-
-        # Every write here can be repeated: the same name gets the same bytes.
-        return DEFAULT_RETRY.with_timeout(self._timeout)
+    def _limits(self) -> dict[str, Any]:
+        """For one request, and for all tries of it together."""
+        return {"timeout": self._timeout, "retry": retry(self._timeout)}
 
     def _count(self, **amounts: int) -> None:
         with self._connection().counting:

@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import pytest
 
 from expops_prefect.errors import ObjectStoreError
@@ -208,3 +209,22 @@ def test_parts_are_read_as_one_file() -> None:
     assert reader.read(2) == b"bc"
     assert reader.seek(-1, 2) == 5
     assert reader.read() == b"f"
+    assert reader.crc32c() == google_crc32c.value(b"abcdef")
+
+
+def test_a_stretch_of_parts_is_not_copied_and_can_be_sent_again() -> None:
+    large = os.urandom(3 << 20)
+    reader = PartsReader([b"ab", large, b"c"])
+    reader.stream_from(10)
+    assert reader.read(2) == b"ab"
+    stretch = reader.read(2 << 20)
+    assert (len(stretch), reader.tell()) == (2 << 20, 2 + (2 << 20))
+    for _ in range(2):
+        pieces = list(stretch)
+        assert {piece.obj is large for piece in pieces} == {True}
+        assert max(map(len, pieces)) <= 1 << 20
+        assert b"".join(pieces) == large[: 2 << 20]
+    rest = reader.read()
+    assert len(rest) == (1 << 20) + 1
+    assert b"".join(rest) == large[2 << 20 :] + b"c"
+    assert reader.crc32c() == google_crc32c.value(b"ab" + large + b"c")

@@ -63,6 +63,38 @@ def test_damage_on_the_way_is_noticed(proxy: GCSProxy, gcs_bucket: str, copies: 
     assert copy.read_bytes() == data == store.get("k")
 
 
+def test_damage_on_the_way_to_the_bucket_is_noticed(proxy: GCSProxy, gcs_bucket: str) -> None:
+    store = GCSObjects(bucket=gcs_bucket, prefix="shop/", endpoint=proxy.url)
+    data = os.urandom(9 << 20)
+    proxy.damage_uploads = True
+    with pytest.raises(ObjectStoreError):
+        store.create("k", [data])
+    assert store.get("k") is None, "nothing of it stays"
+    proxy.damage_uploads = False
+    assert store.create("k", [data]) is not None
+    assert store.get("k") == data
+
+
+@pytest.mark.parametrize("size", [1000, LARGE], ids=["in one piece", "in parallel ranges"])
+def test_a_download_that_breaks_off_is_tried_again(proxy: GCSProxy, gcs_bucket: str, copies: Path, size: int) -> None:
+    store = GCSObjects(bucket=gcs_bucket, prefix="shop/", endpoint=proxy.url, copies=copies)
+    data = os.urandom(size)
+    store.put("k", [data])
+    proxy.breaks = 1
+    copy = store.fetch("k")
+    assert copy is not None
+    assert copy.read_bytes() == data
+    proxy.breaks = 1
+    assert store.get("k") == data
+    assert proxy.breaks == 0
+    short = GCSObjects(bucket=gcs_bucket, prefix="shop/", endpoint=proxy.url, copies=copies / "other", timeout=0.5)
+    proxy.breaks = 1000
+    for read in (short.get, short.fetch):
+        with pytest.raises(ObjectStoreError, match="cannot be reached"):
+            read("k")
+    assert files(copies / "other") == []
+
+
 def test_a_copy_does_not_outlive_its_object(store: GCSObjects) -> None:
     def fetched() -> bytes | None:
         copy = store.fetch("k")

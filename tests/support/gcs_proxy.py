@@ -18,6 +18,8 @@ class GCSProxy(ThreadingHTTPServer):
 
     Attributes:
         damage: flips a bit in each piece of an object's content that is downloaded.
+        damage_uploads: flips one in each piece of content that is uploaded in a session.
+        breaks: so many downloads of content break off half way.
         refuse: the method of requests that are answered with ``status``, ``None`` for no requests.
         status: that answer.
     """
@@ -28,7 +30,8 @@ class GCSProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = upstream
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.damage = False
+        self.damage = self.damage_uploads = False
+        self.breaks = 0
         self.refuse: str | None = None
         self.status = 500
 
@@ -39,6 +42,8 @@ class GCSProxy(ThreadingHTTPServer):
         """What the client gets: status, headers, body."""
         if method == self.refuse:
             return self.status, {}, b"refused on purpose"
+        if self.damage_uploads and method == "PUT" and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
         request = urllib.request.Request(self.upstream + path, data=body, headers=headers, method=method)
         try:
             reply = urllib.request.urlopen(request, timeout=30)
@@ -69,6 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value.replace(self.server.upstream, self.server.url))
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if self.command == "GET" and "alt=media" in self.path and self.server.breaks > 0:
+            self.server.breaks -= 1
+            data, self.close_connection = data[: len(data) // 2], True
         self.wfile.write(data)
 
     do_GET = do_POST = do_PUT = do_DELETE = _pass_on
