@@ -16,6 +16,8 @@ from expops_prefect.forks import ForkSafeLock
 _logger = logging.getLogger("prefect.expops")
 _lock = ForkSafeLock()
 _said: set[tuple[str, str]] = set()
+_denials: dict[str, bool] = {}
+"""What stores deny for good, and whether that was warned of."""
 
 
 @dataclass(eq=False)
@@ -66,8 +68,21 @@ def degrade(kind: str, message: str, *, key: str = "") -> None:
             events.add(kind, 1, now)
         new = (kind, key) not in _said
         _said.add((kind, key))
+        denials = [text for text in _denials if text in message]
+        follows = any(_denials[text] for text in denials)
+        _denials.update(dict.fromkeys(denials, True))
     if new:
-        _logger.warning("%s: %s", kind, message)
+        _logger.log(logging.INFO if follows else logging.WARNING, "%s: %s", kind, message)
+
+
+def denied(text: str) -> None:
+    """A store denies something for good: one warning says so, and what else follows from it is told at INFO.
+
+    Args:
+        text: what is denied and what to do, which stands in the messages of :func:`degrade`.
+    """
+    with _lock:
+        _denials.setdefault(text, False)
 
 
 def counts() -> dict[str, int]:

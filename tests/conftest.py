@@ -87,7 +87,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test with a project on each of the backends that were asked for."""
     wanted = metafunc.config.getoption("--backends").split(",")
-    if "shop" in metafunc.fixturenames and wanted != [COMBINATIONS[0]]:
+    if "backends" in metafunc.fixturenames and wanted != [COMBINATIONS[0]]:
         if metafunc.definition.get_closest_marker("local") is not None:
             wanted = [COMBINATIONS[0]]
         metafunc.parametrize("backends", wanted)

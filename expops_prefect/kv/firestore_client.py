@@ -16,6 +16,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 
+from expops_prefect.degraded import denied
 from expops_prefect.errors import KVError, KVRefusedError
 from expops_prefect.kv.firestore_target import Target, explain, is_conflict, transport
 from expops_prefect.kv.firestore_values import Fields, decode
@@ -237,7 +238,10 @@ class Connection:
         except (exceptions.GoogleAPIError, GoogleAuthError, grpc.RpcError) as error:
             cause = error.cause if isinstance(error, exceptions.RetryError) and error.cause else error
             kind = KVRefusedError if isinstance(cause, exceptions.InvalidArgument) else KVError
-            raise kind(f"cannot {verb} in {self.target}: {explain(cause, self.target)}") from cause
+            text = explain(cause, self.target)
+            if isinstance(cause, exceptions.PermissionDenied | exceptions.Unauthenticated):
+                denied(text)
+            raise kind(f"cannot {verb} in {self.target}: {text}") from cause
 
     def _count(self, **numbers: int) -> None:
         with self._lock:

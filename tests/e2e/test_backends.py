@@ -150,6 +150,43 @@ def test_a_changed_payload_in_the_bucket_is_computed_again_and_mended(tmp_path: 
     assert third.run("main.py").ok().total == 0
 
 
+SEVERAL = """
+from executions import ran
+from prefect.task_runners import ProcessPoolTaskRunner
+from expops_prefect import flow, task
+
+
+@task
+def double(n):
+    ran("double")
+    return 2 * n
+
+
+@flow
+def part(n):
+    return double(n)
+
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+def main():
+    print("result", part(1) + part(2) + sum(future.result() for future in double.map([3, 4])))
+
+
+if __name__ == "__main__":
+    main()
+    main()
+"""
+
+
+def test_files_that_other_machines_cannot_read_are_warned_of_once(tmp_path: Path, cloud: Cloud) -> None:
+    shop = cloud.project(tmp_path, "gcp-local", f"shop-{uuid.uuid4().hex[:8]}")
+    shop.write("main.py", SEVERAL)
+    done = shop.run("main.py").ok()
+    assert done.executions == {"double": 4}
+    assert _result(done.output) == ["result 20"] * 2
+    assert done.output.count("other machines cannot read") == 1
+
+
 def _result(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("result")]
 

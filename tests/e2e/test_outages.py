@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.backends import Cloud
-from tests.support.processes import FlowProject
+from tests.support.processes import FlowProject, short
 from tests.support.proxy import Proxy
+from tests.support.refusals import refusing_firestore
 from tests.support.server import wait_until
 
 FLOW = """
@@ -173,3 +175,80 @@ def test_a_denied_bucket_leaves_the_flow_uncached_and_says_so_once(drill: Drill)
     assert set(drill.shop.statuses().values()) == {"completed"}
     again = drill.shop.run("main.py", env=drill.env).ok()
     assert again.executions == ALL
+
+
+def _lasts(seconds: float) -> None:
+    """An outage of that length."""
+    since = time.monotonic()
+    wait_until(lambda: time.monotonic() - since >= seconds, seconds + 60, "the outage is over")
+
+
+@pytest.mark.nightly
+def test_firestore_is_away_for_half_a_minute(drill: Drill) -> None:
+    process = drill.shop.start("main.py", env=drill.env)
+    drill.reached("first")
+    drill.firestore.switch("refuse")
+    drill.open("first")
+    _lasts(30)
+    drill.firestore.switch("pass")
+    drill.open("second")
+    outcome = drill.shop.finish(process).ok()
+    assert outcome.executions == ALL
+    assert outcome.output.count("record delayed:") == 1
+    drill.check_everything()
+
+
+@pytest.mark.nightly
+def test_gcs_answers_503_for_twenty_seconds(drill: Drill) -> None:
+    process = drill.shop.start("main.py", env=drill.env)
+    drill.reached("first")
+    drill.gcs.switch("answer")
+    drill.open("first")
+    _lasts(20)
+    drill.gcs.switch("pass")
+    drill.open("second")
+    outcome = drill.shop.finish(process).ok()
+    assert outcome.executions == ALL
+    assert "degraded" not in outcome.output
+    drill.check_everything()
+
+
+@pytest.mark.nightly
+def test_a_run_ends_in_time_without_firestore_and_the_next_one_delivers_its_record(
+    tmp_path: Path, cloud: Cloud
+) -> None:
+    drill = Drill(tmp_path, cloud, "  record: {final_flush_seconds: 2}\n")
+    drill.open("second")
+    process = drill.shop.start("main.py", env=drill.env)
+    drill.reached("first")
+    drill.firestore.switch("hang")
+    drill.open("first")
+    # A few calls wait for their timeout of 10 s, and then the run for its 2 s.
+    outcome = drill.shop.finish(process, timeout=90).ok()
+    assert outcome.executions == ALL
+    assert "are not delivered yet" in outcome.output
+    drill.firestore.switch("pass")
+    first = drill.shop.last_run()
+    assert first.status == "running", "what was known before"
+    again = drill.shop.run("main.py", env=drill.env).ok()
+    assert "delivered" in again.output
+    project = drill.shop.project()
+    assert {run.status for run in project.runs()} == {"completed"}
+    metrics = {short(path): value for path, value in project.metrics(first.run_id).items()}
+    assert metrics["during"] == {"loss": SERIES} == metrics["p2/during"]
+    assert metrics["after"] == {"loss": {"1": 9.5}}
+    assert again.total == 0
+
+
+def test_a_denied_database_leaves_the_flow_uncached_and_says_so_once(tmp_path: Path, cloud: Cloud) -> None:
+    with refusing_firestore("PERMISSION_DENIED", "Missing or insufficient permissions.") as address:
+        drill = Drill(tmp_path, replace(cloud, firestore=address), "  record: {final_flush_seconds: 1}\n")
+        drill.open("first")
+        drill.open("second")
+        outcome = drill.shop.run("main.py", env=drill.env).ok()
+    assert outcome.executions == ALL
+    assert "result 5" in outcome.output
+    warnings = [line for line in outcome.output.splitlines() if "WARNING" in line]
+    assert len([line for line in warnings if "roles/datastore.user" in line]) == 1, outcome.output
+    assert "Missing or insufficient permissions" in warnings[0]
+    assert any("are not delivered yet" in line for line in warnings[1:])
