@@ -20,6 +20,8 @@ RANGE: Final = 16 << 20
 _PIECE: Final = 256 << 20
 """A round trip each; what was sent of one that fails is sent again. It is not held in memory."""
 _WORKERS: Final = 8
+_LONGEST_PAUSE: Final = 3.0
+"""Seconds between two tries: a pause that would end after the time for all tries ends them, and Google's own grow."""
 _SLOWEST: Final = 4 << 20
 """Bytes in a second for which a piece that failed is still tried again."""
 
@@ -100,4 +102,4 @@ def retry(timeout: float) -> Any:
     """
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(timeout)
+    return DEFAULT_RETRY.with_delay(initial=0.5, maximum=_LONGEST_PAUSE, multiplier=2.0).with_timeout(timeout)
