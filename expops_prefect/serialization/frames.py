@@ -44,7 +44,7 @@ def decode(fields: dict[str, Any], view: memoryview) -> object:
         FormatError: a format that this release does not know.
     """
     kind = fields["format"]
-    if kind == "pandas-arrow":
+    if kind in {pandas_frames.PLAIN, pandas_frames.MASKED}:
         return pandas_frames.decode(fields, view)
     if kind == "polars-arrow":
         return _decode_polars(fields, view)

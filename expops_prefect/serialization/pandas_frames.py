@@ -1,9 +1,10 @@
 """pandas frames and series as one Arrow record batch, where that keeps every property of theirs.
 
 Each column is stored as the memory that pandas has: numbers, booleans (as bytes), times, the codes
-of categoricals. Text becomes Arrow text. Labels, dtypes and categories are pickled beside it. What
-is not listed here (missing values of the object kind, mixed cells, time zones, masked, sparse or
-interval columns, several index levels, an index frequency, ``attrs``) is left to pickle, which is exact.
+of categoricals, the values and the mask of nullable numbers and booleans. Text becomes Arrow text.
+Labels, dtypes and categories are pickled beside it. What is not listed here (missing values of the
+object kind, mixed cells, time zones, sparse or interval columns, several index levels, an index
+frequency, ``attrs``) is left to pickle, which is exact.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+PLAIN: Final = "pandas-arrow"
+MASKED: Final = "pandas-arrow-masked"
+"""The masks of nullable columns stand behind all else; a release that knows :data:`PLAIN` alone refuses the name."""
 _MAX_COLUMNS: Final = 100
 """A loaded frame has one block per column, and pandas warns of more than a hundred. Pickle keeps blocks together."""
 _KINDS: Final = frozenset("biufmM")
@@ -53,30 +57,43 @@ def encode(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[Buffer]] 
         schema |= {"index_dtype": value.index.dtype, "index_name": value.index.name}
     else:
         return None
+    masks = [_numbers(column.array._mask) for column in columns if _is_masked(column.dtype)]
+    vectors += masks
     if any(vector is None for vector in vectors):
         return None
     batch = pa.record_batch(vectors, names=[str(position) for position in range(len(vectors))])
-    fields = {"format": "pandas-arrow", "schema": pickling.dumps(schema)}
+    fields = {"format": MASKED if masks else PLAIN, "schema": pickling.dumps(schema)}
     return fields, arrow.write(batch)
 
 
 def decode(fields: dict[str, Any], view: memoryview) -> pd.DataFrame | pd.Series:
-    """The frame or series of :func:`encode`; numbers live in ``view``, and are writable if it is."""
+    """The frame or series of :func:`encode`; numbers live in ``view``, and are writable if it is.
+
+    Nullable columns of a ``view`` that is read-only are copies.
+    """
+    import numpy as np
     import pandas as pd
 
     schema: Any = pickling.loads(fields["schema"])
     table = arrow.read(view)
     vectors = [column.chunk(0) for column in table.columns]
+    count = len(schema["dtypes"])
+    others = iter(vectors[count:])  # the index, where it has values; then the masks
     if "index" in schema:
         index = schema["index"]
     else:
         dtype = schema["index_dtype"]
-        values = _from_arrow(vectors.pop(), dtype, view)
+        values = _from_arrow(next(others), dtype, view)
         index = pd.Index(values, dtype=dtype, name=schema["index_name"], copy=False)
-    columns = [
-        pd.Series(_from_arrow(vector, dtype, view), dtype=dtype, index=index, copy=False)
-        for vector, dtype in zip(vectors, schema["dtypes"], strict=True)
-    ]
+    columns = []
+    for vector, dtype in zip(vectors[:count], schema["dtypes"], strict=True):
+        if _is_masked(dtype):
+            values, mask = _memory(vector, dtype.numpy_dtype, view), _memory(next(others), np.dtype(bool), view)
+            # pandas itself writes below a mask, in cumsum for one, and fails where it cannot.
+            cells = dtype.construct_array_type()(values, mask, copy=view.readonly)
+        else:
+            cells = _from_arrow(vector, dtype, view)
+        columns.append(pd.Series(cells, dtype=dtype, index=index, copy=False))
     if "columns" not in schema:
         return columns[0].rename(schema["name"])
     frame = pd.DataFrame(dict(enumerate(columns)), index=index, copy=False)
@@ -95,6 +112,8 @@ def _to_arrow(column: pd.Series | pd.Index, spill_bytes: int) -> pa.Array | None
         return _numbers(column.array.codes) if dtype.categories.size * 8 < spill_bytes else None
     if isinstance(dtype, (pd.StringDtype, pd.ArrowDtype)):
         return _contiguous(column.array.__arrow_array__())
+    if isinstance(column, pd.Series) and _is_masked(dtype):
+        return _numbers(column.array._data)
     if not isinstance(dtype, np.dtype):
         return None
     values = column.to_numpy()
@@ -115,6 +134,15 @@ def _from_arrow(vector: pa.Array, dtype: Any, view: memoryview) -> Any:
     if not isinstance(dtype, np.dtype):
         return dtype.__from_arrow__(vector)
     return vector.to_numpy(zero_copy_only=False) if dtype.kind == "O" else _memory(vector, dtype, view)
+
+
+def _is_masked(dtype: Any) -> bool:
+    """Whether pandas keeps such a column as values and a mask. Other libraries' dtypes may be laid out in any way."""
+    import pandas as pd
+
+    signed = (pd.Int8Dtype, pd.Int16Dtype, pd.Int32Dtype, pd.Int64Dtype)
+    unsigned = (pd.UInt8Dtype, pd.UInt16Dtype, pd.UInt32Dtype, pd.UInt64Dtype)
+    return type(dtype) in {*signed, *unsigned, pd.Float32Dtype, pd.Float64Dtype, pd.BooleanDtype}
 
 
 def _numbers(values: np.ndarray) -> pa.Array:

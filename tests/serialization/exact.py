@@ -119,5 +119,7 @@ def _assert_same_extension(left: Any, right: Any, path: str) -> None:
         assert zones[0] == zones[1], f"{path}.tz"
         assert type(zones[0]) is type(zones[1]), f"{path}.tz"
     else:
+        # What stands below a mask is no part of the value, but NaN is something else than NA.
+        assert_same(getattr(left, "_mask", None), getattr(right, "_mask", None), f"{path}._mask")
         assert_same(np.array(left.isna()), np.array(right.isna()), f"{path}.isna")
         assert_same(list(left.dropna()), list(right.dropna()), path)

@@ -28,6 +28,10 @@ NUMBERS = pd.DataFrame({"x": RANDOM.random(ROWS), "n": np.arange(ROWS), "b": np.
 TEXT = [f"täxt {n % 7}" for n in range(ROWS)]
 TIMES = pd.date_range("2020-01-01", periods=ROWS, freq="h")
 
+NOT_THERE = np.arange(ROWS) % 5 == 0
+MASKED_DTYPES = [f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
+MASKED_DTYPES += ["Float32", "Float64", "boolean"]
+
 
 class OwnFrame(pd.DataFrame):  # type: ignore[misc]
     pass
@@ -65,6 +69,13 @@ ARROW = {
     "times": pd.DataFrame({"d": TIMES}),
     "times with NaT": pd.DataFrame({"d": [*TIMES, pd.NaT]}).astype("M8[ns]"),
     "durations": pd.DataFrame({"d": np.arange(ROWS).astype("m8[s]")}),
+    "masked": pd.DataFrame({"x": pd.array([1, None] * 300, dtype="Int64")}),
+    "masked, of all kinds": pd.DataFrame(
+        {kind: pd.array([1, None, 0] * 200, dtype=kind) for kind in MASKED_DTYPES}, index=pd.Index(TEXT, name="key")
+    ),
+    "masked NaN beside NA": pd.DataFrame({"x": pd.arrays.FloatingArray(np.array([1.0, np.nan] * 300), NOT_THERE)}),
+    "masked, among others": NUMBERS.assign(x=pd.array([3, None] * 300, dtype="UInt8"), t=TEXT).iloc[::2],
+    "masked series": pd.Series([True, None] * 300, dtype="boolean", name="flag"),
     "arrow integers": pd.DataFrame({"x": pd.array([1, None] * 300, dtype=pd.ArrowDtype(pa.int64()))}),
     "arrow lists": pd.DataFrame({"x": pd.array([[1], None] * 300, dtype=pd.ArrowDtype(pa.list_(pa.int64())))}),
     "index of numbers": NUMBERS.set_index("n"),
@@ -101,7 +112,7 @@ PICKLED = {
     "big integers": pd.DataFrame({"t": objects([1 << 70] * 300)}),
     "complex": pd.DataFrame({"z": RANDOM.random(ROWS) + 1j}),
     "sparse": pd.DataFrame({"s": pd.arrays.SparseArray(np.arange(ROWS) % 2)}),
-    "masked": pd.DataFrame({"x": pd.array([1, None] * 300, dtype="Int64")}),
+    "masked index": NUMBERS.set_axis(pd.Index(pd.array(range(ROWS), dtype="Int64"))),
     "periods": pd.DataFrame({"x": pd.period_range("2020", periods=ROWS, freq="D")}),
     "intervals": pd.DataFrame({"x": pd.interval_range(0, ROWS)}),
     "surrogates": pd.DataFrame({"t": objects(["\ud800"] * 300)}),
@@ -146,6 +157,7 @@ def test_loaded_frames_can_be_used_and_changed(mmap: Mapping, tmp_path: Path) ->
     size = 300_000  # large enough to be mapped
     frame = pd.DataFrame({"x": np.arange(size) * 0.5, "t": ["a", "b", "c"] * (size // 3)})
     frame["c"] = frame["t"].astype("category")
+    frame["m"] = pd.array([1, None, 3] * (size // 3), dtype="Int32")
     reader = FromFiles(tmp_path, mmap)
     manifest = reader.store(pack(frame))
     (file,) = tmp_path.rglob("*.arrow")
@@ -159,9 +171,12 @@ def test_loaded_frames_can_be_used_and_changed(mmap: Mapping, tmp_path: Path) ->
             each.loc[each["c"] == "b", "c"] = "a"
             each.loc[0, "x"] = -1.0
             each["x"] += 1
+            each.loc[0, "m"] = None
         each.sort_values("t", inplace=True)
     assert_same(expected, loaded)
     assert_same(expected.groupby("c", observed=True)["x"].sum(), loaded.groupby("c", observed=True)["x"].sum())
+    assert_same(expected.groupby("c", observed=True)["m"].sum(), loaded.groupby("c", observed=True)["m"].sum())
+    assert_same(expected["m"].cumsum(), loaded["m"].cumsum())
     assert file.read_bytes() == before
     assert_same(frame, unpack(manifest, reader))
 
