@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Final
 
 from expops_prefect.errors import NameRefusedError
@@ -218,6 +219,7 @@ def metrics_prefix(run: str) -> str:
     return f"metric:{run}:probe_path:"
 
 
+@lru_cache(maxsize=1024)  # asked for with each point of a series
 def metrics_key(run: str, path: str) -> str:
     """ExpOps' key of the metrics of a probe path in a run."""
     return f"{metrics_prefix(run)}{encode(path)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, Final
 
@@ -31,6 +32,11 @@ def metric_points(values: Iterable[tuple[str, Any]], step: Any | None) -> list[M
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise MetricRefusedError(f"a metric's name is text, not {name!r}")
+    return _plain_name(str.__str__(name))  # a subclass may hash and print as it likes
+
+
+@lru_cache(maxsize=1024)  # a training loop logs under few names
+def _plain_name(name: str) -> str:
     # A stat or metric of this name makes phantom runs in ExpOps' clients.
     if name == "status" or name.startswith("__"):
         return names.normalise(name)
@@ -39,6 +45,8 @@ def _name(name: Any) -> str:
 
 
 def _value(name: Any, value: Any) -> MetricValue:
+    if type(value) is float and math.isfinite(value):
+        return float(value)
     try:
         plain = value
         if not isinstance(plain, Real) and callable(getattr(value, "item", None)):
