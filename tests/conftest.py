@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.definition.get_closest_marker("local") is not None:
             wanted = [COMBINATIONS[0]]
         metafunc.parametrize("backends", wanted)
+
+
+@pytest.fixture(autouse=True)
+def import_path() -> Iterator[None]:
+    """Loading a flow by its file puts the file's folder first on the path, for good."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
 
 
 @pytest.fixture

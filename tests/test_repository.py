@@ -60,6 +60,14 @@ def test_docs_hold_nothing_but_the_pictures_of_the_readme() -> None:
             assert f"({name})" in README, f"{name} is not shown in the README"
 
 
+@pytest.mark.parametrize("folder", ["expops_prefect/bridge", "flows"])
+def test_no_module_beside_a_flow_hides_one_of_python(folder: str) -> None:
+    """Prefect puts the folder of a deployed flow's file first on the import path."""
+    names = {Path(name).stem for name in tracked() if Path(name).parent == Path(folder)}
+    assert names
+    assert not names & sys.stdlib_module_names
+
+
 HOSTS = {
     "README.md": {"www.prefect.io", "localhost"},
     "CHANGELOG.md": {"keepachangelog.com", "semver.org"},

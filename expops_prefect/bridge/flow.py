@@ -23,9 +23,9 @@ from expops_prefect.bridge.execution import (
 from expops_prefect.bridge.expansion import Instance, expand
 from expops_prefect.bridge.outputs import METRICS, Outputs, PipelineError, arguments_of, inputs_of
 from expops_prefect.bridge.pipeline import Pipeline
+from expops_prefect.bridge.probes import chart_metrics, check_selectors
 from expops_prefect.bridge.scripts import Scripts
 from expops_prefect.bridge.seeding import derived_seed
-from expops_prefect.bridge.selectors import chart_metrics, check_selectors
 from expops_prefect.decorators import ExpOpsFlow
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.project import Project
