@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from expops_prefect.project import Project
 
 _LIMIT: Final = 20_000
-"""Task runs remembered at most: those of tasks without our hooks are never taken out by name."""
+"""Task runs remembered at most, whatever became of them."""
 
 K = TypeVar("K")
 
@@ -178,11 +178,28 @@ _by_task_run: _Bounded[UUID] = _Bounded()
 _by_key: _Bounded[str] = _Bounded()
 
 
+_gone_task_runs: deque[UUID] = deque()
+"""Task runs that are gone; any thread may add to it at any time, so it is emptied elsewhere."""
+
+
 def remember(attempt: Attempt) -> None:
     """Make an attempt findable by its task run and by its key."""
     with _lock:
+        _forget_gone()
         _by_task_run[attempt.task_run_id] = attempt
         _by_key[attempt.key] = attempt
+
+
+def forget_with(task_run: TaskRun) -> None:
+    """Forget an attempt when its task run is gone: no hook of ours tells of its end."""
+    weakref.finalize(task_run, _gone_task_runs.append, task_run.id).atexit = False
+
+
+def _forget_gone() -> None:
+    while _gone_task_runs:
+        attempt = _by_task_run.pop(_gone_task_runs.popleft(), None)
+        if attempt is not None and _by_key.get(attempt.key) is attempt:
+            del _by_key[attempt.key]
 
 
 def of_task_run(task_run_id: UUID) -> Attempt | None:
@@ -225,6 +242,8 @@ def committed(attempt: Attempt) -> None:
 
 def remembered() -> int:
     """How many task runs are remembered."""
+    with _lock:
+        _forget_gone()
     return len({*map(id, _by_task_run.values()), *map(id, _by_key.values())})
 
 

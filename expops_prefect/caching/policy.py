@@ -177,6 +177,8 @@ def prepare(
     attempts.remember(attempt)
     if run is not None:
         run.attach(context, attempt)
+    else:
+        attempts.forget_with(context.task_run)
     return str(key)
 
 
