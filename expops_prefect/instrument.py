@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from prefect import Flow, Task
 from prefect.cache_policies import CachePolicy
@@ -28,6 +28,7 @@ from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silen
 
 _logger = logging.getLogger("prefect.expops")
 F = TypeVar("F", bound=Flow[..., Any])
+_FEW: Final = 1000  # a longer collection among a module's names holds data, and no tasks
 
 
 @dataclass
@@ -158,13 +159,23 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any]]:
                 inner = inspect.unwrap(item.fn)
                 waiting += [*inspect.getclosurevars(inner).nonlocals.values(), *inner.__globals__.values()]
         elif isinstance(item, type):
-            waiting += [value for value in vars(item).values() if isinstance(value, Task | Flow)]
+            if not isinstance(item.__module__, str) or owner_of_module(item.__module__) is not Owner.PROJECT:
+                continue
+            # Static and class methods stand there wrapped; inherited ones stand in the bases.
+            members = [getattr(value, "__func__", value) for value in vars(item).values()]
+            waiting += [*item.__bases__, *(value for value in members if isinstance(value, Task | Flow | type))]
         elif isinstance(item, ModuleType):
             if item.__name__ not in modules and owner_of_module(item.__name__) is Owner.PROJECT:
                 modules.add(item.__name__)
                 waiting += list(vars(item).values())
-        elif inspect.isfunction(item) and item.__module__ in sys.modules:
-            waiting.append(sys.modules[item.__module__])
+        elif inspect.isfunction(item):
+            if item.__module__ in sys.modules:
+                waiting.append(sys.modules[item.__module__])
+        elif isinstance(item, dict | list | tuple | set | frozenset):
+            if len(item) <= _FEW:
+                waiting += item.values() if isinstance(item, dict) else item
+        else:
+            waiting.append(type(item))
 
 
 def subflows_of(flow: Flow[..., Any]) -> Iterator[Flow[..., Any]]:

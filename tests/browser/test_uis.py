@@ -117,14 +117,19 @@ def colours(page: Page) -> dict[str, str]:
     return dict(page.evaluate(NODES))
 
 
-def show(page: Page, url: str, expected: dict[str, str]) -> None:
-    """Open ExpOps' UI again and again, as its graph grows with the run, until its nodes have these colours."""
+def show(page: Page, url: str, expected: dict[str, str], charts: int = 0) -> None:
+    """Open ExpOps' UI again and again, as its graph grows with the run, until its nodes have these colours.
+
+    The page asks for the charts and for the nodes once, one after the other, so that a node that
+    came in between is no chart until the page is opened anew.
+    """
     wanted = {name: COLOURS[status] for name, status in expected.items()}
+    clickable = "document.querySelectorAll('g.node.clickable').length"
 
     def shows() -> bool:
         page.open(url)
         try:
-            wait_until(lambda: colours(page) == wanted, 6, "the colours")
+            wait_until(lambda: colours(page) == wanted and page.evaluate(clickable) == charts, 6, "the colours")
         except AssertionError:
             return False
         return True
@@ -143,7 +148,7 @@ def test_expops_ui(shop: FlowProject, page: Page, tmp_path: Path) -> None:
         finally:
             gate.touch()
             shop.finish(process).ok()
-        show(page, server.url, done)
+        show(page, server.url, done, charts=1)
         page.picture("expops-completed")
 
         page.hover("g.node:has(text:text-is('train')) circle")
@@ -158,7 +163,7 @@ def test_expops_ui(shop: FlowProject, page: Page, tmp_path: Path) -> None:
 
         failed = shop.run("main.py", env={"FAIL": "1"})
         assert failed.returncode != 0
-        show(page, server.url, {**dict.fromkeys(done, "cached"), "publish": "failed"})
+        show(page, server.url, {**dict.fromkeys(done, "cached"), "publish": "failed"}, charts=1)
         assert "failed" in page.text()
         page.picture("expops-cached", shown_as="expops-ui")
 

@@ -132,7 +132,11 @@ class FlowProject:
 
     def executions(self) -> Counter[str]:
         """What the newest process executed so far."""
-        return Counter(self._log.read_text().split())
+        return Counter(self.executed())
+
+    def executed(self) -> list[str]:
+        """The same, in order."""
+        return self._log.read_text().split()
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None, hashseed: int = 0) -> Outcome:
         """Run a process to its end."""
