@@ -102,7 +102,9 @@ class Steps(Faults):
     dead: bool = False
     _busy: bool = field(default=False)
 
-    def run(self, name: str, call: Callable[[], T], error: type[BackendError]) -> T:
+    def run(
+        self, name: str, call: Callable[[], T], error: type[BackendError], spoil: Callable[[T], T] | None = None
+    ) -> T:
         if self.dead:
             raise KilledError
         self.calls.append(name)

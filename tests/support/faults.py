@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from expops_prefect.errors import BackendError, KVError, ObjectStoreError
+from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, KVStore, MetricPoint, Versioned
 from expops_prefect.objects.base import Buffer, ObjectInfo, ObjectStore
 
 T = TypeVar("T")
+
+Kind = Literal["fails", "full disk", "truncated", "corrupted"]
+WRITES: Final = frozenset(
+    {
+        *("put", "put_many", "create", "compare_and_set", "update", "delete", "delete_many"),
+        *("increment", "append_metrics", "refresh", "ping"),
+    }
+)
+SPOILED: Final = frozenset({"put", "create", "get"})
+_counting = ForkSafeLock()
 
 
 @dataclass
@@ -21,30 +34,77 @@ class Faults:
 
     Attributes:
         down: every call fails.
-        nth: this call (1-based) fails, or has ``damage`` done to its result.
+        nth: this call (1-based) fails, of those that can fail in this way.
+        kind: how it fails. ``full disk``: that write and every later one; ``truncated`` and ``corrupted``:
+            nothing is said, and half of an object, or an object with one byte changed, is stored or read.
         after: a failing call takes effect first.
         delay: seconds that every call takes longer.
         calls: the names of the calls made so far.
+        struck: the names of those that failed.
     """
 
     down: bool = False
     nth: int | None = None
+    kind: Kind = "fails"
     after: bool = False
     delay: float = 0.0
     calls: list[str] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)
 
-    def run(self, name: str, call: Callable[[], T], error: type[BackendError]) -> T:
-        """Make a call, or let it fail."""
-        self.calls.append(name)
+    def run(
+        self,
+        name: str,
+        call: Callable[[], T],
+        error: type[BackendError],
+        spoil: Callable[[T], T] | None = None,
+    ) -> T:
+        """Make a call, or let it fail.
+
+        Args:
+            name: the call's name.
+            call: makes it.
+            error: what it raises when it fails.
+            spoil: does damage to what it stored or read.
+        """
+        strikes = self._strikes(name)
         if self.delay:
             time.sleep(self.delay)
-        fails = self.down or len(self.calls) == self.nth
-        if fails and not self.after:
+        if strikes and self.kind == "full disk":
+            raise error(f"{name} fails on purpose") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if strikes and spoil is not None and self.kind in ("truncated", "corrupted"):
+            return spoil(call())
+        if strikes and not self.after:
             raise error(f"{name} fails on purpose")
         result = call()
-        if fails:
+        if strikes:
             raise error(f"{name} fails on purpose after it took effect")
         return result
+
+    @property
+    def counted(self) -> int:
+        """How many of the calls so far can fail in this way."""
+        return sum(self._can_strike(name) for name in self.calls)
+
+    def _can_strike(self, name: str) -> bool:
+        return self.kind == "fails" or name in (WRITES if self.kind == "full disk" else SPOILED)
+
+    def _strikes(self, name: str) -> bool:
+        with _counting:
+            self.calls.append(name)
+            strikes = self.down
+            if self.nth is not None and self._can_strike(name):
+                strikes = strikes or self.counted == self.nth
+                strikes = strikes or (self.kind == "full disk" and self.counted > self.nth)
+            if strikes:
+                self.struck.append(name)
+        return strikes
+
+    def damaged(self, data: bytes) -> bytes:
+        """Bytes with the damage of this kind."""
+        middle = len(data) // 2
+        if self.kind == "truncated" or not data:
+            return data[:middle]
+        return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 class FaultyKV:
@@ -113,19 +173,34 @@ class FaultyObjects:
         self.inner = inner
         self.faults = faults
 
-    def _run(self, name: str, call: Callable[[], T]) -> T:
-        return self.faults.run(name, call, ObjectStoreError)
+    def _run(self, name: str, call: Callable[[], T], spoil: Callable[[T], T] | None = None) -> T:
+        return self.faults.run(name, call, ObjectStoreError, spoil)
+
+    def _spoil(self, key: str, stored: T) -> T:
+        """Do damage to an object after its writer was told what it is then."""
+        data = self.inner.get(key)
+        if data is not None:
+            self.inner.put(key, [self.faults.damaged(data)], read_only=True)
+        return stored
 
     def put(self, key: str, parts: Sequence[Buffer], *, read_only: bool = False) -> ObjectInfo:
-        return self._run("put", lambda: self.inner.put(key, parts, read_only=read_only))
+        return self._run(
+            "put", lambda: self.inner.put(key, parts, read_only=read_only), lambda stored: self._spoil(key, stored)
+        )
 
     def create(
         self, key: str, parts: Sequence[Buffer], *, read_only: bool = False, flush: bool = True
     ) -> ObjectInfo | None:
-        return self._run("create", lambda: self.inner.create(key, parts, read_only=read_only, flush=flush))
+        return self._run(
+            "create",
+            lambda: self.inner.create(key, parts, read_only=read_only, flush=flush),
+            lambda stored: self._spoil(key, stored),
+        )
 
     def get(self, key: str) -> bytes | None:
-        return self._run("get", lambda: self.inner.get(key))
+        return self._run(
+            "get", lambda: self.inner.get(key), lambda data: None if data is None else self.faults.damaged(data)
+        )
 
     def stat(self, key: str) -> ObjectInfo | None:
         return self._run("stat", lambda: self.inner.stat(key))

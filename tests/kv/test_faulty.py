@@ -1,0 +1,32 @@
+"""The store that fails on purpose is a KV store like any other while it is not to fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from expops_prefect.kv.sqlite import SQLiteKV
+from tests.kv.test_sqlite import Rows
+from tests.support.faults import Faults, FaultyKV
+from tests.support.kv_conformance import KVConformance
+from tests.support.kv_samples import RawKV
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> FaultyKV:
+    return FaultyKV(SQLiteKV(path), Faults())
+
+
+@pytest.fixture
+def raw(path: Path) -> RawKV:
+    return Rows(path)
+
+
+class TestConformance(KVConformance):
+    pass
