@@ -89,6 +89,8 @@ class CacheRecord:
     """Bytes of the object that says the same of its code; 0 for none."""
     inline: str | None = None
     """A small manifest itself, base64. It counts by ``digest`` as the object does, which then may come later."""
+    files: bool = False
+    """Whether the result names files that were there when it was stored: without them it is no hit."""
     format: int = RECORD_FORMAT
 
     def held(self) -> bytes | None:

@@ -116,6 +116,8 @@ class ExpOpsResultStorage(_ProjectBlock):
                 return  # It is there, and as little of a hit as before.
             with project.objects_availability.watch():
                 record = results.write_result(project, path, body, attempt, no_hit=no_hit)
+            if isinstance(content, Envelope) and content.files:
+                record = replace(record, files=True)
             if attempt is not None:
                 attempt.object_key = record.object_key
             if paired:
@@ -363,7 +365,7 @@ def _loaded(content: bytes, record: CacheRecord) -> bytes:
     """
     try:
         if isinstance(content, Envelope):
-            content.load()
+            content.load(files=record.files)
         else:
             # Prefect loads it once more: what another serializer makes of bytes cannot be handed over.
             Serializer(**orjson.loads(_metadata(record))["serializer"]).loads(content)

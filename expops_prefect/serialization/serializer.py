@@ -18,7 +18,25 @@ from expops_prefect.serialization.manifest import SPILL_BYTES, Packed, pack, unp
 from expops_prefect.serialization.payloads import Mapping, PayloadReader, PayloadRef
 
 _HEAD: Final = b"expops-prefect envelope; the result is in ExpOps storage\n"
+_FEW: Final = 1000  # paths in a longer collection are not looked for
 _TEXT: Final = b"expops-prefect text 1\n"
+
+
+def files_named(result: Any) -> list[Path]:
+    """The paths that a result is, or that stand in it if it is a small collection."""
+    items = result.values() if isinstance(result, dict) else result
+    if not isinstance(result, dict | list | tuple | set | frozenset):
+        items = (result,)
+    elif len(result) > _FEW:
+        return []
+    return [item for item in items if isinstance(item, Path)]
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 class Envelope(bytes):
@@ -30,6 +48,7 @@ class Envelope(bytes):
         packed: the result in bytes; on the way back only its manifest.
         reader: where its payloads come from, on the way back.
         loaded: the result itself in a tuple, if it was unpacked before; taken once.
+        files: whether the result names files, and all of them are there.
         failure: why there is nothing to store. Raised from ``dumps`` it would be Prefect's to report, in a
             long traceback and without a word on what to do; the storage reports it.
     """
@@ -37,13 +56,16 @@ class Envelope(bytes):
     packed: Packed | None = None
     reader: PayloadReader | None = None
     loaded: tuple[Any] | None = None
+    files: bool = False
     failure: ResultNotStorableError | None = None
 
     @classmethod
-    def for_writing(cls, packed: Packed) -> Envelope:
+    def for_writing(cls, packed: Packed, result: Any) -> Envelope:
         """What ``dumps`` returns: everything that storage must write."""
         envelope = cls(_HEAD)
         envelope.packed = packed
+        files = files_named(result)
+        envelope.files = bool(files) and all(map(_is_there, files))
         return envelope
 
     @classmethod
@@ -53,14 +75,22 @@ class Envelope(bytes):
         envelope.packed, envelope.reader = Packed(manifest, ()), reader
         return envelope
 
-    def load(self) -> None:
+    def load(self, *, files: bool = False) -> None:
         """Unpack the result now, for ``loads`` to take: whoever looks for a result learns here if it cannot be had.
 
+        Args:
+            files: whether the files that it names must be there.
+
         Raises:
+            IntegrityError: one of them is not.
             Exception: whatever loading it raises, be it a class that is not there any more.
         """
         if self.packed is not None and self.reader is not None:
-            self.loaded = (unpack(self.packed.manifest, self.reader),)
+            result = unpack(self.packed.manifest, self.reader)
+            for file in files_named(result) if files else ():
+                if not _is_there(file):
+                    raise IntegrityError(f"the result names {file}, which is not there any more")
+            self.loaded = (result,)
 
     @classmethod
     def of_failure(cls, failure: ResultNotStorableError) -> Envelope:
@@ -100,7 +130,7 @@ class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # 
         """
         if self.detached:
             try:
-                return Envelope.for_writing(pack(obj, spill_bytes=self.spill_bytes, uri=self._uri))
+                return Envelope.for_writing(pack(obj, spill_bytes=self.spill_bytes, uri=self._uri), obj)
             except ResultNotStorableError as error:
                 return Envelope.of_failure(error)
         # Text, because without key storage Prefect puts it into JSON.

@@ -158,3 +158,41 @@ def test_a_task_run_that_ended_keeps_nothing_in_memory(decorate: Callable[..., A
     gc.collect()
     assert [found() for found in watched] == [None] * len(watched)
     assert attempts.remembered() == 0
+
+
+def test_a_result_without_the_files_that_it_names_is_no_hit(project: Project, tmp_path: Path) -> None:
+    def write(name: str, ran: list[Any]) -> Path:
+        ran.append(name)
+        made = tmp_path / name
+        made.write_text(name)
+        return made
+
+    @expops_prefect.task(ignore=["ran"])
+    def one(ran: list[Any]) -> Path:
+        return write("one", ran)
+
+    @expops_prefect.task(ignore=["ran"])
+    def several(ran: list[Any]) -> dict[str, Any]:
+        return {"rows": 2, "report": write("several", ran)}
+
+    @expops_prefect.task(ignore=["ran"])
+    def planned(ran: list[Any]) -> list[Path]:
+        ran.append("planned")
+        return [tmp_path / "not written yet"]
+
+    @expops_prefect.flow
+    def run() -> list[Any]:
+        return [one(RAN), several(RAN), planned(RAN)]
+
+    first = run()
+    assert run() == first
+    assert RAN == ["one", "several", "planned"]
+    (tmp_path / "one").unlink()
+    (tmp_path / "several").unlink()
+    assert run() == first
+    assert RAN[3:] == ["one", "several"]
+    assert (tmp_path / "several").read_text() == "several"
+    (answer,) = project.explain("latest", "one")
+    assert f"the result names {tmp_path / 'one'}, which is not there any more" in answer.reason
+    assert run() == first
+    assert len(RAN) == 5
