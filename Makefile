@@ -23,9 +23,9 @@ test: check-tools $(VENV)/.node lint
 test-all: check-tools $(VENV)/.node lint
 	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs
 
-## What takes minutes: ExpOps' large template, under ExpOps itself and under us.
+## What takes minutes: ExpOps' large template, clusters of Ray, long outages.
 nightly: check-tools $(VENV)/.node
-	$(PIP) 'xgboost>=1.7'
+	$(PIP) -e '.[ray]' 'xgboost>=1.7'
 	$(BIN)/python -m pytest -m nightly
 
 ## Every parser against made-up bytes, a minute each.

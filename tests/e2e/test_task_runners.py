@@ -6,16 +6,16 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 
-DASK = """
-from prefect_dask import DaskTaskRunner
+FLOW = """
 from executions import ran
 from expops_prefect import flow, log_metric, task
 
-CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-
+SETUP
 
 @task
 def numbers(count):
@@ -38,7 +38,7 @@ def work(number):
     return step(number)
 
 
-@flow(task_runner=DaskTaskRunner(cluster_kwargs=CLUSTER))
+@flow(task_runner=RUNNER)
 def main():
     return sum(work.map(numbers.submit(4)).result())
 
@@ -47,6 +47,17 @@ if __name__ == "__main__":
     print("result", main())
 """
 
+RUNNERS = {
+    "dask": """
+from prefect_dask import DaskTaskRunner
+CLUSTER = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+RUNNER = DaskTaskRunner(cluster_kwargs=CLUSTER)
+""",
+    "ray": """
+from prefect_ray import RayTaskRunner
+RUNNER = RayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False})
+""",
+}
 JOBS = """
 import numpy as np
 from executions import ran
@@ -90,8 +101,9 @@ for _ in range(2):
 """
 
 
-def test_a_local_cluster_of_dask(shop: FlowProject) -> None:
-    shop.write("main.py", DASK)
+@pytest.mark.parametrize("runner", ["dask", pytest.param("ray", marks=pytest.mark.nightly)])
+def test_a_local_cluster(shop: FlowProject, runner: str) -> None:
+    shop.write("main.py", FLOW.replace("SETUP", RUNNERS[runner]))
     first = shop.run("main.py").ok()
     assert "result 60" in first.output
     assert first.executions == {"numbers": 1, "work": 4, "step": 4}
