@@ -1,4 +1,4 @@
-"""Prefect's state hooks, and what keeps the two lines that each call of a hook logs out of the user's log.
+"""Prefect's state hooks, and what becomes of their lines in the user's log.
 
 A hook never raises: what goes wrong is counted as degraded. Their names start with
 :data:`HOOK_PREFIX`, by which these lines are known.
@@ -20,6 +20,10 @@ from expops_prefect.records import Status
 HOOK_PREFIX: Final = "_expops_record_"
 _OWN: Final = f"'{HOOK_PREFIX}"
 _LOGGERS: Final = ("prefect.engine", "prefect.flow_runs", "prefect.task_runs")
+_END: Final = "Finished in state "
+_MOST: Final = 1000
+_endings: dict[str, str] = {}
+"""What the line by which Prefect ends a task run is to say, too. A line of our own would cost more than a look-up."""
 
 
 def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
@@ -33,22 +37,22 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
         attempt = attempts.forget(task_run.id)
         if attempt is not None:
             attempt.land()
-            _tell(task, task_run, attempt)
+            _tell(task_run, attempt)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("task ends not recorded", repr(error), key=task.name)
 
 
-def _tell(task: Any, task_run: Any, attempt: Attempt) -> None:
-    """One line in the log of a task run that could be cached: whether it was, and by whom or why not."""
-    from prefect.logging.loggers import task_run_logger
-
+def _tell(task_run: Any, attempt: Attempt) -> None:
+    """Say of a task run that could be cached whether it was, and by whom or why not."""
     if attempt.hit is not None and not attempt.missed:
         text = f"from the cache: computed by {attempt.hit.run_id or 'a task outside runs'}"
     elif attempt.why is not None:
         text = f"executed: {attempt.why.text}"
     else:
         return
-    task_run_logger(task_run, task).info(text)
+    _endings[str(task_run.id)] = text
+    while len(_endings) > _MOST:  # of loggers that are silent
+        _endings.pop(next(iter(_endings)), None)
 
 
 def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
@@ -76,14 +80,20 @@ def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
 def _quiet(kind: Any) -> Any:
     """A kind of logger without Prefect's INFO lines about our own hooks; the users' stay, and so do warnings.
 
-    A filter is asked when the record is made, and that costs more than the hook itself.
+    Its line that a task run has ended says more: see :func:`_tell`. A filter is asked when the record is
+    made, and that costs more than the hook itself.
     """
 
     class WithoutOwnHooks(kind):  # type: ignore[misc]
         def _log(self, level: int, msg: object, args: Any, *more: Any, stacklevel: int = 1, **named: Any) -> None:
-            if level >= logging.WARNING or not isinstance(msg, str) or _OWN not in msg:
-                # This frame is not the caller's.
-                super()._log(level, msg, args, *more, stacklevel=stacklevel + 1, **named)
+            if isinstance(msg, str):
+                if level < logging.WARNING and _OWN in msg:
+                    return
+                if msg.startswith(_END) and (extra := named.get("extra")) is not None and not args:
+                    ending = _endings.pop(str(extra.get("task_run_id")), None)
+                    msg = msg if ending is None else f"{msg}; {ending}"
+            # This frame is not the caller's.
+            super()._log(level, msg, args, *more, stacklevel=stacklevel + 1, **named)
 
     return WithoutOwnHooks
 

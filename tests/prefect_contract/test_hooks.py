@@ -91,6 +91,28 @@ def test_hooks_of_tasks(lines: Lines) -> None:
         USED_BY,
     )
     check(len(lines.of(logging.ERROR)) >= 1, True, "a hook that raises is logged as an error", USED_BY)
+    ends = [
+        (record.name, place, str(getattr(record, "task_run_id", "")))
+        for place, record in enumerate(lines.records)
+        if record.getMessage().startswith("Finished in state ") and "task_runs" in record.name
+    ]
+    called = {
+        str(getattr(record, "task_run_id", "")): place
+        for place, record in enumerate(lines.records)
+        if "'hook' finished" in record.getMessage()
+    }
+    check(
+        [name for name, _, _ in ends],
+        ["prefect.task_runs"] * 5,
+        "a task run that ends has one line in prefect.task_runs that says in which state (ours is added to it)",
+        USED_BY,
+    )
+    check(
+        [called[task_run] < place for _, place, task_run in ends if task_run in called],
+        [True] * 4,
+        "that line names the task run in task_run_id, and comes after the hooks",
+        USED_BY,
+    )
 
 
 def test_hooks_of_flows(lines: Lines) -> None:
