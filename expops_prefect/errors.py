@@ -20,6 +20,10 @@ libraries are translated once, at the backend's edge, with the cause kept.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_B = TypeVar("_B", bound="BackendError")
+
 
 class ExpOpsPrefectError(Exception):
     """Base of every error that this package raises."""
@@ -34,7 +38,19 @@ class NameRefusedError(ExpOpsPrefectError, ValueError):
 
 
 class BackendError(ExpOpsPrefectError):
-    """A backend cannot do what it was asked (unreachable, full, denied, damaged)."""
+    """A backend cannot do what it was asked (unreachable, full, denied, damaged).
+
+    Attributes:
+        lasting: whether it will fail as long as nobody does something about it: a disk that is full, a file that
+            is no database, a permission that is missing. Then there is nothing to wait for.
+    """
+
+    lasting: bool = False
+
+    def for_long(self: _B, lasting: bool = True) -> _B:
+        """The same, :attr:`lasting`."""
+        self.lasting = lasting
+        return self
 
 
 class KVError(BackendError):
@@ -51,6 +67,8 @@ class ObjectStoreError(BackendError):
 
 class ObjectStoreRefusedError(ObjectStoreError):
     """The object store denies this for good: no permission, no such bucket, no valid credentials."""
+
+    lasting = True
 
 
 class IntegrityError(ExpOpsPrefectError):

@@ -20,8 +20,11 @@ from expops_prefect.kv.base import KVStore
 from expops_prefect.liveness import BEAT_SECONDS, SILENT_BEATS, Sign
 from expops_prefect.outbox.changes import Delete, Put
 from expops_prefect.project import Project
-from expops_prefect.recording.run import Run, active, end_from_outside, start_run
+from expops_prefect.recording import runs
+from expops_prefect.recording.run import Run
+from expops_prefect.recording.runs import active, end_from_outside, join_run, start_run
 from expops_prefect.records import RunRecord
+from expops_prefect.scope import Call
 from tests.config.support import settings_of
 from tests.support.firestore import new_store
 
@@ -188,7 +191,7 @@ def test_signs_are_renewed_while_a_run_lives(project: Project, monkeypatch: pyte
     run = begin(project)
     first = sign_of(project.kv, run.record)
     later = time.time() + 100
-    life = run._life
+    life = run.life
     assert life is not None
     with monkeypatch.context() as patch:
         patch.setattr("time.time", lambda: later)
@@ -216,8 +219,8 @@ def test_a_run_that_is_started_again_lives_once(project: Project) -> None:
     again = start_run(project, "main", flow_run)
     assert (again.run_id, again.record.attempt) == (run.run_id, 2)
     assert len(lock_files(project)) == 1
-    assert run._life is not None
-    assert not run._life.renewing
+    assert run.life is not None
+    assert not run.life.renewing
     again.flow_ended("completed")
     assert lock_files(project) == []
 
@@ -268,3 +271,28 @@ def test_the_last_of_writing_and_removing_a_key_holds(project: Project) -> None:
 
 def void(_: object) -> None:
     """What a child's body gives back is not needed."""
+
+
+def test_a_worker_forgets_runs_of_others_that_it_has_not_seen_for_long(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(run: int) -> Call:
+        path = "//process[@name='work']"
+        return Call(f"run-{run}", project, "work", "work", path, path, path, None, 1)
+
+    clock = [0.0]
+    monkeypatch.setattr(runs, "_clock", lambda: clock[0])
+    busy = uuid.uuid4()
+    join_run(call(0)).begin(busy, call(0))
+    for number in range(1, 100):
+        clock[0] += 60
+        join_run(call(number))
+    assert "run-0" in active, "a task of it is still executed here"
+    others = {run_id for run_id in active if run_id.startswith("run-")}
+    assert "run-99" in others
+    assert len(others) < 15
+    join_run(call(0)).end(busy, "completed")
+    clock[0] += 3600
+    join_run(call(100))
+    assert {run_id for run_id in active if run_id.startswith("run-")} == {"run-100"}
+    active.pop("run-100")

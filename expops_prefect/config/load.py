@@ -57,7 +57,7 @@ def find_root(
     the current folder, that holds ``configs/project_config.yaml``; else the current folder.
 
     Raises:
-        ConfigurationError: the folder that was named does not exist.
+        ConfigurationError: the folder that was named does not exist, or the current one no longer does.
     """
     environ = os.environ if environ is None else environ
     for named, by in ((project, "the project"), (environ.get("EXPOPS_PROJECT_ROOT"), "EXPOPS_PROJECT_ROOT")):
@@ -68,14 +68,23 @@ def find_root(
                     f"{by} is {root}, which is no folder; name the folder that holds {CONFIG_FILE}"
                 )
             return root
-    places = [] if source_file is None else [source_file.absolute().parent]
-    here = Path.cwd()
-    for place in (*places, here):
-        for folder in (place, *place.parents):
-            # Whatever stands there: reading it says what is wrong with it.
-            if os.path.lexists(folder / CONFIG_FILE):
-                return folder
-    return here
+    if source_file is not None and (found := _above(source_file.absolute().parent)) is not None:
+        return found
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "the current folder has been deleted; name the project's folder in EXPOPS_PROJECT_ROOT"
+        ) from error
+    return _above(here) or here
+
+
+def _above(place: Path) -> Path | None:
+    for folder in (place, *place.parents):
+        # Whatever stands there: reading it says what is wrong with it.
+        if os.path.lexists(folder / CONFIG_FILE):
+            return folder
+    return None
 
 
 def settings_stamp(root: Path) -> object:

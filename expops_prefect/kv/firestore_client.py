@@ -239,9 +239,10 @@ class Connection:
             cause = error.cause if isinstance(error, exceptions.RetryError) and error.cause else error
             kind = KVRefusedError if isinstance(cause, exceptions.InvalidArgument) else KVError
             text = explain(cause, self.target)
-            if isinstance(cause, exceptions.PermissionDenied | exceptions.Unauthenticated):
+            refused = isinstance(cause, exceptions.PermissionDenied | exceptions.Unauthenticated)
+            if refused:
                 denied(text)
-            raise kind(f"cannot {verb} in {self.target}: {text}") from cause
+            raise kind(f"cannot {verb} in {self.target}: {text}").for_long(refused) from cause
 
     def _count(self, **numbers: int) -> None:
         with self._lock:

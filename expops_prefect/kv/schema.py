@@ -36,7 +36,7 @@ def ensure_schema(connection: sqlite3.Connection, path: Path) -> None:
             raise KVError(
                 f"{path} was written by a newer expops-prefect (format {version}, this one knows {FORMAT}): "
                 "upgrade expops-prefect, or point EXPOPS_RUNTIME_DIR to another folder"
-            )
+            ).for_long()
         for step in _MIGRATIONS[version:]:
             step(connection)
         connection.execute(f"PRAGMA user_version = {FORMAT}")

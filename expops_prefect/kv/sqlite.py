@@ -243,7 +243,8 @@ class SQLiteKV:
         except UnicodeEncodeError as error:
             raise KVRefusedError(f"a key must be text that UTF-8 can express: {error}") from error
         except (sqlite3.Error, OSError) as error:
-            raise KVError(f"cannot {verb} in {self.path}: {error}. {_advice(error)}") from error
+            failed = KVError(f"cannot {verb} in {self.path}: {error}. {_advice(error)}")
+            raise failed.for_long("locked" not in str(error)) from error
 
 
 class _Connections:

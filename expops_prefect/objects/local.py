@@ -264,7 +264,8 @@ def _translated(action: str, key: str) -> Iterator[None]:
         yield
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "see the cause")
-        raise ObjectStoreError(f"cannot {action} {key!r} in the local object store: {error}; {advice}") from error
+        failed = ObjectStoreError(f"cannot {action} {key!r} in the local object store: {error}; {advice}")
+        raise failed.for_long() from error
 
 
 def _regular(path: str) -> os.stat_result | None:

@@ -91,6 +91,7 @@ class Outbox:
         self._written = self._delivered = 0
         self._urgent = self._closed = False
         self._failures = 0
+        self._lasting = False
         self._last = float("-inf")
         self._thread: threading.Thread | None = None
         self._executor: ThreadPoolExecutor | None = None
@@ -157,6 +158,11 @@ class Outbox:
         return len(self._memory)
 
     @property
+    def hopeless(self) -> bool:
+        """Whether the last attempt failed in a way that lasts: nobody need wait for the next one."""
+        return self._failures > 0 and self._lasting
+
+    @property
     def failing(self) -> bool:
         """Whether the last attempt to deliver failed."""
         return self._failures > 0
@@ -176,7 +182,8 @@ class Outbox:
 
         Args:
             timeout: seconds to wait at most.
-            while_failing: whether to wait at all while the stores cannot be reached.
+            while_failing: whether to wait at all while the stores cannot be reached. Nobody waits for one that
+                will not be reached, see :attr:`hopeless`.
 
         Returns:
             Whether everything is delivered.
@@ -186,7 +193,7 @@ class Outbox:
             target = self._written
             while self._delivered < target:
                 left = deadline - time.monotonic()
-                if left <= 0 or self._closed or (self._failures and not while_failing):
+                if left <= 0 or self._closed or self.hopeless or (self._failures and not while_failing):
                     return False
                 self._urgent = True
                 self._run_thread()
@@ -298,6 +305,7 @@ class Outbox:
     def _failed(self, error: Exception) -> None:
         with self._state:
             self._failures += 1
+            self._lasting = isinstance(error, BackendError) and error.lasting
             self._state.notify_all()
         degrade(
             "record delayed",

@@ -23,7 +23,8 @@ from expops_prefect.names import flow_run_key, normalise
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
 from expops_prefect.recording.calls import call_of_context, run_of_task, subflow_inputs, watch_submissions
-from expops_prefect.recording.run import Run, start_run
+from expops_prefect.recording.run import Run
+from expops_prefect.recording.runs import start_run
 from expops_prefect.recording.subflows import States, body_of_entry
 from expops_prefect.scope import Scope
 

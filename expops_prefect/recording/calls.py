@@ -14,7 +14,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from expops_prefect import scope
 from expops_prefect.caching.policy import key_name
 from expops_prefect.degraded import degrade
-from expops_prefect.recording.run import Run, join_run
+from expops_prefect.recording.run import Run
+from expops_prefect.recording.runs import join_run
 from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, PROJECT_ATTRIBUTE, Call
 
 if TYPE_CHECKING:

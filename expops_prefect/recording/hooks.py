@@ -14,7 +14,7 @@ from expops_prefect.caching import attempts
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.degraded import degrade
 from expops_prefect.recording.calls import call_of_context, run_of_task
-from expops_prefect.recording.run import active, end_from_outside
+from expops_prefect.recording.runs import active, end_from_outside
 from expops_prefect.records import Status
 
 HOOK_PREFIX: Final = "_expops_record_"

@@ -8,35 +8,28 @@ made by atomic updates, so any number of processes may take part.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from expops_prefect import names, records
-from expops_prefect.caching import attempts
+from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.parts import keep_sources
-from expops_prefect.degraded import Events, degrade, described
-from expops_prefect.errors import BackendError
-from expops_prefect.forks import ForkSafeLock
+from expops_prefect.degraded import Events
 from expops_prefect.kv.base import MetricPoint
-from expops_prefect.liveness import forget_lock
-from expops_prefect.outbox.changes import APPLIED, AnyChange, Append, Change, Copy, Delete, Increment, Put
+from expops_prefect.outbox.changes import AnyChange, Append, Change, Copy, Delete, Increment, Put
 from expops_prefect.project import Project
-from expops_prefect.recording.artifacts import write_artifacts
 from expops_prefect.recording.charts import store_chart
+from expops_prefect.recording.ending import end_run
 from expops_prefect.recording.life import Life
 from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import Overview
-from expops_prefect.recording.parameters import shown_parameters
-from expops_prefect.records import TERMINAL, CacheRecord, Output, Row, RunRecord, Status
-from expops_prefect.rows import OF_ONE_CALL, call_row, cut_off, total_arguments
+from expops_prefect.records import TERMINAL, CacheRecord, Output, RunRecord, Status
+from expops_prefect.rows import OF_ONE_CALL, call_row, total_arguments
 from expops_prefect.scope import Call, Place, Scope
 
 if TYPE_CHECKING:
@@ -72,9 +65,20 @@ class Run:
         project: where it is recorded.
         record: the run's own record; in a worker process only its ids count.
         owner: whether this process runs the root flow.
+        on_end: called when it has ended.
+
+    Attributes:
+        life: its signs of life, in the process that runs the root flow.
+        tally: how many calls ended in which status.
+        saved: seconds that hits would have taken.
+        overview: what the summaries of its end say.
+        events: what went wrong beside the flow since it began.
+        elsewhere: the probe paths of calls that were handed to a task runner and have not begun here.
     """
 
-    def __init__(self, project: Project, record: RunRecord, *, owner: bool) -> None:
+    def __init__(
+        self, project: Project, record: RunRecord, *, owner: bool, on_end: Callable[[], object] = lambda: None
+    ) -> None:
         self.project = project
         self.record = record
         self.owner = owner
@@ -86,14 +90,20 @@ class Run:
         self._outputs = Outputs()
         self._inside: set[UUID] = set()
         self._submitted = 0
-        self._elsewhere: set[str] = set()
+        self.elsewhere: set[str] = set()
         self._final: Status | None = None
         self._ended = False
-        self._tally: Counter[str] = Counter()
-        self._saved = 0.0
-        self._overview = Overview()
-        self._events = Events()
-        self._life: Life | None = None
+        self.tally: Counter[str] = Counter()
+        self.saved = 0.0
+        self.overview = Overview()
+        self.events = Events()
+        self.life: Life | None = None
+        self._on_end = on_end
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is open in this process."""
+        return not self._open
 
     @property
     def run_id(self) -> str:
@@ -149,7 +159,7 @@ class Run:
                 above = {*call.upstream, *self.processes_of(upstream)}
                 held = _Open(call, str(run_uuid), upstream=tuple(sorted(above)))
                 self._open[run_uuid] = held
-                self._elsewhere.discard(call.path)
+                self.elsewhere.discard(call.path)
                 self.made_by(run_uuid, call)
             return held.call
 
@@ -236,13 +246,13 @@ class Run:
                 "cache_path": record.cache_path,
             }
             more = [*self._carried_over(record, held.call), Increment(names.stat_key(self.run_id, HIT_COUNT))]
-            self._saved += record.execution_time
-            self._overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
-        self._tally[status] += 1
+            self.saved += record.execution_time
+            self.overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
+        self.tally[status] += 1
         self._transition(held, status, fields, more)
         self._forget_outputs(held)
         if not self.owner:
-            events = self._events.take()
+            events = self.events.take()
             if events:
                 self.outbox.write(Change(names.degraded_key(self.run_id), "degraded.add", events))
             # A worker may be taken down as soon as it is idle.
@@ -268,9 +278,9 @@ class Run:
                 fields["parts"] = written.text
                 keep_sources(self.project, written.code)
         if status in TERMINAL:
-            self._overview.ended(call.total, call.label, status, fields)
+            self.overview.ended(call.total, call.label, status, fields)
             if held.attempt is not None and held.attempt.object_key is not None:
-                self._overview.objects[held.attempt.key] = held.attempt.object_key
+                self.overview.objects[held.attempt.key] = held.attempt.object_key
         # The row of a name says of one call alone, its first, why that was executed.
         first = call.path == call.total
         shared = fields if first else {name: fields[name] for name in fields if name not in OF_ONE_CALL}
@@ -288,13 +298,13 @@ class Run:
     def add_chart(self, path: str, name: str, data: bytes, suffix: str) -> None:
         """Store a chart under a probe path."""
         self._outputs.add_charts(path)
-        self._overview.charts = True
+        self.overview.charts = True
         store_chart(self.project, self.run_id, path, name, data, suffix)
 
     def add_metrics(self, path: str, points: Sequence[MetricPoint]) -> None:
         """Take in points of a probe path."""
         self._outputs.add_metrics(path)
-        self._overview.points(path, points)
+        self.overview.points(path, points)
         self.outbox.write(Append(names.metrics_key(self.run_id, path), points))
 
     def outputs(self, call: Call) -> tuple[Output, ...]:
@@ -320,12 +330,12 @@ class Run:
             source, target = record.path + output.path, call.path + output.path
             if output.metrics:
                 self._outputs.add_metrics(target)
-                self._overview.carried.append(target)
+                self.overview.carried.append(target)
                 old, new = names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)
                 yield Copy(old, new)
             if output.charts:
                 self._outputs.add_charts(target)
-                self._overview.charts = True
+                self.overview.charts = True
                 old, new = names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)
                 yield Copy(old, new)
 
@@ -333,20 +343,20 @@ class Run:
 
     def live(self) -> Put:
         """Give signs of life from now on; the first one."""
-        self._life = Life(self.outbox, self.project.settings.runtime_dir, self.run_id)
-        return self._life.sign()
+        self.life = Life(self.outbox, self.project.settings.runtime_dir, self.run_id)
+        return self.life.sign()
 
     def suspended(self) -> None:
         """The flow is left before its end, to be taken up again by some process: nothing is dead without one."""
-        if self._life is not None and not self._ended:
-            self._life.end()
+        if self.life is not None and not self._ended:
+            self.life.end()
             self.outbox.write(Delete(names.sign_key(self.run_id)))
 
     def submitted(self, call: Call) -> None:
         """A call was handed to a task runner, which may execute it in another process."""
         with self._lock:
             self._submitted += 1
-            self._elsewhere.add(call.path)
+            self.elsewhere.add(call.path)
 
     def submission_done(self) -> None:
         """A call that was handed to a task runner is done, or was cancelled."""
@@ -369,183 +379,8 @@ class Run:
         for run_uuid in left:
             # A crashed task has no hook of its own.
             self.end(run_uuid, "failed")
-        self._take_in_other_processes()
-        self._write_end(final)
-        active.pop(self.run_id, None)
-
-    def _take_in_other_processes(self) -> None:
-        """What processes that died left behind is delivered, and calls that they did not end have failed."""
-        if not self._elsewhere:
-            return
-        try:
-            with self.project.kv_availability.watch():
-                self.outbox.deliver_orphans(_WORKER_FLUSH)
-                if not self.outbox.flush(_WORKER_FLUSH, while_failing=False):
-                    return
-                rows = records.read_rows(self.project.kv, self.run_id)
-                elsewhere = self.project.kv.get(names.degraded_key(self.run_id)) or {}
-        except BackendError as error:
-            degrade("ends of other processes not recorded", str(error), key=self.run_id)
-            return
-        for kind, event in elsewhere.items():
-            if kind != APPLIED:
-                self._events.add(kind, event["count"], event["since"])
-        rows = self._cut_off(rows)
-        self._overview.replace(rows)
-        self._tally = sum((Counter(row.calls) for row in rows), Counter())
-        single = (row for row in rows if row.status == "cached" and sum(row.calls.values()) <= 1)
-        self._saved = sum(row.cached_execution_time or 0.0 for row in single)
-
-    def _cut_off(self, rows: Sequence[Row]) -> list[Row]:
-        now = time.time()
-        ended = {row.path: cut_off(row.fields, now) for row in rows if row.status == "running"}
-        self.outbox.write(*(Put(names.row_key(self.run_id, path), fields) for path, fields in ended.items()))
-        return [Row.load(row.path, ended[row.path]) if row.path in ended else row for row in rows]
-
-    def _write_end(self, status: Status) -> None:
-        now = time.time()
-        events = self._events
-        degraded, since = dict(events.counts), dict(events.since)
-        self.record = replace(self.record, status=status, ended_at=now, degraded=degraded, degraded_since=since)
-        self.outbox.write(
-            Put(names.run_timestamps_key(self.run_id), {"start": self.record.started_at, "end": now}),
-            Put(names.run_record_key(self.run_id), asdict(self.record)),
-            Put(names.run_status_key(self.run_id), status),
-            Delete(names.sign_key(self.run_id)),
-        )
-        if self._life is not None:
-            self._life.end()
-        if not self.outbox.settle(self.project.settings.record.final_flush_seconds):
-            _logger.warning(
-                "run %s: %d changes of its record are not delivered yet; they wait in %s",
-                self.run_id,
-                self.outbox.pending,
-                f"the memory of this process, and {self.outbox.folder} cannot be written: at its end they are lost"
-                if self.outbox.in_memory
-                else f"{self.outbox.folder} for the next run of the project, or for: expops-prefect sync",
-            )
-        if self.project.settings.record.artifacts:
-            write_artifacts(self.project, self.record, self._overview)
-            late = dict(events.counts)
-            if late != degraded:
-                degraded, since = late, dict(events.since)
-                self.record = replace(self.record, degraded=degraded, degraded_since=since)
-                self.outbox.write(Put(names.run_record_key(self.run_id), asdict(self.record)))
-                self.outbox.flush(_WORKER_FLUSH, while_failing=False)
-        executed = self._tally["completed"] + self._tally["failed"]
-        _logger.info(
-            "run %s %s: %d executed, %d from the cache (%.1f s saved)%s",
-            self.run_id,
-            status,
-            executed,
-            self._tally["cached"],
-            self._saved,
-            "" if not degraded else f"; degraded: {described(degraded, since)}",
-        )
-
-
-active: dict[str, Run] = {}
-"""The runs that are open in this process, by run id."""
-_starting = ForkSafeLock()
-
-
-def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
-    """Open the run of a root flow run; one that is retried or resumed goes on with its run id and start.
-
-    Args:
-        project: where it is recorded.
-        flow_name: the flow's name.
-        flow_run: Prefect's flow run.
-
-    Raises:
-        KVError: the KV store failed.
-    """
-    flow_run_id = str(flow_run.id)
-    with _starting:
-        known = _known_run(project, flow_run_id)
-        if known is not None:
-            again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, died=False)
-            record = replace(again, host=socket.gethostname(), pid=os.getpid())
-        else:
-            started = time.time()
-            record = RunRecord(
-                run_id=names.run_id(project.project_id, started, flow_run_id),
-                project_id=project.project_id,
-                flow=flow_name,
-                flow_run_id=flow_run_id,
-                flow_run_name=str(flow_run.name or ""),
-                started_at=started,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                parameters=shown_parameters(flow_run.parameters),
-            )
-        earlier = active.get(record.run_id)
-        if earlier is not None and earlier._life is not None:
-            earlier._life.end()
-        run = Run(project, record, owner=True)
-        sign = run.live()
-        run.outbox.look_around()
-        run.outbox.write(
-            Put(names.flow_run_key(flow_run_id), {"run_id": record.run_id}),
-            Put(names.run_record_key(record.run_id), asdict(record)),
-            Put(names.run_timestamps_key(record.run_id), {"start": record.started_at, "end": None}),
-            Put(names.run_status_key(record.run_id), "running"),
-            sign,
-        )
-        active[record.run_id] = run
-        return run
-
-
-def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
-    """The record of a flow run that was started before: it is retried, or goes on after a pause."""
-    for run in active.values():
-        if run.record.flow_run_id == flow_run_id:
-            return run.record
-    try:
-        mapped = project.kv.get(names.flow_run_key(flow_run_id))
-        return None if mapped is None else records.read_run(project.kv, mapped["run_id"])
-    except BackendError as error:
-        degrade("record delayed", f"{error}; the run is recorded when the store can be reached", key=flow_run_id)
-        return None
-
-
-def join_run(call: Call) -> Run:
-    """The run of a call that came to this process with its task."""
-    run = active.get(call.run_id)
-    if run is None:
-        with _starting:
-            run = active.get(call.run_id)
-            if run is None:
-                record = RunRecord(call.run_id, call.project.project_id, "", "", "", 0.0, attempt=call.attempt)
-                run = active[call.run_id] = Run(call.project, record, owner=False)
-    return run
-
-
-def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None:
-    """End a run in a process that did not run it (a deployment's runner, after a crash)."""
-    # What the dead process had still to say comes first.
-    project.outbox.deliver_orphans()
-    mapped = project.kv.get(names.flow_run_key(flow_run_id))
-    if mapped is None:
-        return
-    record = records.read_run(project.kv, mapped["run_id"])
-    if record is None or record.status in records.TERMINAL:
-        return
-    sign = project.kv.get(names.sign_key(record.run_id))
-    if sign is not None:
-        forget_lock(project.settings.runtime_dir, str(sign.get("lock")))
-    run = Run(project, record, owner=True)
-    run._overview.replace(run._cut_off(records.read_rows(project.kv, record.run_id)))
-    run.flow_ended(status)
-
-
-def forget_process_state() -> None:
-    """Drop what a forked child inherited."""
-    active.clear()
-    attempts.reset()
-
-
-os.register_at_fork(after_in_child=forget_process_state)
+        end_run(self, final)
+        self._on_end()
 
 
 def _graph_name(call: Call) -> str:

@@ -176,3 +176,16 @@ def test_a_flow_without_a_configuration_runs_and_says_so_once(tmp_path: Path, ca
     assert "'no-config-here'" in told[0].getMessage()
     assert [run.status for run in Project.open(root).runs()] == ["completed"] * 2
     assert (root / ".no-config-here" / "metrics.sqlite").is_file()
+
+
+def test_a_current_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (tmp_path / "shop" / "configs").mkdir(parents=True)
+    (tmp_path / "shop" / "configs" / "project_config.yaml").write_text("")
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert find_root(source_file=tmp_path / "shop" / "flow.py", environ={}) == tmp_path / "shop"
+    assert find_root(tmp_path / "shop", environ={}) == tmp_path / "shop"
+    with pytest.raises(ConfigurationError, match="EXPOPS_PROJECT_ROOT"):
+        find_root(environ={})

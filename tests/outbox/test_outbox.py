@@ -196,6 +196,36 @@ def test_an_outage_loses_nothing_and_is_said_once(stores: Stores, caplog: pytest
     assert sum("record delayed" in record.message for record in caplog.records) == 1
 
 
+def test_nobody_waits_for_what_no_waiting_mends(stores: Stores, tmp_path: Path) -> None:
+    """The time limit of the suite is what an hour of waiting would meet."""
+    path = tmp_path / "no-database" / "kv.sqlite"
+    path.parent.mkdir()
+    path.write_bytes(b"this is not a database" * 100)
+    kv = SQLiteKV(path)
+    box = Outbox(kv, stores.objects, tmp_path / "waiting", flush_seconds=0.05)
+    box.write(Put("a", 1))
+    assert not box.flush(3600)
+    assert not box.settle(3600)
+    assert box.hopeless
+    assert box.pending == 1
+    # Somebody moves the file away; nobody has to do more than that.
+    kv.close()
+    path.unlink()
+    wait_until(lambda: box.pending == 0, 60, "it is delivered")
+    assert box.close(10)
+    assert SQLiteKV(path).get("a") == 1
+
+
+def test_a_full_disk_is_waited_for_by_nobody(stores: Stores) -> None:
+    box = stores.outbox()
+    stores.faults.kind, stores.faults.nth = "full disk", 1
+    box.write(Put("a", 1))
+    assert not box.flush(3600)
+    stores.faults.nth = None
+    wait_until(lambda: box.pending == 0, 60, "it is delivered")
+    assert stores.raw.get("a") == 1
+
+
 def test_the_next_process_delivers_what_was_left(stores: Stores) -> None:
     stores.raw.put("source", "s")
     stores.faults.down = True

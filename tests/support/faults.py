@@ -70,7 +70,8 @@ class Faults:
         if self.delay:
             time.sleep(self.delay)
         if strikes and self.kind == "full disk":
-            raise error(f"{name} fails on purpose") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            full = error(f"{name} fails on purpose").for_long()
+            raise full from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if strikes and spoil is not None and self.kind in ("truncated", "corrupted"):
             return spoil(call())
         if strikes and not self.after:

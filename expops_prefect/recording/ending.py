@@ -1,0 +1,104 @@
+"""The end of a run, in the process that runs its root flow."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Final
+
+from expops_prefect import names, records
+from expops_prefect.degraded import degrade, described
+from expops_prefect.errors import BackendError
+from expops_prefect.outbox.changes import APPLIED, Delete, Put
+from expops_prefect.recording.artifacts import write_artifacts
+from expops_prefect.records import Row, Status
+from expops_prefect.rows import cut_off
+
+if TYPE_CHECKING:
+    from expops_prefect.recording.run import Run
+
+_logger = logging.getLogger("prefect.expops")
+_WORKER_FLUSH: Final = 5.0
+"""Seconds to wait at most where others have to be heard of first."""
+
+
+def end_run(run: Run, status: Status) -> None:
+    """Write a run's end, wait for its delivery as long as is configured, and sum it up."""
+    _take_in_other_processes(run)
+    degraded, since = _write_end(run, status)
+    if not run.outbox.settle(run.project.settings.record.final_flush_seconds):
+        _logger.warning(
+            "run %s: %d changes of its record are not delivered yet; they wait in %s",
+            run.run_id,
+            run.outbox.pending,
+            f"the memory of this process, and {run.outbox.folder} cannot be written: at its end they are lost"
+            if run.outbox.in_memory
+            else f"{run.outbox.folder} for the next run of the project, or for: expops-prefect sync",
+        )
+    if run.project.settings.record.artifacts:
+        write_artifacts(run.project, run.record, run.overview)
+        late = dict(run.events.counts)
+        if late != degraded:
+            degraded, since = late, dict(run.events.since)
+            run.record = replace(run.record, degraded=degraded, degraded_since=since)
+            run.outbox.write(Put(names.run_record_key(run.run_id), asdict(run.record)))
+            run.outbox.flush(_WORKER_FLUSH, while_failing=False)
+    _logger.info(
+        "run %s %s: %d executed, %d from the cache (%.1f s saved)%s",
+        run.run_id,
+        status,
+        run.tally["completed"] + run.tally["failed"],
+        run.tally["cached"],
+        run.saved,
+        "" if not degraded else f"; degraded: {described(degraded, since)}",
+    )
+
+
+def cut_off_rows(run: Run, rows: Sequence[Row]) -> list[Row]:
+    """Write that calls that are said to be running have failed; the rows as they are then."""
+    now = time.time()
+    ended = {row.path: cut_off(row.fields, now) for row in rows if row.status == "running"}
+    run.outbox.write(*(Put(names.row_key(run.run_id, path), fields) for path, fields in ended.items()))
+    return [Row.load(row.path, ended[row.path]) if row.path in ended else row for row in rows]
+
+
+def _take_in_other_processes(run: Run) -> None:
+    """What processes that died left behind is delivered, and calls that they did not end have failed."""
+    if not run.elsewhere:
+        return
+    try:
+        with run.project.kv_availability.watch():
+            run.outbox.deliver_orphans(_WORKER_FLUSH)
+            if not run.outbox.flush(_WORKER_FLUSH, while_failing=False):
+                return
+            rows = records.read_rows(run.project.kv, run.run_id)
+            elsewhere = run.project.kv.get(names.degraded_key(run.run_id)) or {}
+    except BackendError as error:
+        degrade("ends of other processes not recorded", str(error), key=run.run_id)
+        return
+    for kind, event in elsewhere.items():
+        if kind != APPLIED:
+            run.events.add(kind, event["count"], event["since"])
+    rows = cut_off_rows(run, rows)
+    run.overview.replace(rows)
+    run.tally = sum((Counter(row.calls) for row in rows), Counter())
+    single = (row for row in rows if row.status == "cached" and sum(row.calls.values()) <= 1)
+    run.saved = sum(row.cached_execution_time or 0.0 for row in single)
+
+
+def _write_end(run: Run, status: Status) -> tuple[dict[str, int], dict[str, float]]:
+    now = time.time()
+    degraded, since = dict(run.events.counts), dict(run.events.since)
+    run.record = replace(run.record, status=status, ended_at=now, degraded=degraded, degraded_since=since)
+    run.outbox.write(
+        Put(names.run_timestamps_key(run.run_id), {"start": run.record.started_at, "end": now}),
+        Put(names.run_record_key(run.run_id), asdict(run.record)),
+        Put(names.run_status_key(run.run_id), status),
+        Delete(names.sign_key(run.run_id)),
+    )
+    if run.life is not None:
+        run.life.end()
+    return degraded, since
