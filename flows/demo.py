@@ -21,6 +21,7 @@ from expops_prefect.names import readable
 from flows.train import ROOT, fetch_data
 
 console = Console()
+WORDS = {"cached": "from the cache", "completed": "executed"}
 
 
 def main() -> int:
@@ -31,6 +32,8 @@ def main() -> int:
     with prefect_api() as api:
         env = {**os.environ, "PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "WARNING", "PYTHONPATH": str(ROOT)}
         for number in (1, 2):
+            if not console.is_terminal:
+                print(f"run {number} of 2", flush=True)  # the flow's own lines come after it
             with console.status(f"run {number} of 2: python -m flows.train"):
                 start = time.perf_counter()
                 ended = subprocess.run([sys.executable, "-m", "flows.train"], cwd=ROOT, env=env, check=False)
@@ -43,7 +46,8 @@ def main() -> int:
     show(project, second.run_id, f"run 2: {seconds[1]:.1f} s, start-up included")
     console.print(
         "\nSee both runs in [bold]ExpOps' UI[/bold]: .venv/bin/expops-prefect ui"
-        "\nin [bold]Prefect's UI[/bold]: prefect server start, then open its address and run python -m flows.train"
+        "\nin [bold]Prefect's UI[/bold]: .venv/bin/prefect server start, then, with the PREFECT_API_URL that it names,"
+        " .venv/bin/python -m flows.train"
         "\nor here: .venv/bin/expops-prefect runs show latest",
         highlight=False,
         soft_wrap=True,
@@ -65,7 +69,7 @@ def show(project: Project, run_id: str, title: str) -> None:
         colour = {"cached": "cyan", "completed": "green"}.get(row.status, "red")
         table.add_row(
             readable(row.path),
-            f"[{colour}]{'from the cache' if row.status == 'cached' else row.status}[/{colour}]",
+            f"[{colour}]{WORDS.get(row.status, row.status)}[/{colour}]",
             f"{row.execution_time or 0:.2f}",
             f"{gain:.2f}" if gain else "",
         )

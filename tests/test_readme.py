@@ -128,8 +128,8 @@ def test_the_demo_executes_everything_once_and_nothing_the_second_time(demo: Dem
     assert cached == dict.fromkeys(processes, "cached")
 
     one, two = printed.split("run 2: ")
-    assert (one.count(" completed "), one.count("from the cache")) == (9, 0)
-    assert (two.count(" completed "), two.count("from the cache")) == (0, 8)
+    assert (one.count(" executed "), one.count("from the cache")) == (9, 0)
+    assert (two.count(" executed "), two.count("from the cache")) == (0, 8)
     assert printed.count("best model: ") == 2
     assert len(set(re.findall("best model: .*", printed))) == 1
     saved = re.findall(r"time saved by the cache.*?([\d.]+) │$", printed, re.MULTILINE)
