@@ -31,6 +31,8 @@ from expops_prefect.kv.firestore_writes import ABSENT, Writes, version_of
 
 _MOST_KNOWN: Final = 4096
 _HOT_SECONDS: Final = 0.1
+_IN_VAIN: Final = 5
+"""How often in a row a full document is tried again with nothing in it to move."""
 _HOT_TURNS: Final = 20
 _COUNTERS: Final = "counters"
 _PARTS: Final = "parts"
@@ -185,16 +187,16 @@ class SeriesDocuments:
         writes = [self._writes.merge(place.document, _values(numbered), native=True)]
         if raised:
             writes.append(self._writes.merge(place.counters, {}, raised=_paths(raised)))
-        room = True
+        in_vain = 0
         while True:
             try:
                 self._connection.commit(writes, deadline, again=True)
                 return
             except KVRefusedError:
-                # Where there is nothing to move, somebody else may have done it, so once more in any case.
-                if not room:
+                # Where there is nothing to move, others may have moved it, and have filled the place again since.
+                if in_vain == _IN_VAIN:
                     raise
-                room = self._move_on(place, deadline)
+                in_vain = 0 if self._move_on(place, deadline) else in_vain + 1
 
     def _reserve(self, place: Place, points: Sequence[MetricPoint], deadline: Deadline) -> list[MetricPoint]:
         """Number points by the counters; explicit steps raise them, in the points' order."""

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
     TaskRunFilterTags,
 )
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.support.processes import FlowProject
-from tests.support.server import wait_until
+from tests.support.server import start_prefect_server, wait_until
 
 HERE = Path(__file__).parent / "existing"
 WAYS = ("plain", "drop-in", "instrumented")
@@ -100,9 +102,10 @@ class Turn:
 class Way:
     """The flows in one of the three ways, in a project of its own."""
 
-    def __init__(self, folder: Path, way: str) -> None:
+    def __init__(self, folder: Path, way: str, api: str) -> None:
         self.way = way
-        self.shop = FlowProject(folder / way, config=f"prefect: {{project_id: existing-{way}}}\n")
+        config = f"prefect: {{project_id: existing-{way}}}\n"
+        self.shop = FlowProject(folder / way, config, environ={"PREFECT_API_URL": api})
         shutil.copytree(HERE, self.shop.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         if way == "drop-in":
             for file in self.shop.root.rglob("*.py"):
@@ -187,19 +190,24 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def ways(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """All flows in all three ways, the ways side by side."""
+def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Done]]:
+    """All flows in all three ways, on a server of their own: served flows ask it all the time."""
     folder = tmp_path_factory.mktemp("existing")
+    server, api = start_prefect_server(folder)
 
     def run(way: str) -> Done:
-        made = Way(folder, way)
+        made = Way(folder, way, api)
         with made.served() as executed:
             first = made.turn(1)
             second = made.turn(2) if way != "plain" else None
             return Done(first, second, made.called(), executed())
 
-    with ThreadPoolExecutor(len(WAYS)) as pool:
-        return dict(zip(WAYS, pool.map(run, WAYS), strict=True))
+    try:
+        with temporary_settings({PREFECT_API_URL: api}), ThreadPoolExecutor(len(WAYS)) as pool:
+            runs = [pool.submit(copy_context().run, run, way) for way in WAYS]
+            yield {way: done.result() for way, done in zip(WAYS, runs, strict=True)}
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("kind", ENTRIES)
