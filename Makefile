@@ -23,10 +23,10 @@ test: check-tools $(VENV)/.node lint
 test-all: check-tools $(VENV)/.node lint
 	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs
 
-## What takes minutes: ExpOps' large template, clusters of Ray, long outages.
+## What takes minutes: ExpOps' large template, clusters of Ray, every single fault, kills, outages, load. Prints figures.
 nightly: check-tools $(VENV)/.node
 	$(PIP) -e '.[ray]' 'xgboost>=1.7'
-	$(BIN)/python -m pytest -m nightly
+	$(BIN)/python -m pytest -m nightly -s
 
 ## Every parser against made-up bytes, a minute each.
 fuzz: $(VENV)/.dev
