@@ -89,7 +89,7 @@ class Outbox:
         self._memory_plan = Plan(0)
         self._blobs: dict[str, bytes] = {}
         self._written = self._delivered = 0
-        self._urgent = self._closed = False
+        self._urgent = self._closed = self._once_more = False
         self._failures = 0
         self._lasting = False
         self._last = float("-inf")
@@ -159,7 +159,7 @@ class Outbox:
 
     @property
     def hopeless(self) -> bool:
-        """Whether the last attempt failed in a way that lasts: nobody need wait for the next one."""
+        """Whether the last attempt failed in a way that lasts: nobody need wait for more than one other."""
         return self._failures > 0 and self._lasting
 
     @property
@@ -190,10 +190,13 @@ class Outbox:
         """
         deadline = time.monotonic() + timeout
         with self._state:
-            target = self._written
+            target, failures = self._written, self._failures
+            # Somebody may have mended it: one attempt, at once.
+            self._once_more = self.hopeless
             while self._delivered < target:
                 left = deadline - time.monotonic()
-                if left <= 0 or self._closed or self.hopeless or (self._failures and not while_failing):
+                in_vain = self.hopeless and self._failures > failures
+                if left <= 0 or self._closed or in_vain or (self._failures and not while_failing):
                     return False
                 self._urgent = True
                 self._run_thread()
@@ -290,11 +293,12 @@ class Outbox:
                 self._state.wait()
             backoff = min(_LONGEST_PAUSE, 0.25 * 2.0 ** min(self._failures, 8))
             deadline = time.monotonic() + backoff if self._failures else self._due()
-            while not self._closed and (not self._urgent or self._failures):
+            while not self._closed and not self._once_more and (not self._urgent or self._failures):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
                 self._state.wait(left)
+            self._once_more = False
             return not self._closed
 
     def _due(self) -> float:

@@ -220,7 +220,7 @@ WAYS: Final[list[tuple[Where, Kind, bool]]] = [
     ("objects", "corrupted", False),
 ]
 """Which store, how, and whether a call that fails takes effect first."""
-SAMPLE: Final = 8
+SAMPLE: Final = 16
 """Of so many calls the suite lets one fail; the nightly tests every one."""
 
 
