@@ -96,7 +96,14 @@ class FlowProject:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
         target.write_text(text.replace(old, new))
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None, hashseed: int = 0) -> subprocess.Popen[str]:
+    def start(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        hashseed: int = 0,
+        stdin: int = subprocess.DEVNULL,
+        stderr: int = subprocess.STDOUT,
+    ) -> subprocess.Popen[str]:
         """Start a process: ``python *arguments`` in the project's root."""
         self._runs += 1
         self._log = self.folder / f"executions-{self._runs}.log"
@@ -114,9 +121,9 @@ class FlowProject:
             [sys.executable, *arguments],
             cwd=self.root,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 
