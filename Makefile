@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 # More than the two cores of a small machine: tests wait for servers and processes most of the time.
 XDIST ?= 3
 
-.PHONY: demo test test-all nightly fuzz compat check-tools lint bench bench-report pictures clean
+.PHONY: demo test test-all nightly soak fuzz compat check-tools lint bench bench-report pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -27,6 +27,10 @@ test-all: check-tools $(VENV)/.node lint
 nightly: check-tools $(VENV)/.node
 	$(PIP) -e '.[ray]' 'xgboost>=1.7'
 	$(BIN)/python -m pytest -m nightly -s
+
+## Half an hour of flow runs in one process: memory, open files, threads and the outbox must not grow.
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.soak $(MINUTES)
 
 ## Every parser against made-up bytes, a minute each.
 fuzz: $(VENV)/.dev
