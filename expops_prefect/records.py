@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from functools import cache
-from typing import Any, Final, Literal, TypeVar
+from types import UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from expops_prefect import names
 from expops_prefect.errors import FormatError
@@ -22,6 +23,18 @@ RECORD_FORMAT: Final = 1
 
 Status = Literal["pending", "running", "completed", "cached", "failed"]
 TERMINAL: Final = frozenset({"completed", "cached", "failed"})
+STATUSES: Final = TERMINAL | {"pending", "running"}
+_TIMES: Final = (
+    *("started_at", "ended_at", "execution_time"),
+    *("cached_started_at", "cached_ended_at", "cached_execution_time", "waited_seconds"),
+)
+_TEXTS: Final = ("status", "label", "cached_run_id", "cache_path", "cache_key", "task_run_id", "not_kept", "parts")
+_ROW_KINDS: Final[dict[str, Any]] = {
+    **dict.fromkeys(_TIMES, (int, float)),
+    **dict.fromkeys(_TEXTS, str),
+    "calls": dict,
+    "upstream": list,
+}
 
 _T = TypeVar("_T")
 
@@ -173,7 +186,11 @@ class RunRecord:
         Raises:
             FormatError: not a record of ours, or one of a newer release.
         """
-        return _make(cls, _known(cls, value, "run record"), "run record")
+        made = _make(cls, _known(cls, value, "run record"), "run record")
+        numbers = [*made.degraded.values(), *made.degraded_since.values()]
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise FormatError("a damaged run record: what was degraded is not counted")
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,21 +212,31 @@ class Row:
     """The whole row."""
 
     @classmethod
-    def load(cls, path: str, value: Mapping[str, JSON]) -> Row:
-        """Take out of a stored row what readers use."""
+    def load(cls, path: str, value: JSON) -> Row:
+        """Take out of a stored row what readers use; what is of another kind than it should be counts as absent.
+
+        Others write rows too: ExpOps itself, and whoever may write to the store.
+        """
+        row = dict(value) if isinstance(value, dict) else {}
+        for name, kinds in _ROW_KINDS.items():
+            if name in row and (not isinstance(row[name], kinds) or isinstance(row[name], bool)):
+                row[name] = None
+        if row.get("status") not in STATUSES:
+            row["status"] = "pending"
+        calls, upstream = row.get("calls") or {}, row.get("upstream") or ()
         return cls(
             path=path,
-            status=value.get("status", "pending"),
-            started_at=value.get("started_at"),
-            ended_at=value.get("ended_at"),
-            execution_time=value.get("execution_time"),
-            cached_run_id=value.get("cached_run_id"),
-            cached_execution_time=value.get("cached_execution_time"),
-            cache_path=value.get("cache_path"),
-            label=value.get("label", path),
-            calls=value.get("calls") or {},
-            upstream=tuple(value.get("upstream") or ()),
-            fields=value,
+            status=row["status"],
+            started_at=row.get("started_at"),
+            ended_at=row.get("ended_at"),
+            execution_time=row.get("execution_time"),
+            cached_run_id=row.get("cached_run_id"),
+            cached_execution_time=row.get("cached_execution_time"),
+            cache_path=row.get("cache_path"),
+            label=row.get("label") or path,
+            calls={status: count for status, count in calls.items() if type(count) is int},
+            upstream=tuple(name for name in upstream if isinstance(name, str)),
+            fields=row,
         )
 
 
@@ -310,11 +337,33 @@ def _known(cls: type, value: JSON, what: str) -> dict[str, Any]:
 
 
 @cache
+def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
+    """What the values of a record's fields may be."""
+    return {name: tuple(_classes(hint)) for name, hint in get_type_hints(cls).items()}
+
+
+def _classes(hint: Any) -> Iterator[type]:
+    if get_origin(hint) in (Union, UnionType):
+        for each in get_args(hint):
+            yield from _classes(each)
+    elif get_origin(hint) is Literal:
+        yield str
+    elif hint is float:
+        yield from (float, int)
+    else:
+        yield get_origin(hint) or hint
+
+
+@cache
 def _field_names(cls: type) -> frozenset[str]:
     return frozenset(item.name for item in fields(cls))
 
 
 def _make(cls: type[_T], values: dict[str, Any], what: str) -> _T:
+    kinds_of: Any = _kinds
+    for name, kinds in kinds_of(cls).items():
+        if name in values and not isinstance(values[name], kinds):
+            raise FormatError(f"a damaged {what}: its {name} is {type(values[name]).__name__}")
     try:
         return cls(**values)
     except TypeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 from typing import Any, cast
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expops_prefect.config import load_settings
+from expops_prefect.errors import FormatError
 from expops_prefect.names import normalise, process_path
 from expops_prefect.project import Project
 from expops_prefect.recording.run import Run
-from expops_prefect.records import RunRecord, Status
+from expops_prefect.records import STATUSES, CacheRecord, Row, RunRecord, Status
 from expops_prefect.rows import add_to_total, call_row, cut_off
 from expops_prefect.scope import Call, Scope
 
@@ -234,3 +236,45 @@ def test_names_never_fall_together() -> None:
     assert found["my-task"] == "my-task"
     assert found["my_task"] == "my_task"
     assert len(found["a" * 200]) <= 80
+
+
+ODD: list[Any] = [None, 7, -1.5, True, "text", [], ["a", 1], {}, {"a": 1}, {"completed": "two"}]
+
+
+@pytest.mark.parametrize("name", ["status", "started_at", "execution_time", "calls", "upstream", "label", "cache_path"])
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_row_of_any_kind_is_read_and_shown(name: str, odd: Any) -> None:
+    """Others may write to the store, too."""
+    row = Row.load("//process[@name='train']", {"status": "completed", "started_at": 1.0, name: odd})
+    assert row.status in STATUSES
+    assert isinstance(row.label, str)
+    assert all(isinstance(item, str) for item in row.upstream)
+    assert sum(row.calls.values()) >= 0
+    for time in (row.started_at, row.ended_at, row.execution_time):
+        assert time is None or time >= -1.5
+    assert row.fields.get(name) in (odd, None, "pending")
+
+
+def test_what_is_no_row_at_all() -> None:
+    for odd in ODD:
+        assert Row.load("//process[@name='train']", odd).status == "pending"
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_damaged_records_are_said_to_be(odd: Any) -> None:
+    """They are left out: what uses them need not doubt their fields."""
+    run = asdict(RunRecord("run", "shop", "main", "id", "name", 1.0))
+    entry = CacheRecord("completed", "p", "run", "//p", 1.0, 2.0, 1.0, "key", "digest", 3, "stamp", "packed").dump()
+    for value, kind in ((run, RunRecord), (entry, CacheRecord)):
+        for name in value:
+            if type(odd) is type(value[name]) or name == "format":
+                continue
+            try:
+                loaded = kind.load({**value, name: odd})
+            except FormatError:
+                continue
+            kept = getattr(loaded, name)
+            assert kept == odd or kept == tuple(odd)
+            assert type(kept) in {bool, int, float, str, tuple, dict, type(None)}
+            if name in ("status", "flow", "path", "digest", "object_key"):
+                assert isinstance(kept, str)
