@@ -15,7 +15,12 @@ from google.oauth2 import service_account
 from expops_prefect.errors import KVError
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/datastore",)
-_UNLIMITED: Final = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_OPTIONS: Final = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # Without it a channel waits for up to two minutes before it connects again.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
 _KEEPALIVE: Final = ("grpc.keepalive_time_ms", 30_000)
 
 
@@ -67,12 +72,12 @@ def transport(target: Target) -> Any:
 
 def _transport(target: Target) -> Any:
     if target.emulator_host:
-        return FirestoreGrpcTransport(channel=grpc.insecure_channel(target.emulator_host, options=_UNLIMITED))
+        return FirestoreGrpcTransport(channel=grpc.insecure_channel(target.emulator_host, options=_OPTIONS))
     if target.credentials:
         credentials = service_account.Credentials.from_service_account_file(target.credentials, scopes=_SCOPES)
     else:
         credentials, _ = google.auth.default(scopes=_SCOPES)
-    channel = FirestoreGrpcTransport.create_channel(credentials=credentials, options=[_KEEPALIVE, *_UNLIMITED])
+    channel = FirestoreGrpcTransport.create_channel(credentials=credentials, options=[_KEEPALIVE, *_OPTIONS])
     return FirestoreGrpcTransport(channel=channel)
 
 

@@ -86,8 +86,10 @@ def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
         if run.record.flow_run_id == flow_run_id:
             return run.record
     try:
-        mapped = project.kv.get(names.flow_run_key(flow_run_id))
-        return None if mapped is None else records.read_run(project.kv, mapped["run_id"])
+        # If this waits for a store that is away, the tasks need not.
+        with project.kv_availability.watch():
+            mapped = project.kv.get(names.flow_run_key(flow_run_id))
+            return None if mapped is None else records.read_run(project.kv, mapped["run_id"])
     except BackendError as error:
         degrade("record delayed", f"{error}; the run is recorded when the store can be reached", key=flow_run_id)
         return None
