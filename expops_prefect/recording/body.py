@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from expops_prefect.scope import Scope
 Kind = Literal["task", "flow"]
 Function = Callable[..., Any]
 
+_logger = logging.getLogger("prefect.expops")
+_told: set[str] = set()
 INNER: Final = "__expops_inner__"
 """The mark of a body of a flow that takes part in the runs of instrumented flows only."""
 _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
@@ -277,17 +280,11 @@ def _runner() -> Any:
 
 def _tell(project: Project) -> None:
     """Say once what the configuration gives reason to say."""
-    import logging
-
-    logger = logging.getLogger("prefect.expops")
     for level, texts in ((logging.INFO, project.settings.notices), (logging.WARNING, project.settings.warnings)):
         for text in texts:
             if text not in _told:
                 _told.add(text)
-                logger.log(level, text)
-
-
-_told: set[str] = set()
+                _logger.log(level, text)
 
 
 def _reset(variable: ContextVar[Any], token: Any) -> None:

@@ -76,7 +76,7 @@ def _submitted_upstream(run: Run, parameters: Any, wait_for: Any, dependencies: 
 
     found = collect_task_run_inputs_sync([parameters, list(wait_for or ())])
     found = found.union(*(dependencies or {}).values())
-    return tuple(sorted(run.processes_of(_run_ids(found))))
+    return tuple(sorted(run.makers.of(_run_ids(found))))
 
 
 def watch_submissions(runner: Any) -> None:
@@ -113,7 +113,7 @@ def watch_submissions(runner: Any) -> None:
             run.submission_done()
             raise
         if not in_threads:
-            run.made_by(future.task_run_id, call)
+            run.makers.add(future.task_run_id, call)
         try:
             future.add_done_callback(lambda _: run.submission_done())
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: the task runs, so its future is the caller's

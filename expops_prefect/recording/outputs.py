@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 from expops_prefect import names
-from expops_prefect.records import Output
+from expops_prefect.outbox.changes import Copy
+from expops_prefect.recording.overview import Overview
+from expops_prefect.records import CacheRecord, Output
+from expops_prefect.scope import Call
 
 _METRICS, _CHARTS = "metrics", "charts"
 
@@ -27,6 +31,25 @@ class Outputs:
     def add_charts(self, path: str) -> None:
         """There are charts at this path."""
         self._add(path, _CHARTS)
+
+    def carry_over(self, record: CacheRecord, call: Call, overview: Overview) -> Iterator[Copy]:
+        """A hit's metrics and charts are shown under this run too: clients do not follow ``cached_run_id``.
+
+        Args:
+            record: what was found.
+            call: whose result it is now.
+            overview: told of them.
+        """
+        for output in record.outputs:
+            source, target = record.path + output.path, call.path + output.path
+            if output.metrics:
+                self.add_metrics(target)
+                overview.carried.append(target)
+                yield Copy(names.metrics_key(record.run_id, source), names.metrics_key(call.run_id, target))
+            if output.charts:
+                self.add_charts(target)
+                overview.charts = True
+                yield Copy(names.charts_key(record.run_id, source), names.charts_key(call.run_id, target))
 
     def of(self, path: str) -> tuple[Output, ...]:
         """What a process or a step left, and the steps of a process; their paths are relative to its own."""

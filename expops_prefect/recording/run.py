@@ -7,29 +7,28 @@ made by atomic updates, so any number of processes may take part.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
-from expops_prefect.caching.parts import keep_sources
 from expops_prefect.degraded import Events
 from expops_prefect.kv.base import MetricPoint
-from expops_prefect.outbox.changes import AnyChange, Append, Change, Copy, Delete, Increment, Put
+from expops_prefect.outbox.changes import AnyChange, Append, Change, Delete, Increment, Put
 from expops_prefect.project import Project
 from expops_prefect.recording.charts import store_chart
 from expops_prefect.recording.ending import end_run
 from expops_prefect.recording.life import Life
+from expops_prefect.recording.makers import Makers
+from expops_prefect.recording.numbers import Numbers
+from expops_prefect.recording.open_calls import OpenCall, hit_fields
 from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import Overview
-from expops_prefect.records import TERMINAL, CacheRecord, Output, RunRecord, Status
-from expops_prefect.rows import OF_ONE_CALL, call_row, total_arguments
+from expops_prefect.records import TERMINAL, Output, RunRecord, Status
 from expops_prefect.scope import Call, Place, Scope
 
 if TYPE_CHECKING:
@@ -37,25 +36,9 @@ if TYPE_CHECKING:
 
     from expops_prefect.caching.reasons import Reason
 
-_logger = logging.getLogger("prefect.expops")
 HIT_COUNT: Final = "cache_hit_count"
-_NAMES: Final = 20_000
-"""Task runs of which it is known to which process their data belong: the newest."""
 _WORKER_FLUSH: Final = 5.0
 """Seconds that a task waits at most for its record to be delivered, where that matters to others."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A call that has begun: its row's status so far and what is known of it."""
-
-    call: Call
-    run_uuid: str
-    status: Status | None = None
-    started: float | None = None
-    attempt: Attempt | None = None
-    upstream: tuple[str, ...] = ()
-    why: Reason | None = None
 
 
 class Run:
@@ -68,6 +51,7 @@ class Run:
         on_end: called when it has ended.
 
     Attributes:
+        makers: the processes that data came out of.
         life: its signs of life, in the process that runs the root flow.
         tally: how many calls ended in which status.
         saved: seconds that hits would have taken.
@@ -84,9 +68,9 @@ class Run:
         self.owner = owner
         self.outbox = project.outbox
         self._lock = threading.Lock()
-        self._numbers: Counter[str] = Counter()
-        self._open: dict[UUID, _Open] = {}
-        self._name_of: dict[str, str] = {}
+        self._numbers = Numbers()
+        self._open: dict[UUID, OpenCall] = {}
+        self.makers = Makers()
         self._outputs = Outputs()
         self._inside: set[UUID] = set()
         self._submitted = 0
@@ -124,26 +108,14 @@ class Run:
             mapped: whether it is one of several by its nature, so that the first one has a number too.
             place: where it stands, if that is known.
         """
+        run_id, project, attempt = self.run_id, self.project, self.record.attempt
         if place is not None:
-            path, above = place.path, place.upstream
-            return Call(self.run_id, self.project, name, label, path, path, path, None, self.record.attempt, above)
+            path = place.path
+            return Call(run_id, project, name, label, path, path, path, None, attempt, place.upstream)
         outer = None if scope is None else scope.call
-        if outer is None:
-            total, step_of = names.process_path(name), None
-        else:
-            total, step_of = names.step_path(outer.process, name), (outer.process, name)
-        with self._lock:
-            self._numbers[total] += 1
-            number = self._numbers[total]
-        plain = number == 1 and not mapped
-        if plain:
-            path = total
-        elif outer is None:
-            path = names.process_path(name, number)
-        else:
-            path = names.step_path(outer.process, name, number)
-        process = path if outer is None else outer.process
-        return Call(self.run_id, self.project, name, label, path, total, process, step_of, self.record.attempt)
+        path, total = self._numbers.next(None if outer is None else outer.process, name, mapped=mapped)
+        process, step_of = (path, None) if outer is None else (outer.process, (outer.process, name))
+        return Call(run_id, project, name, label, path, total, process, step_of, attempt)
 
     def begin(self, run_uuid: UUID, call: Call, upstream: tuple[UUID, ...] = ()) -> Call:
         """A call is about to be looked up or executed. Asking again for the same one changes nothing.
@@ -156,24 +128,12 @@ class Run:
         with self._lock:
             held = self._open.get(run_uuid)
             if held is None:
-                above = {*call.upstream, *self.processes_of(upstream)}
-                held = _Open(call, str(run_uuid), upstream=tuple(sorted(above)))
+                above = {*call.upstream, *self.makers.of(upstream)}
+                held = OpenCall(call, str(run_uuid), upstream=tuple(sorted(above)))
                 self._open[run_uuid] = held
                 self.elsewhere.discard(call.path)
-                self.made_by(run_uuid, call)
+                self.makers.add(run_uuid, call)
             return held.call
-
-    def made_by(self, run_uuid: UUID, call: Call) -> None:
-        """Data of this task run or subflow run is that of a call."""
-        # Data that comes out of a step comes out of its process, as the graph sees it.
-        self._name_of[str(run_uuid)] = _graph_name(call)
-        if len(self._name_of) > _NAMES:
-            # A flow may have any number of task runs; their data are mostly used soon.
-            self._name_of.pop(next(iter(self._name_of)), None)
-
-    def processes_of(self, run_uuids: Iterable[UUID]) -> set[str]:
-        """The processes that these task runs and subflow runs belong to, as far as this process knows them."""
-        return {name for run_uuid in run_uuids if (name := self._name_of.get(str(run_uuid)))}
 
     def call_of(self, run_uuid: UUID) -> Call | None:
         """The call of a task run or subflow run that has begun in this process."""
@@ -218,7 +178,7 @@ class Run:
         if held is None or held.status == "running":
             return
         held.started = time.time()
-        self._transition(held, "running", {"started_at": held.started, "ended_at": None})
+        self._turn(held, "running", {"started_at": held.started, "ended_at": None})
 
     def end(self, run_uuid: UUID, status: Status, *, started: float | None = None) -> None:
         """A call has ended.
@@ -234,22 +194,19 @@ class Run:
             return
         now = time.time()
         fields: dict[str, Any] = {"started_at": held.started or started or now, "ended_at": now}
-        record = None if held.attempt is None or held.attempt.missed else held.attempt.hit
+        record = held.hit
         more: list[AnyChange] = []
         if status == "completed" and record is not None:
             status = "cached"
-            fields |= {
-                "cached_run_id": record.run_id,
-                "cached_started_at": record.started_at,
-                "cached_ended_at": record.ended_at,
-                "cached_execution_time": record.execution_time,
-                "cache_path": record.cache_path,
-            }
-            more = [*self._carried_over(record, held.call), Increment(names.stat_key(self.run_id, HIT_COUNT))]
+            fields |= hit_fields(record)
+            more = [
+                *self._outputs.carry_over(record, held.call, self.overview),
+                Increment(names.stat_key(self.run_id, HIT_COUNT)),
+            ]
             self.saved += record.execution_time
             self.overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
         self.tally[status] += 1
-        self._transition(held, status, fields, more)
+        self._turn(held, status, fields, more)
         self._forget_outputs(held)
         if not self.owner:
             events = self.events.take()
@@ -259,39 +216,14 @@ class Run:
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         self._end_if_over()
 
-    def _transition(self, held: _Open, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
-        call, before = held.call, held.status
-        held.status = status
-        fields = {**fields, "task_run_id": held.run_uuid, "upstream": list(held.upstream)}
-        if held.attempt is not None and held.attempt.cache_key is not None:
-            fields["cache_key"] = held.attempt.key
-            if held.attempt.waited:
-                fields["waited_seconds"] = held.attempt.waited
-        why = held.why if held.attempt is None else held.attempt.why
-        if why is not None and status != "cached":
-            fields |= why.fields()
-            if held.attempt is not None and held.attempt.not_kept is not None:
-                fields["not_kept"] = held.attempt.not_kept
-            written = None if held.attempt is None else held.attempt.written
-            if written is not None and (status == "failed" or "not_kept" in fields):
-                # There will be no record that says it.
-                fields["parts"] = written.text
-                keep_sources(self.project, written.code)
+    def _turn(self, held: OpenCall, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
+        said, changes = held.turned(status, fields)
         if status in TERMINAL:
-            self.overview.ended(call.total, call.label, status, fields)
+            self.overview.ended(held.call.total, held.call.label, status, said)
             if held.attempt is not None and held.attempt.object_key is not None:
                 self.overview.objects[held.attempt.key] = held.attempt.object_key
-        # The row of a name says of one call alone, its first, why that was executed.
-        first = call.path == call.total
-        shared = fields if first else {name: fields[name] for name in fields if name not in OF_ONE_CALL}
-        arguments = total_arguments(call, before, status, shared)
-        total = Change(names.row_key(self.run_id, call.total), "rows.total", arguments)
-        if first:
-            self.outbox.write(*more, total, brief=status == "running")
-        else:
-            row = Put(names.row_key(self.run_id, call.path), call_row(call, status, fields))
-            # One call is one write to the journal: after each, this thread may have to wait for others.
-            self.outbox.write(*more, row, total, brief=status == "running")
+        # One call is one write to the journal: after each, this thread may have to wait for others.
+        self.outbox.write(*more, *changes, brief=status == "running")
 
     # Metrics and charts ------------------------------------------------------------------------
 
@@ -316,28 +248,13 @@ class Run:
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         return found
 
-    def _forget_outputs(self, held: _Open) -> None:
+    def _forget_outputs(self, held: OpenCall) -> None:
         """A process has ended. What commits its result later asks once more."""
         found = self._outputs.of(held.call.path)
         if held.attempt is not None:
             held.attempt.outputs = lambda: self._delivered(found)
         if held.call.step_of is None:
             self._outputs.forget(held.call.path)
-
-    def _carried_over(self, record: CacheRecord, call: Call) -> Iterator[Copy]:
-        """Show a hit's metrics and charts under this run too: clients do not follow ``cached_run_id``."""
-        for output in record.outputs:
-            source, target = record.path + output.path, call.path + output.path
-            if output.metrics:
-                self._outputs.add_metrics(target)
-                self.overview.carried.append(target)
-                old, new = names.metrics_key(record.run_id, source), names.metrics_key(self.run_id, target)
-                yield Copy(old, new)
-            if output.charts:
-                self._outputs.add_charts(target)
-                self.overview.charts = True
-                old, new = names.charts_key(record.run_id, source), names.charts_key(self.run_id, target)
-                yield Copy(old, new)
 
     # The run itself ----------------------------------------------------------------------------
 
@@ -381,10 +298,3 @@ class Run:
             self.end(run_uuid, "failed")
         end_run(self, final)
         self._on_end()
-
-
-def _graph_name(call: Call) -> str:
-    if call.step_of is None:
-        return call.name
-    parsed = names.parse_path(call.process)
-    return call.name if parsed is None else parsed.process

@@ -10,6 +10,7 @@ from uuid import uuid4
 from expops_prefect import names
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.project import Project
+from expops_prefect.recording.makers import Makers
 from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.run import Run
 from expops_prefect.records import Output, RunRecord, read_cache_records
@@ -39,7 +40,7 @@ def test_a_recorder_keeps_nothing_of_calls_that_have_ended(tmp_path: Path) -> No
             run.add_metrics(call.path, [MetricPoint("loss", 0.5, 1)])
             assert run.outputs(call) == (Output("", metrics=True, charts=False),)
             run.end(run_uuid, "completed")
-        return sum(len(value) for value in vars(run).values() if isinstance(value, dict | set | Outputs))
+        return sum(len(value) for value in vars(run).values() if isinstance(value, dict | set | Outputs | Makers))
 
     # That outputs waits for the delivery is not what is looked at.
     run.outbox.flush = lambda *_, **__: True  # type: ignore[method-assign]
@@ -52,19 +53,19 @@ def test_names_by_task_run_are_bounded(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     run = Run(project, run_record(project, time.time(), 1), owner=True)
     call, first = run.new_call(None, "train", "train"), uuid4()
-    run.made_by(first, call)
-    assert run.processes_of([first]) == {"train"}
+    run.makers.add(first, call)
+    assert run.makers.of([first]) == {"train"}
     tracemalloc.start()
     for _ in range(20_000):
-        run.made_by(uuid4(), call)
+        run.makers.add(uuid4(), call)
     full, _ = tracemalloc.get_traced_memory()
     for _ in range(40_000):
-        run.made_by(last := uuid4(), call)
+        run.makers.add(last := uuid4(), call)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after < 1.3 * full
-    assert run.processes_of([first, last]) == {"train"}
-    assert run.processes_of([first]) == set()
+    assert run.makers.of([first, last]) == {"train"}
+    assert run.makers.of([first]) == set()
 
 
 def test_outputs_of_a_process_and_its_steps() -> None:
