@@ -35,6 +35,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from tests.support.processes import FlowProject
 from tests.support.server import start_prefect_server, wait_until
 
+pytestmark = pytest.mark.xdist_group("existing")
+LONG = pytest.mark.timeout(900)
+"""The first of the tests runs all flows, and a machine may have other work."""
+
 HERE = Path(__file__).parent / "existing"
 WAYS = ("plain", "drop-in", "instrumented")
 ENTRIES = {
@@ -140,7 +144,7 @@ class Way:
         """Run all flows in one process."""
         arguments = ("run.py", f"{self._served_as}-{number}", self.way, json.dumps(ENTRIES))
         process = self.shop.start(*arguments, env={"SERVED_AS": self._served_as})
-        output = self.shop.finish(process, 240).ok().output
+        output = self.shop.finish(process, 420).ok().output
         results = {kind: json.loads(text) for kind, text in re.findall(r"^RESULT (\w+) (.*)$", output, re.MULTILINE)}
         states = {kind: self._states(f"{self._served_as}-{number}-{kind}") for kind in ENTRIES}
         return Turn(results, self._executions(), states, output)
@@ -210,6 +214,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Done]]:
         server.stop()
 
 
+@LONG
 @pytest.mark.parametrize("kind", ENTRIES)
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_a_first_run_is_as_it_was(ways: dict[str, Done], way: str, kind: str) -> None:
@@ -225,6 +230,7 @@ def test_a_first_run_is_as_it_was(ways: dict[str, Done], way: str, kind: str) ->
         assert ours.states[kind] == plain.states[kind] != Counter()
 
 
+@LONG
 @pytest.mark.parametrize("kind", ENTRIES)
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_a_second_run_executes_what_its_author_wants_executed(ways: dict[str, Done], way: str, kind: str) -> None:
@@ -238,6 +244,7 @@ def test_a_second_run_executes_what_its_author_wants_executed(ways: dict[str, Do
     assert again == ({"load"} if kind == "etl" else set())
 
 
+@LONG
 @pytest.mark.parametrize("way", WAYS)
 def test_a_flow_called_by_name_through_its_deployment(ways: dict[str, Done], way: str) -> None:
     """Without us it was called twice; with us a third time, by the second turn, which found the call of ``ask``."""
@@ -245,6 +252,7 @@ def test_a_flow_called_by_name_through_its_deployment(ways: dict[str, Done], way
     assert ways[way].served == Counter(compute=2)
 
 
+@LONG
 @pytest.mark.parametrize("way", WAYS)
 def test_what_tasks_print_is_logged(ways: dict[str, Done], way: str) -> None:
     for turn in (ways[way].first, ways[way].second):
