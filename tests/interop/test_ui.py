@@ -69,7 +69,9 @@ if __name__ == "__main__":
 @contextmanager
 def ui(shop: FlowProject, *arguments: str) -> Iterator[tuple[ExpOps, subprocess.Popen[str]]]:
     command = [sys.executable, "-m", "expops_prefect.cli.main", "ui", "--no-browser", "--port", "0", *arguments]
-    env = {**clean_environment(shop.folder / "home"), **shop.environ}
+    temporary = shop.folder / "temporary"
+    temporary.mkdir()
+    env = {**clean_environment(shop.folder / "home"), **shop.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=shop.root, env=env, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -83,12 +85,6 @@ def ui(shop: FlowProject, *arguments: str) -> Iterator[tuple[ExpOps, subprocess.
         process.communicate(timeout=30)
 
 
-def workspaces() -> set[Path]:
-    import tempfile
-
-    return set(Path(tempfile.gettempdir()).glob("expops-prefect-ui-*"))
-
-
 @pytest.mark.parametrize("combination", ["local-local", "gcp-gcs"])
 def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path) -> None:
     shop = project_on(combination, tmp_path, CONFIG)
@@ -100,7 +96,6 @@ def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path)
     key = shop.write("firestore.json", '{"private_key": "secret"}')
     shop.run("main.py").ok()
     run = shop.last_run()
-    before = workspaces()
     with ui(shop) as (server, process):
         assert server.projects() == [name]
         shown = server.project(name)
@@ -111,9 +106,10 @@ def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path)
         assert shown.chart(run.run_id, item).startswith(b"\x89PNG")
         assert server.json(f"/projects/{name}/chart-config")["charts"][0]["name"] == "report"
 
-        served = [file for folder in workspaces() - before for file in folder.rglob("*") if file.is_file()]
-        assert {file.name for file in served} == {"project_config.yaml", "draw.js"}
-        assert {folder.stat().st_mode & 0o777 for folder in workspaces() - before} == {0o700}
+        (workspace,) = (shop.folder / "temporary").glob("expops-prefect-ui-*")
+        served = [file.name for file in workspace.rglob("*") if file.is_file()]
+        assert sorted(served) == ["draw.js", "project_config.yaml"]
+        assert workspace.stat().st_mode & 0o777 == 0o700
         refused = {
             f"/api/projects/{name}/runs/{run.run_id}/charts/fetch?cache_path={urllib.parse.quote(str(place))}"
             for place in (key, shop.root / "configs" / "project_config.yaml", "/etc/passwd")
@@ -128,7 +124,7 @@ def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         assert status(f"{server.url}/api/projects") is None
-    assert not workspaces() - before
+    assert not workspace.exists()
 
 
 def edges(shown: Shown) -> set[tuple[str, str]]:
