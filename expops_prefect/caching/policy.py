@@ -29,7 +29,7 @@ from expops_prefect.degraded import degrade
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
 from expops_prefect.fingerprint.canonical import Note
 from expops_prefect.fingerprint.code import code_fingerprint
-from expops_prefect.fingerprint.files import file_digest
+from expops_prefect.fingerprint.files import data_digest
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 from expops_prefect.project import Project
 
@@ -235,9 +235,17 @@ def _config_digest(project: Project, name: str, configured: frozenset[str]) -> t
 
 def _data_digest(path: Path) -> str:
     try:
-        return file_digest(path)
+        return data_digest(path)
     except FileNotFoundError:
+        if path.exists():
+            raise  # something in a folder has just gone
         # A flow may fetch its data first. Absent is a state of its own, so nothing stale can hit.
+        if _first("absent", str(path)):
+            _logger.warning(
+                "%s (data.path) is not there: results do not depend on it until it is. If no task makes it, correct "
+                "the path in the configuration.",
+                path,
+            )
         return "absent"
 
 

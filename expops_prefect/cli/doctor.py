@@ -73,6 +73,11 @@ def _checks(path: Path | None) -> Iterator[Check]:
     )
     for notice in settings.warnings:
         yield Check("configuration", "warning", notice)
+    data = settings.data_path
+    if data is not None and not data.exists():
+        yield Check(
+            "configuration", "warning", f"{data} (data.path) is not there", "correct it, unless a flow makes it"
+        )
     configured = settings.configured_kv_type
     if configured is not None and configured != settings.kv.type:
         yield Check(

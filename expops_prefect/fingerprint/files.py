@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from blake3 import blake3
@@ -52,6 +54,40 @@ def file_digest(path: str | os.PathLike[str]) -> str:
             if len(_known) > _MOST_FILES:
                 _known.popitem(last=False)
     return digest
+
+
+def data_digest(path: str | os.PathLike[str]) -> str:
+    """The digest of a file, or of all that is below a folder: names and contents, links followed.
+
+    Raises:
+        OSError: something of it cannot be read.
+    """
+    if not Path(path).is_dir():
+        return file_digest(path)
+    hasher = blake3(b"folder")
+    for name, what in _below(os.fspath(path), "", ()):
+        for part in (name, what):
+            data = os.fsencode(part)
+            hasher.update(len(data).to_bytes(8, "little") + data)
+    return hasher.hexdigest()
+
+
+def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    real = os.path.realpath(folder)
+    if real in above:
+        yield prefix, "a folder around it"
+        return
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    for entry in entries:
+        name = f"{prefix}{entry.name}"
+        if entry.is_file():
+            yield name, f"file {file_digest(entry.path)}"
+        elif entry.is_dir():
+            yield name, "folder"
+            yield from _below(entry.path, f"{name}/", (*above, real))
+        else:
+            yield name, "neither file nor folder"
 
 
 def _stamp(descriptor: int) -> _Stamp:

@@ -173,6 +173,30 @@ def test_a_refreshed_and_a_damaged_result(rows: Callable[..., dict[str, Any]], t
     assert gone["miss_reason"] == f"its cached result is damaged: the manifest {record['cache_path']} is gone"
 
 
+def test_data_that_is_missing_made_and_changed(
+    rows: Callable[..., dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "shop" / "data"
+    (tmp_path / "shop" / "configs" / "project_config.yaml").write_text(f"{CONFIG}\ndata: {{path: data}}\n")
+
+    def executed() -> bool:
+        return bool(rows(lambda: plain(1))["plain"]["status"] == "completed")
+
+    assert executed()
+    assert not executed()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text for text in warnings if "data.path" in text] == [
+        f"{data} (data.path) is not there: results do not depend on it until it is. If no task makes it, correct the "
+        "path in the configuration."
+    ]
+    (data / "raw").mkdir(parents=True)
+    (data / "raw" / "train.csv").write_text("1,2")
+    assert executed()
+    assert not executed()
+    (data / "raw" / "train.csv").write_text("1,3")
+    assert executed()
+
+
 def test_prefects_settings_switch_it_off(rows: Callable[..., dict[str, Any]]) -> None:
     from prefect.settings import PREFECT_TASKS_DEFAULT_NO_CACHE, PREFECT_TASKS_DISABLE_CACHING, temporary_settings
 

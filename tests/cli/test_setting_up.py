@@ -140,6 +140,16 @@ def test_doctor_names_what_is_wrong_in_the_configuration(cli: Command, tmp_path:
     assert f"{tmp_path / 'nowhere'}, which is no folder" in missing[-1][2]
 
 
+def test_doctor_misses_the_data(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPOPS_RUNTIME_DIR", str(tmp_path / "lasting"))
+    root = make_project(tmp_path / "shop", "data: {path: data/trian.csv}")
+    (warning,) = [found for name, verdict, found in verdicts(cli, "--project", root) if verdict == "warning"]
+    assert warning == f"{root / 'data' / 'trian.csv'} (data.path) is not there"
+    (root / "data").mkdir()
+    (root / "data" / "trian.csv").touch()
+    assert {verdict for _, verdict, _ in verdicts(cli, "--project", root)} == {"ok"}
+
+
 def test_doctor_finds_backends_that_cannot_be_written(
     cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

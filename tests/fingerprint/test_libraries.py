@@ -21,7 +21,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from expops_prefect.fingerprint.files import DataFile, file_digest
+from expops_prefect.fingerprint.files import DataFile, data_digest, file_digest
 from expops_prefect.fingerprint.values import fingerprint
 from tests.fingerprint.packages import python
 
@@ -579,6 +579,37 @@ def test_an_old_file_is_read_once_and_again_when_replaced(tmp_path: Path) -> Non
     os.utime(replacement, (1_000_000, 1_000_000))
     replacement.replace(file)
     assert file_digest(file) != first
+
+
+def test_a_folder_of_data_counts_by_all_that_is_in_it(tmp_path: Path) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    (data / "deep").mkdir(parents=True)
+    elsewhere.mkdir()
+    (data / "a.csv").write_text("1")
+    (data / "deep" / "b.csv").write_text("2")
+    (elsewhere / "c.csv").write_text("3")
+    (data / "link").symlink_to(elsewhere)
+    (data / "deep" / "up").symlink_to(data)
+    (data / "nowhere").symlink_to(tmp_path / "none")
+    os.mkfifo(data / "pipe")
+    seen = [data_digest(data)]
+    assert data_digest(data) == seen[0]
+
+    def changed(what: str) -> None:
+        assert data_digest(data) not in seen, what
+        seen.append(data_digest(data))
+
+    (data / "a.csv").write_text("4")
+    changed("a file")
+    (data / "deep" / "b.csv").write_text("5")
+    changed("a file further down")
+    (elsewhere / "c.csv").write_text("6")
+    changed("a file behind a link")
+    (data / "a.csv").rename(data / "d.csv")
+    changed("a name")
+    (data / "empty").mkdir()
+    changed("an empty folder")
+    assert data_digest(data / "d.csv") == file_digest(data / "d.csv")
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
