@@ -19,6 +19,7 @@ from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.guards import Guards, file_stamp
 from expops_prefect.fingerprint.ownership import Owner, distribution_of, locate
+from expops_prefect.fingerprint.parsing import parse
 from expops_prefect.fingerprint.syntax import chains, normalised
 
 _modules: dict[str, tuple[tuple[int, int], _Module]] = {}
@@ -168,7 +169,7 @@ def _parsed(module: str, file: str) -> tuple[_Module, tuple[int, int]]:
     # What has been imported stays as it was, whatever is in the file now.
     if known is not None and (known[0] == stamp or isinstance(sys.modules.get(module), ModuleType)):
         return known[1], stamp
-    tree = ast.parse(Path(file).read_bytes())
+    tree = parse(Path(file).read_bytes())
     statements: dict[str, list[ast.stmt]] = {}
     kept = [s for s in tree.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
     for statement in kept:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from expops_prefect.fingerprint import buffers, bytecode
+from expops_prefect.fingerprint.parsing import parse
 from expops_prefect.fingerprint.syntax import Chain, chains, normalised
 
 _MOST_CODES: Final = 20_000
@@ -117,7 +118,7 @@ class _File:
 
     def __init__(self, text: str, file: str) -> None:
         self.text = text
-        tree = ast.parse(text)
+        tree = parse(text)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # as notebooks compile their cells
         compiled = compile(tree, file, "exec", flags=flags, dont_inherit=True)
         self.nodes: dict[str, list[tuple[int, ast.AST]]] = {}
