@@ -309,6 +309,21 @@ def is_newer(value: JSON | None) -> bool:
     return isinstance(known, int) and known > RECORD_FORMAT
 
 
+def later(before: JSON | None, value: JSON) -> JSON:
+    """Which of two cache records counts, where one was delayed: that of the later computation.
+
+    Args:
+        before: what stands there; ``None`` for nothing.
+        value: the record that comes late.
+    """
+    return before if is_newer(before) or _ended_at(before) > _ended_at(value) else value
+
+
+def _ended_at(value: JSON | None) -> float:
+    ended = value.get("ended_at") if isinstance(value, dict) else None
+    return ended if isinstance(ended, (int, float)) else float("-inf")
+
+
 def foreign_record_key(key: str) -> str:
     """The KV key for a transaction key that is not ours (another policy's, a failed task's uuid)."""
     return f"{names.FOREIGN_RECORD_PREFIX}{hashlib.blake2b(key.encode(), digest_size=32).hexdigest()}"

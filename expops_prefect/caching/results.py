@@ -24,7 +24,7 @@ from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVRefusedError
 from expops_prefect.kv.base import JSON
 from expops_prefect.objects.claims import keep
-from expops_prefect.outbox.changes import KeepObject, Put
+from expops_prefect.outbox.changes import KeepObject, Publish
 from expops_prefect.project import Project
 from expops_prefect.records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key, is_newer
 from expops_prefect.serialization.manifest import Packed
@@ -186,7 +186,7 @@ def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | 
     except BackendError as error:
         degrade("records delayed", f"{error}; what is computed now hits once the store is back")
         values = _values(project, key, record, attempt, aside=attempt is not None and attempt.newer)
-        project.outbox.write(*(Put(name, value) for name, value in values.items()))
+        project.outbox.write(*(Publish(name, value) for name, value in values.items()))
 
 
 def read_record(project: Project, key: str) -> CacheRecord | None:

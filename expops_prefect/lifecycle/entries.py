@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from expops_prefect import names
 from expops_prefect.errors import FormatError
 from expops_prefect.kv.base import JSON
-from expops_prefect.outbox.changes import Put
+from expops_prefect.outbox.changes import Publish, Put
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, is_newer, parse_record_key
@@ -119,7 +119,7 @@ def waiting_objects(project: Project) -> set[str]:
     """
     found: set[str] = set()
     for change in Journal.waiting_in(project.outbox.folder):
-        if isinstance(change, Put) and change.key.startswith(_PREFIXES):
+        if isinstance(change, (Publish, Put)) and change.key.startswith(_PREFIXES):
             record = _load(change.key, change.value)
             if record is not None:
                 found.update(Stored(change.key, record).objects)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 import orjson
@@ -16,6 +17,7 @@ from expops_prefect.errors import KVError, KVRefusedError, ObjectStoreError, Obj
 from expops_prefect.kv.base import JSON, KVStore, MetricPoint
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.objects.claims import keep
+from expops_prefect.records import later
 
 APPLIED: Final = "applied"
 """Field of a changed value: up to where each journal's changes are in it."""
@@ -25,6 +27,14 @@ _MOST_PUTS: Final = 400
 @dataclass(frozen=True, slots=True)
 class Put:
     """Write a value, whatever was there."""
+
+    key: str
+    value: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Write a cache record, unless that of a later computation has come to stand there."""
 
     key: str
     value: JSON
@@ -86,7 +96,7 @@ class KeepObject:
     data: bytes
 
 
-AnyChange: TypeAlias = Put | Delete | Change | Append | Increment | Copy | StoreObject | KeepObject
+AnyChange: TypeAlias = Put | Publish | Delete | Change | Append | Increment | Copy | StoreObject | KeepObject
 ChangeFunction: TypeAlias = Callable[[JSON | None, Mapping[str, JSON]], dict[str, JSON]]
 
 _functions: dict[str, ChangeFunction] = {}
@@ -107,6 +117,8 @@ def dump(change: AnyChange) -> bytes:
     match change:
         case Put(key, value):
             fields: list[Any] = ["put", key, value]
+        case Publish(key, value):
+            fields = ["publish", key, value]
         case Delete(key):
             fields = ["delete", key]
         case Change(key, name, arguments):
@@ -139,6 +151,7 @@ def load(line: bytes) -> AnyChange:
         return KeepObject(object_key, base64.b64decode(data))
     kinds: dict[str, Callable[..., AnyChange]] = {
         "put": Put,
+        "publish": Publish,
         "delete": Delete,
         "change": Change,
         "increment": Increment,
@@ -169,6 +182,7 @@ class Batch:
     journal: str
     end: int
     puts: dict[str, JSON] = field(default_factory=dict)
+    records: dict[str, JSON] = field(default_factory=dict)
     deletes: dict[str, None] = field(default_factory=dict)
     changes: dict[str, list[Change]] = field(default_factory=dict)
     points: dict[str, list[MetricPoint]] = field(default_factory=dict)
@@ -189,6 +203,8 @@ class Batch:
                 case Put(key, value):
                     self.puts[key] = value
                     self.deletes.pop(key, None)
+                case Publish(key, value):
+                    self.records[key] = later(self.records.get(key), value)
                 case Delete(key):
                     self.deletes[key] = None
                     self.puts.pop(key, None)
@@ -231,6 +247,8 @@ class Batch:
         work: list[Callable[[], object]] = []
         for key, points in self.points.items():
             work.append(_bind(kv.append_metrics, key, points))
+        for key, value in self.records.items():
+            work.append(_bind(kv.update, key, partial(later, value=value)))
         for target, source in self.copies.items():
             work.append(_bind(self._copy, kv, source, target))
         for key, changes in self.changes.items():

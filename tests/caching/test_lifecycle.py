@@ -16,7 +16,7 @@ from expops_prefect.caching.results import record_key
 from expops_prefect.errors import ConfigurationError, FormatError
 from expops_prefect.lifecycle import Collected, Policy, Selection, collect, entries, invalidate, verify
 from expops_prefect.objects.base import GRACE
-from expops_prefect.outbox.changes import Put
+from expops_prefect.outbox.changes import Publish
 from expops_prefect.outbox.outbox import Outbox
 from expops_prefect.project import Project
 from tests.config.support import settings_of
@@ -211,7 +211,7 @@ def test_what_a_running_process_has_still_to_deliver_is_needed(cache: Cache, tmp
     cache.project.kv.delete(name)
     away = cache.process(Steps())
     outbox = Outbox(away.kv, away.objects, cache.project.outbox.folder, flush_seconds=1e6)
-    outbox.write(Put(name, value))
+    outbox.write(Publish(name, value))
     cache.clock.now += 10 * GRACE
     assert collected(cache).freed == 0
     assert outbox.close(10)

@@ -21,7 +21,17 @@ from expops_prefect.kv.base import JSON, MetricPoint
 from expops_prefect.kv.sqlite import SQLiteKV
 from expops_prefect.objects.local import LocalObjects
 from expops_prefect.outbox import outbox as outbox_module
-from expops_prefect.outbox.changes import Append, Change, Copy, Increment, KeepObject, Put, dump, register_change
+from expops_prefect.outbox.changes import (
+    Append,
+    Change,
+    Copy,
+    Increment,
+    KeepObject,
+    Publish,
+    Put,
+    dump,
+    register_change,
+)
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.outbox.outbox import Outbox
 from tests.support.faults import Faults, FaultyKV, FaultyObjects
@@ -104,6 +114,18 @@ def test_all_kinds_of_changes_arrive(stores: Stores) -> None:
     assert box.pending == 0
     _check_everything(stores)
     assert stores.journals() == []
+
+
+def test_a_late_record_replaces_no_later_one(stores: Stores) -> None:
+    stores.raw.put_many({"one": {"ended_at": 20.0}, "two": {"ended_at": 5.0}, "newer": {"format": 99}, "odd": "text"})
+    left = Journal.create(stores.folder)
+    late = {key: {"ended_at": 10.0, "digest": key} for key in ("one", "two", "newer", "odd", "none")}
+    left.append(b"".join(dump(Publish(key, value)) for key, value in late.items()))
+    left.append(dump(Publish("none", {"ended_at": 9.0})))
+    left.release()
+    assert stores.outbox().deliver_orphans() == 6
+    assert stores.raw.get_many(["one", "newer"]) == {"one": {"ended_at": 20.0}, "newer": {"format": 99}}
+    assert stores.raw.get_many(["two", "odd", "none"]) == {key: late[key] for key in ("two", "odd", "none")}
 
 
 def test_files_of_small_results(stores: Stores) -> None:

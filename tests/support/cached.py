@@ -22,7 +22,7 @@ from expops_prefect.names import CACHE_PREFIX
 from expops_prefect.objects.base import Buffer, ObjectInfo
 from expops_prefect.objects.claims import keep
 from expops_prefect.objects.local import LocalObjects
-from expops_prefect.outbox.changes import AnyChange, KeepObject, Put
+from expops_prefect.outbox.changes import AnyChange, KeepObject, Publish, Put
 from expops_prefect.project import Project
 from expops_prefect.serialization.manifest import pack, unpack
 from tests.config.support import settings_of
@@ -129,7 +129,7 @@ class _Direct:
     def write(self, *changes: AnyChange) -> None:
         for change in changes:
             match change:
-                case Put(key, value):
+                case Put(key, value) | Publish(key, value):
                     self.project.kv.put(key, value)
                 case KeepObject(key, data):
                     keep(self.project.objects, key, data)
