@@ -24,6 +24,7 @@ MAX_SHOWN: Final = 200
 _LOOK_ALIKES: Final = {"<": "‹", ">": "›", '"': "”", "'": "’", "&": "＆", "`": "‘"}  # noqa: RUF001
 _SAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _REFUSED: Final = frozenset({"status"})
+_TEMPORARY: Final = ".tmp"
 _CANONICAL: Final = re.compile(
     r"^//(?P<layers>(?:\*\[@(?:partition='p\d+'|seed='-?\d+')\]/)*)process\[@name='(?P<process>[A-Za-z0-9_.-]+)'\]"
     r"(?P<step>(?:/\*\[@partition='p(?P<sk>\d+)'\])?/step\[@name='(?P<name>[A-Za-z0-9_.-]+)'\])?$"
@@ -40,15 +41,16 @@ def normalise(name: str) -> str:
     """Turn a user's name into one that every client takes: ``[A-Za-z0-9_.-]``, at most 80 characters.
 
     A name that had to be changed carries eight digits of its hash, so two names that would
-    fall together stay apart, in every process and on every machine alike. ``status`` and names
-    made of dots or of underscores alone are changed, because clients and stores trip over them.
+    fall together stay apart, in every process and on every machine alike. ``status``, names made of
+    dots or of underscores alone and those that begin as temporary files do are changed, because
+    clients and stores trip over them.
     """
     safe = _SAFE.sub("-", name).strip("-") or "unnamed"
     changed = safe != name or len(safe) > MAX_NAME or safe.lower() in _REFUSED
-    changed = changed or not safe.strip("._") or (safe.startswith("__") and safe.endswith("__"))
-    if not changed:
+    reserved = not safe.strip("._") or safe.startswith(_TEMPORARY)
+    if not (changed or reserved or (safe.startswith("__") and safe.endswith("__"))):
         return safe
-    if not safe.strip("._") or safe.startswith("__"):
+    if reserved or safe.startswith("__"):
         safe = "n" + safe
     return f"{safe[: MAX_NAME - 9]}-{short_hash(name)}"
 

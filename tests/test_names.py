@@ -18,7 +18,18 @@ from expops_prefect.recording.metrics import metric_points
 
 ODD = [
     *("a/b", "../../etc/passwd", "..", ".", "/abs", "a\\b", "a b", "a\tb", "a\nb", "a\0b", "", " ", "-", "_", "__x__"),
-    *("status", "Status", "STATUS", "<script>alert(1)</script>", "\"'><img src=x onerror=y>", "a'b", 'a"b', "a&lt;b"),
+    *(
+        ".tmp-a",
+        ".tmp:",
+        "status",
+        "Status",
+        "STATUS",
+        "<script>alert(1)</script>",
+        "\"'><img src=x onerror=y>",
+        "a'b",
+        'a"b',
+        "a&lt;b",
+    ),
     *("train", "Train", "TRAIN", "🎉", "日本", "é", "e\u0301", "\u202eevil", "\u200b", "\ud800", "x" * 10_000),
     *(
         "x" * 9_999 + "y",

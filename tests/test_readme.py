@@ -125,6 +125,8 @@ def test_the_demo_executes_everything_once_and_nothing_the_second_time(demo: Dem
     processes = {"load_digits", "split", "p1/train_model", "p2/train_model", "p3/train_model"}
     processes |= {"train_sgd", "evaluate", "plot_scores"}
     assert executed == dict.fromkeys({*processes, "train_sgd/augment"}, "completed")
+    missed = {row.path: row.fields["miss_reason"] for row in demo.project.rows(second.run_id) if row.fields.get("miss")}
+    assert missed == {}
     assert cached == dict.fromkeys(processes, "cached")
 
     one, two = printed.split("run 2: ")

@@ -144,10 +144,11 @@ def prepare(
         if run is not None:
             run.uncached(context, reasons.unhashable(error))
         return None
-    except (ExpOpsPrefectError, OSError) as error:
-        degrade("keys not computed", f"{task.name}: {error}; it runs uncached", key=task.name)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect, which would tell nobody why the task is uncached
+        said = str(error) if isinstance(error, (ExpOpsPrefectError, OSError)) else repr(error)
+        degrade("keys not computed", f"{task.name}: {said}; it runs uncached", key=task.name)
         if run is not None:
-            run.uncached(context, reasons.without_digest(str(error)))
+            run.uncached(context, reasons.without_digest(said))
         return None
     if key is None:
         if run is not None:

@@ -254,10 +254,11 @@ class ExpOpsKeyStorage(_ProjectBlock):
             if attempt is not None:
                 attempt.why = reasons.damaged(str(error))
             return None
-        except ExpOpsPrefectError as error:
-            degrade("cache not readable", f"{_short(path)}: {error}; the task is executed", key=_once_for(error, path))
+        except Exception as error:  # noqa: BLE001 - the edge to Prefect, which takes it for a miss without a word
+            said = str(error) if isinstance(error, ExpOpsPrefectError) else repr(error)
+            degrade("cache not readable", f"{_short(path)}: {said}; the task is executed", key=_once_for(error, path))
             if attempt is not None:
-                attempt.why = reasons.unreadable(str(error))
+                attempt.why = reasons.unreadable(said)
             return None
         if attempt is not None:
             attempt.material = None
@@ -288,7 +289,7 @@ def _miss(attempt: Attempt | None, path: str) -> IntegrityError:
     return IntegrityError(f"no valid result under {path}")
 
 
-def _once_for(error: ExpOpsPrefectError, path: str) -> str:
+def _once_for(error: Exception, path: str) -> str:
     """A store that is away is said once, not for each result."""
     return "" if isinstance(error, BackendError) else path
 

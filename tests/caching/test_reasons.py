@@ -209,3 +209,24 @@ def test_prefects_settings_switch_it_off(rows: Callable[..., dict[str, Any]]) ->
 
             row = rows(lambda made=made_here: made(1))["made_here"]
         assert (row["miss"], row["miss_reason"]) == ("off", f"caching is switched off: {setting.name}")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("policy.code_fingerprint", "its key could not be computed: RuntimeError('our mistake')"),
+        ("results.hit_of", "the cache could not be read: RuntimeError('our mistake')"),
+    ],
+)
+def test_a_mistake_of_ours_is_said(
+    rows: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, place: str, said: str
+) -> None:
+    """Prefect takes any exception for a miss, or for a task without a key, and goes on without a word."""
+    rows(lambda: plain(1))
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("our mistake")
+
+    monkeypatch.setattr(f"expops_prefect.caching.{place}", fail)
+    row = rows(lambda: plain(1))["plain"]
+    assert (row["status"], row["miss"], row["miss_reason"]) == ("completed", "unreadable", said)

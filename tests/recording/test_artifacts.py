@@ -104,7 +104,8 @@ def test_a_run_its_metrics_and_the_sources_of_hits(root: Path) -> None:
         assert f"/runs/task-run/{executed_by[name]})" in link["data"]
         assert first.run_id in link["data"]
     assert found(task_run_id={"any_": [hit_by["nothing"], *executed_by.values()]}) == []
-    assert second.degraded == first.degraded == {}
+    # Of this process: what another test's stores could not take may be counted there too.
+    assert "artifacts not written" not in {**first.degraded, **second.degraded}
 
 
 def test_they_can_be_switched_off(root: Path) -> None:
