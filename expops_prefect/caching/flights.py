@@ -55,7 +55,7 @@ def fly(attempt: Attempt, look: Callable[[], T | None]) -> Steps[T | None]:
                 with project.kv_availability.watch():
                     held = leases.take(project, key, holder, view, gone=lambda: _crashed(attempt))
             if held is None:
-                yield pauses.next(view.lease) or 0.0
+                yield pauses.next(view) or 0.0
         attempt.lease = held
     except ExpOpsPrefectError as error:
         degrade("leases not taken", f"{error}; the task is executed, whoever else computes the same result")

@@ -83,11 +83,13 @@ class View:
         free: whether it can be taken now.
         version: the version to replace; ``None`` if nothing is there.
         lease: what is there.
+        left: seconds until it can be taken, if it is not renewed.
     """
 
     free: bool
     version: str | None
     lease: Lease | None
+    left: float = 0.0
 
 
 class Held:
@@ -253,7 +255,8 @@ def look(project: Project, key: str) -> View:
         return View(free=True, version=None, lease=None)
     lease = Lease.load(found.value)
     unchanged = before - _first_seen(f"{project.kv.describe()}|{name}", found, time.monotonic())
-    return View(not lease.holder or unchanged >= lease.seconds, found.version, lease)
+    left = max(0.0, lease.seconds - unchanged) if lease.holder else 0.0
+    return View(not left, found.version, lease, left)
 
 
 def take(

@@ -152,7 +152,7 @@ class ExpOpsLockManager:
                         return True
                     if not pauses.waited:
                         _give_back_finished()
-                    pause = pauses.next(view.lease)
+                    pause = pauses.next(view)
                     if pause is None:
                         return False
                     yield pause
@@ -172,7 +172,7 @@ class ExpOpsLockManager:
                     view = self._look(project, key)
                     if view.free:
                         return True
-                    pause = pauses.next(view.lease)
+                    pause = pauses.next(view)
                     if pause is None:
                         return False
                     yield pause

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from typing import Final, TypeAlias, TypeVar
 
 from expops_prefect.caching.attempts import Attempt
-from expops_prefect.caching.leases import Lease
+from expops_prefect.caching.leases import View
 from expops_prefect.project import Project
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ Steps: TypeAlias = Generator[float, None, T]
 
 _logger = logging.getLogger("prefect.expops")
 _LOCAL: Final = (0.02, 0.2)
-_REMOTE: Final = (0.1, 1.0)
+_REMOTE: Final = (0.1, 0.8)
 _GROWTH: Final = 1.5
 
 
@@ -46,15 +46,16 @@ class Pauses:
         self._begun: float | None = None
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
-    def next(self, lease: Lease | None) -> float | None:
-        """How long to pause now; ``None`` if the time is over.
+    def next(self, view: View) -> float | None:
+        """How long to pause now, at most until a lease ends that is not renewed; ``None`` if the time is over.
 
         Args:
-            lease: the lease that is in the way.
+            view: what was seen of the lease that is in the way.
         """
         now = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
             return None
+        lease = view.lease
         if self._begun is None and lease is not None:
             self._begun = now
             _logger.info(
@@ -62,6 +63,8 @@ class Pauses:
             )
         self._upper = min(self._longest, self._upper * _GROWTH)
         pause = random.uniform(self._shortest, self._upper)  # noqa: S311 - only to keep waiters apart
+        if view.left:
+            pause = min(pause, view.left)
         return pause if self._deadline is None else min(pause, self._deadline - now)
 
     @property

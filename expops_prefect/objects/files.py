@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from expops_prefect.errors import ObjectStoreError
 from expops_prefect.folders import FILE_MODE, make_folder
+from expops_prefect.objects import direct
 from expops_prefect.objects.base import TEMPORARY, Buffer
 
 LOCK: Final = f"{TEMPORARY}lock"
@@ -102,10 +103,12 @@ def written(
     descriptor, made = _open_new(temporary, 0o444 if read_only else FILE_MODE, refuse_links)
     try:
         refuse_links(temporary, descriptor)
-        _write(descriptor, parts)
+        directly = _write(descriptor, parts, flush=flush)
         if flush:
             os.fsync(descriptor)
         yield temporary, descriptor
+        if directly:
+            direct.read_back(descriptor)
         if made and flush:
             _sync_folder(os.path.dirname(target))
     except BaseException:
@@ -155,8 +158,13 @@ def _open_new(path: str, mode: int, refuse_links: RefuseLinks) -> tuple[int, boo
     raise ObjectStoreError(f"the folder of {path} is removed again and again; stop what deletes it")
 
 
-def _write(descriptor: int, parts: Sequence[Buffer]) -> None:
+def _write(descriptor: int, parts: Sequence[Buffer], *, flush: bool) -> bool:
+    """Write a new file; whether that went past the page cache."""
     views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+    if flush and sum(view.nbytes for view in views) >= direct.FROM:
+        if direct.write(descriptor, views):
+            return True
+        os.ftruncate(descriptor, 0)
     first = 0
     while first < len(views):
         last = first
@@ -169,6 +177,7 @@ def _write(descriptor: int, parts: Sequence[Buffer]) -> None:
             first += 1
         if written:
             views[first] = views[first][written:]
+    return False
 
 
 def _sync_folder(folder: str) -> None:
