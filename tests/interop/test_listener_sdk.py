@@ -11,6 +11,9 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from statistics import median
+
+import pytest
 
 from tests.interop.expops import project_on, serving
 from tests.interop.listening import Listener, listening
@@ -183,3 +186,70 @@ def test_local_mode(tmp_path: Path) -> None:
         assert heard.runs() == [second, first]
         assert not heard.events("listener.unavailable")
         assert not heard.events("error")
+
+
+TIMED = """
+import os, random, time
+from expops_prefect import flow, task
+
+
+def note(*words):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(" ".join(map(str, words)) + "\\n")
+
+
+def work():
+    name = os.environ["NAME"]
+    note(name, "running", time.time())
+    time.sleep(random.uniform(1, 1.5))
+    note(name, "completed", time.time())
+    return name
+
+
+@flow
+def main():
+    for number in range(20):
+        os.environ["NAME"] = f"task-{number}"
+        task(work, name=f"task-{number}")()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("mode", ["firestore", "local"])
+def test_how_soon_a_status_arrives(tmp_path: Path, mode: str) -> None:
+    """From the task's own change to the SDK's event, over the whole of a run."""
+    if mode == "firestore":
+        shop = project_on("gcp-gcs", tmp_path / "workspace", "experiment: {}")
+        with listening("firestore", os.environ[emulators.FIRESTORE], shop.root.name, []) as heard:
+            seconds = delays(shop, heard, tmp_path)
+    else:
+        config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}}\nprefect: {project_id: shop}\n"
+        shop = FlowProject(tmp_path / "workspace", config)
+        environ = {"EXPOPS_SQLITE_DIR": str(shop.folder)}
+        with serving(shop.folder) as server, listening("local", server.url, "shop", [], environ) as heard:
+            seconds = delays(shop, heard, tmp_path)
+    print(f"{mode}: {len(seconds)} statuses, median {median(seconds):.2f} s, longest {max(seconds):.2f} s")
+    assert max(seconds) < 1
+
+
+def delays(shop: FlowProject, heard: Listener, folder: Path) -> list[float]:
+    """Seconds for each status of each task of a run."""
+    shop.write("main.py", TIMED)
+    notes = folder / "notes"
+    shop.run("main.py", env={"NOTES": str(notes)}).ok()
+    (run,) = heard.runs() or []
+    heard.wait(lambda: heard.now(run) == "completed", "the run is completed")
+    seconds = []
+    for line in notes.read_text().splitlines():
+        name, status, at = line.split()
+        path = f"//process[@name='{name}']"
+        heard_of = [(event["at"], event["data"]["process_status"] or {}) for event in heard.events("status", run=run)]
+        seen = [when for when, found in heard_of if found.get(path) == status]
+        assert seen, line
+        seconds.append(seen[0] - float(at))
+    assert len(seconds) == 40
+    return seconds
