@@ -88,9 +88,18 @@ def _written(descriptor: int, chunk: memoryview, place: int) -> bool:
 
 
 def read_back(descriptor: int) -> None:
-    """Have the system read a file into memory, in a thread of its own: what it takes is nobody's wait."""
-    if os.fstat(descriptor).st_size <= _READ_BACK and hasattr(os, "posix_fadvise"):
-        threading.Thread(target=_read_back, args=(os.dup(descriptor),), name="expops-read-back", daemon=True).start()
+    """Have the system read a file into memory, in a thread of its own: what it takes is nobody's wait.
+
+    Where that cannot be, nothing is missing but some speed.
+    """
+    if os.fstat(descriptor).st_size > _READ_BACK or not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):
+        copy = os.dup(descriptor)
+        try:
+            threading.Thread(target=_read_back, args=(copy,), name="expops-read-back", daemon=True).start()
+        except RuntimeError:  # there are too many, or the interpreter is ending
+            os.close(copy)
 
 
 def _read_back(descriptor: int) -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,3 +137,15 @@ def test_it_is_read_back_beside_the_flow(store: LocalObjects, monkeypatch: pytes
     store.put("a", parts_of(5 * CHUNK, 4))
     wait_until(lambda: len(asked) == 3, 20, "the file is read back")
     assert asked == [(0, 128 << 10), (128 << 10, 128 << 10), (256 << 10, 128 << 10)]
+
+
+def test_what_cannot_be_read_back_is_stored(store: LocalObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading, "Thread", refuse)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    parts = parts_of(2 * CHUNK, 5)
+    store.put("a", parts)
+    assert store.get("a") == b"".join(parts)
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
