@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime
 import enum
+import gc
 import io
+import itertools
 import logging
 import pathlib
 import re
+import struct
 import types
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
-from functools import partial
+from functools import cmp_to_key, partial
 from pickle import PickleBuffer
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +25,10 @@ from uuid import UUID
 from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.forms import buffer, integer, named, string, text
 from expops_prefect.fingerprint.identity import class_name
+
+ITERATOR_REASON: Final = (
+    "it is an iterator, and reading it would consume it; pass a list, or leave the parameter out with ignore="
+)
 
 
 def _constant(name: str) -> Encoder:
@@ -204,6 +212,38 @@ def _logger(walk: Walk, value: logging.Logger) -> bytes:
     return named("logging.Logger", string(value.name))
 
 
+def _struct(_walk: Walk, value: struct.Struct) -> bytes:
+    return named("struct.Struct", string(value.format))
+
+
+def _count(walk: Walk, value: itertools.count[Any]) -> bytes:
+    # What a function refers to is not consumed by looking at it; an argument is refused as other iterators are.
+    return named("itertools.count", string(repr(value))) if walk.lenient else walk.refuse(value, ITERATOR_REASON)
+
+
+def _context_variable(walk: Walk, value: contextvars.ContextVar[Any]) -> bytes:
+    """By what it holds here and now, as other variables that code refers to."""
+    if not walk.lenient:
+        return walk.refuse(value, "pass what it holds")
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    try:
+        held = [walk.at(".get()", value.get())]
+    except LookupError:
+        held = []
+    return walk.leave(value, named("contextvars.ContextVar", *held))
+
+
+def _comparison(walk: Walk, value: Any) -> bytes:
+    """What ``functools.cmp_to_key`` makes; only the garbage collector tells of the function in it."""
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    inner = [part for part in gc.get_referents(value) if part is not type(value)]
+    return walk.leave(value, named("functools.cmp_to_key", *(walk.at("", part) for part in inner)))
+
+
 def _refused(reason: str) -> Encoder:
     return lambda walk, value: walk.refuse(value, reason)
 
@@ -237,6 +277,10 @@ EXACT: Final[dict[type, Encoder]] = {
     defaultdict: _mapping("collections.defaultdict", "default_factory"),
     deque: _deque,
     partial: _partial,
+    type(cmp_to_key(max)): _comparison,
+    struct.Struct: _struct,
+    itertools.count: _count,
+    contextvars.ContextVar: _context_variable,
     types.FunctionType: _callable,
     types.BuiltinFunctionType: _builtin,
     types.ModuleType: _callable,
@@ -246,10 +290,6 @@ EXACT: Final[dict[type, Encoder]] = {
     property: _wrapper("property", "fget", "fset", "fdel"),
 }
 """By exact type; a subclass goes through its pickled state."""
-
-ITERATOR_REASON: Final = (
-    "it is an iterator, and reading it would consume it; pass a list, or leave the parameter out with ignore="
-)
 
 FAMILIES: Final[dict[type, Encoder]] = {
     enum.Enum: _enum,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import linecache
+import struct
 import sys
 import types
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +365,45 @@ def test_locks_and_loggers_do_not_fail_or_vary() -> None:
         return lambda: (lock, logger)
 
     assert digest(made()) == digest(made())
+
+
+def _uses(value: object) -> Callable[[], object]:
+    return lambda: value
+
+
+def _ascending(a: int, b: int) -> int:
+    return a - b
+
+
+def _descending(a: int, b: int) -> int:
+    return b - a
+
+
+CONSTANTS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+    "struct.Struct": (lambda: struct.Struct("<i"), lambda: struct.Struct("<q")),
+    "itertools.count": (lambda: itertools.count(1), lambda: itertools.count(2)),
+    "its step": (lambda: itertools.count(1), lambda: itertools.count(1, 2)),
+    "ContextVar": (lambda: ContextVar("tenant", default="a"), lambda: ContextVar("tenant", default="b")),
+    "ContextVar without a value": (lambda: ContextVar("tenant", default=None), lambda: ContextVar("tenant")),
+    "cmp_to_key": (lambda: functools.cmp_to_key(_ascending), lambda: functools.cmp_to_key(_descending)),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_that_do_not_show_what_they_hold(name: str) -> None:
+    one, other = CONSTANTS[name]
+    assert digest(_uses(one())) == digest(_uses(one()))
+    assert digest(_uses(one())) != digest(_uses(other()))
+
+
+def test_a_context_variable_counts_by_what_it_holds_now() -> None:
+    tenant = ContextVar("tenant", default="a")
+    function = _uses(tenant)
+    before = digest(function)
+    token = tenant.set("b")
+    assert digest(function) != before
+    tenant.reset(token)
+    assert digest(function) == before
 
 
 def test_wrappers_of_this_package_are_passed_over(live: Any) -> None:

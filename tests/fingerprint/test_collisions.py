@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextvars
 import dataclasses
 import datetime as dt
 import decimal
@@ -305,6 +306,7 @@ DISTINCT: dict[str, list[Any]] = {
         pathlib.Path("A"),
     ],
     "identifiers": [uuid.UUID(int=1), uuid.UUID(int=2), str(uuid.UUID(int=1)), 1],
+    "binary formats": [struct.Struct("<i"), struct.Struct("<q"), "<i"],
     "patterns": [re.compile("a"), re.compile(b"a"), re.compile("a", re.IGNORECASE), re.compile("b"), "a"],
     "dataclasses": [
         Point(1),
@@ -485,6 +487,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "lock": threading.Lock,
     "rlock": threading.RLock,
     "event": threading.Event,
+    "context variable": lambda: contextvars.ContextVar("a", default=1),
     "thread": lambda: threading.Thread(target=print),
     "ssl context": lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     "memory file": lambda: io.BytesIO(b"abc"),
