@@ -26,7 +26,7 @@ CALLS: Final = 10 + 10 + 30
 
 The next ones are not made at once.
 """
-MARGIN: Final = 10
+MARGIN: Final = 20
 STATUSES: Final = {"before", "during", "p2/during", "after"}
 METRICS: Final[dict[str, dict[str, Any]]] = {
     "before": {"loss": {"1": 0.5}},
