@@ -130,7 +130,12 @@ def test_objects_that_change_from_one_read_to_the_next(
     project: Project, marker: Path, monkeypatch: pytest.MonkeyPatch, reads: int
 ) -> None:
     store = result_store(project)
-    swapping = Swapping(project.objects, reads, lambda key: evil_manifest(marker))
+    sizes = {item.key: item.size for item in record(project, KEY).payloads}
+
+    def other(key: str) -> bytes:
+        return evil_pickle(marker).ljust(sizes[key], b"\0") if key in sizes else evil_manifest(marker)
+
+    swapping = Swapping(project.objects, reads, other)
     monkeypatch.setattr(project, "objects", swapping)
     try:
         found = by_reference(project)
