@@ -367,6 +367,20 @@ def test_locks_and_loggers_do_not_fail_or_vary() -> None:
     assert digest(made()) == digest(made())
 
 
+def test_which_name_means_which_counts() -> None:
+    def made(a: Callable[[int], int], b: Callable[[int], int], c: Callable[[int], int]) -> Callable[[int], int]:
+        return lambda x: a(x) + b(x) * c(x)
+
+    def one(x: int) -> int:
+        return x + 1
+
+    def two(x: int) -> int:
+        return x + 2
+
+    meanings = [(one, one, two), (one, two, one), (one, two, two)]
+    assert len({digest(made(*functions)) for functions in meanings}) == len(meanings)
+
+
 def _uses(value: object) -> Callable[[], object]:
     return lambda: value
 

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from expops_prefect.fingerprint import graph as code_graph
 from expops_prefect.fingerprint.values import FORMAT, fingerprint
 
 
@@ -113,3 +114,15 @@ GOLDEN = {
 def test_the_format_is_as_it_was(name: str) -> None:
     assert FORMAT == 1
     assert fingerprint(VALUES[name]) == GOLDEN[name]
+
+
+def test_the_format_of_code_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its graph; how Python itself prints a syntax tree differs from one version to the next."""
+    monkeypatch.setattr(code_graph, "_HEAD", b"any version of Python")
+    graph = code_graph.CodeGraph(None)
+    graph.nodes = [
+        code_graph.Node("root", b"root", edges=[("", 1)]),
+        code_graph.Node("main:train", b"train", "def train(): ...", [("rate", 2), ("scale", 1)]),
+        code_graph.Node("const:main:rate", b"0.5"),
+    ]
+    assert graph.digest() == "818712e4b42f93452b150dcabc66ea1d0480ea5b3363177b944f15aa30da095f"
