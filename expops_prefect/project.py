@@ -13,11 +13,8 @@ from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import ConfigurationError, FormatError
-from expops_prefect.explain import Explanation, explain
 from expops_prefect.forks import ForkSafeLock
-from expops_prefect.graph import Graph, graph_of
 from expops_prefect.kv.base import JSON, Announcing, KVStore
-from expops_prefect.notebook import MetricValues, RunList, ShownRun
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
 from expops_prefect.reconcile import end_dead_runs
@@ -25,6 +22,10 @@ from expops_prefect.signatures import Signatures, read_keys
 
 if TYPE_CHECKING:
     from prefect import Flow
+
+    from expops_prefect.explain import Explanation
+    from expops_prefect.graph import Graph
+    from expops_prefect.notebook import MetricValues, RunList, ShownRun
 
 
 _open: dict[str, tuple[object, Project]] = {}
@@ -192,6 +193,8 @@ class Project:
             limit: how many at most.
         """
         found = sorted(self._newest(limit), key=lambda run: run.started_at, reverse=True)
+        from expops_prefect.notebook import RunList
+
         return RunList(self._shown(record) for record in found[:limit])
 
     def _newest(self, limit: int | None) -> list[records.RunRecord]:
@@ -204,6 +207,8 @@ class Project:
         return list(records.read_runs(self.kv))
 
     def _shown(self, record: records.RunRecord) -> ShownRun:
+        from expops_prefect.notebook import ShownRun
+
         return ShownRun.of(record, lambda: (self.rows(record.run_id), self.metrics(record.run_id)))
 
     def run(self, name: str) -> records.RunRecord | None:
@@ -223,6 +228,8 @@ class Project:
 
     def metrics(self, run: str) -> MetricValues:
         """Metrics of a run: probe path, metric, step number as text, value; a dictionary with ``frame()``."""
+        from expops_prefect.notebook import MetricValues
+
         return MetricValues(records.read_metrics(self.kv, run))
 
     def charts(self, run: str) -> dict[str, list[Mapping[str, JSON]]]:
@@ -232,6 +239,8 @@ class Project:
 
     def graph(self, run: str) -> Graph:
         """The pipeline graph of a run, as far as it has come."""
+        from expops_prefect.graph import graph_of
+
         return graph_of(self.rows(run), self.charts(run))
 
     def explain(self, run: str, process: str | None = None) -> list[Explanation]:
@@ -244,6 +253,8 @@ class Project:
         Raises:
             BackendError: a store failed.
         """
+        from expops_prefect.explain import explain
+
         record = self.run(run)
         return [] if record is None else explain(self.kv, self.objects, record, process)
 

@@ -9,7 +9,19 @@ Example:
     ```
 """
 
-from expops_prefect.explain.answers import Because, Computed, Explanation, explain
-from expops_prefect.explain.differences import Difference
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from expops_prefect.explain.answers import Because, Computed, Explanation, explain
+    from expops_prefect.explain.differences import Difference
 
 __all__ = ["Because", "Computed", "Difference", "Explanation", "explain"]
+
+
+def __getattr__(name: str) -> object:
+    # Read when it is asked for: flows that run need none of it.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from expops_prefect.explain import answers, differences
+
+    return getattr(differences if name == "Difference" else answers, name)

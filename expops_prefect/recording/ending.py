@@ -13,7 +13,6 @@ from expops_prefect import names, records
 from expops_prefect.degraded import degrade, described
 from expops_prefect.errors import BackendError
 from expops_prefect.outbox.changes import APPLIED, Delete, Put
-from expops_prefect.recording.artifacts import write_artifacts
 from expops_prefect.records import Row, Status
 from expops_prefect.rows import cut_off
 
@@ -39,6 +38,8 @@ def end_run(run: Run, status: Status) -> None:
             else f"{run.outbox.folder} for the next run of the project, or for: expops-prefect sync",
         )
     if run.project.settings.record.artifacts:
+        from expops_prefect.recording.artifacts import write_artifacts
+
         write_artifacts(run.project, run.record, run.overview)
         late = dict(run.events.counts)
         if late != degraded:

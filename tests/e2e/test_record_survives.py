@@ -66,4 +66,4 @@ def test_a_killed_runs_metrics_charts_and_rows_are_there_after_the_next_run(shop
     assert project.objects.get(chart["object_key"]) == b"\x89PNG\r\n\x1a\n a small picture"
     assert project.metrics(new.run_id)[second] == metrics
     for folder in ("outbox", "alive"):
-        assert not list((shop.root / ".shop" / folder).iterdir())
+        assert not list((project.settings.runtime_dir / folder).iterdir())
