@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Final
 
 FILE_MODE: Final = 0o664
@@ -24,7 +25,12 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         try:
             os.mkdir(folder, FOLDER_MODE)  # noqa: PTH102
         except FileExistsError:
-            if not os.path.isdir(folder):  # noqa: PTH112
+            # In one look: another process may remove the folder at any time, and make it again.
+            try:
+                mode = os.stat(folder).st_mode  # noqa: PTH116
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(mode):
                 raise
 
 

@@ -23,6 +23,7 @@ from expops_prefect.caching import attempts
 from expops_prefect.project import Project
 from expops_prefect.records import KEPT
 from tests.caching.test_storage import make_project
+from tests.support.server import wait_until
 
 RAN: list[Any] = []
 
@@ -155,8 +156,14 @@ def test_a_task_run_that_ended_keeps_nothing_in_memory(decorate: Callable[..., A
     if how == "hit":
         run()
     run()
-    gc.collect()
-    assert [found() for found in watched] == [None] * len(watched)
+
+    def forgotten() -> bool:
+        gc.collect()
+        return all(found() is None for found in watched)
+
+    # Threads of Prefect's that send events and logs may be in the middle of them.
+    wait_until(forgotten, 20, "nothing is kept")
+    assert watched
     assert attempts.remembered() == 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect.errors import ObjectStoreError
+from expops_prefect.folders import make_folder
 from expops_prefect.objects.files import alone
 from expops_prefect.objects.local import LocalObjects
 from tests.support.object_conformance import ObjectConformance, RawObjects, object_machine
@@ -311,3 +312,21 @@ def test_without_any_locks_nothing_is_removed_by_its_stamp(
         store.delete("a/k", stamp=refreshed.stamp)
     assert store.get("a/k") == b"v"
     assert store.delete("a/k") is True
+
+
+def test_a_folder_that_comes_and_goes_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made by somebody else after our look, and removed before the next."""
+    make, left = os.mkdir, [True]
+
+    def late(path: str, mode: int = 0o777) -> None:
+        if left.pop() if left else False:
+            raise FileExistsError(path)
+        make(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    make_folder(tmp_path / "once")
+    make_folder(tmp_path / "once")
+    assert (tmp_path / "once").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
