@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from prefect import Flow, Task
 from prefect.settings.context import get_current_settings
@@ -14,10 +14,12 @@ from prefect.utilities.callables import get_call_parameters
 
 from expops_prefect.caching.policy import EXPOPS
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.project import Project
-from expops_prefect.recording.body import wrap_body
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
 from expops_prefect.recording.subflows import call, entry_function, is_subflow
+from expops_prefect.recording.wrapping import wrap_body
+
+if TYPE_CHECKING:
+    from expops_prefect.project import Project
 
 P = ParamSpec("P")
 R = TypeVar("R")

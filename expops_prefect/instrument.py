@@ -23,8 +23,8 @@ from expops_prefect import scope
 from expops_prefect.caching.policy import ExpOpsCachePolicy
 from expops_prefect.decorators import ExpOpsFlow, ExpOpsTask
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
-from expops_prefect.recording.body import INNER, wrap_body
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
+from expops_prefect.recording.wrapping import INNER, wrap_body
 
 _logger = logging.getLogger("prefect.expops")
 F = TypeVar("F", bound=Flow[..., Any])
@@ -45,7 +45,7 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
         self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         """See :meth:`ExpOpsCachePolicy.compute_key`."""
-        if scope.find_run[-1](task_ctx.task) is None and scope.project_around(task_ctx.task) is None:
+        if scope.run_of(task_ctx.task) is None and scope.project_around(task_ctx.task) is None:
             if self.original is None:
                 return None
             return self.original.compute_key(task_ctx, inputs, flow_parameters, **kwargs)

@@ -80,13 +80,6 @@ class ActiveRun(Protocol):
         """A call is executed without looking at the cache."""
 
 
-class RunFinder(Protocol):
-    """Finds the recorded run of a task run."""
-
-    def __call__(self, task: Any) -> ActiveRun | None:
-        """The run, or ``None`` outside any."""
-
-
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The run, and the call whose body is being executed (``None`` in the flow's own body)."""
@@ -104,12 +97,12 @@ task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", defaul
 """The transaction of the task whose body runs here."""
 
 
-def _no_run(task: Any) -> ActiveRun | None:  # noqa: ARG001
-    return None
+def run_of(task: Any) -> ActiveRun | None:
+    """The recorded run that a task run belongs to; ``None`` outside any."""
+    # The recorder stands below the cache, which asks this. In a worker process nothing may have imported it yet.
+    from expops_prefect.recording.calls import run_of_task
 
-
-find_run: list[RunFinder] = [_no_run]
-"""Its last entry finds runs; the recorder, which stands below the cache, adds its own."""
+    return run_of_task(task)
 
 
 def project_around(task: Any) -> Project | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _folder: Path | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server in the process that leads the suite; its workers inherit where it is."""
     global _folder
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell that starts the suite in the background switches Ctrl-C off, and every program would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-", dir=os.environ["EXPOPS_TEST_FOLDER"])
         return

@@ -12,14 +12,34 @@ import prefect
 before = set(sys.modules)
 import expops_prefect
 bare = sorted(set(sys.modules) - before)
-from expops_prefect import EXPOPS, DataFile, Project, flow, instrument, log_chart, log_metric, task
-print(json.dumps([bare, sorted({name.partition(".")[0] for name in sys.modules})]))
+from expops_prefect import EXPOPS, flow, log_metric, task
+@task
+def part(x): return x
+@flow
+def whole(): return part(1)
+decorated = sorted(name for name in sys.modules if name.startswith("expops_prefect."))
+from expops_prefect import DataFile, Project, instrument, log_chart
+import expops_prefect.recording.body
+print(json.dumps([bare, decorated, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
+RUNS_ONLY = {
+    "caching.keys",
+    "caching.storage",
+    "config",
+    "fingerprint",
+    "outbox",
+    "project",
+    "recording.run",
+    "records",
+}
 HEAVY = {"google", "grpc", "joblib", "matplotlib", "numpy", "pandas", "polars", "pyarrow", "sklearn", "sqlite_utils"}
 
 
 def test_heavy_libraries_are_imported_when_they_are_needed() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, check=True)
-    bare, loaded = json.loads(done.stdout)
+    bare, decorated, loaded = json.loads(done.stdout)
     assert bare == ["expops_prefect"], "the names are looked up when they are asked for"
+    parts = {name.removeprefix("expops_prefect.") for name in decorated}
+    assert "caching.policy" in parts
+    assert parts & RUNS_ONLY == set(), "what only a run needs is imported by the first run"
     assert HEAVY & set(loaded) == set()

@@ -27,6 +27,7 @@ from expops_prefect.signatures import MIN_KEY_LENGTH, read_keys
 
 CONFIG_FILE: Final = Path("configs") / "project_config.yaml"
 _PROJECT_ID: Final = re.compile(r"(?!_+$|__.*__$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_CLOUD_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._:-]*[a-z0-9])?")
 _KV_TYPES: Final = {"local": "local", "sqlite": "local", "gcp": "gcp", "firestore": "gcp"}
 _OBJECT_TYPES: Final = {"local": "local", "gcs": "gcs"}
 _ENVIRONMENT: Final = (
@@ -241,6 +242,8 @@ def _kv(source: _Source, runtime_dir: Path) -> LocalKV | FirestoreKV:
             None,
             "the id of a Google Cloud project, needed for type gcp; or set GOOGLE_CLOUD_PROJECT",
         )
+    if not _CLOUD_NAME.fullmatch(gcp_project.value):
+        raise gcp_project.wrong("the id of a Google Cloud project: lower-case letters, digits and '-'")
     emulator = source.environment("FIRESTORE_EMULATOR_HOST") or source.backend_setting("emulator_host")
     inline = source.backend_setting("firebase_api_key")
     api_key = inline or source.environment("FIREBASE_API_KEY") or source.environment("NEXT_PUBLIC_FIREBASE_API_KEY")
@@ -272,6 +275,8 @@ def _objects(source: _Source, runtime_dir: Path) -> LocalObjectsSettings | GCSOb
             None,
             "the name of a bucket, needed for type gcs; or set MLOPS_GCS_BUCKET",
         )
+    if not _CLOUD_NAME.fullmatch(bucket.value):
+        raise bucket.wrong("the name of a bucket alone: lower-case letters, digits, '-', '_' and '.'")
     emulator = source.environment("STORAGE_EMULATOR_HOST")
     return GCSObjects(
         bucket=bucket.value,

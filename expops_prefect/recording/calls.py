@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRunResult, TaskRunResult
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from expops_prefect import scope
-from expops_prefect.caching.policy import key_name
+from expops_prefect.caching.keys import key_name
 from expops_prefect.degraded import degrade
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import join_run
@@ -144,6 +144,3 @@ def _recorded(task: Any) -> bool:
         or isinstance(task.cache_policy, ExpOpsCachePolicy)
         or task.cache_key_fn is expops_cache_key
     )
-
-
-scope.find_run.append(run_of_task)

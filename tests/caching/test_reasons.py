@@ -214,7 +214,7 @@ def test_prefects_settings_switch_it_off(rows: Callable[..., dict[str, Any]]) ->
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("policy.code_fingerprint", "its key could not be computed: RuntimeError('our mistake')"),
+        ("keys.code_fingerprint", "its key could not be computed: RuntimeError('our mistake')"),
         ("results.hit_of", "the cache could not be read: RuntimeError('our mistake')"),
     ],
 )

@@ -50,6 +50,9 @@ WRONG = [
     Wrong(backend("{type: gcp}"), "experiment.cache.backend.gcp_project", ["empty", "Google Cloud project"]),
     Wrong(backend("{type: gcp, gcp_project: ''}"), "experiment.cache.backend.gcp_project", ["empty"]),
     Wrong(backend("{type: gcp, gcp_project: 12}"), "experiment.cache.backend.gcp_project", ["12", "text"]),
+    Wrong(
+        backend("{type: gcp, gcp_project: My Shop}"), "experiment.cache.backend.gcp_project", ["'My Shop'", "the id"]
+    ),
     Wrong(backend("{path: [a]}"), "experiment.cache.backend.path", ["a list", "text"]),
     Wrong(backend("{path: '~nosuchuser/kv'}"), "experiment.cache.backend.path", ["~nosuchuser", "no user of that"]),
     Wrong(
@@ -61,6 +64,7 @@ WRONG = [
     Wrong("experiment: {cache: {object_store: {type: s3}}}", "object_store.type", ["'s3'", "gcs, local"]),
     Wrong("experiment: {cache: {object_store: {type: gcs}}}", "object_store.bucket", ["empty", "MLOPS_GCS_BUCKET"]),
     Wrong("experiment: {cache: {object_store: {type: gcs, bucket: 12}}}", "object_store.bucket", ["12", "text"]),
+    Wrong("experiment: {cache: {object_store: {type: gcs, bucket: gs://b}}}", "object_store.bucket", ["alone"]),
     # The pipeline and the data
     Wrong("experiment: {pipeline: {processes: train}}", "experiment.pipeline.processes", ["'train'", "a list"]),
     Wrong("experiment: {pipeline: {processes: [train]}}", "pipeline.processes[0]", ["'train'", "a mapping"]),
