@@ -37,6 +37,7 @@ def short_hash(text: str, digits: int = 8) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()[:digits]
 
 
+@lru_cache(maxsize=1024)  # asked for with each task run
 def normalise(name: str) -> str:
     """Turn a user's name into one that every client takes: ``[A-Za-z0-9_.-]``, at most 80 characters.
 
@@ -55,6 +56,7 @@ def normalise(name: str) -> str:
     return f"{safe[: MAX_NAME - 9]}-{short_hash(name)}"
 
 
+@lru_cache(maxsize=1024)
 def shown(name: str) -> str:
     """A user's name as clients may show it: one line without markup, of at most 200 characters.
 
@@ -394,6 +396,7 @@ def is_normalised(name: str) -> bool:
     return 0 < len(name) <= MAX_NAME and not _SAFE.search(name) and name.lower() not in _REFUSED
 
 
+@lru_cache(maxsize=1024)
 def _check_normalised(name: str) -> None:
     if not is_normalised(name):
         raise NameRefusedError(f"{name!r} is not a normalised name; allowed: [A-Za-z0-9_.-], at most {MAX_NAME}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.forks import ForkSafeLock
@@ -13,7 +15,9 @@ from expops_prefect.serialization.serializer import ExpOpsSerializer
 
 _logger = logging.getLogger("prefect.expops")
 _lock = ForkSafeLock()
-_storages: dict[tuple[str, str], tuple[ExpOpsResultStorage, ExpOpsKeyStorage]] = {}
+_Storages: TypeAlias = tuple[ExpOpsResultStorage, ExpOpsKeyStorage]
+_storages: dict[tuple[str, str], _Storages] = {}
+_of_project: WeakKeyDictionary[Project, _Storages] = WeakKeyDictionary()
 _serializers: dict[tuple[int, str], ExpOpsSerializer] = {}
 
 
@@ -23,11 +27,11 @@ def storages(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
     The result storage is saved, so that another process can load a result through Prefect's API by
     the block's id. Its name holds the resolved place, so two checkouts never take each other's.
     """
+    known = _of_project.get(project)
+    if known is not None:
+        return known
     place = f"{project.settings.root}|{project.kv.describe()}|{project.objects.describe()}"
     identity = (project.project_id, place)
-    held = _storages.get(identity)
-    if held is not None:
-        return held
     with _lock:
         held = _storages.get(identity)
         if held is None:
@@ -36,6 +40,7 @@ def storages(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
             key_storage = ExpOpsKeyStorage(project_root=root, project_id=project.project_id)
             name = f"expops-{_block_name(project.project_id)}-{short_hash(place, 12)}"
             held = _storages[identity] = (_saved(result_storage, name), key_storage)
+        _of_project[project] = held
     return held
 
 

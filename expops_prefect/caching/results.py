@@ -50,6 +50,7 @@ class Found:
     content: bytes
 
 
+@lru_cache(maxsize=256)
 def record_key(key: str) -> str:
     """The KV key of the record under a transaction key, ours or foreign."""
     parsed = _parsed(key)

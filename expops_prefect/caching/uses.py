@@ -34,12 +34,14 @@ def note_use(project: Project, record_key: str, record: CacheRecord) -> None:
         record: the record.
     """
     now = time.time()
+    # What another program wrote there may be no number.
+    computed = record.ended_at if isinstance(record.ended_at, int | float) else 0.0
+    if now - computed < DAY:
+        return
     day = int(now // DAY)
     folder = project.settings.runtime_dir / "uses"
     known = (str(folder), record_key)
-    # What another program wrote there may be no number.
-    computed = record.ended_at if isinstance(record.ended_at, int | float) else 0.0
-    if now - computed < DAY or _noted.get(known) == day:
+    if _noted.get(known) == day:
         return
     if len(_noted) >= _LIMIT:
         _noted.clear()

@@ -235,8 +235,10 @@ class ConfigFile(_Open):
 
 def find_name(values: Mapping[str, Any], name: str) -> Any:
     """Look a process up by the user's name or by the normalised one."""
-    from expops_prefect.names import normalise
-
     if name in values:
         return values[name]
+    if not values:
+        return None
+    from expops_prefect.names import normalise
+
     return next((value for key, value in values.items() if normalise(key) == name), None)

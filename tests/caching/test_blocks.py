@@ -35,6 +35,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def in_a_new_process(monkeypatch: pytest.MonkeyPatch, project: Project) -> ExpOpsResultStorage:
     monkeypatch.setattr(blocks, "_storages", {})
+    monkeypatch.setattr(blocks, "_of_project", {})
     return blocks.storages(project)[0]
 
 
