@@ -24,7 +24,7 @@ from expops_prefect import names, records
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.project import Project
-from expops_prefect.recording.overview import Overview, Series
+from expops_prefect.recording.overview import READ_DOCUMENTS, SHOWN_METRICS, Line, Overview, Series
 from expops_prefect.recording.summary import CHART_BYTES, SHOWN_CHARTS, SHOWN_LINES, Chart, Summary
 from expops_prefect.records import RunRecord
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS: Final = 10.0
 """A run, and a process that ends, wait so long at most."""
-READ_DOCUMENTS: Final = 50
-"""Documents that are read at most from a store that costs by the document."""
 _REQUEST_SECONDS: Final = 5.0
 _LINK_SECONDS: Final = 5.0
 """Links are written so long at most, one request each."""
@@ -118,7 +116,7 @@ class _Writer:
         summary = Summary(
             record=self._record,
             lines=lines,
-            objects={line.key: place for line in lines[:SHOWN_LINES] if (place := self._object(line.key))},
+            objects={line.key: place for line in lines[:SHOWN_LINES] if (place := self._object(line))},
             metrics=self._metrics(),
             charts=list(self._charts()) if self._overview.charts or self._overview.elsewhere else (),
             linked=len(self._overview.hits),
@@ -162,9 +160,9 @@ class _Writer:
     def _costs(self) -> bool:
         return self._project.settings.kv.type != "local"
 
-    def _object(self, key: str) -> str | None:
-        """Where the result under a cache key lies."""
-        known, parsed = self._overview.objects.get(key), names.CacheKey.parse(key)
+    def _object(self, line: Line) -> str | None:
+        """Where the result under a line's cache key lies."""
+        known, parsed = line.object_key or None, names.CacheKey.parse(line.key)
         if known is not None or parsed is None or self._costs:
             return known
         record = self._project.cache_record(parsed)
@@ -176,7 +174,7 @@ class _Writer:
         kv, run = self._project.kv, self._record.run_id
         if not self._costs or overview.elsewhere:
             prefix = names.metrics_prefix(run)
-            scanned = kv.scan(prefix, limit=READ_DOCUMENTS if self._costs else None)
+            scanned = kv.scan(prefix, limit=READ_DOCUMENTS if self._costs else SHOWN_METRICS)
             stored = {names.decode(key[len(prefix) :]): value for key, value in scanned}
         else:
             stored = {path: kv.get(names.metrics_key(run, path)) for path in overview.carried[:READ_DOCUMENTS]}

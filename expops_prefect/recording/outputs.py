@@ -44,7 +44,7 @@ class Outputs:
             source, target = record.path + output.path, call.path + output.path
             if output.metrics:
                 self.add_metrics(target)
-                overview.carried.append(target)
+                overview.carry(target)
                 yield Copy(names.metrics_key(record.run_id, source), names.metrics_key(call.run_id, target))
             if output.charts:
                 self.add_charts(target)

@@ -13,6 +13,10 @@ from expops_prefect.records import TERMINAL, CacheRecord, Row
 
 LINKED_HITS: Final = 100
 """Hits of which it is kept which task run computed them."""
+READ_DOCUMENTS: Final = 50
+"""Documents that a summary reads at most from a store that costs by the document."""
+SHOWN_METRICS: Final = 500
+"""Metrics that a summary shows at most, in their order; no more are kept, however many calls log some."""
 
 
 @dataclass(slots=True)
@@ -27,6 +31,7 @@ class Line:
         saved: seconds that its hits took when they were computed.
         sources: the runs that computed its hits, with how many of them.
         key: the cache key of the last call; empty if it has none.
+        object_key: where the result under that key lies; empty if that is not known.
         reasons: why calls were executed, with how many of them.
     """
 
@@ -38,6 +43,7 @@ class Line:
     saved: float = 0.0
     sources: Counter[str] = field(default_factory=Counter)
     key: str = ""
+    object_key: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -45,7 +51,7 @@ class Line:
         """Seconds from the first start to the last end."""
         return None if self.started is None or self.ended is None else self.ended - self.started
 
-    def add(self, status: str, fields: Mapping[str, JSON]) -> None:
+    def add(self, status: str, fields: Mapping[str, JSON], object_key: str | None) -> None:
         """Count a call that has ended."""
         self.calls[status] += 1
         started, ended = fields.get("started_at"), fields.get("ended_at")
@@ -53,7 +59,9 @@ class Line:
             self.started = started if self.started is None else min(self.started, started)
         if ended is not None:
             self.ended = ended if self.ended is None else max(self.ended, ended)
-        self.key = fields.get("cache_key") or self.key
+        key = fields.get("cache_key") or self.key
+        if object_key or key != self.key:
+            self.key, self.object_key = key, object_key or ""
         if status == "cached":
             self.saved += fields.get("cached_execution_time") or 0.0
             self.sources[fields.get("cached_run_id") or ""] += 1
@@ -93,8 +101,8 @@ class Overview:
 
     Attributes:
         hits: the first of them, in this process.
-        objects: where results lie, by cache key.
-        carried: probe paths that got their metrics from a hit's own run.
+        series: metrics by probe path and name, the first of them in their order.
+        carried: the first probe paths that got their metrics from a hit's own run.
         charts: whether there are charts.
         elsewhere: other processes executed a part, so that not everything came by here.
     """
@@ -102,8 +110,8 @@ class Overview:
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
         self.hits: list[Hit] = []
-        self.objects: dict[str, str] = {}
         self.series: dict[tuple[str, str], Series] = {}
+        self._last_series: tuple[str, str] | None = None
         self.carried: list[str] = []
         self.charts = False
         self.elsewhere = False
@@ -120,7 +128,9 @@ class Overview:
             key=lambda line: (first[_process(line.path)], _process(line.path), "/step" in line.path, line.path),
         )
 
-    def ended(self, path: str, label: str, status: str, fields: Mapping[str, JSON]) -> None:
+    def ended(
+        self, path: str, label: str, status: str, fields: Mapping[str, JSON], object_key: str | None = None
+    ) -> None:
         """Take in a call that has ended.
 
         Args:
@@ -128,28 +138,43 @@ class Overview:
             label: the user's name for it.
             status: how it ended.
             fields: what its row says.
+            object_key: where its result lies, if that is known.
         """
         line = self._lines.get(path)
         if line is None:
             line = self._lines[path] = Line(path, label)
-        line.add(status, fields)
+        line.add(status, fields, object_key)
 
     def points(self, path: str, points: Iterable[MetricPoint]) -> None:
         """Take in points of a probe path's metrics."""
         for point in points:
-            series = self.series.get((path, point.name))
-            if series is None:
-                series = self.series[path, point.name] = Series(point.value)
-            series.add(point.value)
+            series = self.series.get((path, point.name)) or self._new_series((path, point.name), point.value)
+            if series is not None:
+                series.add(point.value)
 
-    def hit(self, task_run_id: str, key: str, record: CacheRecord) -> None:
+    def _new_series(self, key: tuple[str, str], value: MetricValue) -> Series | None:
+        """One more, in the place of the last of them where there are as many as are shown."""
+        if self._last_series is not None:
+            if key > self._last_series:
+                return None
+            del self.series[self._last_series]
+        series = self.series[key] = Series(value)
+        self._last_series = max(self.series) if len(self.series) >= SHOWN_METRICS else None
+        return series
+
+    def carry(self, path: str) -> None:
+        """A probe path got its metrics from a hit's own run."""
+        if len(self.carried) < READ_DOCUMENTS:
+            self.carried.append(path)
+
+    def hit(self, task_run_id: str, record: CacheRecord) -> None:
         """Take in a hit of this process."""
-        self.objects.setdefault(key, record.object_key)
         if len(self.hits) < LINKED_HITS:
             self.hits.append(Hit(task_run_id, record.run_id, record.task_run_id))
 
     def replace(self, rows: Iterable[Row]) -> None:
         """Take the lines from the rows of a run of which other processes executed a part."""
+        objects = {line.key: line.object_key for line in self._lines.values()}
         self._lines = {}
         self.elsewhere = True
         sums: dict[str, Row] = {}
@@ -158,7 +183,8 @@ class Overview:
             if total == row.path and sum(row.calls.values()) > 1:
                 sums[total] = row
             elif row.status in TERMINAL:
-                self.ended(total, row.label, row.status, row.fields)
+                known = objects.get(row.fields.get("cache_key") or "")
+                self.ended(total, row.label, row.status, row.fields, known)
         for total, row in sums.items():
             # The first call has no row of its own: its fields are those of the sum.
             line = self._lines.setdefault(total, Line(total, row.label))

@@ -204,7 +204,7 @@ class Run:
                 Increment(names.stat_key(self.run_id, HIT_COUNT)),
             ]
             self.saved += record.execution_time
-            self.overview.hit(held.run_uuid, "" if held.attempt is None else held.attempt.key, record)
+            self.overview.hit(held.run_uuid, record)
         self.tally[status] += 1
         self._turn(held, status, fields, more)
         self._forget_outputs(held)
@@ -219,9 +219,10 @@ class Run:
     def _turn(self, held: OpenCall, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
         said, changes = held.turned(status, fields)
         if status in TERMINAL:
-            self.overview.ended(held.call.total, held.call.label, status, said)
-            if held.attempt is not None and held.attempt.object_key is not None:
-                self.overview.objects[held.attempt.key] = held.attempt.object_key
+            stored = None if held.attempt is None else held.attempt.object_key
+            if stored is None and held.hit is not None:
+                stored = held.hit.object_key
+            self.overview.ended(held.call.total, held.call.label, status, said, stored)
         # One call is one write to the journal: after each, this thread may have to wait for others.
         self.outbox.write(*more, *changes, brief=status == "running")
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from expops_prefect.names import CacheKey, readable
-from expops_prefect.recording.overview import Line, Series
+from expops_prefect.recording.overview import SHOWN_METRICS, Line, Series
 from expops_prefect.records import RunRecord
 
 SHOWN_LINES: Final = 200
-SHOWN_METRICS: Final = 500
 SHOWN_CHARTS: Final = 6
 CHART_BYTES: Final = 256 * 1024
 """A chart beyond that is named, not shown: an artifact lies in Prefect's database."""

@@ -29,6 +29,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 
 from prefect.task_runners import ThreadPoolTaskRunner
 from expops_prefect import flow, task
@@ -73,6 +74,8 @@ for line in sys.stdin:
                 found = main(keys)
                 with open(f"{asked['notes']}-{os.getpid()}", "w") as out:
                     json.dump(found, out)
+            except BaseException:
+                traceback.print_exc()  # the exit below would hide it
             finally:
                 sys.exit(0)
     for _ in asked["runs"]:

@@ -12,8 +12,9 @@ from expops_prefect.kv.base import MetricPoint
 from expops_prefect.project import Project
 from expops_prefect.recording.makers import Makers
 from expops_prefect.recording.outputs import Outputs
+from expops_prefect.recording.overview import LINKED_HITS, READ_DOCUMENTS, SHOWN_METRICS, Overview
 from expops_prefect.recording.run import Run
-from expops_prefect.records import Output, RunRecord, read_cache_records
+from expops_prefect.records import CacheRecord, Output, RunRecord, read_cache_records
 from tests.config.support import settings_of
 from tests.support.cached import Cache
 
@@ -23,6 +24,10 @@ PROCESS = names.process_path("train")
 def run_record(project: Project, started: float, number: int) -> RunRecord:
     run_id = names.run_id(project.project_id, started, f"{number:08x}")
     return RunRecord(run_id, project.project_id, "flow", f"{number:08x}", "", started, status="completed")
+
+
+def cache_record(object_key: str) -> CacheRecord:
+    return CacheRecord("completed", "", "", "", 0.0, 1.0, 1.0, object_key, "", 0, "", "raw")
 
 
 def make_project(folder: Path) -> Project:
@@ -47,6 +52,33 @@ def test_a_recorder_keeps_nothing_of_calls_that_have_ended(tmp_path: Path) -> No
     few = calls(3)
     assert calls(300) == few + 300, "nothing but the names by task run, which are bounded"
     assert project.outbox.close(30)
+
+
+def test_a_summary_keeps_as_much_as_it_shows() -> None:
+    """Of many calls, hits with metrics among them, each with a key of its own."""
+    overview, train = Overview(), PROCESS
+
+    def calls(begin: int, end: int) -> int:
+        tracemalloc.start()
+        for number in range(begin, end):
+            path = names.process_path("train", number + 1)
+            overview.points(path, [MetricPoint("loss", number / 7, None)])
+            overview.carry(path)
+            overview.hit(str(uuid4()), cache_record(f"cache/{number}.pkl"))
+            fields = {"started_at": number, "ended_at": number + 1.0, "cache_key": f"train/{number}"}
+            overview.ended(train, "train", "completed", fields, f"cache/{number}.pkl")
+        used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return used
+
+    calls(0, 1_000)
+    assert calls(1_000, 20_000) < 300_000
+    (line,) = overview.lines
+    assert (line.calls, line.key, line.object_key) == ({"completed": 20_000}, "train/19999", "cache/19999.pkl")
+    everything = sorted((names.process_path("train", number + 1), "loss") for number in range(20_000))
+    assert sorted(overview.series) == everything[:SHOWN_METRICS]
+    assert len(overview.carried) == READ_DOCUMENTS
+    assert len(overview.hits) == LINKED_HITS
 
 
 def test_names_by_task_run_are_bounded(tmp_path: Path) -> None:
