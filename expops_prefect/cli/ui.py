@@ -42,7 +42,7 @@ def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, 
         opened.kv.ping()
         print_note("no runs yet; the first one appears by itself")
     try:
-        with _ended_by_sigterm_too(), serve(opened, port) as server:
+        with _ended_by_signals() as asked, serve(opened, port) as server:
             prefect = _prefect_ui()
             if json:
                 print_json({"expops": server.url, "prefect": prefect})
@@ -53,16 +53,16 @@ def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, 
             sys.stdout.flush()
             if browser:
                 webbrowser.open(server.url)
-            _follow(server)
+            _follow(server, asked)
     except KeyboardInterrupt:
         print_note("stopped")
     return OK
 
 
-def _follow(server: Server) -> NoReturn:
+def _follow(server: Server, asked: list[int]) -> NoReturn:
     """Keep the graph that of the newest run, until the server ends or somebody ends us."""
     said = ""
-    while True:
+    while not asked:
         time.sleep(_POLL_SECONDS)
         server.check()
         try:
@@ -71,20 +71,24 @@ def _follow(server: Server) -> NoReturn:
             if str(error) != said:
                 said = str(error)
                 print_note(f"the graph of the newest run cannot be read: {said}")
+    raise KeyboardInterrupt
 
 
 @contextmanager
-def _ended_by_sigterm_too() -> Iterator[None]:
-    """Take SIGTERM as Ctrl-C, so that the server ends and its folder goes."""
+def _ended_by_signals() -> Iterator[list[int]]:
+    """Take SIGTERM as Ctrl-C, so that the server ends and its folder goes; those that came."""
+    asked: list[int] = []
 
     def stop(number: int, frame: object) -> None:  # noqa: ARG001
+        asked.append(number)  # what is raised inside of a destructor or an import's own callbacks is lost
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prefect_ui() -> str | None:
