@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import datetime
 import enum
@@ -281,6 +282,10 @@ EXACT: Final[dict[type, Encoder]] = {
     struct.Struct: _struct,
     itertools.count: _count,
     contextvars.ContextVar: _context_variable,
+    # They pace tasks: who holds or awaits one at this moment is timing, and would make each run's keys others.
+    asyncio.Lock: _constant("asyncio.Lock"),
+    asyncio.Semaphore: _constant("asyncio.Semaphore"),
+    asyncio.BoundedSemaphore: _constant("asyncio.BoundedSemaphore"),
     types.FunctionType: _callable,
     types.BuiltinFunctionType: _builtin,
     types.ModuleType: _callable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import io
@@ -367,3 +368,28 @@ def test_threads_do_not_disturb_one_another() -> None:
     for thread in threads:
         thread.join()
     assert found == [expected] * 4
+
+
+def test_what_paces_tasks_counts_without_its_moment() -> None:
+    """Tasks that share a limit ask for their keys while others hold it or wait for it."""
+
+    async def digests(limit: asyncio.Semaphore | asyncio.Lock) -> set[str]:
+        found = {fingerprint([1, limit])}
+        await limit.acquire()
+        found.add(fingerprint([1, limit]))
+        waiting = [asyncio.create_task(limit.acquire()) for _ in range(2)]
+        await asyncio.sleep(0)
+        found.add(fingerprint([1, limit]))
+        limit.release()
+        await asyncio.wait(waiting[:1])
+        waiting[1].cancel()
+        return found | {fingerprint([1, limit])}
+
+    async def all_of_them() -> list[set[str]]:
+        kinds = (asyncio.Lock, lambda: asyncio.Semaphore(1), lambda: asyncio.BoundedSemaphore(1))
+        return [await digests(kind()) for kind in kinds]
+
+    found = asyncio.run(all_of_them())
+    assert [len(each) for each in found] == [1, 1, 1]
+    assert len(set.union(*found)) == 3
+    assert fingerprint([1, asyncio.Semaphore(1)]) in found[1], "nor does the loop it was used in"
