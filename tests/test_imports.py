@@ -19,7 +19,6 @@ def part(x): return x
 def whole(): return part(1)
 decorated = sorted(name for name in sys.modules if name.startswith("expops_prefect."))
 from expops_prefect import DataFile, Project, instrument, log_chart
-import expops_prefect.recording.body
 print(json.dumps([bare, decorated, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
 READY = {"caching.keys", "caching.policy", "caching.storage", "recording.body", "serialization.serializer"}
