@@ -14,9 +14,9 @@ from prefect.utilities.callables import get_call_parameters
 
 from expops_prefect.caching.policy import EXPOPS
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.recording.body import wrap_body
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
 from expops_prefect.recording.subflows import call, entry_function, is_subflow
+from expops_prefect.recording.wrapping import wrap_body
 
 if TYPE_CHECKING:
     from expops_prefect.project import Project

@@ -23,8 +23,8 @@ from expops_prefect import scope
 from expops_prefect.caching.policy import ExpOpsCachePolicy
 from expops_prefect.decorators import ExpOpsFlow, ExpOpsTask
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
-from expops_prefect.recording.body import INNER, wrap_body
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
+from expops_prefect.recording.wrapping import INNER, wrap_body
 
 _logger = logging.getLogger("prefect.expops")
 F = TypeVar("F", bound=Flow[..., Any])

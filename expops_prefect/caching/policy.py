@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prefect.cache_policies import CachePolicy
 
-# Not where it is called: Prefect finds serializers and blocks by name among what is imported, and a program that only
-# takes a result has imported no more than this.
-from expops_prefect.caching.keys import prepare
+# Prefect finds blocks and serializers by name among what is imported, and a program that only takes a result has
+# imported no more than this.
+from expops_prefect.caching import storage  # noqa: F401
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
@@ -44,6 +44,8 @@ class ExpOpsCachePolicy(CachePolicy):
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         """The transaction key of a task run, or ``None`` to run it uncached. See :class:`CachePolicy`."""
+        from expops_prefect.caching.keys import prepare
+
         others = [
             policy.compute_key(task_ctx=task_ctx, inputs=inputs, flow_parameters=flow_parameters, **kwargs)
             for policy in self.also
@@ -85,4 +87,6 @@ def expops_cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str
     Returns:
         The transaction key, or ``None`` where the task has to run uncached.
     """
+    from expops_prefect.caching.keys import prepare
+
     return prepare(context, parameters, ignore=())

@@ -7,13 +7,15 @@ from typing import Final
 from blake3 import blake3
 
 from expops_prefect.errors import FingerprintError
-from expops_prefect.fingerprint.canonical import Note, Refusal, Walk
+from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Note, Refusal, Walk
 from expops_prefect.fingerprint.forms import FORMAT
 from expops_prefect.fingerprint.registry import METHOD, register_fingerprint, resolve
 
 __all__ = ["FORMAT", "fingerprint", "register_fingerprint"]
 
 _HEAD: Final = b"expops-prefect value %d\n" % FORMAT
+_NO_WALK: Final = Walk(resolve)
+"""For values that hold no others: their encoders do not look at it."""
 
 
 def fingerprint(
@@ -37,6 +39,9 @@ def fingerprint(
     Raises:
         FingerprintError: a part cannot be fingerprinted; it names the path and the type.
     """
+    if type(value) in ATOMS:
+        form = ENCODERS[type(value)](_NO_WALK, value)
+        return blake3(_HEAD + form).hexdigest()
     try:
         form = Walk(resolve, classes=classes, notes=notes).encode(value)
     except Refusal as refusal:

@@ -1,5 +1,7 @@
 """What flows and tasks call: metrics, charts, parameters. None of it ever raises into a flow, but for a
 ``process_parameters`` of another process, which would be missing from the cache key.
+
+Flows import it beside the decorators, so what only a run needs is imported by the calls.
 """
 
 from __future__ import annotations
@@ -7,18 +9,16 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expops_prefect import scope
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.kv.base import MetricPoint
-from expops_prefect.names import normalise, process_path
-from expops_prefect.project import Project
-from expops_prefect.recording.charts import ChartRefusedError, chart_bytes
-from expops_prefect.recording.metrics import MetricRefusedError, metric_points
-from expops_prefect.recording.run import Run
-from expops_prefect.scope import Call
+
+if TYPE_CHECKING:
+    from expops_prefect.kv.base import MetricPoint
+    from expops_prefect.recording.run import Run
+    from expops_prefect.scope import Call
 
 _logger = logging.getLogger("prefect.expops")
 _said: set[str] = set()
@@ -48,6 +48,8 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
         values: value by metric; see :func:`log_metric`.
         step: the step number for all of them; without it each metric's next one.
     """
+    from expops_prefect.recording.metrics import MetricRefusedError, metric_points
+
     given: Any = values
     if not isinstance(given, Mapping):
         degrade("metrics refused", f"log_metrics takes a dictionary, not {type(given).__name__}")
@@ -75,6 +77,8 @@ def log_chart(name: str, chart: Any) -> None:
         name: its title; a chart of the same name replaces the earlier one.
         chart: a matplotlib figure, the path of a picture, or a picture's bytes.
     """
+    from expops_prefect.recording.charts import ChartRefusedError, chart_bytes
+
     try:
         data, suffix = chart_bytes(chart)
     except Exception as error:  # noqa: BLE001 - the edge to users' code: a figure's own methods run here
@@ -106,7 +110,9 @@ def process_parameters(name: str) -> dict[str, Any]:
         ConfigurationError: asked for another process inside a task, or the configuration is wrong.
     """
     from expops_prefect.caching import attempts
-    from expops_prefect.caching.keys import key_name
+    from expops_prefect.caching.keys import key_name, project_of_task
+    from expops_prefect.names import normalise
+    from expops_prefect.project import Project
 
     context = _task_here()
     if context is not None and normalise(name) != key_name(context.task):
@@ -120,8 +126,6 @@ def process_parameters(name: str) -> dict[str, Any]:
     if here is not None:
         project = here.run.project
     elif context is not None:
-        from expops_prefect.caching.keys import project_of_task
-
         project = scope.project_around(context.task) or project_of_task(context.task.fn)
     elif (around := scope.flow_project.get()) is not None:
         project = around
@@ -143,9 +147,10 @@ def _task_here() -> Any:
 def _here(what: str) -> tuple[Run | None, str]:
     """The run and the probe path of the code that calls."""
     from expops_prefect.recording.calls import run_of_task
+    from expops_prefect.recording.run import Run
 
     context = _task_here()
-    run = None if context is None else run_of_task(context.task)
+    run: Run | None = None if context is None else run_of_task(context.task)
     call: Call | None = None if run is None or context is None else run.call_of(context.task_run.id)
     here = scope.current.get()
     if call is None and here is not None and isinstance(here.run, Run):
@@ -155,4 +160,8 @@ def _here(what: str) -> tuple[Run | None, str]:
             _said.add(what)
             _logger.info("%s outside a recorded run: nothing is kept", what)
         return None, ""
-    return run, process_path(normalise(run.record.flow or "flow")) if call is None else call.path
+    if call is not None:
+        return run, call.path
+    from expops_prefect.names import normalise, process_path
+
+    return run, process_path(normalise(run.record.flow or "flow"))

@@ -1,23 +1,18 @@
-"""What surrounds the user's own functions: the bodies of tasks and flows.
-
-The wrappers travel into worker processes by value, so they import what they need when called and
-hold nothing but the user's function.
-"""
+"""What is done around the bodies of tasks and flows, while they run."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, Literal
+from typing import Any
 
 from expops_prefect import scope
 from expops_prefect.caching import attempts, reasons
+from expops_prefect.caching.keys import project_of_task
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
 from expops_prefect.names import flow_run_key, normalise
@@ -27,69 +22,13 @@ from expops_prefect.recording.calls import call_of_context, run_of_task, subflow
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import start_run
 from expops_prefect.recording.subflows import States, body_of_entry
+from expops_prefect.recording.wrapping import INNER, Function, Kind
 from expops_prefect.scope import Scope
-
-Kind = Literal["task", "flow"]
-Function = Callable[..., Any]
 
 _logger = logging.getLogger("prefect.expops")
 _told: set[str] = set()
-INNER: Final = "__expops_inner__"
-"""The mark of a body of a flow that takes part in the runs of instrumented flows only."""
 _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
 """Prefect's context of the flow whose body runs here."""
-
-
-def wrap_body(function: Function, kind: Kind) -> Function:
-    """Surround a task's or flow's function; called outside its engine it behaves as before.
-
-    Args:
-        function: the user's function: plain, async, generator or async generator.
-        kind: whose body it is.
-    """
-    if getattr(function, "__expops_wrapper__", False):
-        return function
-
-    if inspect.isasyncgenfunction(function):
-
-        @functools.wraps(function)
-        async def body(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            from expops_prefect.recording.body import entered
-
-            with entered(body, kind) as leave:
-                async for item in function(*args, **kwargs):
-                    yield item
-                leave(None)
-
-    elif inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def body(*args: Any, **kwargs: Any) -> Any:
-            from expops_prefect.recording.body import entered
-
-            with entered(body, kind) as leave:
-                return leave(await function(*args, **kwargs))
-
-    elif inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def body(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            from expops_prefect.recording.body import entered
-
-            with entered(body, kind) as leave:
-                return leave((yield from function(*args, **kwargs)))  # type: ignore[no-any-return]
-
-    else:
-
-        @functools.wraps(function)
-        def body(*args: Any, **kwargs: Any) -> Any:
-            from expops_prefect.recording.body import entered
-
-            with entered(body, kind) as leave:
-                return leave(function(*args, **kwargs))
-
-    body.__expops_wrapper__ = True  # type: ignore[union-attr, attr-defined, unused-ignore]
-    return body  # type: ignore[return-value, unused-ignore]
 
 
 def entered(body: Function, kind: Kind) -> Any:
@@ -263,8 +202,6 @@ def project_of_flow(flow: Any) -> Project:
     Raises:
         ConfigurationError: its configuration is wrong.
     """
-    from expops_prefect.caching.keys import project_of_task
-
     named = getattr(flow, "project", None)
     if isinstance(named, Project):
         return named

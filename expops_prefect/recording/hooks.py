@@ -1,22 +1,22 @@
 """Prefect's state hooks, and what becomes of their lines in the user's log.
 
 A hook never raises: what goes wrong is counted as degraded. Their names start with
-:data:`HOOK_PREFIX`, by which these lines are known.
+:data:`HOOK_PREFIX`, by which these lines are known. Every decorator imports this module, so what only
+a run needs is imported by the hook.
 """
 
 from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from expops_prefect.caching import attempts
-from expops_prefect.caching.attempts import Attempt
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.recording.calls import run_of_task
-from expops_prefect.recording.runs import active, end_from_outside
-from expops_prefect.records import Status
+
+if TYPE_CHECKING:
+    from expops_prefect.caching.attempts import Attempt
+    from expops_prefect.records import Status
 
 HOOK_PREFIX: Final = "_expops_record_"
 _OWN: Final = f"'{HOOK_PREFIX}"
@@ -30,6 +30,9 @@ _endings: dict[str, str] = {}
 def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
     """A task run completed or failed for good."""
     try:
+        from expops_prefect.caching import attempts
+        from expops_prefect.recording.calls import run_of_task
+
         run = run_of_task(task)
         if run is not None:
             status: Status = "completed" if state.is_completed() else "failed"
@@ -59,6 +62,9 @@ def _tell(task_run: Any, attempt: Attempt) -> None:
 def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
     """A flow run, or a subflow run, reached a final state. The runner of a deployment calls it too."""
     try:
+        from expops_prefect.recording.body import project_of_flow
+        from expops_prefect.recording.runs import active, end_from_outside
+
         status: Status = "completed" if state.is_completed() else "failed"
         for run in list(active.values()):
             if run.owner and run.record.flow_run_id == str(flow_run.id):
@@ -70,8 +76,6 @@ def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
             if run.is_inside(flow_run.id):
                 return  # The task around it ends now, too.
         if status == "failed":
-            from expops_prefect.recording.body import project_of_flow
-
             end_from_outside(project_of_flow(flow), str(flow_run.id), status)
     except ConfigurationError:
         pass  # the flow has failed by it, and says so

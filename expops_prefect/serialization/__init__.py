@@ -1,1 +1,8 @@
 """Results to bytes and back: a manifest of the whole, and content-addressed payloads for what is large."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SPILL_BYTES: Final = 262144
+"""From this size on a part of a result is a payload, unless the configuration says otherwise."""

@@ -28,13 +28,12 @@ from typing import Final
 
 from expops_prefect import names
 from expops_prefect.errors import FormatError, IntegrityError
-from expops_prefect.serialization import pickling
+from expops_prefect.serialization import SPILL_BYTES, pickling
 from expops_prefect.serialization.packing import Packer
 from expops_prefect.serialization.payloads import Payload, PayloadReader
 from expops_prefect.serialization.resolving import Resolver
 
 FORMAT: Final = 1
-SPILL_BYTES: Final = 262144
 
 _TITLE: Final = "expops-prefect manifest"
 _REFERENCE_ERRORS: Final = (

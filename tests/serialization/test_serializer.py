@@ -13,9 +13,10 @@ from prefect.results import ResultRecord, ResultRecordMetadata  # type: ignore[a
 from prefect.serializers import Serializer
 
 from expops_prefect.errors import FormatError, IntegrityError, ResultNotStorableError
+from expops_prefect.serialization.envelope import Envelope
 from expops_prefect.serialization.manifest import pack
 from expops_prefect.serialization.references import OWN_MARKER
-from expops_prefect.serialization.serializer import Envelope, ExpOpsSerializer
+from expops_prefect.serialization.serializer import ExpOpsSerializer
 from tests.serialization.exact import assert_same
 from tests.serialization.readers import FromMemory
 
