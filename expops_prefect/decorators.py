@@ -14,7 +14,7 @@ from prefect.utilities.callables import get_call_parameters
 
 from expops_prefect.caching.policy import EXPOPS
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
+from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks
 from expops_prefect.recording.subflows import call, entry_function, is_subflow
 from expops_prefect.recording.wrapping import wrap_body
 
@@ -183,7 +183,6 @@ def task(
             return session.get(url).json()
         ```
     """
-    silence_own_hooks()
     if fn is not None:
         return ExpOpsTask(fn, process=process, ignore=ignore, **kwargs)
     return lambda function: ExpOpsTask(function, process=process, ignore=ignore, **kwargs)
@@ -229,7 +228,6 @@ def flow(
             ...
         ```
     """
-    silence_own_hooks()
     if fn is not None:
         return ExpOpsFlow(fn, project=project, cached=cached, **kwargs)
     return lambda function: ExpOpsFlow(function, project=project, cached=cached, **kwargs)

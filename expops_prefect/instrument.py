@@ -23,7 +23,7 @@ from expops_prefect import scope
 from expops_prefect.caching.policy import ExpOpsCachePolicy
 from expops_prefect.decorators import ExpOpsFlow, ExpOpsTask
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
-from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks, silence_own_hooks
+from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks
 from expops_prefect.recording.wrapping import INNER, wrap_body
 
 _logger = logging.getLogger("prefect.expops")
@@ -93,7 +93,6 @@ def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
             nightly()
         ```
     """
-    silence_own_hooks()
     chosen = {id(item): item for item in [*_reachable(flow), *tasks]}
     for item in chosen.values():
         _instrument_task(item)

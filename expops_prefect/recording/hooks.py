@@ -105,15 +105,6 @@ def _quiet(kind: Any) -> Any:
     return WithoutOwnHooks
 
 
-def silence_own_hooks() -> None:
-    """Keep lines about our own hooks out of Prefect's loggers, in this process."""
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        if type(logger).__name__ != "WithoutOwnHooks":
-            kind: Any = type(logger)
-            logger.__class__ = _quiet(kind)
-
-
 def add_task_hooks(task: Any) -> None:
     """Add ours after the user's, in lists of the task's own (Prefect shares lists between clones)."""
     task.on_completion_hooks = _with(task.on_completion_hooks, _expops_record_task_end)
@@ -129,3 +120,16 @@ def add_flow_hooks(flow: Any) -> None:
 
 def _with(hooks: list[Any], ours: Any) -> list[Any]:
     return [*(hook for hook in hooks if getattr(hook, "__name__", "") != ours.__name__), ours]
+
+
+def _silence_own_hooks() -> None:
+    """Keep lines about our own hooks out of Prefect's loggers, in this process."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if type(logger).__name__ != "WithoutOwnHooks":
+            kind: Any = type(logger)
+            logger.__class__ = _quiet(kind)
+
+
+# Wherever a hook of ours is, this module is: worker processes get tasks that no decorator has made there.
+_silence_own_hooks()

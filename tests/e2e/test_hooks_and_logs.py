@@ -6,7 +6,7 @@ import logging
 import re
 from pathlib import Path
 
-from expops_prefect.recording.hooks import HOOK_PREFIX, silence_own_hooks
+from expops_prefect.recording.hooks import HOOK_PREFIX
 from tests.support.processes import FlowProject
 
 FLOW = """
@@ -144,8 +144,37 @@ def test_hooks_and_log_lines_are_those_of_prefect_alone(shop: FlowProject) -> No
     assert ours == expected
 
 
+WITHOUT_DECORATORS = """
+from prefect.task_runners import ProcessPoolTaskRunner
+
+from expops_prefect.decorators import ExpOpsFlow, ExpOpsTask
+
+
+def double(x):
+    return 2 * x
+
+
+def body():
+    return twice.map([1, 2]).result()
+
+
+twice = ExpOpsTask(double)
+main = ExpOpsFlow(body, task_runner=ProcessPoolTaskRunner(max_workers=1))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_tasks_that_no_decorator_has_made_here_are_as_quiet(shop: FlowProject) -> None:
+    """As those of an ExpOps project are, and in a worker process those of a program."""
+    shop.write("main.py", WITHOUT_DECORATORS)
+    output = shop.run("main.py").ok().output
+    assert output.count("Finished in state Completed(); executed: ") == 2
+    assert HOOK_PREFIX not in output
+
+
 def test_where_a_line_was_logged_is_still_known() -> None:
-    silence_own_hooks()
     logger, kept = logging.getLogger("prefect.task_runs"), _Kept(logging.INFO)
     level = logger.level
     logger.addHandler(kept)

@@ -96,6 +96,30 @@ def main(seconds):
 main(float(sys.argv[1]))
 """
 
+TASK_RUNS = """
+import sys
+from types import SimpleNamespace
+from uuid import uuid4
+
+import psutil
+from expops_prefect import Project
+from expops_prefect.kv.base import MetricPoint
+from expops_prefect.recording.runs import start_run
+
+run = start_run(Project.open("."), "main", SimpleNamespace(id=uuid4(), name="long", parameters={}))
+for number in range(1, int(sys.argv[1]) + 1):
+    task_run = uuid4()
+    call = run.begin(task_run, run.new_call(None, "train", "train"))
+    run.executing(task_run)
+    if number % 10 == 0:
+        run.add_metrics(call.path, [MetricPoint("loss", 1 / number, None)])
+    run.end(task_run, "completed")
+    if number % 1_000 == 0:
+        run.outbox.flush(60)
+        print("RSS", number, psutil.Process().memory_info().rss)
+run.flow_ended("completed")
+"""
+
 
 @dataclass
 class Figures:
@@ -204,3 +228,18 @@ def test_a_hundred_thousand_points_a_second_for_longer(shop: FlowProject) -> Non
     points, stored, memory = offered(shop, 10)
     assert stored == points > 100_000
     assert memory < 500 << 20
+
+
+@pytest.mark.local
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_the_recorder_of_a_hundred_thousand_task_runs(shop: FlowProject) -> None:
+    """Prefect's own memory grows with them, so the recorder is told of them by itself."""
+    shop.configure(CONFIG)
+    shop.write("recorder.py", TASK_RUNS)
+    done = shop.finish(shop.start("recorder.py", "100000", stderr=subprocess.STDOUT), 1500).ok()
+    used = {int(number): int(size) for number, size in re.findall(r"^RSS (\d+) (\d+)$", done.output, re.MULTILINE)}
+    (row,) = [row for row in shop.project().rows(shop.last_run().run_id) if row.calls]
+    print(f"{row.calls} task runs, {(used[100_000] - used[20_000]) >> 20} MiB more after the first 20,000")
+    assert row.calls == {"completed": 100_000}
+    assert used[100_000] - used[20_000] < 32 << 20
