@@ -79,7 +79,7 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 
 # Peers that nothing else needs. MLflow wants older versions of libraries than the ones that are pinned.
 $(VENV)/.bench: $(VENV)/.dev
-	$(PIP) -e '.[bench]'
+	$(PIP) -e '.[bench]' 'xgboost>=1.7'
 	$(BIN)/python -m venv $(VENV)/peers
 	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check \
 	  mlflow-skinny==3.10.1 'sqlalchemy<3' 'alembic<2' sqlparse
