@@ -11,12 +11,15 @@ import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 from expops_prefect import scope
 from expops_prefect.degraded import degrade
+from expops_prefect.errors import FingerprintError
+from expops_prefect.fingerprint.values import fingerprint
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.names import CacheKey
 from expops_prefect.records import CacheRecord, Output
@@ -51,6 +54,7 @@ class Attempt:
         ended: when the body ended.
         run_id, path: where the task run stands in the record, empty outside a recorded run.
         returned_state: the body returned a state of Prefect's, which a hit would replace by its data.
+        returned: what the body returned and its fingerprint, where a transaction around commits it later.
         configured: the processes whose configuration is part of the key.
         unkeyed: the body was told what is configured for another process; its result may depend on that.
         kept: the digest of the result under its key that is no hit, if there is one.
@@ -83,6 +87,7 @@ class Attempt:
     hit: CacheRecord | None = None
     missed: bool = False
     returned_state: bool = False
+    returned: tuple[Any, str] | None = None
     started: float | None = None
     ended: float | None = None
     run_id: str = ""
@@ -129,6 +134,21 @@ class Attempt:
         """The task run's state; ``None`` if it is gone or has none."""
         task_run = self.task_run()
         return None if task_run is None else task_run.state
+
+    def will_commit_later(self, result: Any) -> None:
+        """A transaction around it commits its result, which others may change until then."""
+        with suppress(FingerprintError):  # what cannot be walked cannot be stored either
+            self.returned = result, fingerprint(result)
+
+    def was_changed(self) -> bool:
+        """Whether its result is not any more what the body returned."""
+        if self.returned is None:
+            return False
+        result, digest = self.returned
+        try:
+            return fingerprint(result) != digest
+        except FingerprintError:
+            return True
 
     def slim(self) -> None:
         """The task run has ended. A commit that is still to come needs little of it."""
@@ -238,6 +258,7 @@ def committed(attempt: Attempt) -> None:
         if _by_key.get(attempt.key) is attempt:
             del _by_key[attempt.key]
     attempt.task_run = _gone
+    attempt.returned = None
 
 
 def remembered() -> int:

@@ -236,6 +236,10 @@ def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> str:
     """Why a result is to be kept for references to it only, so that later task runs are executed; else empty."""
     if attempt is not None and attempts.must_not_store(attempt):
         return "state" if attempt.returned_state else "failed"
+    if attempt is not None and attempt.was_changed():
+        said = "its result was changed in place between its return and the end of the transaction around it"
+        degrade("results not cached", f"{attempt.label}: {said}; pass copies on", key=attempt.key)
+        return "changed"
     return "none" if not project.settings.cache.none_results and _is_none(content, attempt) else ""
 
 

@@ -25,6 +25,7 @@ from expops_prefect.caching.locks import ExpOpsLockManager
 from expops_prefect.caching.parts import Material, config_parts
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
+from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.canonical import Note
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.files import data_digest
@@ -134,6 +135,14 @@ def _key(
         for parameter, value in values.items()
     }
     code = code_fingerprint(task.fn, classes=classes)
+    if code.imports_by_name:
+        given = (dict(values), project.settings.config_part(name))
+        code = code_fingerprint(task.fn, classes=classes, texts=lazy_imports.texts_in(given, 6))
+    if code.unresolved:
+        raise FingerprintError(
+            f"{code.unresolved[0]} imports a module by a name that stands neither in the code nor in the arguments, so "
+            "a change of that module would be missed; name it where it is called, or give the task NO_CACHE"
+        )
     # A hit skips the tasks that it calls, so what is configured for them counts too.
     configured = frozenset({name, *map(names.normalise, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
@@ -184,7 +193,11 @@ def _serializable(task: Any) -> bool:
 
 
 def _warn_unhashable(task: str, error: FingerprintError) -> None:
-    parameter = error.path.split(".")[0].split("[")[0] or "an argument"
+    if not error.path:
+        if _first("unhashable", task):
+            _logger.warning("%s runs uncached: %s", task, error)
+        return
+    parameter = error.path.split(".")[0].split("[")[0]
     if _first("unhashable", task, parameter):
         _logger.warning(
             "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). Leave it out of the key with "
@@ -192,7 +205,7 @@ def _warn_unhashable(task: str, error: FingerprintError) -> None:
             task,
             parameter,
             error.type_name or "unknown type",
-            error.path or parameter,
+            error.path,
             parameter,
             parameter,
         )

@@ -49,6 +49,7 @@ NO_HITS: Final = {
     "none": "it returns None, so it is executed every time (prefect.cache.none_results)",
     "state": "it returns a state of Prefect's, so it is executed every time",
     "failed": "it failed the last time",
+    "changed": "its result was changed in place before its transaction ended",
 }
 """Why a result that is kept is no hit; the words that stand in its record."""
 
@@ -103,8 +104,10 @@ def switched_off(project: Project, name: str) -> Reason:
 
 def unhashable(error: FingerprintError) -> Reason:
     """A parameter cannot be fingerprinted."""
+    if not error.path:
+        return Reason("unhashable", f"cannot be fingerprinted: {error}")
     cause = f": {error.__cause__}" if isinstance(error.__cause__, OSError) else ""
-    return Reason("unhashable", f"cannot be fingerprinted: {error.path or 'an argument'} ({error.type_name}){cause}")
+    return Reason("unhashable", f"cannot be fingerprinted: {error.path} ({error.type_name}){cause}")
 
 
 def without_key(task: Any) -> Reason:

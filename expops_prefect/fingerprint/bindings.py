@@ -5,12 +5,14 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final, TypeAlias
 
 from expops_prefect.fingerprint import lazy_imports
+from expops_prefect.fingerprint.bytecode import ANNOTATIONS, DOCUMENTATION
 from expops_prefect.fingerprint.canonical import ATOMS
 from expops_prefect.fingerprint.external import version_of
 from expops_prefect.fingerprint.guards import Guards
@@ -20,6 +22,25 @@ from expops_prefect.fingerprint.sources import ClassSource, class_source, functi
 from expops_prefect.fingerprint.syntax import Chain
 
 _MISSING: Final = object()
+_PLACE: Final = frozenset({"__file__", "__name__", "__package__", "__path__"})
+"""Names that say where the code lies: it counts by its module's name."""
+_SILENT: Final = frozenset(
+    {
+        "__builtins__",
+        "__cached__",
+        "__class__",
+        "__debug__",
+        "__dict__",
+        "__loader__",
+        "__spec__",
+        "__warningregistry__",
+    }
+)
+_OWN_NAMES: Final = frozenset({"eval", "exec", "globals"})
+"""Python's functions by which code may get at any name of its module."""
+_BY_NAME: Final = frozenset({"import_module", "resolve_name", "run_module", "run_path", "spec_from_file_location"})
+_IMPORTERS: Final = frozenset({"importlib", "importlib.util", "pkgutil", "runpy"})
+_OF_EACH_CLASS: Final = frozenset({"__doc__", "__firstlineno__", "__module__", "__qualname__"})
 
 Reference: TypeAlias = tuple[str, Any, str]
 """The name used, the value it has, and what to call that value if it is a plain one."""
@@ -50,9 +71,31 @@ class Bindings:
             reference = self._global(chain, namespace, module)
             if reference is not None:
                 yield reference
+        if self._takes_own_names(known.names, namespace):
+            own = sys.modules.get(str(namespace.get("__name__")))
+            if own is not None and vars(own) is namespace:
+                yield "own module", own, ""
+        self.guards.table(function.__dict__)
+        for attribute, value in sorted(function.__dict__.items()):
+            # Others, such as caches, change from call to call.
+            if not attribute.startswith(("__", "_expops")) and (_is_plain(value) or callable(value)):
+                yield f"attribute {attribute}", value, f"const:{name}.{attribute}"
         inner = function.__dict__.get("__wrapped__")
         if inner is not None:
             yield "__wrapped__", inner, f"{name}.__wrapped__"
+
+    def reflected(self, value: Any, reads: Iterable[str], name: str) -> Iterator[Reference]:
+        """Annotations and documentation of a function or class, for code that asks for them.
+
+        Args:
+            value: the function or class.
+            reads: the names by which it asks.
+            name: of the node.
+        """
+        if not ANNOTATIONS.isdisjoint(reads):
+            yield "annotations", _annotations(value), f"annotations:{name}"
+        if not DOCUMENTATION.isdisjoint(reads):
+            yield "documentation", getattr(value, "__doc__", None), f"documentation:{name}"
 
     def of_foreign(self, function: FunctionType) -> Iterator[Reference]:
         """What of somebody else's function is the project's: other things in it may be caches and locks."""
@@ -97,24 +140,64 @@ class Bindings:
         for name, value in sorted(vars(module).items()):
             if name.startswith("__") and name != "__getattr__":
                 continue
-            # Which of its own parts a package holds depends on what has been imported so far.
-            if isinstance(value, ModuleType) and value.__name__.startswith(module.__name__ + "."):
+            # Which others of its own parts a package holds depends on what has been imported so far.
+            if self._is_unbound_part(module, name, value):
                 continue
             yield name, value, f"const:{module.__name__}:{name}"
 
+    def parts_of(self, module: ModuleType) -> list[lazy_imports.Part]:
+        """The modules of a package that its own statements do not name, by their sources."""
+        held = vars(module)
+        parts = [name.rpartition(".")[2] for name in lazy_imports.submodules(module.__name__)]
+        left = [name for name in parts if self._is_unbound_part(module, name, held.get(name, module))]
+        return lazy_imports.parts([(f"{module.__name__}.{name}", None) for name in left], self.guards)
+
+    def _is_unbound_part(self, module: ModuleType, name: str, value: Any) -> bool:
+        """Whether a package may hold this module of its own only because somebody has imported it."""
+        if value is not module and not (
+            isinstance(value, ModuleType) and value.__name__.startswith(module.__name__ + ".")
+        ):
+            return False
+        return not lazy_imports.binds(module.__name__, name)
+
     def imports(self, function: FunctionType) -> list[lazy_imports.Part]:
-        """What a function imports when it runs."""
+        """What a function imports when it runs, by names that stand in it."""
         namespace = function.__globals__
         known = function_source(function.__code__, namespace).references
         if not known.imports and not known.strings:
             return []
-        package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
+        package = _package(namespace)
         wanted = [(lazy_imports.absolute(entry.module, entry.level, package), entry.names) for entry in known.imports]
-        if _imports_by_name(known.names, namespace) or any(entry.module == "importlib" for entry in known.imports):
-            for name in known.strings:
-                bare = name.lstrip(".")
-                wanted.append((lazy_imports.absolute(bare, len(name) - len(bare), package), None))
+        if self.imports_by_name(function):
+            wanted += lazy_imports.named_by(known.strings, package)
         return lazy_imports.parts(wanted, self.guards)
+
+    def imports_by_name(self, function: FunctionType) -> bool:
+        """Whether a function imports modules whose names are texts."""
+        namespace = function.__globals__
+        known = function_source(function.__code__, namespace).references
+        return _imports_by_name(known.names, namespace) or any(
+            entry.module in _IMPORTERS and (entry.names is None or not _BY_NAME.isdisjoint(entry.names))
+            for entry in known.imports
+        )
+
+    def imports_named(self, function: FunctionType, texts: Iterable[str]) -> list[lazy_imports.Part]:
+        """What of the project a function may import whose names are among these texts."""
+        wanted = lazy_imports.named_by(texts, _package(function.__globals__), project_only=True)
+        return lazy_imports.parts(wanted, self.guards)
+
+    def names_in(self, function: FunctionType) -> tuple[str, ...]:
+        """The texts in a function that may name modules."""
+        return function_source(function.__code__, function.__globals__).references.strings
+
+    def _takes_own_names(self, names: tuple[Chain, ...], namespace: dict[str, Any]) -> bool:
+        for chain in names:
+            if chain[0] in _OWN_NAMES and chain[0] not in namespace:
+                self.guards.name(namespace, chain[0])
+                return True
+            if chain[1:2] == ("modules",) and namespace.get(chain[0]) is sys:
+                return True
+        return False
 
     def class_source(self, cls: type) -> ClassSource | None:
         """The class statement, if there is a source that is certainly its."""
@@ -150,8 +233,10 @@ class Bindings:
     def _global(self, chain: Chain, namespace: dict[str, Any], module: str) -> Reference | None:
         """What a global name means now: label, value, and the name of its node."""
         first = chain[0]
-        if first.startswith("__") and first.endswith("__"):
-            return None  # __file__ and __name__ say where the code lies, not what it does
+        if first in _SILENT:
+            return None
+        if first in _PLACE:
+            return f"place {first}", module.encode(), f"place:{module}"  # not as a text, which could name a module
         self.guards.name(namespace, first)
         value = namespace.get(first, _MISSING)
         if value is _MISSING:
@@ -170,9 +255,9 @@ class Bindings:
         for name, value in sorted(vars(cls).items()):
             if name == "__annotations__" and without_source and value:  # asking for them makes empty ones
                 yield "annotations", list(value.items()), f"const:{class_name(cls)}.__annotations__"
-            if name.startswith(("__", "_abc_")) or isinstance(
-                value, (FunctionType, classmethod, staticmethod, property)
-            ):
+            if name.startswith("__") and not _is_own(name, value, without_source=without_source):
+                continue
+            if name.startswith("_abc_") or isinstance(value, (FunctionType, classmethod, staticmethod, property)):
                 continue
             if type(value).__name__ in ("member_descriptor", "getset_descriptor"):
                 continue
@@ -227,6 +312,31 @@ def _is_part(value: Any, module: ModuleType) -> bool:
     return not is_namespace and version_of(value.__name__) == version_of(module.__name__)
 
 
+def _annotations(value: Any) -> tuple[tuple[str, Any], ...]:
+    """The annotations by name, as what they name where that can be told."""
+    try:
+        found = typing.get_type_hints(value, include_extras=True)
+    except Exception:  # noqa: BLE001 - the edge to users' code: annotations may be any expression, and name what is not there
+        found = dict(getattr(value, "__annotations__", None) or {})
+    return tuple(sorted(found.items()))
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in ATOMS or (type(value) in (tuple, frozenset) and all(map(_is_plain, value)))
+
+
+def _is_own(name: str, value: Any, *, without_source: bool) -> bool:
+    """Whether a special name of a class holds what the user has put there."""
+    if name == "__pydantic_fields__":
+        return without_source  # where nothing else says it, as in models that a function has made
+    made = name in _OF_EACH_CLASS or name.startswith(("__attrs_", "__dataclass_", "__pydantic_"))
+    return not made and value is not None and type(value) in ATOMS
+
+
+def _package(namespace: dict[str, Any]) -> str:
+    return namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
+
+
 def _is_dispatch_table(value: Any) -> bool:
     """A dictionary of functions, such as that of ``functools.singledispatch``."""
     return type(value) is dict and bool(value) and all(isinstance(entry, FunctionType) for entry in value.values())
@@ -236,9 +346,10 @@ def _imports_by_name(names: tuple[Chain, ...], namespace: dict[str, Any]) -> boo
     for chain in names:
         if chain[0] == "__import__":
             return True
-        module = namespace.get(chain[0])
-        if getattr(module, "__name__", None) == "importlib" and "import_module" in chain:
+        found = namespace.get(chain[0])
+        known = getattr(found, "__name__", None)
+        if isinstance(found, ModuleType) and known in _IMPORTERS and not _BY_NAME.isdisjoint(chain):
             return True
-        if getattr(module, "__name__", None) == "import_module":
+        if isinstance(found, FunctionType) and known in _BY_NAME and found.__module__ in _IMPORTERS:
             return True
     return False

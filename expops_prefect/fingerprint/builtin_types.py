@@ -13,9 +13,12 @@ import logging
 import pathlib
 import re
 import struct
+import threading
 import types
+import weakref
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from functools import cmp_to_key, partial
@@ -27,6 +30,8 @@ from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.forms import buffer, integer, named, string, text
 from expops_prefect.fingerprint.identity import class_name
 
+_VIEW_REASON: Final = "it is a view of a dictionary; pass a list"
+_FILE_REASON: Final = "it is an open file; pass its path, or DataFile(path) so that its content counts"
 ITERATOR_REASON: Final = (
     "it is an iterator, and reading it would consume it; pass a list, or leave the parameter out with ignore="
 )
@@ -174,7 +179,10 @@ def _callable(walk: Walk, value: Any) -> bytes:
     from expops_prefect.fingerprint.code import code_fingerprint
 
     # Not entered into the walk: the code's own graph knows cycles through functions.
-    return named("code", string(code_fingerprint(value).digest))
+    code = code_fingerprint(value)
+    if code.unresolved:
+        return walk.refuse(value, f"{code.unresolved[0]} imports modules by names that stand nowhere in the code")
+    return named("code", string(code.digest))
 
 
 def _method(walk: Walk, value: types.MethodType) -> bytes:
@@ -245,6 +253,24 @@ def _comparison(walk: Walk, value: Any) -> bytes:
     return walk.leave(value, named("functools.cmp_to_key", *(walk.at("", part) for part in inner)))
 
 
+def _held(reason: str, hold: Callable[[Any], Any]) -> Encoder:
+    """What code refers to counts by what it holds now; as an argument it is refused."""
+
+    def encode(walk: Walk, value: Any) -> bytes:
+        if not walk.lenient:
+            return walk.refuse(value, reason)
+        known = walk.enter(value)
+        if known is not None:
+            return known
+        return walk.leave(value, named("holder", text(class_name(type(value))), walk.at("", hold(value))))
+
+    return encode
+
+
+def _match(value: re.Match[Any]) -> Any:
+    return value.re.pattern, value.re.flags, value.string, value.span()
+
+
 def _refused(reason: str) -> Encoder:
     return lambda walk, value: walk.refuse(value, reason)
 
@@ -286,6 +312,16 @@ EXACT: Final[dict[type, Encoder]] = {
     asyncio.Lock: _constant("asyncio.Lock"),
     asyncio.Semaphore: _constant("asyncio.Semaphore"),
     asyncio.BoundedSemaphore: _constant("asyncio.BoundedSemaphore"),
+    type({}.keys()): _held(_VIEW_REASON, list),
+    type({}.values()): _held(_VIEW_REASON, list),
+    type({}.items()): _held(_VIEW_REASON, list),
+    weakref.ReferenceType: _held("pass what it refers to", lambda value: value()),
+    weakref.WeakValueDictionary: _held("pass a dictionary", dict),
+    weakref.WeakSet: _held("pass a set", set),
+    threading.local: _held("pass what it holds", lambda value: dict(vars(value))),
+    re.Match: _held("pass its groups", _match),
+    io.StringIO: _held(_FILE_REASON, lambda value: value.getvalue()),
+    io.BytesIO: _held(_FILE_REASON, lambda value: value.getvalue()),
     types.FunctionType: _callable,
     types.BuiltinFunctionType: _builtin,
     types.ModuleType: _callable,
@@ -305,6 +341,6 @@ FAMILIES: Final[dict[type, Encoder]] = {
     types.GeneratorType: _refused(ITERATOR_REASON),
     logging.Logger: _logger,
     # io.IOBase itself is not among the bases of the files that open() gives, only its own base is.
-    io.IOBase.__mro__[1]: _refused("it is an open file; pass its path, or DataFile(path) so that its content counts"),
+    io.IOBase.__mro__[1]: _refused(_FILE_REASON),
 }
 """By a base class."""

@@ -18,6 +18,11 @@ _GLOBAL_LOADS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR
 _FREE_LOADS: Final = frozenset({"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"})
 _ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
 _FOLLOWS_POSITION: Final = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
+ANNOTATIONS: Final = frozenset({"__annotations__", "get_annotations", "get_type_hints", "getfullargspec", "signature"})
+DOCUMENTATION: Final = frozenset({"__doc__", "getdoc"})
+_LONGEST_NAME: Final = 300
+REFLECTION: Final = ANNOTATIONS | DOCUMENTATION
+"""Names by which code asks for what otherwise does not run."""
 _NESTED_NAMES: Final = 0x10  # CO_NESTED: says where a function stands, not what it does
 
 
@@ -39,6 +44,8 @@ class References:
     imports: tuple[Import, ...]
     strings: tuple[str, ...]
     """Texts that may name a module: they count where the code imports modules by name."""
+    reads: frozenset[str]
+    """Those of :data:`REFLECTION` that it uses."""
 
 
 def references(code: CodeType) -> References:
@@ -47,7 +54,9 @@ def references(code: CodeType) -> References:
     free: set[Chain] = set()
     imports: set[Import] = set()
     strings: set[str] = set()
+    reads: set[str] = set()
     for inner in _all_codes(code):
+        reads.update(REFLECTION.intersection(inner.co_names))
         instructions = _instructions(inner)
         aliases: dict[str, Import] = {}
         for index, instruction in enumerate(instructions):
@@ -71,8 +80,15 @@ def references(code: CodeType) -> References:
         tuple(sorted(names)),
         tuple(sorted(free)),
         tuple(sorted(imports, key=lambda entry: (entry.module, entry.level, entry.names or ()))),
-        tuple(sorted(text for text in strings if all(part.isidentifier() for part in text.lstrip(".").split(".")))),
+        tuple(sorted(filter(may_name_a_module, strings))),
+        frozenset(reads),
     )
+
+
+def may_name_a_module(text: str) -> bool:
+    """Whether a text can be a module, ``.near``, something in one, ``pkg.mod:f``, or begin with it, ``pkg.``."""
+    parts = text.replace(":", ".").strip(".").split(".")
+    return len(text) <= _LONGEST_NAME and all(part.isidentifier() for part in parts)
 
 
 def digest(code: CodeType) -> bytes:

@@ -31,16 +31,24 @@ class CodeFingerprint:
             ``dist:name==version``, ``external:module:name`` of Python's library, ``python``.
         sources: the normalised source of the parts that have one.
         calls: the names of the tasks and flows among what it refers to.
+        imports_by_name: some of it imports modules whose names are texts, which may come with the arguments.
+        unresolved: the functions that do so of which no name of a module was found.
     """
 
     digest: str
     parts: Mapping[str, str]
     sources: Mapping[str, str]
     calls: frozenset[str] = frozenset()
+    imports_by_name: bool = False
+    unresolved: tuple[str, ...] = ()
 
 
 def code_fingerprint(
-    function: Callable[..., object], *, root: Path | None = None, classes: Iterable[type] = ()
+    function: Callable[..., object],
+    *,
+    root: Path | None = None,
+    classes: Iterable[type] = (),
+    texts: Iterable[str] = (),
 ) -> CodeFingerprint:
     """Fingerprint a function with all of the project's own code that it refers to.
 
@@ -52,17 +60,18 @@ def code_fingerprint(
         function: a function, method, class, Prefect task or flow, or any other callable.
         root: the project's folder; module constants that are paths below it count relative to it.
         classes: further classes that the function may use, for example those of its arguments.
+        texts: texts that it is given; where it imports modules by name, those that name the project's count.
     """
-    extra = tuple(classes)
+    extra, given = tuple(classes), frozenset(texts)
     while WRAPPER in (getattr(function, "__dict__", None) or ()):
         # Ours around a task's function is a closure, which is not remembered below; the function may be.
         function = function.__dict__["__wrapped__"]
-    key = (id(function), root, frozenset(map(id, extra)))
+    key = (id(function), root, frozenset(map(id, extra)), given)
     known = _known.get(key)
     if known is not None and known[0].hold():
         return known[1]
     graph = CodeGraph(root)
-    graph.add_root(function, extra)
+    graph.add_root(function, extra, given)
     fingerprint = _described(graph)
     # A function with a closure may be one of many that are made in a loop, each with large values.
     if getattr(function, "__closure__", None) is None:
@@ -87,4 +96,11 @@ def _described(graph: CodeGraph) -> CodeFingerprint:
         parts[name] = buffers.digest(name.encode() if name.startswith("dist:") else node.form).hex()
         if node.source is not None:
             sources[name] = node.source
-    return CodeFingerprint(graph.digest(), parts, sources, frozenset(graph.calls))
+    return CodeFingerprint(
+        graph.digest(),
+        parts,
+        sources,
+        calls=frozenset(graph.calls),
+        imports_by_name=graph.imports_by_name,
+        unresolved=tuple(graph.unresolved),
+    )

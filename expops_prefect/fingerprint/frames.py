@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import numpy as np
@@ -76,13 +77,16 @@ def encode_index(walk: Walk, value: Any) -> bytes:
             level = value.get_level_values(number)
             parts.append(walk.at(f".get_level_values({number})", level.rename(None)))
         return walk.leave(value, named("multiindex", head, names, *parts))
-    parts = [_frequency(value), walk.at(".array", _plain(value.array))]
+    parts = [_frequency(walk, value), walk.at(".array", _plain(value.array))]
     return walk.leave(value, named("index", head, names, *parts))
 
 
-def _frequency(value: Any) -> bytes:
+def _frequency(walk: Walk, value: Any) -> bytes:
     frequency = getattr(value, "freq", None)
-    return string("" if frequency is None else str(getattr(frequency, "freqstr", frequency)))
+    said = string("" if frequency is None else str(getattr(frequency, "freqstr", frequency)))
+    # That of business days does not say which days are holidays.
+    own = getattr(frequency, "calendar", None) is not None
+    return said + named("offset", walk.at(".freq", frequency)) if own else said
 
 
 def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
@@ -99,6 +103,9 @@ def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
     elif type(value).__module__.partition(".")[0] == "pandas":
         # Not through their state: they remember in it what they were asked.
         parts = [string(str(value))]
+        zone = getattr(value, "tz", None)
+        if type(zone) is datetime.timezone and zone is not datetime.timezone.utc:
+            parts.append(walk.encode(zone))  # a name of the user's own says nothing of the offset
     else:
         from expops_prefect.fingerprint.objects import encode_object
 
@@ -116,7 +123,7 @@ def encode_extension_array(walk: Walk, value: Any) -> bytes:
     elif isinstance(value, pd.Categorical):
         parts = [walk.encode(dtype), walk.encode(np.asarray(value.codes))]
     elif isinstance(value, (pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray)):
-        parts = [walk.encode(dtype), _frequency(value), walk.encode(np.asarray(value.asi8))]
+        parts = [walk.encode(dtype), _frequency(walk, value), walk.encode(np.asarray(value.asi8))]
     elif isinstance(value, pd.arrays.IntervalArray):
         parts = [walk.encode(value.left), walk.encode(value.right), string(value.closed)]
     elif isinstance(value, pd.arrays.SparseArray):

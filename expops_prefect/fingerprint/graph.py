@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -17,7 +18,9 @@ from typing import Any, Final
 
 from blake3 import blake3
 
+from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.bindings import Bindings, Reference
+from expops_prefect.fingerprint.bytecode import ANNOTATIONS
 from expops_prefect.fingerprint.canonical import ATOMS, Walk
 from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.external import (
@@ -84,8 +87,13 @@ class CodeGraph:
         self._bindings = Bindings(self._root)
         self.guards = self._bindings.guards
         self.calls: set[str] = set()
+        self.unresolved: list[str] = []
+        self._texts: set[str] = set()
+        self._importers: list[tuple[int, FunctionType]] = []
+        self._reads: set[str] = set()
+        self._described: list[tuple[int, FunctionType | type, str]] = []
         self._index: dict[object, int] = {}
-        self._pending: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     def digest(self) -> str:
         """The digest of all nodes and edges; names of modules are in it only where code says them."""
@@ -97,16 +105,55 @@ class CodeGraph:
             hasher.update(b"".join(record))
         return hasher.hexdigest()
 
-    def add_root(self, value: Any, classes: Iterable[type]) -> None:
-        """Add a callable, classes beside it, and all that they refer to."""
+    def add_root(self, value: Any, classes: Iterable[type], texts: Iterable[str] = ()) -> None:
+        """Add a callable, classes beside it, and all that they refer to.
+
+        Args:
+            value: the callable.
+            classes: the classes.
+            texts: texts that the callable is given, which may name modules to import.
+        """
+        self._texts.update(texts)
         start = self._new("root", Node("root", b"root"))
         own = sorted({cls for cls in classes if owner_of_callable(cls) is Owner.PROJECT}, key=class_name)
         self._connect(start, [("", value, "function"), *((f"class {class_name(cls)}", cls, "") for cls in own)])
-        position = 0
-        while position < len(self._pending):
-            expand, arguments = self._pending[position]
-            position += 1
+        self._expand_pending()
+        while self._reads and self._described:
+            # What otherwise does not run is asked for: by whom, of whom is not known.
+            described, self._described = self._described, []
+            for number, described_value, name in described:
+                self._connect(number, self._bindings.reflected(described_value, self._reads, name))
+            self._expand_pending()
+        for number, function in self._importers:
+            self._add_named(number, function)
+
+    @property
+    def imports_by_name(self) -> bool:
+        """Whether some of this code imports modules whose names are texts."""
+        return bool(self._importers)
+
+    def _expand_pending(self) -> None:
+        while self._pending:
+            expand, arguments = self._pending.popleft()
             expand(*arguments)
+
+    def _add_named(self, number: int, function: FunctionType) -> None:
+        """The project's modules whose names stand anywhere in this code, where some of it imports by name."""
+        parts = self._bindings.imports_named(function, sorted(self._texts))
+        own = self._bindings.names_in(function)
+        self._add_parts(number, parts)
+        if not parts and not lazy_imports.any_located(own):
+            self.unresolved.append(self.nodes[number].name)
+
+    def _add_parts(self, number: int, parts: Iterable[lazy_imports.Part]) -> None:
+        edges = self.nodes[number].edges
+        for part in parts:
+            target = self._index.get(part.name)
+            if target is None:
+                target = self._new(part.name, Node(part.name, part.form, part.source))
+            edge = f"import {part.label}", target
+            if edge not in edges:
+                edges.append(edge)
 
     # Finding the node of a value ------------------------------------------------------------------
 
@@ -131,6 +178,8 @@ class CodeGraph:
         if isinstance(value, (type, ModuleType)):
             return self._class_or_module(value)
         inner = wrapped_function(value)
+        if inner is not None and getattr(value, "should_validate_parameters", None) is True:
+            return self._validated(value, inner, name)
         if inner is not None:
             for attribute in ("fn", "__wrapped__", "process", "name"):
                 self.guards.name(vars(value), attribute)
@@ -139,6 +188,20 @@ class CodeGraph:
                 self.calls.add(called)
             return self._target(inner, name)
         return self._value(value, name)
+
+    def _validated(self, flow: Any, inner: Any, name: str) -> int:
+        """A flow, whose annotations decide what becomes of its arguments."""
+        number = self._index.get(id(flow))
+        if number is None:
+            number = self._new(id(flow), Node(f"flow:{flow.name}", named("flow")))
+            self._pending.append((self._expand_flow, (number, flow, inner, name)))
+        return number
+
+    def _expand_flow(self, number: int, flow: Any, inner: Any, name: str) -> None:
+        for attribute in ("fn", "__wrapped__", "process", "name", "should_validate_parameters"):
+            self.guards.name(vars(flow), attribute)
+        self.calls.add(vars(flow).get("process") or flow.name)
+        self._connect(number, [("fn", inner, name), *self._bindings.reflected(inner, ANNOTATIONS, f"flow:{flow.name}")])
 
     def _function(self, function: FunctionType) -> int | None:
         while WRAPPER in function.__dict__:
@@ -196,6 +259,7 @@ class CodeGraph:
 
     def _value(self, value: Any, name: str) -> int:
         """A plain value, with the code of the functions and the classes of the objects in it."""
+        self._texts.update(lazy_imports.texts_in(value))
         if type(value) in ATOMS or isinstance(value, PurePath):
             place = self._shared(name, self._atom(value))
             if type(value) in _SHOWN:
@@ -242,11 +306,12 @@ class CodeGraph:
         node = self.nodes[number]
         node.form, node.source = named("function", known.digest), known.source
         self._connect(number, self._bindings.of_function(function))
-        for part in self._bindings.imports(function):
-            target = self._index.get(part.name)
-            if target is None:
-                target = self._new(part.name, Node(part.name, part.form, part.source))
-            node.edges.append((f"import {part.label}", target))
+        self._add_parts(number, self._bindings.imports(function))
+        self._texts.update(known.references.strings)
+        self._reads |= known.references.reads
+        self._described.append((number, function, node.name))
+        if self._bindings.imports_by_name(function):
+            self._importers.append((number, function))
 
     def _expand_foreign(self, number: int, function: FunctionType) -> None:
         self._connect(number, self._bindings.of_foreign(function))
@@ -257,8 +322,10 @@ class CodeGraph:
         node.form = named("class", known.digest if known else text(cls.__qualname__))
         node.source = known.source if known else None
         self._connect(number, self._bindings.of_class(cls, known))
+        self._described.append((number, cls, node.name))
 
     def _expand_module(self, number: int, module: ModuleType) -> None:
         # Not by its full name: that says where the file lies.
         self.nodes[number].form = named("module", text(module.__name__.rpartition(".")[2]))
         self._connect(number, self._bindings.of_module(module))
+        self._add_parts(number, self._bindings.parts_of(module))

@@ -8,6 +8,8 @@ after the first run of the function.
 from __future__ import annotations
 
 import ast
+import builtins
+import pkgutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,15 +17,23 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from expops_prefect.fingerprint.bytecode import may_name_a_module
 from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.guards import Guards, file_stamp
-from expops_prefect.fingerprint.ownership import Owner, distribution_of, locate
+from expops_prefect.fingerprint.ownership import Owner, distribution_of, locate, owner_of_module
 from expops_prefect.fingerprint.parsing import parse
+from expops_prefect.fingerprint.sources import definition_digest, function_source, plain_functions
 from expops_prefect.fingerprint.syntax import chains, normalised
 
 _modules: dict[str, tuple[tuple[int, int], _Module]] = {}
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_ALL: Final = "*"
+"""In place of a name: all that a module says."""
+_EFFECTS: Final = "<effects>"
+"""In place of a name: what a module does when it is imported, beside binding names."""
+_MOST_WRAPPERS: Final = 20
+_MOST_TEXTS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +58,13 @@ def absolute(module: str, level: int, package: str) -> str:
 def parts(wanted: Iterable[tuple[str, tuple[str, ...] | None]], guards: Guards) -> list[Part]:
     """All that the imports may bring in, in the order of names; ``None`` for a whole module."""
     found: dict[str, Part] = {}
-    queue = sorted({(module, name) for module, names in wanted for name in (names or ("*",))})
+    queue = sorted({(module, name) for module, names in wanted for name in (names or (_ALL,))})
     seen: set[tuple[str, str]] = set(queue)
     while queue:
         module, name = queue.pop(0)
         for part, following in _one(module, name, guards):
-            found.setdefault(part.name, part)
+            if part is not None:
+                found.setdefault(part.name, part)
             for entry in following:
                 if entry not in seen:
                     seen.add(entry)
@@ -61,14 +72,80 @@ def parts(wanted: Iterable[tuple[str, tuple[str, ...] | None]], guards: Guards) 
     return sorted(found.values(), key=lambda part: part.label)
 
 
-def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part, list[tuple[str, str]]]]:
+def texts_in(value: Any, depth: int = 4) -> Iterator[str]:
+    """The texts in a value of plain containers that may name modules."""
+    if type(value) is str:
+        if may_name_a_module(value):
+            yield value
+    elif depth and type(value) in (list, tuple, set, frozenset, dict) and len(value) <= _MOST_TEXTS:
+        for item in (*value, *value.values()) if type(value) is dict else tuple(value):
+            yield from texts_in(item, depth - 1)
+
+
+def named_by(
+    texts: Iterable[str], package: str, *, project_only: bool = False
+) -> list[tuple[str, tuple[str, ...] | None]]:
+    """The modules that texts may name, ``pkg.mod``, ``.mod``, ``pkg.mod:function``; of ``pkg.`` all in the package.
+
+    Args:
+        texts: those for which ``bytecode.may_name_a_module`` holds.
+        package: what those that begin with a dot start from.
+        project_only: leave out what is not the project's, and what is not there.
+    """
+    found: list[tuple[str, tuple[str, ...] | None]] = []
+    for given in texts:
+        bare = given.replace(":", ".")
+        level = len(bare) - len(bare.lstrip("."))
+        name = absolute(bare.strip("."), level, package)
+        if bare.endswith("."):
+            inside = [(part, None) for part in submodules(name)]
+            found += inside
+            if inside or project_only:
+                continue
+        module = next((part for part in _beginnings(name) if locate(part) is not None), None)
+        if project_only and (module is None or owner_of_module(module) is not Owner.PROJECT):
+            continue
+        found.append((name if module is None else module, None))
+    return found
+
+
+def any_located(texts: Iterable[str]) -> bool:
+    """Whether one of these texts names a module, whoever's."""
+    names = (text.replace(":", ".").strip(".") for text in texts)
+    return any(locate(part) is not None for name in names for part in _beginnings(name))
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    """``a.b.c``, ``a.b``, ``a``."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def submodules(module: str) -> list[str]:
+    """The modules that lie in a package of the project, by their files."""
+    located = locate(module)
+    if located is None or located.package_path is None or located.owner is not Owner.PROJECT:
+        return []
+    return sorted(f"{module}.{found.name}" for found in pkgutil.iter_modules(located.package_path))
+
+
+def binds(module: str, name: str) -> bool:
+    """Whether a statement of a project's module binds a name, as far as its source tells."""
+    located = locate(module)
+    if located is None or not located.file or not located.file.endswith(".py"):
+        return False
+    return name in _parsed(module, located.file)[0].statements
+
+
+def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, list[tuple[str, str]]]]:
     guards.name(sys.modules, module)
     located = locate(module)
     if located is None:
-        if "." not in module:
+        if "." not in module and name != _EFFECTS:
             yield Part(f"lazy:{module}:{name}", f"{module}:{name}", named("not found", text(module))), []
         return
-    if located.owner is Owner.INSTALLED:
+    if located.owner is Owner.INSTALLED and name != _EFFECTS:
         version = distribution_of(module)
         yield Part(f"dist:{version}", f"{module}:{name}", named("external", text(module), text(version))), []
         return
@@ -79,30 +156,48 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part, list[tu
         guards.file(located.file, stamp)
     is_package = located.package_path is not None
     package = module if is_package else module.rpartition(".")[0]
-    if name != "*" and name not in parsed.statements:
+    if name not in (_ALL, _EFFECTS) and name not in parsed.statements:
         if is_package and locate(f"{module}.{name}"):
-            yield from _one(f"{module}.{name}", "*", guards)
+            yield from _one(f"{module}.{name}", _ALL, guards)
             return
-        name = "*"  # made by a star import, __getattr__ or the like
-    statements = parsed.all if name == "*" else parsed.statements[name]
+        name = _ALL  # made by a star import, __getattr__ or the like
+    if name == _EFFECTS:
+        statements = parsed.effects(package)
+    else:
+        statements = parsed.all if name == _ALL else parsed.statements[name]
     following: list[tuple[str, str]] = []
     forms: list[bytes] = []
     sources: list[str] = []
     for statement in statements:
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            following += _imported(statement, package, None if name == "*" else name)
+            following += _imported(statement, package, None if name == _ALL else name)
             continue
         form, source, names = parsed.form(statement)
         forms.append(form)
         sources.append(source)
-        if name != "*":
+        if name != _ALL:
             following += [(module, other) for other in names if other in parsed.statements and other != name]
         for inner in ast.walk(statement):
             if isinstance(inner, (ast.Import, ast.ImportFrom)):
                 following += _imported(inner, package, None)
+    if name == _EFFECTS:
+        # Those of the modules that this one imports come first, and so do its packages'.
+        imports = [inner for inner in parsed.all if isinstance(inner, (ast.Import, ast.ImportFrom))]
+        for target, part in [entry for inner in imports for entry in _imported(inner, package, None)]:
+            following += [(target, _EFFECTS), (f"{target}.{part}", _EFFECTS)]
+    elif name != _ALL:
+        following.append((module, _EFFECTS))
+    parent = module.rpartition(".")[0]
+    if parent:
+        following.append((parent, _EFFECTS))
+    # A package that takes a module of its own into its names: 'from . import near'.
+    following = [(f"{module}.{name}", _ALL) if entry == (module, name) and is_package else entry for entry in following]
+    if name == _EFFECTS and not forms:
+        yield None, following
+        return
     changed = [
-        _changed(module, n, parsed.statements[n], guards)
-        for n in (sorted(parsed.statements) if name == "*" else [name])
+        _changed(module, n, parsed, guards)
+        for n in (sorted(parsed.statements) if name == _ALL else [name] if name != _EFFECTS else [])
     ]
     form = named("lazy", *forms, *changed)
     yield Part(f"lazy:{module}:{name}", f"{module}:{name}", form, "\n".join(sources) or None), following
@@ -112,14 +207,17 @@ def _imported(statement: ast.Import | ast.ImportFrom, package: str, only: str | 
     """What an import statement refers to; with ``only``, what it binds to that name."""
     if isinstance(statement, ast.Import):
         aliases = [a for a in statement.names if only is None or (a.asname or a.name.partition(".")[0]) == only]
-        return [(alias.name, "*") for alias in aliases]
+        return [(alias.name, _ALL) for alias in aliases]
     module = absolute(statement.module or "", statement.level, package)
     return [(module, a.name) for a in statement.names if only is None or (a.asname or a.name) == only or a.name == "*"]
 
 
-def _changed(module: str, name: str, statements: list[ast.stmt], guards: Guards) -> bytes:
-    """What a name means now, if it was bound anew since its module was imported, as far as that shows."""
-    loaded = sys.modules.get(module)
+def _changed(module: str, name: str, parsed: _Module, guards: Guards) -> bytes:
+    """What a name means now, if that is not what the source says, as far as that shows.
+
+    It may have been bound anew since its module was imported, or the file was edited since then.
+    """
+    loaded, statements = sys.modules.get(module), parsed.statements[name]
     if loaded is None or len(statements) != 1:
         return b""
     statement = statements[0]
@@ -135,13 +233,39 @@ def _changed(module: str, name: str, statements: list[ast.stmt], guards: Guards)
             written = ast.literal_eval(statement.value) if statement.value is not None else None
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return b""
+        if isinstance(written, (list, dict, set)) and parsed.effects(module):
+            return b""  # filled by the module itself
         form = constant_form(current)
         guards.form(constant_form, current, form)
         return b"" if form == constant_form(written) else named("changed", text(name), form)
-    if isinstance(statement, ast.FunctionDef) and not statement.decorator_list:
-        own = isinstance(current, FunctionType) and current.__globals__ is vars(loaded) and current.__name__ == name
-        return b"" if own else named("changed", text(name), constant_form(current))
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        inner = _unwrapped(current)
+        own = isinstance(inner, FunctionType) and inner.__globals__ is vars(loaded) and inner.__name__ == name
+        if not own:
+            return b"" if statement.decorator_list else named("changed", text(name), constant_form(current))
+        return _edited(name, inner, statement)
+    if isinstance(statement, ast.ClassDef) and isinstance(current, type):
+        written_methods = {s.name: s for s in statement.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        methods = [(s, plain_functions(current).get(n)) for n, s in written_methods.items()]
+        forms = [_edited(f"{name}.{s.name}", f, s) for s, f in methods if f is not None and f.__name__ == s.name]
+        return b"".join(forms)
     return b""
+
+
+def _unwrapped(value: Any) -> Any:
+    """The function inside decorators that tell of it."""
+    for _ in range(_MOST_WRAPPERS):
+        state = getattr(value, "__dict__", None)
+        if not isinstance(state, dict) or "__wrapped__" not in state or isinstance(value, type):
+            break
+        value = state.get("fn", state["__wrapped__"])
+    return value
+
+
+def _edited(name: str, function: FunctionType, statement: ast.stmt) -> bytes:
+    """The code of a function that runs, if the file has another one by now."""
+    runs = function_source(function.__code__, function.__globals__).digest
+    return b"" if runs == definition_digest(statement) else named("changed", text(name), runs)
 
 
 @dataclass(slots=True)
@@ -151,6 +275,19 @@ class _Module:
     all: list[ast.stmt]
     statements: dict[str, list[ast.stmt]]
     forms: dict[int, tuple[bytes, str, tuple[str, ...]]] = field(default_factory=dict)
+    doing: dict[str, list[ast.stmt]] = field(default_factory=dict)
+
+    def effects(self, package: str) -> list[ast.stmt]:
+        """The statements that may do more than bind names: they fill registries, set attributes, call.
+
+        Args:
+            package: what relative imports of this module start from.
+        """
+        known = self.doing.get(package)
+        if known is None:
+            foreign = set(_foreign_names(self.all, package))
+            known = self.doing[package] = [statement for statement in self.all if _does_more(statement, foreign)]
+        return known
 
     def form(self, statement: ast.stmt) -> tuple[bytes, str, tuple[str, ...]]:
         """The form and source of a statement and the names that it loads."""
@@ -175,9 +312,72 @@ def _parsed(module: str, file: str) -> tuple[_Module, tuple[int, int]]:
     for statement in kept:
         for name in set(_bound(statement)):
             statements.setdefault(name, []).append(statement)
+    own = {
+        name
+        for name, bound in statements.items()
+        if not all(isinstance(s, (ast.Import, ast.ImportFrom)) for s in bound)
+    }
+    for statement in kept:
+        for name in set(_called_on(statement)) & own:
+            if statement not in statements[name]:
+                statements[name].append(statement)
     parsed = _Module(kept, statements)
     _modules[file] = stamp, parsed
     return parsed, stamp
+
+
+def _called_on(statement: ast.AST) -> Iterator[str]:
+    """The names whose methods a statement of a module calls, which may change what they mean."""
+    if isinstance(statement, (*_DEFINITIONS, ast.Lambda)):
+        return
+    if isinstance(statement, ast.Call) and isinstance(statement.func, ast.Attribute):
+        changed = _root(statement.func.value)
+        if changed is not None:
+            yield changed
+    for child in ast.iter_child_nodes(statement):
+        yield from _called_on(child)
+
+
+def _foreign_names(statements: list[ast.stmt], package: str) -> Iterator[str]:
+    """The names that a module takes from others than the project, and Python's own."""
+    yield from vars(builtins)
+    for statement in statements:
+        if not isinstance(statement, (ast.Import, ast.ImportFrom)):
+            continue
+        for alias in statement.names:
+            module = alias.name
+            if isinstance(statement, ast.ImportFrom):
+                module = absolute(statement.module or "", statement.level, package)
+            if owner_of_module(module) is not Owner.PROJECT:
+                yield alias.asname or alias.name.partition(".")[0]
+
+
+def _does_more(statement: ast.stmt, foreign: set[str]) -> bool:
+    """Whether a statement of a module may do more than bind names; ``foreign`` ones do nothing to the project."""
+    if isinstance(statement, (ast.Import, ast.ImportFrom, ast.Pass)):
+        return False
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return not all(_root(decorator) in foreign for decorator in statement.decorator_list)
+    if isinstance(statement, ast.ClassDef):
+        makers = [*statement.decorator_list, *statement.bases, *(keyword.value for keyword in statement.keywords)]
+        return not all(_root(maker) in foreign for maker in makers)
+    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return any(isinstance(target, (ast.Attribute, ast.Subscript)) for target in targets)
+    if isinstance(statement, (ast.If, ast.Try)):
+        # Which names are bound there, and how, counts with the names.
+        parts = [*statement.body, *statement.orelse, *getattr(statement, "finalbody", ())]
+        parts += [inner for handler in getattr(statement, "handlers", ()) for inner in handler.body]
+        return any(_does_more(part, foreign) for part in parts)
+    return True
+
+
+def _root(node: ast.expr) -> str | None:
+    """The name that an expression begins with, ``functools`` of ``functools.lru_cache(maxsize=3)``."""
+    inner: ast.AST = node
+    while isinstance(inner, (ast.Attribute, ast.Call, ast.Subscript)):
+        inner = inner.func if isinstance(inner, ast.Call) else inner.value
+    return inner.id if isinstance(inner, ast.Name) else None
 
 
 def _bound(statement: ast.AST) -> Iterator[str]:

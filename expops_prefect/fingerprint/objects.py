@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import gc
+import sys
+import warnings
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Final
 
 from expops_prefect.fingerprint.builtin_types import ITERATOR_REASON
@@ -12,8 +16,11 @@ from expops_prefect.fingerprint.canonical import REDUCE_ERRORS, Walk
 from expops_prefect.fingerprint.external import version_of, wrapped_function
 from expops_prefect.fingerprint.forms import named, size, text
 from expops_prefect.fingerprint.identity import callable_name, class_name, module_name
+from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 
 _PROTOCOL: Final = 5
+_TELLING: Final = frozenset({"builtins", "itertools"})
+"""Modules whose iterators tell what they will give without giving it."""
 _newobj_ex: Final[Callable[..., Any]] = copyreg.__newobj_ex__  # type: ignore[attr-defined]
 _newobj: Final[Callable[..., Any]] = copyreg.__newobj__  # type: ignore[attr-defined]
 
@@ -21,7 +28,7 @@ _newobj: Final[Callable[..., Any]] = copyreg.__newobj__  # type: ignore[attr-def
 def encode_object(walk: Walk, value: Any) -> bytes:
     """The form of an object: its class, what makes it, its state and its items, each walked in turn."""
     cls = type(value)
-    if hasattr(cls, "__next__") and hasattr(cls, "__iter__"):
+    if hasattr(cls, "__next__") and hasattr(cls, "__iter__") and not (walk.lenient and cls.__module__ in _TELLING):
         return walk.refuse(value, ITERATOR_REASON)
     known = walk.enter(value)
     if known is not None:
@@ -34,27 +41,66 @@ def encode_object(walk: Walk, value: Any) -> bytes:
     try:
         # Libraries (tblib, with Dask) register reducers for exceptions while a program runs, and add the traceback.
         reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
-        reduced = reducer(value) if reducer else value.__reduce_ex__(_PROTOCOL)
+        with warnings.catch_warnings():  # of iterators that will not do so for long
+            if walk.lenient:
+                warnings.simplefilter("ignore", DeprecationWarning)
+            reduced = reducer(value) if reducer else value.__reduce_ex__(_PROTOCOL)
     except REDUCE_ERRORS as error:
-        return walk.leave(value, walk.refuse(value, f"it has no state that could be read ({error})", error))
+        return walk.leave(value, _without_state(walk, value, error))
     if isinstance(reduced, str):
-        return walk.leave(value, _by_name(value, reduced))
+        return walk.leave(value, _by_name(walk, value, reduced))
     return walk.leave(value, _reduced_form(walk, cls, *reduced))
 
 
-def _by_name(value: Any, name: str) -> bytes:
+def _without_state(walk: Walk, value: Any, error: Exception) -> bytes:
+    """The form of an object that does not say what it holds."""
+    reason = f"it has no state that could be read ({error})"
+    state = getattr(value, "__dict__", None)
+    if walk.lenient and type(state) is dict and owner_of_module(type(value).__module__) is Owner.PROJECT:
+        # Among a module's constants, such as a client: code that has it can read its attributes.
+        return named("attributes", text(class_name(type(value))), _attributes(walk, dict(state)))
+    return walk.refuse(value, reason, error)
+
+
+def _by_name(walk: Walk, value: Any, name: str) -> bytes:
+    """The form of what pickles as a name of its module."""
     module = getattr(value, "__module__", None)
     if not isinstance(module, str):
         module = type(value).__module__
     version = version_of(module) if callable(value) else ""
-    return named("global", text(f"{module_name(module)}:{name}"), text(version))
+    parts = [text(f"{module_name(module)}:{name}"), text(version)]
+    if owner_of_module(module) is Owner.PROJECT and type(state := getattr(value, "__dict__", None)) is dict:
+        parts.append(_attributes(walk, dict(state)))
+    elif callable(value):
+        # What NumPy makes of a function has that function's name, and only the garbage collector tells of it.
+        inner = [part for part in gc.get_referents(value) if isinstance(part, FunctionType)]
+        parts += [walk.at("", part) for part in inner]
+    return named("global", *parts)
 
 
-def _argument(walk: Walk, value: Any, index: int) -> bytes:
-    if isinstance(value, type):
-        # A class that makes an object counts by its name, not by its code.
+def _argument(walk: Walk, value: Any, index: int, cls: type) -> bytes:
+    if index == 0 and isinstance(value, type) and value in cls.__mro__:
+        # The class that makes an object counts by its name; its code, with all that is met.
         return named("class", text(class_name(value)))
-    return walk.at(f"<argument {index}>", value)
+    form = walk.at(f"<argument {index}>", value)
+    code = _named_code(value) if type(value) is str else None
+    if code is None:
+        return form
+    # What makes functions partial has them inside.
+    is_plain = isinstance(code, (type, FunctionType))
+    inner = walk.at(f"<argument {index}>", code) if is_plain else _attributes(walk, dict(vars(code)))
+    return named("name of code", form, inner)
+
+
+def _named_code(name: str) -> Any | None:
+    """The project's function or class that a reducer names by a text, as ``toolz.curry`` does."""
+    module, colon, path = name.partition(":")
+    value: Any = sys.modules.get(module) if colon and path else None
+    if value is None or owner_of_module(module) is not Owner.PROJECT:
+        return None
+    for part in path.split("."):
+        value = getattr(value, "__dict__", {}).get(part)
+    return value if hasattr(value, "__dict__") else None
 
 
 def _reduced_form(
@@ -85,7 +131,7 @@ def _reduced_form(
         text(maker),
         # Slots of a frozen dataclass and the fields of a namedtuple reduce to values without names.
         text(",".join((*getattr(cls, "__dataclass_fields__", ()), *_field_names(cls)))),
-        size(len(args)) + b"".join(_argument(walk, value, index) for index, value in enumerate(args)),
+        size(len(args)) + b"".join(_argument(walk, value, index, cls) for index, value in enumerate(args)),
         _attributes(walk, keywords),
         _state(walk, state),
     ]

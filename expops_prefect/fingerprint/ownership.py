@@ -75,8 +75,9 @@ def owner_of_module(module: str) -> Owner:
         return Owner.PROJECT
     loaded = sys.modules.get(module)
     if loaded is not None:
-        file = getattr(loaded, "__file__", None)
-        if file is None and (paths := list(getattr(loaded, "__path__", ()))):
+        held = getattr(loaded, "__dict__", {})  # not by getattr: a module may answer to any name
+        file = held.get("__file__")
+        if file is None and (paths := list(held.get("__path__", ()))):
             file = _initial_file(paths[0])  # of a namespace package
         return owner_of(module, file)
     located = locate(module)
@@ -106,8 +107,9 @@ def locate(module: str) -> Located | None:
 def _locate_one(name: str, path: tuple[str, ...] | None) -> Located | None:
     loaded = sys.modules.get(name)
     if loaded is not None:
-        file = getattr(loaded, "__file__", None)
-        folders = getattr(loaded, "__path__", None)
+        # Not by getattr: a module may answer to any name.
+        held = getattr(loaded, "__dict__", {})
+        file, folders = held.get("__file__"), held.get("__path__")
     else:
         try:
             # For a name without a dot this imports nothing; for others it would import the parents.

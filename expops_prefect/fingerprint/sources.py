@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from expops_prefect.fingerprint import buffers, bytecode
 from expops_prefect.fingerprint.parsing import parse
-from expops_prefect.fingerprint.syntax import Chain, chains, normalised
+from expops_prefect.fingerprint.syntax import Chain, chains, normalised, quoted_chains
 
 _MOST_CODES: Final = 20_000
 _MOST_READS: Final = 100
@@ -76,7 +76,8 @@ def class_source(cls: type, file: str | None, namespace: Mapping[str, Any]) -> C
     node = _find_class(cls, file, namespace) if file else None
     if node is not None:
         digest, source = _form(node)
-        found = ClassSource(digest, source, tuple(sorted(chains(node, into_functions=False))))
+        names = chains(node, into_functions=False) | quoted_chains(node)
+        found = ClassSource(digest, source, tuple(sorted(names)))
     _classes[cls] = found
     return found
 
@@ -111,6 +112,11 @@ def _functions_in(attribute: Any) -> Iterator[tuple[str, FunctionType]]:
 def _form(node: ast.AST) -> tuple[bytes, str]:
     plain = normalised(node)
     return buffers.digest(ast.dump(plain).encode("utf-8", "surrogatepass")), ast.unparse(plain)
+
+
+def definition_digest(node: ast.AST) -> bytes:
+    """The digest that :func:`function_source` gives of a function that this is the definition of."""
+    return _form(node)[0]
 
 
 class _File:

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
+from expops_prefect.fingerprint.parsing import parse
+
 Chain: TypeAlias = tuple[str, ...]
 """A name and the attributes taken of it, ``("helpers", "SCALE")`` for ``helpers.SCALE``."""
 
@@ -100,6 +102,21 @@ def chains(node: ast.AST, *, into_functions: bool) -> set[Chain]:
         into_functions: false leaves out what runs only when a function is called.
     """
     return set(_chains(node, into_functions=into_functions))
+
+
+def quoted_chains(node: ast.AST) -> set[Chain]:
+    """The names in the annotations of a class body that are written as texts."""
+    found: set[Chain] = set()
+    for statement in ast.walk(node):
+        if not isinstance(statement, ast.AnnAssign):
+            continue
+        for part in ast.walk(statement.annotation):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                try:
+                    found |= chains(parse(part.value), into_functions=True)
+                except (SyntaxError, ValueError):
+                    continue  # a literal, or a description
+    return found
 
 
 def _chains(node: ast.AST, *, into_functions: bool) -> Iterator[Chain]:

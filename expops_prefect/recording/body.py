@@ -81,6 +81,8 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
             attempt.returned_state = isinstance(result, (State, States))
         _commit_step_by_itself(context.task, transaction, outer)
         commits_here = _commits_here(transaction)
+        if attempt is not None and attempt.cache_key is not None and transaction is not None and not commits_here:
+            attempt.will_commit_later(result)
         return result
 
     try:

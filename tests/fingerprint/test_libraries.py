@@ -617,3 +617,22 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
         file_digest(tmp_path / "none")
     with pytest.raises((FileNotFoundError, TypeError)):
         fingerprint(DataFile(tmp_path / "none"))
+
+
+def zoned(hours: int) -> Any:
+    """A moment in a zone of the user's own."""
+    zone = dt.timezone(dt.timedelta(hours=hours), "LOCAL")
+    return pd.DatetimeIndex(["2020-01-01"], tz="UTC").tz_convert(zone)
+
+
+def business(day: int) -> Any:
+    """Two business days of which another one is a holiday."""
+    return pd.date_range("2020-01-01", periods=2, freq=pd.offsets.CustomBusinessDay(holidays=[f"2020-01-{day:02}"]))
+
+
+@pytest.mark.parametrize(
+    "make", [zoned, business, lambda hours: pd.Series(zoned(hours)), lambda hours: zoned(hours).dtype]
+)
+def test_zones_and_frequencies_of_one_name(make: Callable[[int], Any]) -> None:
+    assert fingerprint(make(6)) == fingerprint(make(6))
+    assert fingerprint(make(6)) != fingerprint(make(7))
