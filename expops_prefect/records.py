@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -24,6 +24,10 @@ RECORD_FORMAT: Final = 1
 Status = Literal["pending", "running", "completed", "cached", "failed"]
 TERMINAL: Final = frozenset({"completed", "cached", "failed"})
 STATUSES: Final = TERMINAL | {"pending", "running"}
+FIRST: Final = "first"
+"""Field of a row that sums calls up: the first call, which has no row of its own; empty while it is the only one."""
+OF_ONE_CALL: Final = frozenset({"cache_key", "miss", "miss_reason", "not_kept", "parts"})
+"""Fields that say nothing of several calls together: in a sum they are the first call's."""
 _TIMES: Final = (
     *("started_at", "ended_at", "execution_time"),
     *("cached_started_at", "cached_ended_at", "cached_execution_time", "waited_seconds"),
@@ -33,6 +37,7 @@ _ROW_KINDS: Final[dict[str, Any]] = {
     **dict.fromkeys(_TIMES, (int, float)),
     **dict.fromkeys(_TEXTS, str),
     "calls": dict,
+    FIRST: dict,
     "upstream": list,
 }
 
@@ -238,6 +243,27 @@ class Row:
             upstream=tuple(name for name in upstream if isinstance(name, str)),
             fields=row,
         )
+
+    @property
+    def first(self) -> Row | None:
+        """Of a row that sums several calls up the first one, if there is no row of its own and it is known.
+
+        Its path has the number 1.
+        """
+        said = self.fields.get(FIRST)
+        if not said or sum(self.calls.values()) <= 1:
+            return None
+        shared = {name: self.fields[name] for name in ("label", *OF_ONE_CALL) if name in self.fields}
+        return Row.load(names.first_call_path(self.path), {**shared, **said})
+
+
+def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
+    """Each call once: the rows that are of one call, and first calls out of the rows that sum several up."""
+    for row in rows:
+        if sum(row.calls.values()) <= 1:
+            yield row
+        elif (first := row.first) is not None:
+            yield first
 
 
 # Readers ---------------------------------------------------------------------------------------

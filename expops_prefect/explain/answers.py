@@ -6,6 +6,7 @@ compared here with the nearest earlier one of the same task, part by part.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final, Literal
@@ -71,7 +72,8 @@ class Explanation:
         path: the probe path of the process, call or step.
         label: the user's name for it.
         status: its status word.
-        calls: how many calls the row sums up; of several that were not all hits the first is explained here.
+        calls: how many calls the row sums up; of several that an older release recorded, and that were not all
+            hits, the first is explained here.
         took: seconds.
         because: the answer for programs.
         reason: the answer for people, one line.
@@ -114,9 +116,20 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
     rows.sort(key=lambda row: (row.started_at or 0.0, row.path))
     history = History(kv, objects, run)
     return [
-        replace(_explained(history, row), upstream=tuple(name for name in row.upstream if name in executed))
+        replace(item, upstream=tuple(name for name in row.upstream if name in executed))
         for row in rows
+        for item in _all_explained(history, row)
     ]
+
+
+def _all_explained(history: History, row: Row) -> Iterator[Explanation]:
+    first = row.first
+    if first is None:
+        yield _explained(history, row)
+        return
+    yield _calls(row)
+    # Earlier runs have it under the name's own path too.
+    yield replace(_explained(history, replace(first, path=row.path)), path=first.path)
 
 
 def _process(path: str) -> str:
@@ -140,10 +153,16 @@ def _explained(history: History, row: Row) -> Explanation:
     if because == "absent":
         return _absent(history, row, calls, reason)
     if because is None and calls > 1:
-        because, reason = "calls", ", ".join(f"{count} {status}" for status, count in sorted(row.calls.items()))
-    elif because is None:
+        return _calls(row)
+    if because is None:
         reason = "nothing was noted: a flow, which always runs, or a run of an older release"
     return Explanation(row.path, row.label, row.status, calls, row.execution_time, because or "unknown", reason)
+
+
+def _calls(row: Row) -> Explanation:
+    reason = ", ".join(f"{count} {status}" for status, count in sorted(row.calls.items()))
+    calls = sum(row.calls.values())
+    return Explanation(row.path, row.label, row.status, calls, row.execution_time, "calls", reason)
 
 
 def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:

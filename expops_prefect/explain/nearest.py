@@ -57,11 +57,11 @@ class History:
         self._objects = objects
         self._run = run
         self._runs: list[RunRecord] | None = None
-        self._rows: dict[str, list[tuple[str, dict[str, JSON]]]] = {}
+        self._rows: dict[str, list[tuple[str, Mapping[str, JSON]]]] = {}
         self._tasks: dict[str, list[Made]] = {}
         self._codes: dict[str, Code | None] = {}
 
-    def earlier_rows(self, path: str) -> list[tuple[str, dict[str, JSON]]]:
+    def earlier_rows(self, path: str) -> list[tuple[str, Mapping[str, JSON]]]:
         """The rows of the same call in earlier runs with their run ids, newest first."""
         known = self._rows.get(path)
         if known is None:
@@ -72,7 +72,7 @@ class History:
             keys = {names.row_key(run.run_id, path): run.run_id for run in self._runs}
             found = self.kv.get_many(list(keys)) if keys else {}
             known = self._rows[path] = [
-                (run_id, found[key]) for key, run_id in keys.items() if isinstance(found.get(key), dict)
+                (run_id, _of_one(path, found[key])) for key, run_id in keys.items() if isinstance(found.get(key), dict)
             ]
         return known
 
@@ -167,6 +167,11 @@ class History:
             return sum(shares) + 1.0
         first, second = self._codes.get(one.key.function), self._codes.get(two.key.function)
         return sum(shares) + _share(first.parts if first else {}, second.parts if second else {})
+
+
+def _of_one(path: str, value: dict[str, JSON]) -> Mapping[str, JSON]:
+    first = Row.load(path, value).first
+    return value if first is None else first.fields
 
 
 def _section(made: Made, name: str) -> Mapping[str, Any]:
