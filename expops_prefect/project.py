@@ -234,8 +234,7 @@ class Project:
 
     def charts(self, run: str) -> dict[str, list[Mapping[str, JSON]]]:
         """Charts of a run by probe path, each with ``title``, ``object_path`` and ``cache_path``."""
-        prefix = names.charts_key(run, "")
-        return {key[len(prefix) :]: value.get("items", []) for key, value in self.kv.scan(prefix)}
+        return records.read_charts(self.kv, run)
 
     def graph(self, run: str) -> Graph:
         """The pipeline graph of a run, as far as it has come."""

@@ -31,6 +31,10 @@ COLOURS: Final = {
 }
 _ONE_LINE: Final = frozenset({"run", "status", "started", "took", "saved", "computed", "computed by", "size", "check"})
 """Columns that are read at a glance, or copied: on a narrow terminal the others are folded."""
+UNKNOWN: Final = "unknown"
+"""For times that cannot be."""
+_CENTURIES: Final = 1e10
+"""Seconds: more is no time of a run."""
 _RUN: Final = re.compile(r"-(\d{14}-[0-9a-f]{8})$")
 _UNLIMITED: Final = 100_000
 """Into a pipe there is no width to respect, and broken lines are hard to process."""
@@ -102,13 +106,18 @@ def moment(seconds: float | None) -> str:
     """A point in time for people, local."""
     if seconds is None:
         return ""
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return UNKNOWN
 
 
 def duration(seconds: float | None) -> str:
     """A length of time for people."""
     if seconds is None:
         return ""
+    if abs(seconds) > _CENTURIES:
+        return UNKNOWN
     if seconds < 0.001:
         return "< 1 ms"
     if seconds < 0.1:
@@ -129,7 +138,10 @@ def size(count: float) -> str:
 
 def age(seconds: float) -> str:
     """How long ago a point in time was."""
-    passed = max(0.0, time.time() - seconds)
+    passed = time.time() - seconds
+    if abs(passed) > _CENTURIES:
+        return UNKNOWN
+    passed = max(0.0, passed)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if passed >= length:
             return f"{passed / length:.0f} {unit} ago"

@@ -244,4 +244,7 @@ _HOW: Final = {"invalidated": "cache invalidate", "collected": "cache gc", "repa
 
 
 def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"

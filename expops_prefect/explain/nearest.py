@@ -170,8 +170,8 @@ class History:
 
 
 def _of_one(path: str, value: dict[str, JSON]) -> Mapping[str, JSON]:
-    first = Row.load(path, value).first
-    return value if first is None else first.fields
+    row = Row.load(path, value)
+    return (row.first or row).fields
 
 
 def _section(made: Made, name: str) -> Mapping[str, Any]:

@@ -179,7 +179,7 @@ class _Writer:
         else:
             stored = {path: kv.get(names.metrics_key(run, path)) for path in overview.carried[:READ_DOCUMENTS]}
         for path, metrics in stored.items():
-            for name, values in (metrics or {}).items():
+            for name, values in records.metric_values(metrics).items():
                 series = Series(values[max(values, key=int)])
                 for step in sorted(values, key=int):
                     series.add(values[step])
