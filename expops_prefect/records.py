@@ -15,7 +15,8 @@ from types import UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from expops_prefect import names
-from expops_prefect.errors import FormatError, NameRefusedError
+from expops_prefect.errors import FormatError, KVDamagedError, NameRefusedError
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, NOT_FINITE, KVStore
 
 RECORD_FORMAT: Final = 1
@@ -270,15 +271,22 @@ def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def read_run(kv: KVStore, run: str) -> RunRecord | None:
-    """The record of a run, with the status that ExpOps' clients see."""
-    value = kv.get(names.run_record_key(run))
+    """The record of a run, with the status that ExpOps' clients see.
+
+    Raises:
+        FormatError: not a record of ours, or one of a newer release.
+    """
+    try:
+        value = kv.get(names.run_record_key(run))
+    except KVDamagedError as error:
+        raise FormatError(str(error)) from error
     return None if value is None else RunRecord.load(value)
 
 
 def read_runs(kv: KVStore, *, after: str | None = None, limit: int | None = None) -> Iterator[RunRecord]:
     """The project's runs by run id, oldest first; records of newer releases are left out."""
     start = None if after is None else names.run_record_key(after)
-    for _, value in kv.scan(names.RUN_RECORD_PREFIX, after=start, limit=limit):
+    for _, value in sound.scan(kv, names.RUN_RECORD_PREFIX, after=start, limit=limit):
         try:
             yield RunRecord.load(value)
         except FormatError:
@@ -288,14 +296,15 @@ def read_runs(kv: KVStore, *, after: str | None = None, limit: int | None = None
 def read_rows(kv: KVStore, run: str) -> list[Row]:
     """All rows of a run: processes, calls and steps."""
     prefix, suffix = names.run_rows_prefix(run), f":{names.PROCESS_STEP}"
-    return [Row.load(key[len(prefix) : -len(suffix)], value) for key, value in kv.scan(prefix) if key.endswith(suffix)]
+    found = ((key, value) for key, value in sound.scan(kv, prefix) if key.endswith(suffix))
+    return [Row.load(key[len(prefix) : -len(suffix)], value) for key, value in found]
 
 
 def read_metrics(kv: KVStore, run: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Metrics of a run: probe path, then metric, then step number as text, then value; what is none is left out."""
     prefix = names.metrics_prefix(run)
     found = {}
-    for key, value in kv.scan(prefix):
+    for key, value in sound.scan(kv, prefix):
         try:
             path = names.decode(key[len(prefix) :])
         except NameRefusedError:
@@ -331,7 +340,7 @@ def read_charts(kv: KVStore, run: str) -> dict[str, list[Mapping[str, JSON]]]:
     """Charts of a run by probe path; what is none is left out."""
     prefix = names.charts_key(run, "")
     found: dict[str, list[Mapping[str, JSON]]] = {}
-    for key, value in kv.scan(prefix):
+    for key, value in sound.scan(kv, prefix):
         items = value.get("items") if isinstance(value, dict) else None
         known = items if isinstance(items, list) else []
         found[key[len(prefix) :]] = [item for item in known if isinstance(item, dict)]
@@ -349,7 +358,7 @@ def read_cache_records(
         after: only those whose ``record_key`` is greater.
         limit: look at most at so many keys.
     """
-    for key, value in kv.scan(names.process_record_prefix(beginning), after=after, limit=limit):
+    for key, value in sound.scan(kv, names.process_record_prefix(beginning), after=after, limit=limit):
         parsed = parse_record_key(key)
         if parsed is None:
             continue

@@ -121,24 +121,26 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
     else:
         with progress_bar(f"verifying {opened.objects.describe()}", visible=not json) as progress:
             found = verify(opened, repair=repair, progress=progress)
-    left = len(found.broken) if not repair else 0
+    broken = len(found.broken) + len(found.unreadable)
+    left = broken if not repair else 0
     if json:
         print_json(asdict(found))
         return PROBLEM if left else OK
-    if found.broken:
+    if broken:
         print_table(
             ["record", "object", ""],
             [
-                (broken.stored.kv_key, key, what)
-                for broken in found.broken
-                for what, keys in (("MISSING", broken.missing), ("DAMAGED", broken.damaged))
+                (item.stored.kv_key, key, what)
+                for item in found.broken
+                for what, keys in (("MISSING", item.missing), ("DAMAGED", item.damaged))
                 for key in keys
             ]
-            + [(broken.stored.kv_key, "", "NOT SIGNED") for broken in found.broken if not broken.stored.trusted],
+            + [(item.stored.kv_key, "", "NOT SIGNED") for item in found.broken if not item.stored.trusted]
+            + [(key, "", "DAMAGED") for key in found.unreadable],
         )
     print_line(
         f"{_count(found.records, 'record')} verified, {_count(found.objects, 'object')} ({size(found.bytes)}) read: "
-        f"{len(found.broken) or 'none'} broken" + (f", {found.repaired} removed" if repair and found.broken else "")
+        f"{broken or 'none'} broken" + (f", {found.repaired} removed" if repair and broken else "")
     )
     if found.written:
         print_line(f"{_count(found.written, 'file')} of small results written")

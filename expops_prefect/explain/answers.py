@@ -15,6 +15,7 @@ from expops_prefect import names, records
 from expops_prefect.errors import FormatError
 from expops_prefect.explain.differences import Difference
 from expops_prefect.explain.nearest import History
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.records import CacheRecord, Row, RunRecord
@@ -172,8 +173,7 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
     record = None if parsed is None else _record(kv, parsed)
     host = record.host if record is not None and record.run_id == run_id else ""
     if not host and run_id:
-        run = records.read_run(kv, run_id)
-        host = "" if run is None else run.host
+        host = _host_of(kv, run_id)
     fields, took = row.fields, row.cached_execution_time
     by = Computed(run_id, host, fields.get("cached_started_at"), fields.get("cached_ended_at"), took, key)
     saved = None if took is None else max(0.0, took - (row.execution_time or 0.0))
@@ -191,8 +191,16 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
     )
 
 
+def _host_of(kv: KVStore, run_id: str) -> str:
+    try:
+        run = records.read_run(kv, run_id)
+    except FormatError:
+        return ""
+    return "" if run is None else run.host
+
+
 def _record(kv: KVStore, key: names.CacheKey) -> CacheRecord | None:
-    value = kv.get(key.record_key)
+    value = sound.get(kv, key.record_key)
     try:
         return None if value is None else CacheRecord.load(value)
     except FormatError:
@@ -222,7 +230,7 @@ def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
 def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[Because, str] | None:
     """Why there is no result although this very key was computed before; ``None`` if it was not."""
     same = next((item for item in history.earlier_rows(row.path) if item[1].get("cache_key") == str(key)), None)
-    found = history.kv.get(names.removed_key(key.record_key))
+    found = sound.get(history.kv, names.removed_key(key.record_key))
     note: dict[str, Any] = found if isinstance(found, dict) else {}
     at, how = note.get("at"), str(note.get("how"))
     ended = (same[1].get("ended_at") or 0.0) if same is not None else 0.0
