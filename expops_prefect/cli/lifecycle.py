@@ -19,6 +19,7 @@ from expops_prefect.cli.output import (
     OK,
     PROBLEM,
     ProblemError,
+    UsageError,
     age,
     print_json,
     print_line,
@@ -86,7 +87,11 @@ def invalidate_records(
         json: print JSON.
     """
     if key is None and process is None and run is None and older_than is None:
-        raise ProblemError("which results? give a key, --process, --run or --older-than")
+        raise UsageError("which results? give a key, --process, --run or --older-than")
+    # Left empty by a variable in a script, say; what nothing is asked of fits everything.
+    for name, text in (("the key", None if key is None else key.split("/")[0]), ("--process", process), ("--run", run)):
+        if text is not None and not text.strip():
+            raise UsageError(f"{name} is empty, which would mean every result; for that give --older-than 1s")
     opened = open_project(project)
     selection = Selection(key, process, _run_id(opened, run), older_than)
     chosen = [] if is_empty(opened) else invalidate(opened, selection, dry_run=dry_run)

@@ -8,7 +8,7 @@ import sys
 from cyclopts import App
 
 from expops_prefect.cli import cache, diff, doctor, graph, init, lifecycle, run, runs, sync, ui
-from expops_prefect.cli.output import PROBLEM, print_error
+from expops_prefect.cli.output import PROBLEM, WRONG_USAGE, UsageError, print_error
 from expops_prefect.errors import ExpOpsPrefectError
 
 app = App(
@@ -42,7 +42,7 @@ def main() -> None:
         result = app(sys.argv[1:], exit_on_error=False, print_error=True, result_action="return_value")
     except ExpOpsPrefectError as error:
         print_error(str(error))
-        sys.exit(PROBLEM)
+        sys.exit(WRONG_USAGE if isinstance(error, UsageError) else PROBLEM)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -53,7 +53,7 @@ def main() -> None:
         from cyclopts import CycloptsError
 
         if isinstance(error, CycloptsError):
-            sys.exit(2)
+            sys.exit(WRONG_USAGE)
         raise
     sys.exit(result if isinstance(result, int) else 0)
 

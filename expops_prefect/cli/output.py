@@ -20,6 +20,7 @@ from expops_prefect.errors import ExpOpsPrefectError
 
 OK: Final = 0
 PROBLEM: Final = 1
+WRONG_USAGE: Final = 2
 
 COLOURS: Final = {
     "completed": "green",
@@ -42,6 +43,10 @@ _UNLIMITED: Final = 100_000
 
 class ProblemError(ExpOpsPrefectError):
     """Something the user has to know, in one line that says what to do next."""
+
+
+class UsageError(ProblemError):
+    """A command that was given what it cannot take, in one line that says what it takes."""
 
 
 def print_json(value: Any) -> None:

@@ -44,7 +44,7 @@ def test_a_run_says_what_was_executed(cli: Command, small: ExpOpsProject, monkey
 
 def test_a_wrong_parameter(cli: Command, small: ExpOpsProject) -> None:
     done = cli("run", "--project", small.root, "--param", "rate")
-    assert (done.code, done.err.strip()) == (1, "--param rate: write NAME=VALUE or PROCESS.NAME=VALUE")
+    assert (done.code, done.err.strip()) == (2, "--param rate: write NAME=VALUE or PROCESS.NAME=VALUE")
 
 
 def test_a_wrong_pipeline_is_one_line(cli: Command, small: ExpOpsProject) -> None:
