@@ -94,6 +94,19 @@ def test_an_encoding_without_the_letters_and_a_reader_that_leaves(recorded: Proj
     assert left.stderr == b""
 
 
+@pytest.mark.parametrize("arguments", [["runs", "list"], ["runs", "list", "--json"], ["--help"]])
+def test_an_output_that_is_full(recorded: Project, tmp_path: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(tmp_path, EXPOPS_PROJECT_ROOT=str(recorded.settings.root)),
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"the output cannot be written: No space left on device\n")
+
+
 def test_as_a_module_from_a_folder_of_the_project(recorded: Project, tmp_path: Path) -> None:
     folder = recorded.settings.root / "deep"
     folder.mkdir()
