@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import orjson
 from rich.console import Console
-from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from expops_prefect.cli.fitting import ONE_LINE, Fitted, fit
 from expops_prefect.errors import ExpOpsPrefectError
 
 OK: Final = 0
@@ -30,8 +31,7 @@ COLOURS: Final = {
     "ok": "green",
     "warning": "yellow",
 }
-_ONE_LINE: Final = frozenset({"run", "status", "started", "took", "saved", "computed", "computed by", "size", "check"})
-"""Columns that are read at a glance, or copied: on a narrow terminal the others are folded."""
+_INDENT: Final = 4
 UNKNOWN: Final = "unknown"
 """For times that cannot be."""
 _CENTURIES: Final = 1e10
@@ -56,12 +56,18 @@ def print_json(value: Any) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under headings; text from users is never taken for markup, status words are coloured."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headings))
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading in _ONE_LINE)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    _print_block(table)
+    texts = [["" if value is None else _printable(str(value)) for value in row] for row in rows]
+    fitted = fit(headings, texts, _console().width)
+    table = _table(fitted, show_header=any(headings))
+    for cells, below in zip(fitted.rows, fitted.below, strict=True):
+        table.add_row(*map(_cell, cells))
+        if below:
+            _print_block(table)
+            for heading, text in below:
+                _print_block(Padding(Text(f"{heading}: {text}" if heading else text), (0, 0, 0, _INDENT)))
+            table = _table(fitted, show_header=False)
+    if table.rows or table.show_header:
+        _print_block(table)
 
 
 def print_tree(tree: Tree) -> None:
@@ -78,7 +84,14 @@ def label(*parts: str) -> Text:
     return text
 
 
-def _print_block(block: Table | Tree) -> None:
+def _table(fitted: Fitted, *, show_header: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=show_header)
+    for heading, width in fitted.headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in ONE_LINE, width=width)
+    return table
+
+
+def _print_block(block: Table | Tree | Padding) -> None:
     console = _console()
     with console.capture() as captured:
         console.print(block)
@@ -157,10 +170,8 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_UNLIMITED)
 
 
-def _cell(value: object) -> str:
-    text = escape(_printable("" if value is None else str(value)))
-    colour = COLOURS.get(text)
-    return f"[{colour}]{text}[/{colour}]" if colour else text
+def _cell(text: str) -> Text:
+    return Text(text, style=COLOURS.get(text, ""))
 
 
 def _printable(text: str) -> str:
