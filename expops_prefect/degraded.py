@@ -110,4 +110,7 @@ def described(counts: Mapping[str, int], since: Mapping[str, float]) -> str:
 def _since(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime(" since %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime(" since %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return ""

@@ -5,7 +5,8 @@
     ├── NameRefusedError          a name or key that may not be used (also a ValueError)
     ├── BackendError              a backend cannot do what it was asked
     │   ├── KVError               ... the KV store
-    │   │   └── KVRefusedError    ... and will never take this value: trying again is of no use
+    │   │   ├── KVRefusedError    ... and will never take this value: trying again is of no use
+    │   │   └── KVDamagedError    ... and what stands under a key is no JSON
     │   └── ObjectStoreError      ... the object store
     │       └── ObjectStoreRefusedError   ... denies it for good: trying again is of no use
     ├── IntegrityError            stored bytes are missing, changed or not ours
@@ -59,6 +60,21 @@ class KVError(BackendError):
 
 class KVRefusedError(KVError):
     """The KV store will never take this key or value."""
+
+
+class KVDamagedError(KVError):
+    """What stands under a key is no JSON.
+
+    Attributes:
+        key: the key.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message, key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ObjectStoreError(BackendError):

@@ -82,6 +82,9 @@ def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
     Returns:
         The same flow.
 
+    Raises:
+        TypeError: what was given is no flow, or one of ``tasks`` no task.
+
     Example:
         ```python
         from expops_prefect import instrument
@@ -93,6 +96,7 @@ def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
             nightly()
         ```
     """
+    tasks = _checked(flow, tasks)
     chosen = {id(item): item for item in [*_reachable(flow), *tasks]}
     for item in chosen.values():
         _instrument_task(item)
@@ -102,6 +106,24 @@ def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
     _instrument_flow(flow, inner=False)
     _logger.info("instrumented flow %s; tasks: %s", flow.name, ", ".join(sorted(names)) or "none found, pass tasks=[…]")
     return flow
+
+
+def _checked(flow: Any, tasks: Iterable[Any]) -> list[Task[..., Any]]:
+    if not isinstance(flow, Flow):
+        more = "; a task goes into tasks=[…] beside the flow that calls it" if isinstance(flow, Task) else ""
+        raise TypeError(f"instrument takes a flow, as Prefect's @flow makes it, not {_kind(flow)}{more}")
+    if isinstance(tasks, Task):
+        raise TypeError(f"tasks takes a list: tasks=[{tasks.name}]")
+    found = list(tasks)
+    for item in found:
+        if not isinstance(item, Task):
+            raise TypeError(f"tasks takes tasks, as Prefect's @task makes them, not {_kind(item)}")
+    return found
+
+
+def _kind(value: Any) -> str:
+    name = getattr(value, "__name__", None) or getattr(value, "name", None) or repr(value)
+    return f"the {type(value).__name__} {name}"
 
 
 def _instrument_task(task: Task[..., Any]) -> None:

@@ -23,6 +23,7 @@ from expops_prefect import names
 from expops_prefect.errors import FormatError
 from expops_prefect.folders import FILE_MODE, make_folder
 from expops_prefect.forks import ForkSafeLock
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, KVStore
 
 BEAT_SECONDS: Final = 15.0
@@ -109,7 +110,7 @@ def signs(kv: KVStore) -> Iterator[Sign]:
     Raises:
         KVError: the store failed.
     """
-    for _, value in kv.scan(names.SIGN_PREFIX):
+    for _, value in sound.scan(kv, names.SIGN_PREFIX):
         try:
             yield Sign.load(value)
         except FormatError:

@@ -139,6 +139,16 @@ def readable(path: str) -> str:
     return f"{text} / {parsed.step}" + (f" #{parsed.step_call}" if parsed.step_call else "")
 
 
+def first_call_path(path: str) -> str:
+    """The path with the number 1 of a name's first call, which is recorded under the name's own path."""
+    parsed = parse_path(path)
+    if parsed is None:
+        return path
+    if parsed.step is not None:
+        return step_path(path.rpartition("/step[")[0], parsed.step, 1) if parsed.step_call is None else path
+    return path if parsed.layers else process_path(parsed.process, 1)
+
+
 def encode(text: str) -> str:
     """ExpOps' encoding of a name into a key or document id: ``p_`` and URL-safe base64 without padding."""
     return "p_" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")

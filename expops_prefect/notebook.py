@@ -66,7 +66,7 @@ class RunList(list[RunRecord]):
             "flow": [run.flow for run in self],
             "flow_run_id": [run.flow_run_id for run in self],
             "status": [run.status for run in self],
-            "started": pandas.to_datetime([run.started_at for run in self], unit="s", utc=True),
+            "started": pandas.to_datetime([run.started_at for run in self], unit="s", utc=True, errors="coerce"),
             "seconds": [math.nan if run.ended_at is None else run.ended_at - run.started_at for run in self],
             "attempt": [run.attempt for run in self],
             "host": [run.host for run in self],

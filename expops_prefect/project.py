@@ -14,6 +14,7 @@ from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import ConfigurationError, FormatError
 from expops_prefect.forks import ForkSafeLock
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, Announcing, KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
@@ -234,8 +235,7 @@ class Project:
 
     def charts(self, run: str) -> dict[str, list[Mapping[str, JSON]]]:
         """Charts of a run by probe path, each with ``title``, ``object_path`` and ``cache_path``."""
-        prefix = names.charts_key(run, "")
-        return {key[len(prefix) :]: value.get("items", []) for key, value in self.kv.scan(prefix)}
+        return records.read_charts(self.kv, run)
 
     def graph(self, run: str) -> Graph:
         """The pipeline graph of a run, as far as it has come."""
@@ -260,7 +260,7 @@ class Project:
 
     def cache_record(self, key: names.CacheKey) -> records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""
-        value = self.kv.get(key.record_key)
+        value = sound.get(self.kv, key.record_key)
         try:
             return None if value is None else records.CacheRecord.load(value)
         except FormatError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -15,8 +15,9 @@ from types import UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from expops_prefect import names
-from expops_prefect.errors import FormatError
-from expops_prefect.kv.base import JSON, KVStore
+from expops_prefect.errors import FormatError, KVDamagedError, NameRefusedError
+from expops_prefect.kv import sound
+from expops_prefect.kv.base import JSON, NOT_FINITE, KVStore
 
 RECORD_FORMAT: Final = 1
 """Version of cache and run records; a record of a newer one is not used."""
@@ -24,6 +25,10 @@ RECORD_FORMAT: Final = 1
 Status = Literal["pending", "running", "completed", "cached", "failed"]
 TERMINAL: Final = frozenset({"completed", "cached", "failed"})
 STATUSES: Final = TERMINAL | {"pending", "running"}
+FIRST: Final = "first"
+"""Field of a row that sums calls up: the first call, which has no row of its own; empty while it is the only one."""
+OF_ONE_CALL: Final = frozenset({"cache_key", "miss", "miss_reason", "not_kept", "parts"})
+"""Fields that say nothing of several calls together: in a sum they are the first call's."""
 _TIMES: Final = (
     *("started_at", "ended_at", "execution_time"),
     *("cached_started_at", "cached_ended_at", "cached_execution_time", "waited_seconds"),
@@ -33,6 +38,7 @@ _ROW_KINDS: Final[dict[str, Any]] = {
     **dict.fromkeys(_TIMES, (int, float)),
     **dict.fromkeys(_TEXTS, str),
     "calls": dict,
+    FIRST: dict,
     "upstream": list,
 }
 
@@ -239,20 +245,48 @@ class Row:
             fields=row,
         )
 
+    @property
+    def first(self) -> Row | None:
+        """Of a row that sums several calls up the first one, if there is no row of its own and it is known.
+
+        Its path has the number 1.
+        """
+        said = self.fields.get(FIRST)
+        if not said or sum(self.calls.values()) <= 1:
+            return None
+        shared = {name: self.fields[name] for name in ("label", *OF_ONE_CALL) if name in self.fields}
+        return Row.load(names.first_call_path(self.path), {**shared, **said})
+
+
+def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
+    """Each call once: the rows that are of one call, and first calls out of the rows that sum several up."""
+    for row in rows:
+        if sum(row.calls.values()) <= 1:
+            yield row
+        elif (first := row.first) is not None:
+            yield first
+
 
 # Readers ---------------------------------------------------------------------------------------
 
 
 def read_run(kv: KVStore, run: str) -> RunRecord | None:
-    """The record of a run, with the status that ExpOps' clients see."""
-    value = kv.get(names.run_record_key(run))
+    """The record of a run, with the status that ExpOps' clients see.
+
+    Raises:
+        FormatError: not a record of ours, or one of a newer release.
+    """
+    try:
+        value = kv.get(names.run_record_key(run))
+    except KVDamagedError as error:
+        raise FormatError(str(error)) from error
     return None if value is None else RunRecord.load(value)
 
 
 def read_runs(kv: KVStore, *, after: str | None = None, limit: int | None = None) -> Iterator[RunRecord]:
     """The project's runs by run id, oldest first; records of newer releases are left out."""
     start = None if after is None else names.run_record_key(after)
-    for _, value in kv.scan(names.RUN_RECORD_PREFIX, after=start, limit=limit):
+    for _, value in sound.scan(kv, names.RUN_RECORD_PREFIX, after=start, limit=limit):
         try:
             yield RunRecord.load(value)
         except FormatError:
@@ -262,13 +296,55 @@ def read_runs(kv: KVStore, *, after: str | None = None, limit: int | None = None
 def read_rows(kv: KVStore, run: str) -> list[Row]:
     """All rows of a run: processes, calls and steps."""
     prefix, suffix = names.run_rows_prefix(run), f":{names.PROCESS_STEP}"
-    return [Row.load(key[len(prefix) : -len(suffix)], value) for key, value in kv.scan(prefix) if key.endswith(suffix)]
+    found = ((key, value) for key, value in sound.scan(kv, prefix) if key.endswith(suffix))
+    return [Row.load(key[len(prefix) : -len(suffix)], value) for key, value in found]
 
 
 def read_metrics(kv: KVStore, run: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Metrics of a run: probe path, then metric, then step number as text, then value."""
+    """Metrics of a run: probe path, then metric, then step number as text, then value; what is none is left out."""
     prefix = names.metrics_prefix(run)
-    return {names.decode(key[len(prefix) :]): value for key, value in kv.scan(prefix)}
+    found = {}
+    for key, value in sound.scan(kv, prefix):
+        try:
+            path = names.decode(key[len(prefix) :])
+        except NameRefusedError:
+            continue
+        found[path] = metric_values(value)
+    return found
+
+
+def metric_values(value: JSON) -> dict[str, dict[str, Any]]:
+    """The points that are some of a stored value: metric, step number as text, value. Others write to the store too."""
+    known = value if isinstance(value, dict) else {}
+    points = {
+        name: {step: value for step, value in steps.items() if _is_step(step) and _is_metric(value)}
+        for name, steps in known.items()
+        if isinstance(steps, dict)
+    }
+    return {name: steps for name, steps in points.items() if steps}
+
+
+def _is_step(text: str) -> bool:
+    try:
+        return -(2**63) <= int(text) < 2**63
+    except ValueError:
+        return False
+
+
+def _is_metric(value: JSON) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number or (isinstance(value, str) and value in NOT_FINITE)
+
+
+def read_charts(kv: KVStore, run: str) -> dict[str, list[Mapping[str, JSON]]]:
+    """Charts of a run by probe path; what is none is left out."""
+    prefix = names.charts_key(run, "")
+    found: dict[str, list[Mapping[str, JSON]]] = {}
+    for key, value in sound.scan(kv, prefix):
+        items = value.get("items") if isinstance(value, dict) else None
+        known = items if isinstance(items, list) else []
+        found[key[len(prefix) :]] = [item for item in known if isinstance(item, dict)]
+    return found
 
 
 def read_cache_records(
@@ -282,7 +358,7 @@ def read_cache_records(
         after: only those whose ``record_key`` is greater.
         limit: look at most at so many keys.
     """
-    for key, value in kv.scan(names.process_record_prefix(beginning), after=after, limit=limit):
+    for key, value in sound.scan(kv, names.process_record_prefix(beginning), after=after, limit=limit):
         parsed = parse_record_key(key)
         if parsed is None:
             continue

@@ -13,14 +13,17 @@ from expops_prefect.degraded import merged as merged_events
 from expops_prefect.kv.base import JSON
 from expops_prefect.names import PROCESS_STEP, shown
 from expops_prefect.outbox.changes import register_change
-from expops_prefect.records import Status
+from expops_prefect.records import FIRST, Status
 
 if TYPE_CHECKING:
     from expops_prefect.scope import Call
 
 Fields = Mapping[str, JSON]
-OF_ONE_CALL: Final = frozenset({"cache_key", "miss", "miss_reason", "not_kept", "parts"})
-"""Fields that say nothing of several calls together."""
+_OF_FIRST: Final = frozenset(
+    {"started_at", "ended_at", "cached_run_id", "cached_started_at", "cached_ended_at", "cached_execution_time"}
+    | {"cache_path", "waited_seconds", "task_run_id", "upstream"}
+)
+"""What a sum keeps of its first call; what is of one call alone stands in the sum itself."""
 _CUT_OFF: Final = "cut_off"
 """Field of a sum: how many of its failed calls are said to have failed because their process seemed dead."""
 
@@ -54,7 +57,8 @@ def add_to_total(row: JSON | None, call: Call, before: Status | None, after: Sta
 
 def total_arguments(call: Call, before: Status | None, after: Status, fields: Fields) -> dict[str, JSON]:
     """The arguments of :func:`changed_total`, as they wait in an outbox."""
-    return {"base": _base(call, call.total), "before": before, "after": after, "fields": dict(fields)}
+    first = call.path == call.total
+    return {"base": _base(call, call.total), "before": before, "after": after, "fields": dict(fields), "first": first}
 
 
 def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -70,6 +74,11 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
             del calls[before]
     calls[after] = calls.get(after, 0) + 1
     merged = {**row, **base, **fields, "calls": calls, "status": _sum(calls)}
+    # Outboxes that an older release left do not say it.
+    if arguments.get("first"):
+        merged[FIRST] = {} if sum(calls.values()) == 1 else _own(fields, after)
+    elif row.get(FIRST) == {}:
+        merged[FIRST] = _own(row, row["status"])
     if merged["status"] != "cached":
         # Of one of its calls, while the sum was executed.
         merged = {name: value for name, value in merged.items() if not name.startswith("cached_")}
@@ -113,6 +122,9 @@ def cut_off(row: Fields, now: float) -> dict[str, JSON]:
         kept = {status: count for status, count in calls.items() if status != "running"}
         ended["calls"] = {**kept, "failed": kept.get("failed", 0) + calls.get("running", 0)}
         ended[_CUT_OFF] = row.get(_CUT_OFF, 0) + calls.get("running", 0)
+    first = row.get(FIRST)
+    if first and first.get("status") == "running":
+        ended[FIRST] = _timed({**first, "status": "failed", "ended_at": now})
     return _timed(ended)
 
 
@@ -136,6 +148,11 @@ def _sum(calls: Mapping[str, int]) -> Status:
     if calls.get("failed"):
         return "failed"
     return "cached" if set(calls) == {"cached"} else "completed"
+
+
+def _own(fields: Fields, status: Status) -> dict[str, JSON]:
+    """What a sum says of its first call."""
+    return _timed({**{name: fields[name] for name in fields if name in _OF_FIRST}, "status": status})
 
 
 def _base(call: Call, path: str) -> dict[str, Any]:

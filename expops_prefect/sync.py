@@ -19,6 +19,7 @@ from expops_prefect import names, records
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import FormatError
 from expops_prefect.explain.parts import load_sources
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON
 from expops_prefect.objects.base import Buffer, ObjectInfo
 from expops_prefect.objects.claims import claim, keep
@@ -113,8 +114,8 @@ class _Copy:
     def _records(self) -> None:
         count = 0
         for prefix in (names.PROCESS_RECORD_PREFIX, names.STEP_RECORD_PREFIX):
-            for page in _pages(self._source.kv.scan(prefix)):
-                there = self._target.kv.get_many(list(page))
+            for page in _pages(sound.scan(self._source.kv, prefix)):
+                there = sound.get_many(self._target.kv, list(page))
                 new: dict[str, JSON] = {}
                 for key, value in page.items():
                     # One that nobody here signed must not become one that we did.
@@ -184,7 +185,7 @@ class _Copy:
     def _run(self, run: records.RunRecord) -> None:
         kv, target = self._source.kv, self._target.kv
         for prefix in names.run_prefixes(run.run_id):
-            for page in _pages(kv.scan(prefix)):
+            for page in _pages(sound.scan(kv, prefix)):
                 target.put_many({key: self._readdressed(value) for key, value in page.items()})
         target.put(names.flow_run_key(run.flow_run_id), {"run_id": run.run_id})
         value = kv.get(names.run_record_key(run.run_id))

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, Final
 
 from expops_prefect.names import readable
-from expops_prefect.records import Row, RunRecord
+from expops_prefect.records import Row, RunRecord, single_calls
 
 SHOWN_CALLS: Final = 60
 SHOWN_METRICS: Final = 12
@@ -34,7 +34,7 @@ def draw_run(record: RunRecord, rows: Sequence[Row], metrics: Mapping[str, Mappi
         rows: its rows.
         metrics: its metrics by probe path, name and step number.
     """
-    single = [row for row in rows if sum(row.calls.values()) <= 1 and row.started_at is not None]
+    single = [row for row in single_calls(rows) if row.started_at is not None]
     cached = sum(row.status == "cached" for row in single)
     saved = sum(row.cached_execution_time or 0.0 for row in single)
     head = (

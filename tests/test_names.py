@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from expops_prefect import names
 from expops_prefect.config import usable_project_id
 from expops_prefect.kv.base import MetricPoint
-from expops_prefect.names import CacheKey, normalise, parse_path, process_path, readable, shown, split_path, step_path
+from expops_prefect.names import (
+    CacheKey,
+    first_call_path,
+    normalise,
+    parse_path,
+    process_path,
+    readable,
+    shown,
+    split_path,
+    step_path,
+)
 from expops_prefect.objects.base import check_key
 from expops_prefect.recording.metrics import metric_points
 
@@ -134,3 +144,18 @@ def test_paths_inside_splits(partitions: tuple[int, ...], seeds: tuple[int, ...]
     assert parsed.layers == (*(f"P{number}" for number in partitions), *(f"S{seed}" for seed in seeds))
     assert parsed.call == (partitions[0] if len(partitions) == 1 and not seeds else None)
     assert readable(made) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        (process_path("fit"), "fit #1"),
+        (step_path(process_path("fit"), "load"), "fit / load #1"),
+        (step_path(process_path("fit", 2), "load"), "fit #2 / load #1"),
+        (split_path("fit", (1,), (41,)), "fit P1 S41"),
+        (step_path(process_path("fit"), "load", 3), "fit / load #3"),
+        ("odd", "odd"),
+    ],
+)
+def test_the_number_of_a_first_call(path: str, first: str) -> None:
+    assert readable(first_call_path(path)) == first

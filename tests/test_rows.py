@@ -15,8 +15,8 @@ from expops_prefect.errors import FormatError
 from expops_prefect.names import normalise, process_path
 from expops_prefect.project import Project
 from expops_prefect.recording.run import Run
-from expops_prefect.records import STATUSES, CacheRecord, Row, RunRecord, Status
-from expops_prefect.rows import add_to_total, call_row, cut_off
+from expops_prefect.records import STATUSES, CacheRecord, Row, RunRecord, Status, single_calls
+from expops_prefect.rows import add_to_total, call_row, changed_total, cut_off, total_arguments
 from expops_prefect.scope import Call, Scope
 
 RUN = "project-shop-20260101000000-0000abcd"
@@ -42,6 +42,8 @@ def add_up(steps: list[Step], *, attempt: int = 1, row: Any = None) -> dict[str,
         fields: dict[str, Any] = {"started_at": started[number], "ended_at": ended, "upstream": []}
         if status == "cached":
             fields |= {"cached_run_id": f"run {number}", "cached_execution_time": 5.0}
+        if number == 1:
+            fields["cache_key"] = "of the first"
         row = add_to_total(row, call(number, attempt), before.get(number), status, fields)
         before[number] = status
     return cast("dict[str, Any]", row)
@@ -143,6 +145,39 @@ def test_sums_of_calls_in_any_order(chosen: list[list[Status]], data: st.DataObj
     assert row["status"] == expected
     assert row["started_at"] == 0.0
     assert row["ended_at"] == (None if expected == "running" else float(len(order) - 1))
+    # The first call's own end is there too, whenever the others came.
+    first = Row.load(TOTAL, row).first
+    if len(chosen) == 1:
+        assert first is None
+        return
+    assert first is not None
+    at = [now for now, number in enumerate(order) if number == 1]
+    assert (first.path, first.status) == (process_path("train", 1), final[0])
+    assert (first.started_at, first.ended_at) == (at[0], None if final[0] == "running" else at[-1])
+    assert first.cached_run_id == ("run 1" if final[0] == "cached" else None)
+    assert first.fields["cache_key"] == "of the first"
+
+
+def test_what_an_older_release_summed_up_or_left_to_deliver() -> None:
+    older = add_up([(1, "cached", 1), (2, "cached", 2)])
+    del older["first"]
+    assert Row.load(TOTAL, older).first is None
+    row = add_up([(3, "cached", 3)], row=older)
+    assert (row["calls"], Row.load(TOTAL, row).first) == ({"cached": 3}, None)
+    waiting = total_arguments(call(), None, "cached", {"started_at": 1.0, "ended_at": 2.0})
+    del waiting["first"]
+    assert "first" not in changed_total(None, waiting)
+
+
+def test_each_call_once() -> None:
+    rows = [Row.load(TOTAL, add_up([(1, "cached", 1), (2, "cached", 2)])), Row.load(TOTAL + "x", {"status": "failed"})]
+    assert [row.path for row in single_calls(rows)] == [process_path("train", 1), TOTAL + "x"]
+    # Whoever may write to the store may write anything.
+    damaged = Row.load(TOTAL, {"calls": {"cached": 2}, "first": [1]})
+    assert damaged.first is None
+    odd = Row.load("odd", {"calls": {"cached": 2}, "first": {"status": 3, "started_at": "x"}}).first
+    assert odd is not None
+    assert (odd.path, odd.status, odd.started_at) == ("odd", "pending", None)
 
 
 def test_a_flow_that_starts_again_counts_anew() -> None:
@@ -176,6 +211,8 @@ def test_calls_whose_process_died() -> None:
     assert ended["status"] == "failed"
     assert ended["calls"] == {"completed": 1, "failed": 2}
     assert (ended["started_at"], ended["ended_at"], ended["execution_time"]) == (1, 9.0, 8.0)
+    first = cut_off(add_up([(1, "running", 1), (2, "running", 3)]), 9.0)["first"]
+    assert (first["status"], first["ended_at"], first["execution_time"]) == ("failed", 9.0, 8.0)
     one = cut_off(call_row(call(2), "running", {"started_at": 3.0, "ended_at": None}), 9.0)
     assert (one["status"], one["execution_time"], one.get("calls")) == ("failed", 6.0, None)
 

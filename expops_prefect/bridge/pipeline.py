@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
-from expops_prefect.config import Settings
+from expops_prefect.config import CONFIG_FILE, Settings
 from expops_prefect.errors import ConfigurationError
 
 _PIPELINE: Final = "experiment.pipeline"
@@ -74,6 +74,11 @@ class Pipeline:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if settings.config_file is None:
+            raise ConfigurationError(
+                f"there is no pipeline to run: {settings.root} holds no {CONFIG_FILE}; go to the folder of an ExpOps "
+                "project, or name it"
+            )
         if not settings.processes:
             raise self._wrong("processes", "empty", "a list of processes, each with a name; there is nothing to run")
         found = {name: self._process(name, section) for name, section in settings.processes.items()}

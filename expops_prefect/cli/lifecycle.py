@@ -19,6 +19,7 @@ from expops_prefect.cli.output import (
     OK,
     PROBLEM,
     ProblemError,
+    UsageError,
     age,
     print_json,
     print_line,
@@ -86,7 +87,11 @@ def invalidate_records(
         json: print JSON.
     """
     if key is None and process is None and run is None and older_than is None:
-        raise ProblemError("which results? give a key, --process, --run or --older-than")
+        raise UsageError("which results? give a key, --process, --run or --older-than")
+    # Left empty by a variable in a script, say; what nothing is asked of fits everything.
+    for name, text in (("the key", None if key is None else key.split("/")[0]), ("--process", process), ("--run", run)):
+        if text is not None and not text.strip():
+            raise UsageError(f"{name} is empty, which would mean every result; for that give --older-than 1s")
     opened = open_project(project)
     selection = Selection(key, process, _run_id(opened, run), older_than)
     chosen = [] if is_empty(opened) else invalidate(opened, selection, dry_run=dry_run)
@@ -121,24 +126,26 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
     else:
         with progress_bar(f"verifying {opened.objects.describe()}", visible=not json) as progress:
             found = verify(opened, repair=repair, progress=progress)
-    left = len(found.broken) if not repair else 0
+    broken = len(found.broken) + len(found.unreadable)
+    left = broken if not repair else 0
     if json:
         print_json(asdict(found))
         return PROBLEM if left else OK
-    if found.broken:
+    if broken:
         print_table(
             ["record", "object", ""],
             [
-                (broken.stored.kv_key, key, what)
-                for broken in found.broken
-                for what, keys in (("MISSING", broken.missing), ("DAMAGED", broken.damaged))
+                (item.stored.kv_key, key, what)
+                for item in found.broken
+                for what, keys in (("MISSING", item.missing), ("DAMAGED", item.damaged))
                 for key in keys
             ]
-            + [(broken.stored.kv_key, "", "NOT SIGNED") for broken in found.broken if not broken.stored.trusted],
+            + [(item.stored.kv_key, "", "NOT SIGNED") for item in found.broken if not item.stored.trusted]
+            + [(key, "", "DAMAGED") for key in found.unreadable],
         )
     print_line(
         f"{_count(found.records, 'record')} verified, {_count(found.objects, 'object')} ({size(found.bytes)}) read: "
-        f"{len(found.broken) or 'none'} broken" + (f", {found.repaired} removed" if repair and found.broken else "")
+        f"{broken or 'none'} broken" + (f", {found.repaired} removed" if repair and broken else "")
     )
     if found.written:
         print_line(f"{_count(found.written, 'file')} of small results written")

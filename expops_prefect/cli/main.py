@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import os
 import sys
+from typing import Final
 
 from cyclopts import App
 
 from expops_prefect.cli import cache, diff, doctor, graph, init, lifecycle, run, runs, sync, ui
-from expops_prefect.cli.output import PROBLEM, print_error
+from expops_prefect.cli.output import PROBLEM, WRONG_USAGE, UsageError, print_error
 from expops_prefect.errors import ExpOpsPrefectError
+
+_UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 app = App(
     name="expops-prefect",
@@ -40,22 +46,38 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         result = app(sys.argv[1:], exit_on_error=False, print_error=True, result_action="return_value")
+        sys.stdout.flush()
     except ExpOpsPrefectError as error:
         print_error(str(error))
-        sys.exit(PROBLEM)
+        sys.exit(WRONG_USAGE if isinstance(error, UsageError) else PROBLEM)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         # The reader, `head` for instance, has seen enough.
         sys.stderr.close()
         sys.exit(PROBLEM)
+    except OSError as error:
+        # A file has a name; what is written to the output has none.
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        print_error(f"the output cannot be written: {error.strerror}")
+        _give_up_output()
+        sys.exit(PROBLEM)
     except Exception as error:
         from cyclopts import CycloptsError
 
         if isinstance(error, CycloptsError):
-            sys.exit(2)
+            sys.exit(WRONG_USAGE)
         raise
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _give_up_output() -> None:
+    """What is still to be written to the standard output goes nowhere: Python would try, and fail, once more."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _version() -> str:

@@ -11,15 +11,17 @@ from typing import Any, Final
 
 import orjson
 from rich.console import Console
-from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from expops_prefect.cli.fitting import ONE_LINE, Fitted, fit
 from expops_prefect.errors import ExpOpsPrefectError
 
 OK: Final = 0
 PROBLEM: Final = 1
+WRONG_USAGE: Final = 2
 
 COLOURS: Final = {
     "completed": "green",
@@ -29,8 +31,11 @@ COLOURS: Final = {
     "ok": "green",
     "warning": "yellow",
 }
-_ONE_LINE: Final = frozenset({"run", "status", "started", "took", "saved", "computed", "computed by", "size", "check"})
-"""Columns that are read at a glance, or copied: on a narrow terminal the others are folded."""
+_INDENT: Final = 4
+UNKNOWN: Final = "unknown"
+"""For times that cannot be."""
+_CENTURIES: Final = 1e10
+"""Seconds: more is no time of a run."""
 _RUN: Final = re.compile(r"-(\d{14}-[0-9a-f]{8})$")
 _UNLIMITED: Final = 100_000
 """Into a pipe there is no width to respect, and broken lines are hard to process."""
@@ -40,6 +45,10 @@ class ProblemError(ExpOpsPrefectError):
     """Something the user has to know, in one line that says what to do next."""
 
 
+class UsageError(ProblemError):
+    """A command that was given what it cannot take, in one line that says what it takes."""
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
@@ -47,12 +56,18 @@ def print_json(value: Any) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under headings; text from users is never taken for markup, status words are coloured."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headings))
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading in _ONE_LINE)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    _print_block(table)
+    texts = [["" if value is None else _printable(str(value)) for value in row] for row in rows]
+    fitted = fit(headings, texts, _console().width)
+    table = _table(fitted, show_header=any(headings))
+    for cells, below in zip(fitted.rows, fitted.below, strict=True):
+        table.add_row(*map(_cell, cells))
+        if below:
+            _print_block(table)
+            for heading, text in below:
+                _print_block(Padding(Text(f"{heading}: {text}" if heading else text), (0, 0, 0, _INDENT)))
+            table = _table(fitted, show_header=False)
+    if table.rows or table.show_header:
+        _print_block(table)
 
 
 def print_tree(tree: Tree) -> None:
@@ -69,7 +84,14 @@ def label(*parts: str) -> Text:
     return text
 
 
-def _print_block(block: Table | Tree) -> None:
+def _table(fitted: Fitted, *, show_header: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=show_header)
+    for heading, width in fitted.headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in ONE_LINE, width=width)
+    return table
+
+
+def _print_block(block: Table | Tree | Padding) -> None:
     console = _console()
     with console.capture() as captured:
         console.print(block)
@@ -102,13 +124,18 @@ def moment(seconds: float | None) -> str:
     """A point in time for people, local."""
     if seconds is None:
         return ""
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return UNKNOWN
 
 
 def duration(seconds: float | None) -> str:
     """A length of time for people."""
     if seconds is None:
         return ""
+    if abs(seconds) > _CENTURIES:
+        return UNKNOWN
     if seconds < 0.001:
         return "< 1 ms"
     if seconds < 0.1:
@@ -129,7 +156,10 @@ def size(count: float) -> str:
 
 def age(seconds: float) -> str:
     """How long ago a point in time was."""
-    passed = max(0.0, time.time() - seconds)
+    passed = time.time() - seconds
+    if abs(passed) > _CENTURIES:
+        return UNKNOWN
+    passed = max(0.0, passed)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if passed >= length:
             return f"{passed / length:.0f} {unit} ago"
@@ -140,10 +170,8 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_UNLIMITED)
 
 
-def _cell(value: object) -> str:
-    text = escape(_printable("" if value is None else str(value)))
-    colour = COLOURS.get(text)
-    return f"[{colour}]{text}[/{colour}]" if colour else text
+def _cell(text: str) -> Text:
+    return Text(text, style=COLOURS.get(text, ""))
 
 
 def _printable(text: str) -> str:

@@ -12,7 +12,7 @@ import orjson
 from cyclopts import Parameter
 
 from expops_prefect.cli.opening import open_project
-from expops_prefect.cli.output import OK, PROBLEM, ProblemError, duration, print_json, print_line, print_table
+from expops_prefect.cli.output import OK, PROBLEM, UsageError, duration, print_json, print_line, print_table
 from expops_prefect.names import flow_run_key, parse_path, readable
 from expops_prefect.project import Project
 
@@ -63,7 +63,7 @@ def _without_heartbeats() -> Iterator[None]:
 def _parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ProblemError(f"--param {text}: write NAME=VALUE or PROCESS.NAME=VALUE")
+        raise UsageError(f"--param {text}: write NAME=VALUE or PROCESS.NAME=VALUE")
     try:
         return name, orjson.loads(value)
     except orjson.JSONDecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from expops_prefect.cli.output import (
 )
 from expops_prefect.graph import graph_of
 from expops_prefect.names import CanonicalName, normalise, parse_path, readable
-from expops_prefect.records import Row, RunRecord
+from expops_prefect.records import Row, RunRecord, single_calls
 
 app = App(name="runs", help="Runs of the project.")
 
@@ -82,12 +83,12 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     print_line(f"{record.run_id}: flow {record.flow} {record.status}, {moment(record.started_at)}", style="bold")
     print_table(
         ["process or step", "status", "took", "saved", "computed by", "executed because", "last metrics"],
-        [_line(row, metrics.get(row.path, {})) for row in rows],
+        [line for row in rows for line in _lines(row, metrics.get(row.path, {}))],
     )
     graph = graph_of(rows, charts)
     if graph.edges:
         print_tree(draw(graph, "", {row.path: row for row in rows}))
-    saved = sum(row.cached_execution_time or 0 for row in rows if _single(row))
+    saved = sum(row.cached_execution_time or 0 for row in single_calls(rows))
     print_line(f"time saved by the cache: {duration(saved)}")
     for path, items in charts.items():
         for item in items:
@@ -149,6 +150,16 @@ def _in_order(rows: list[Row]) -> list[Row]:
         return starts[path.process], path.process, path.call or 0, path.step is not None, row.started_at or 0, row.path
 
     return sorted(rows, key=place)
+
+
+def _lines(row: Row, metrics: dict[str, dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+    first = row.first
+    if first is None:
+        yield _line(row, metrics)
+        return
+    yield _line(row, {})
+    # What it logged stands under the name's own path.
+    yield _line(first, metrics)
 
 
 def _line(row: Row, metrics: dict[str, dict[str, Any]]) -> tuple[object, ...]:

@@ -50,9 +50,15 @@ class Setting:
     place: str
     key: str
 
-    def wrong(self, allowed: str) -> ConfigurationError:
-        """The error that it is not what is allowed."""
-        return _error(self.place, self.key, self.value, allowed)
+    def wrong(self, allowed: str, *, no_secret: bool = False) -> ConfigurationError:
+        """The error that it is not what is allowed.
+
+        Args:
+            allowed: what is.
+            no_secret: the value may be shown, whatever the key is called.
+        """
+        shown = _shown(self.value, "" if no_secret else self.key)
+        return ConfigurationError(f"{self.place}: {self.key} is {shown}; allowed: {allowed}")
 
     def below(self, root: Path) -> Path:
         """The path that it names, relative to a project's root.

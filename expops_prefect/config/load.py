@@ -298,13 +298,25 @@ def _signing_key_file(source: _Source) -> Path | None:
     try:
         read_keys(path)
     except (OSError, ValueError) as error:
-        # Not where it was looked for: that might be a key itself, written here by mistake.
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise named.wrong(
             f"a file, relative to the project's root, with a secret of at least {MIN_KEY_LENGTH} characters a line, "
-            f"of which the first signs (openssl rand -hex 32 makes one); it was: {why}"
+            f"of which the first signs (openssl rand -hex 32 makes one); it was: {why}",
+            no_secret=_is_path(source.root, named.value, path),
         ) from None
     return path
+
+
+def _is_path(root: Path, text: str, path: Path) -> bool:
+    """Whether a text that names a file of keys is surely no key itself, written there by mistake."""
+    if len(text) < MIN_KEY_LENGTH:
+        return True
+    parts = Path(text).expanduser().parts
+    first = parts[: 2 if Path(text).is_absolute() else 1]
+    try:
+        return path.exists() or (first != parts and root.joinpath(*first).is_dir())
+    except OSError:  # no name that a file could have
+        return False
 
 
 def _shared_keys(file: Path | None) -> tuple[str, ...]:

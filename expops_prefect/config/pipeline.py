@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -17,6 +18,8 @@ from expops_prefect.config.document import Document
 from expops_prefect.config.load import CONFIG_FILE
 from expops_prefect.config.model import find_name
 from expops_prefect.errors import ConfigurationError
+
+_CRLF: Final = "\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,12 @@ def write_pipeline(root: Path, adjacency: str, processes: Sequence[str], charts:
         raise ConfigurationError(f"{root / CONFIG_FILE} is not there; write it with: expops-prefect init")
     file = (root / CONFIG_FILE).resolve()
     text = file.read_bytes().decode()
-    edited, added, drawn = _edited(file, text, adjacency, processes, charts)
+    plain = text.replace(_CRLF, "\n")
+    edited, added, drawn = _edited(file, plain, adjacency, processes, charts)
+    if edited == plain:
+        edited = text
+    elif text.count(_CRLF) * 2 > text.count("\n"):
+        edited = edited.replace("\n", _CRLF)
     if edited != text:
         try:
             _replace(file, text, edited)
@@ -132,17 +140,24 @@ def _add_processes(
 
 
 def _mapping_indent(text: str) -> int | None:
-    """How far the first nested key is indented."""
-    above = None
-    for line in text.splitlines():
-        bare = line.lstrip(" ")
-        if not bare or bare[0] in "#-":
+    """How far nested keys are indented, in most of the file: its editor knows one width for all."""
+    keys: Counter[int] = Counter()
+    seen: set[int] = set()
+    waiting = [yaml.compose(text, yaml.SafeLoader)]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an alias
             continue
-        depth = len(line) - len(bare)
-        if above == 0 and depth > 0:
-            return depth
-        above = depth if bare.rstrip().endswith(":") else None
-    return None
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                waiting.append(value)
+                inside = value.start_mark.line > key.start_mark.line
+                if inside and isinstance(value, yaml.MappingNode) and not value.flow_style:
+                    keys[value.start_mark.column - key.start_mark.column] += len(value.value)
+    return max(keys, key=lambda width: (keys[width], -width), default=None)
 
 
 def _same(text: str, edited: str) -> bool:
@@ -157,17 +172,22 @@ def _check(file: Path, text: str, edited: str, adjacency: str) -> None:
     """
     before, after = yaml.safe_load(text) or {}, yaml.safe_load(edited)
     written = _without_graph(after)
-    comments = [line for line in map(_comment, text.splitlines()) if line]
-    kept = [line for line in map(_comment, edited.splitlines()) if line]
-    if adjacency not in _adjacencies(after) or _without_graph(before) != written or set(comments) - set(kept):
+    lost = _comments(text) - _comments(edited)
+    if adjacency not in _adjacencies(after) or _without_graph(before) != written or lost:
         raise ConfigurationError(
             f"{file}: writing the graph would change more of this file than its graph, so it was left as it is; "
             "copy what expops-prefect graph prints into experiment.pipeline"
         )
 
 
-def _comment(line: str) -> str:
-    return line.strip() if line.lstrip().startswith("#") else ""
+def _comments(text: str) -> set[str]:
+    """The lines that are comments; in a text of several lines they are part of it."""
+    inside: set[int] = set()
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.ScalarEvent) and event.start_mark and event.end_mark:
+            inside.update(range(event.start_mark.line + 1, event.end_mark.line))
+    lines = enumerate(text.splitlines())
+    return {line.strip() for number, line in lines if number not in inside and line.lstrip().startswith("#")}
 
 
 def _adjacencies(document: Any) -> list[Any]:

@@ -6,6 +6,7 @@ compared here with the nearest earlier one of the same task, part by part.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final, Literal
@@ -14,6 +15,7 @@ from expops_prefect import names, records
 from expops_prefect.errors import FormatError
 from expops_prefect.explain.differences import Difference
 from expops_prefect.explain.nearest import History
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import KVStore
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.records import CacheRecord, Row, RunRecord
@@ -71,7 +73,8 @@ class Explanation:
         path: the probe path of the process, call or step.
         label: the user's name for it.
         status: its status word.
-        calls: how many calls the row sums up; of several that were not all hits the first is explained here.
+        calls: how many calls the row sums up; of several that an older release recorded, and that were not all
+            hits, the first is explained here.
         took: seconds.
         because: the answer for programs.
         reason: the answer for people, one line.
@@ -114,9 +117,20 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
     rows.sort(key=lambda row: (row.started_at or 0.0, row.path))
     history = History(kv, objects, run)
     return [
-        replace(_explained(history, row), upstream=tuple(name for name in row.upstream if name in executed))
+        replace(item, upstream=tuple(name for name in row.upstream if name in executed))
         for row in rows
+        for item in _all_explained(history, row)
     ]
+
+
+def _all_explained(history: History, row: Row) -> Iterator[Explanation]:
+    first = row.first
+    if first is None:
+        yield _explained(history, row)
+        return
+    yield _calls(row)
+    # Earlier runs have it under the name's own path too.
+    yield replace(_explained(history, replace(first, path=row.path)), path=first.path)
 
 
 def _process(path: str) -> str:
@@ -140,10 +154,16 @@ def _explained(history: History, row: Row) -> Explanation:
     if because == "absent":
         return _absent(history, row, calls, reason)
     if because is None and calls > 1:
-        because, reason = "calls", ", ".join(f"{count} {status}" for status, count in sorted(row.calls.items()))
-    elif because is None:
+        return _calls(row)
+    if because is None:
         reason = "nothing was noted: a flow, which always runs, or a run of an older release"
     return Explanation(row.path, row.label, row.status, calls, row.execution_time, because or "unknown", reason)
+
+
+def _calls(row: Row) -> Explanation:
+    reason = ", ".join(f"{count} {status}" for status, count in sorted(row.calls.items()))
+    calls = sum(row.calls.values())
+    return Explanation(row.path, row.label, row.status, calls, row.execution_time, "calls", reason)
 
 
 def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
@@ -153,8 +173,7 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
     record = None if parsed is None else _record(kv, parsed)
     host = record.host if record is not None and record.run_id == run_id else ""
     if not host and run_id:
-        run = records.read_run(kv, run_id)
-        host = "" if run is None else run.host
+        host = _host_of(kv, run_id)
     fields, took = row.fields, row.cached_execution_time
     by = Computed(run_id, host, fields.get("cached_started_at"), fields.get("cached_ended_at"), took, key)
     saved = None if took is None else max(0.0, took - (row.execution_time or 0.0))
@@ -172,8 +191,16 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
     )
 
 
+def _host_of(kv: KVStore, run_id: str) -> str:
+    try:
+        run = records.read_run(kv, run_id)
+    except FormatError:
+        return ""
+    return "" if run is None else run.host
+
+
 def _record(kv: KVStore, key: names.CacheKey) -> CacheRecord | None:
-    value = kv.get(key.record_key)
+    value = sound.get(kv, key.record_key)
     try:
         return None if value is None else CacheRecord.load(value)
     except FormatError:
@@ -203,7 +230,7 @@ def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
 def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[Because, str] | None:
     """Why there is no result although this very key was computed before; ``None`` if it was not."""
     same = next((item for item in history.earlier_rows(row.path) if item[1].get("cache_key") == str(key)), None)
-    found = history.kv.get(names.removed_key(key.record_key))
+    found = sound.get(history.kv, names.removed_key(key.record_key))
     note: dict[str, Any] = found if isinstance(found, dict) else {}
     at, how = note.get("at"), str(note.get("how"))
     ended = (same[1].get("ended_at") or 0.0) if same is not None else 0.0
@@ -225,4 +252,7 @@ _HOW: Final = {"invalidated": "cache invalidate", "collected": "cache gc", "repa
 
 
 def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"

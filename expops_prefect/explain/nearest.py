@@ -10,6 +10,7 @@ from expops_prefect import names, records
 from expops_prefect.errors import BackendError
 from expops_prefect.explain.differences import Difference, of_code, of_config, of_inputs, of_others
 from expops_prefect.explain.parts import Code, load_parts, load_sources
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, KVStore
 from expops_prefect.names import CacheKey
 from expops_prefect.objects.base import ObjectStore
@@ -57,11 +58,11 @@ class History:
         self._objects = objects
         self._run = run
         self._runs: list[RunRecord] | None = None
-        self._rows: dict[str, list[tuple[str, dict[str, JSON]]]] = {}
+        self._rows: dict[str, list[tuple[str, Mapping[str, JSON]]]] = {}
         self._tasks: dict[str, list[Made]] = {}
         self._codes: dict[str, Code | None] = {}
 
-    def earlier_rows(self, path: str) -> list[tuple[str, dict[str, JSON]]]:
+    def earlier_rows(self, path: str) -> list[tuple[str, Mapping[str, JSON]]]:
         """The rows of the same call in earlier runs with their run ids, newest first."""
         known = self._rows.get(path)
         if known is None:
@@ -70,15 +71,15 @@ class History:
                 runs = (run for run in records.read_runs(self.kv) if run.started_at <= started and run.run_id != own)
                 self._runs = sorted(runs, key=lambda run: run.started_at, reverse=True)[:_RUNS]
             keys = {names.row_key(run.run_id, path): run.run_id for run in self._runs}
-            found = self.kv.get_many(list(keys)) if keys else {}
+            found = sound.get_many(self.kv, list(keys))
             known = self._rows[path] = [
-                (run_id, found[key]) for key, run_id in keys.items() if isinstance(found.get(key), dict)
+                (run_id, _of_one(path, found[key])) for key, run_id in keys.items() if isinstance(found.get(key), dict)
             ]
         return known
 
     def made_of(self, key: CacheKey, row: Mapping[str, JSON]) -> Made:
         """What the key of a row is made of: its record says so, or the row if there is none."""
-        value = self.kv.get(key.record_key)
+        value = sound.get(self.kv, key.record_key)
         parts = load_parts(value.get("parts")) if isinstance(value, dict) else None
         return Made(key, parts or load_parts(row.get("parts")))
 
@@ -125,7 +126,7 @@ class History:
         known = self._tasks.get(task)
         if known is None:
             prefix = f"{names.PROCESS_RECORD_PREFIX}{names.process_path(task)}:"
-            made = (_made(key, value) for key, value in self.kv.scan(prefix, limit=_SCANNED))
+            made = (_made(key, value) for key, value in sound.scan(self.kv, prefix, limit=_SCANNED))
             known = sorted((item for item in made if item is not None), key=lambda item: item.at, reverse=True)
             self._tasks[task] = known[:_COMPARED]
         return self._tasks[task]
@@ -138,7 +139,7 @@ class History:
             if key is not None and key.task == task and key.record_key not in keys:
                 at = fields.get("started_at")
                 keys[key.record_key] = key, run_id, float(at or 0.0), fields.get("parts")
-        values = self.kv.get_many(list(keys)) if keys else {}
+        values = sound.get_many(self.kv, list(keys))
         for name, (key, run_id, at, parts) in keys.items():
             value = values.get(name)
             stored = value if isinstance(value, dict) else {}
@@ -167,6 +168,11 @@ class History:
             return sum(shares) + 1.0
         first, second = self._codes.get(one.key.function), self._codes.get(two.key.function)
         return sum(shares) + _share(first.parts if first else {}, second.parts if second else {})
+
+
+def _of_one(path: str, value: dict[str, JSON]) -> Mapping[str, JSON]:
+    row = Row.load(path, value)
+    return (row.first or row).fields
 
 
 def _section(made: Made, name: str) -> Mapping[str, Any]:

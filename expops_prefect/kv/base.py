@@ -16,13 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 JSON: TypeAlias = Any
 """A JSON value. ``Any`` because every reader validates what it takes out."""
 
 MetricValue: TypeAlias = int | float | str
-"""A finite number, or one of the texts ``NaN``, ``Infinity``, ``-Infinity``."""
+"""A finite number, or one of the texts of :data:`NOT_FINITE`."""
+NOT_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
+"""JSON has no number for these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from expops_prefect.errors import KVError, KVRefusedError
+from expops_prefect.errors import KVDamagedError, KVRefusedError
 from expops_prefect.kv.base import JSON, MetricPoint, MetricValue
 
 # Dataclasses and dates would be written in a form that does not come back as they were.
@@ -39,12 +39,12 @@ def load(key: str, text: str) -> JSON:
         text: what :func:`dump` made, or ExpOps.
 
     Raises:
-        KVError: the text is not JSON.
+        KVDamagedError: the text is not JSON.
     """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise KVError(f"the value of {key} is not JSON; delete the key") from error
+        raise KVDamagedError(f"the value of {key} is not JSON; delete the key", key) from error
 
 
 def successor(prefix: str) -> str | None:

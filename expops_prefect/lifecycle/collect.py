@@ -18,6 +18,7 @@ from datetime import timedelta
 from expops_prefect import names
 from expops_prefect.backends import sweep_temporaries, unused_copies
 from expops_prefect.errors import ConfigurationError
+from expops_prefect.kv import sound
 from expops_prefect.lifecycle.entries import (
     PARALLEL,
     Entry,
@@ -26,6 +27,7 @@ from expops_prefect.lifecycle.entries import (
     refresh_objects,
     remove_records,
     silent,
+    time_of,
     unshared,
     waiting_objects,
 )
@@ -193,10 +195,10 @@ def _over_the_size(entries: list[Entry], most: int) -> Iterator[Dropped]:
 
 def _forget_uses(project: Project, kept: list[Entry], now: float) -> None:
     known = {names.use_key(stored.kv_key) for entry in kept for stored in entry.stored}
-    stale = [key for key, _ in project.kv.scan(names.USE_PREFIX) if key not in known]
+    stale = [key for key, _ in sound.scan(project.kv, names.USE_PREFIX) if key not in known]
     long_ago = now - _REMEMBERED.total_seconds()
-    removed = project.kv.scan(names.REMOVED_PREFIX)
-    stale += [key for key, value in removed if not isinstance(value, dict) or value.get("at", 0.0) < long_ago]
+    removed = sound.scan(project.kv, names.REMOVED_PREFIX)
+    stale += [key for key, value in removed if time_of(value) < long_ago]
     if stale:
         project.kv.delete_many(stale)
 

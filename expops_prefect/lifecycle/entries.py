@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from expops_prefect import names
-from expops_prefect.errors import FormatError
+from expops_prefect.errors import FormatError, KVDamagedError
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON
 from expops_prefect.outbox.changes import Publish, Put
 from expops_prefect.outbox.journal import Journal
@@ -81,18 +82,23 @@ class Entry:
         return {key: size for stored in self.stored for key, size in stored.objects.items()}
 
 
-def read_entries(project: Project) -> list[Entry]:
+def read_entries(project: Project, damaged: list[str] | None = None) -> list[Entry]:
     """All cached results.
+
+    Args:
+        project: the project.
+        damaged: gets the KV keys of records that are no JSON; without it a warning names each.
 
     Raises:
         KVError: the KV store failed.
         FormatError: a newer release has written there; what its records refer to is not known here.
     """
-    uses = {key: _time_of(value) for key, value in project.kv.scan(names.USE_PREFIX)}
+    uses = {key: time_of(value) for key, value in sound.scan(project.kv, names.USE_PREFIX)}
+    told = sound.warn if damaged is None else damaged.append
     groups: dict[object, list[Stored]] = {}
     keys: dict[object, names.CacheKey] = {}
     for prefix in _PREFIXES:
-        for kv_key, value in project.kv.scan(prefix):
+        for kv_key, value in sound.scan(project.kv, prefix, damaged=told):
             record = _load(kv_key, value)
             if record is None:
                 continue
@@ -145,12 +151,33 @@ def remove_records(project: Project, doomed: Iterable[Stored], how: str) -> int:
     """
     removed = 0
     for page in _pages(list(doomed)):
-        there = project.kv.get_many([item.kv_key for item in page])
+        there = sound.get_many(project.kv, [item.kv_key for item in page])
         gone = [item.kv_key for item in page if same(there.get(item.kv_key), item.record)]
         removed += project.kv.delete_many(gone)
         noted = {names.removed_key(key): {"at": time.time(), "how": how} for key in gone}
         if noted:
             project.kv.put_many(noted)
+    return removed
+
+
+def remove_unreadable(project: Project, keys: Iterable[str], how: str) -> int:
+    """Remove records that are no JSON, but for those that were written again meanwhile; how many were removed.
+
+    Args:
+        project: the project.
+        keys: their KV keys.
+        how: see :func:`remove_records`.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    removed = 0
+    for key in keys:
+        try:
+            project.kv.get(key)
+        except KVDamagedError:
+            removed += project.kv.delete(key)
+            project.kv.put(names.removed_key(key), {"at": time.time(), "how": how})
     return removed
 
 
@@ -181,7 +208,8 @@ def _load(kv_key: str, value: JSON) -> CacheRecord | None:
         return None
 
 
-def _time_of(use: JSON) -> float:
+def time_of(use: JSON) -> float:
+    """When something was noted, epoch seconds; 0 if that is not known."""
     at = use.get("at") if isinstance(use, dict) else None
     return float(at) if isinstance(at, int | float) else 0.0
 

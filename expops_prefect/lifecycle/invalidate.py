@@ -32,9 +32,11 @@ class Selection:
         """Those of some entries that are meant.
 
         Raises:
-            ValueError: nothing is given, which would mean all.
+            ValueError: nothing is given, or an empty text, which would mean all.
         """
-        if self == Selection():
+        task = None if self.key is None else self.key.split("/")[0]
+        empty = any(text is not None and not text.strip() for text in (task, self.process, self.run))
+        if self == Selection() or empty:
             raise ValueError("an empty selection would mean all results; use Selection(older_than=timedelta(0)) for it")
         found = entries
         if self.key is not None:

@@ -22,6 +22,7 @@ from expops_prefect.lifecycle.entries import (
     read_entries,
     refresh_objects,
     remove_records,
+    remove_unreadable,
     same,
     silent,
     unshared,
@@ -63,6 +64,7 @@ class Verified:
         unwritten: records that hold their result themselves, and whose file for other readers is missing or
             damaged: hits do not need it. One that was computed a moment ago may be about to be written.
         written: how many of these files were written.
+        unreadable: the KV keys of records that are no JSON; they are among the repaired.
     """
 
     records: int
@@ -73,6 +75,7 @@ class Verified:
     repaired: int
     unwritten: int = 0
     written: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
         BackendError: a store failed, which is not taken for damage.
         FormatError: a newer release has written to the cache.
     """
-    records = [stored for entry in read_entries(project) for stored in entry.stored]
+    unreadable: list[str] = []
+    records = [stored for entry in read_entries(project, unreadable) for stored in entry.stored]
     progress("records", len(records))
     looked = _look(project, {item for stored in records for item in _objects_of(stored)}, progress)
     elsewhere, suspects, unwritten = 0, [], []
@@ -121,6 +125,7 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
     there = [stored for stored in suspects if same(project.kv.get(stored.kv_key), stored.record)]
     broken = tuple(_broken(stored, looked) for stored in there)
     repaired = _repair(project, records, there, looked) if repair and broken else 0
+    repaired += remove_unreadable(project, unreadable, "repaired") if repair else 0
     written = _write(project, unwritten) if repair else 0
     return Verified(
         records=len(records) - elsewhere,
@@ -131,6 +136,7 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
         repaired=repaired,
         unwritten=len(unwritten),
         written=written,
+        unreadable=tuple(unreadable),
     )
 
 

@@ -23,6 +23,7 @@ from uuid import UUID
 from expops_prefect import names, records
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import ExpOpsPrefectError
+from expops_prefect.kv import sound
 from expops_prefect.project import Project
 from expops_prefect.recording.overview import READ_DOCUMENTS, SHOWN_METRICS, Line, Overview, Series
 from expops_prefect.recording.summary import CHART_BYTES, SHOWN_CHARTS, SHOWN_LINES, Chart, Summary
@@ -174,12 +175,12 @@ class _Writer:
         kv, run = self._project.kv, self._record.run_id
         if not self._costs or overview.elsewhere:
             prefix = names.metrics_prefix(run)
-            scanned = kv.scan(prefix, limit=READ_DOCUMENTS if self._costs else SHOWN_METRICS)
+            scanned = sound.scan(kv, prefix, limit=READ_DOCUMENTS if self._costs else SHOWN_METRICS)
             stored = {names.decode(key[len(prefix) :]): value for key, value in scanned}
         else:
-            stored = {path: kv.get(names.metrics_key(run, path)) for path in overview.carried[:READ_DOCUMENTS]}
+            stored = {path: sound.get(kv, names.metrics_key(run, path)) for path in overview.carried[:READ_DOCUMENTS]}
         for path, metrics in stored.items():
-            for name, values in (metrics or {}).items():
+            for name, values in records.metric_values(metrics).items():
                 series = Series(values[max(values, key=int)])
                 for step in sorted(values, key=int):
                     series.add(values[step])

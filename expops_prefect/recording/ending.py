@@ -86,8 +86,8 @@ def _take_in_other_processes(run: Run) -> None:
     rows = cut_off_rows(run, rows)
     run.overview.replace(rows)
     run.tally = sum((Counter(row.calls) for row in rows), Counter())
-    single = (row for row in rows if row.status == "cached" and sum(row.calls.values()) <= 1)
-    run.saved = sum(row.cached_execution_time or 0.0 for row in single)
+    hits = (row for row in records.single_calls(rows) if row.status == "cached")
+    run.saved = sum(row.cached_execution_time or 0.0 for row in hits)
 
 
 def _write_end(run: Run, status: Status) -> tuple[dict[str, int], dict[str, float]]:

@@ -10,8 +10,8 @@ from expops_prefect import names
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.parts import keep_sources
 from expops_prefect.outbox.changes import AnyChange, Change, Put
-from expops_prefect.records import CacheRecord, Status
-from expops_prefect.rows import OF_ONE_CALL, call_row, total_arguments
+from expops_prefect.records import OF_ONE_CALL, CacheRecord, Status
+from expops_prefect.rows import call_row, total_arguments
 from expops_prefect.scope import Call
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from expops_prefect.kv.base import JSON, MetricPoint, MetricValue
 from expops_prefect.names import parse_path, process_path, step_path
-from expops_prefect.records import TERMINAL, CacheRecord, Row
+from expops_prefect.records import TERMINAL, CacheRecord, Row, single_calls
 
 LINKED_HITS: Final = 100
 """Hits of which it is kept which task run computed them."""
@@ -182,11 +182,12 @@ class Overview:
             total = _total(row.path)
             if total == row.path and sum(row.calls.values()) > 1:
                 sums[total] = row
-            elif row.status in TERMINAL:
+        for row in single_calls(rows):
+            if row.status in TERMINAL:
                 known = objects.get(row.fields.get("cache_key") or "")
-                self.ended(total, row.label, row.status, row.fields, known)
+                self.ended(_total(row.path), row.label, row.status, row.fields, known)
         for total, row in sums.items():
-            # The first call has no row of its own: its fields are those of the sum.
+            # Of an older release's the first call is not known.
             line = self._lines.setdefault(total, Line(total, row.label))
             line.calls = Counter(row.calls)
             line.started, line.ended = row.started_at, row.fields.get("ended_at_latest") or row.ended_at

@@ -278,8 +278,9 @@ def test_selections(cache: Cache) -> None:
         (Selection(key="none"), set()),
     ]:
         assert selected(cache, selection, dry_run=True) == expected, selection
-    with pytest.raises(ValueError, match="all"):
-        selected(cache, Selection())
+    for empty in (Selection(), Selection(key=""), Selection(key="/a"), Selection(process=" "), Selection(run="")):
+        with pytest.raises(ValueError, match="all"):
+            selected(cache, empty)
     assert all(cache.read(key) for key in (one, two, final, step))
 
 

@@ -245,17 +245,28 @@ def test_a_wrong_key_file_is_an_error(shop: Path, content: bytes | None, says: s
     with pytest.raises(ConfigurationError, match=says) as caught:
         load_settings(shop, environ={})
     text = str(caught.value)
-    assert "prefect.cache.signing_key_file" in text
+    assert "prefect.cache.signing_key_file is 'secrets/signing'; allowed: a file" in text
     assert "at least 32 characters" in text
     assert OLD not in text
     assert "short-secret" not in text
 
 
-def test_a_key_in_the_place_of_its_file_is_not_shown(shop: Path) -> None:
-    make_project(shop, CONFIG.replace("secrets/signing", f"'{OLD}'"))
+@pytest.mark.parametrize(
+    "key", [OLD, "q83vEjRWeJCrze8SNFZ4kKvN7xI0Vni/jRWeJA=", "/83vEjRWeJCrze8SNFZ4kKvN7xI0VniQ", "k" * 300]
+)
+def test_a_key_in_the_place_of_its_file_is_not_shown(shop: Path, key: str) -> None:
+    make_project(shop, CONFIG.replace("secrets/signing", f"'{key}'"))
     with pytest.raises(ConfigurationError) as caught:
         load_settings(shop, environ={})
-    assert OLD not in str(caught.value)
+    assert key not in str(caught.value)
+    assert "is a value of type str (not shown)" in str(caught.value)
+
+
+def test_the_long_path_of_a_file_is_shown(shop: Path, tmp_path: Path) -> None:
+    for path in ("configs/of/all/the/environments/that/there/are", f"{tmp_path}/shop/secrets/for-signing"):
+        make_project(shop, CONFIG.replace("secrets/signing", path))
+        with pytest.raises(ConfigurationError, match=f"is '{path[:40]}"):
+            load_settings(shop, environ={})
 
 
 def test_a_key_file_that_others_can_read_is_told_of(shop: Path) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from expops_prefect.cli.output import short_run
+from expops_prefect.names import process_path
 from tests.cli.conftest import PREPARE, Command
 from tests.config.support import make_project
 
 if TYPE_CHECKING:
     from expops_prefect import Project
 
+TRAIN = process_path("train")
 CONFIG = """
 experiment: {pipeline: {processes: [{name: train, hyperparameters: {rate: 0.1}}]}}
 prefect: {project_id: shop}
@@ -33,8 +35,14 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
     assert (shown.code, shown.err) == (0, "")
 
     every = cli("cache", "explain", first.run_id[-8:], "--project", root, "--json").json()
-    assert {item["because"] for item in every} == {"new", "changed"}, "train and prepare were called twice"
-    assert len(every) == len(recorded.rows(first.run_id))
+    assert {item["because"] for item in every} == {"new", "changed", "calls"}, "train and prepare were called twice"
+    calls = {item["path"]: item for item in every if "'train'" in item["path"]}
+    assert [calls[path]["because"] for path in (TRAIN, process_path("train", 1), process_path("train", 2))] == [
+        "calls",
+        "new",
+        "changed",
+    ]
+    assert len(every) == len(recorded.rows(first.run_id)) + 1
     (step,) = cli(
         "cache",
         "explain",
@@ -47,7 +55,7 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
     assert (step["label"], step["differences"][0]["text"]) == (PREPARE, "parameter `rows` changed")
     limited = cli("cache", "explain", "latest", "--limit", 1, "--project", root)
     assert len(limited.lines) == 3
-    assert limited.err == f"the first 1 of {len(recorded.rows(second.run_id))}; more with --limit\n"
+    assert limited.err == f"the first 1 of {len(recorded.rows(second.run_id)) + 1}; more with --limit\n"
 
 
 def helper_of(version: int) -> Callable[[int], int]:

@@ -53,18 +53,23 @@ def test_invalidate(cli: Command, project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 1, "which results?"),
+        ((), 2, "which results?"),
+        (("",), 2, "the key is empty, which would mean every result"),
+        (("/",), 2, "the key is empty"),
+        ((" /ab",), 2, "the key is empty"),
+        (("--process", ""), 2, "--process is empty"),
+        (("--run", "", "--older-than", "1h"), 2, "--run is empty"),
         (("nothing",), 1, "no cached result fits in"),
         (("--run", "nothing"), 1, "no cached result fits in"),
         (("--older-than", "1h"), 0, "0 results invalidated"),
         (("--older-than", "soon"), 2, "no length of time such as"),
     ],
 )
-@pytest.mark.usefixtures("project")
-def test_invalidate_nothing(cli: Command, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_invalidate_nothing(cli: Command, project: Project, arguments: tuple[str, ...], code: int, said: str) -> None:
     done = cli("cache", "invalidate", *arguments)
     assert done.code == code
     assert said in done.out + done.err
+    assert [read(project, key) for key in (ONE, TWO, FINAL)] == [1, 2, 3]
 
 
 def test_verify(cli: Command, project: Project) -> None:

@@ -51,13 +51,15 @@ def test_runs_show(cli: Command, recorded: Project) -> None:
     # What moves the cursor is a space in the name that is shown.
     prepared, noisy = f"{normalise(PREPARE)} ({PREPARE})", f"{normalise(NOISY)} (noisy"
     assert "\x1b" not in shown.out
-    assert names[:5] == [prepared, "train (2 calls)", "train #2", "train_final", noisy]
-    drawn = [line.split("  ")[0] for line in shown.lines[7:11]]
+    assert names[:6] == [prepared, "train (2 calls)", "train #1", "train #2", "train_final", noisy]
+    drawn = [line.split("  ")[0] for line in shown.lines[8:12]]
     assert drawn[:3] == [normalise(PREPARE), "├── train (2 calls)", "└── train_final"]
-    train = next(line for line in shown.lines if line.startswith("train #2"))
-    assert train.split()[2] == "cached"
-    assert short_run(first.run_id) in train
-    assert train.endswith("loss 0.25")
+    total, *trains = [line for line in shown.lines if line.startswith("train ")]
+    for train in trains:
+        assert train.split()[2] == "cached"
+        assert short_run(first.run_id) in train
+        assert train.endswith("loss 0.25")
+    assert "loss" not in total, "what the first call logged"
     assert shown.lines[-2].startswith("time saved by the cache: ")
     assert shown.lines[-1].startswith("chart scores of train_final: ")
     assert Path(shown.lines[-1].partition("train_final: ")[2]).read_bytes().startswith(b"\x89PNG")

@@ -47,10 +47,10 @@ def test_a_pipe_gets_whole_lines_without_colours(recorded: Project, tmp_path: Pa
     assert all(line == line.rstrip() for line in lines)
 
 
-def on_a_terminal(arguments: list[str], env: dict[str, str]) -> list[str]:
-    """The lines that a command prints on a terminal of 80 columns."""
+def on_a_terminal(arguments: list[str], env: dict[str, str], columns: int = 80) -> list[str]:
+    """The lines that a command prints on a terminal."""
     outer, inner = pty.openpty()
-    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen([COMMAND, *arguments], stdin=inner, stdout=inner, stderr=inner, env=env)
     os.close(inner)
     text = b""
@@ -79,6 +79,16 @@ def test_a_terminal_gets_colours_and_its_own_width(recorded: Project, tmp_path: 
         assert any("completed" in line for line in lines)
 
 
+def test_a_narrow_terminal_gets_what_can_be_read(recorded: Project, tmp_path: Path) -> None:
+    shown = ["runs", "show", "latest", "--project", str(recorded.settings.root)]
+    lines = on_a_terminal(shown, environment(tmp_path, NO_COLOR="1"), 60)
+    (train,) = [number for number, line in enumerate(lines) if line.startswith("train #2")]
+    first = recorded.runs()[1].run_id
+    assert lines[train].split()[-1] == first[-8:]
+    assert lines[train + 1] == "    last metrics: loss 0.25"
+    assert not any(0 < len(line.strip()) < 4 for line in lines), "no letters one below the other"
+
+
 def test_an_encoding_without_the_letters_and_a_reader_that_leaves(recorded: Project, tmp_path: Path) -> None:
     shell = f"'{COMMAND}' runs list --project '{recorded.settings.root}'"
     env = environment(tmp_path, PYTHONIOENCODING="ascii")
@@ -92,6 +102,19 @@ def test_an_encoding_without_the_letters_and_a_reader_that_leaves(recorded: Proj
     )
     assert left.returncode in (0, 1)
     assert left.stderr == b""
+
+
+@pytest.mark.parametrize("arguments", [["runs", "list"], ["runs", "list", "--json"], ["--help"]])
+def test_an_output_that_is_full(recorded: Project, tmp_path: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(tmp_path, EXPOPS_PROJECT_ROOT=str(recorded.settings.root)),
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"the output cannot be written: No space left on device\n")
 
 
 def test_as_a_module_from_a_folder_of_the_project(recorded: Project, tmp_path: Path) -> None:

@@ -44,7 +44,16 @@ def test_a_run_says_what_was_executed(cli: Command, small: ExpOpsProject, monkey
 
 def test_a_wrong_parameter(cli: Command, small: ExpOpsProject) -> None:
     done = cli("run", "--project", small.root, "--param", "rate")
-    assert (done.code, done.err.strip()) == (1, "--param rate: write NAME=VALUE or PROCESS.NAME=VALUE")
+    assert (done.code, done.err.strip()) == (2, "--param rate: write NAME=VALUE or PROCESS.NAME=VALUE")
+
+
+def test_a_folder_without_a_configuration(cli: Command, tmp_path: Path) -> None:
+    done = cli("run", "--project", tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[-1] == (
+        f"there is no pipeline to run: {tmp_path} holds no configs/project_config.yaml; go to the folder of an ExpOps "
+        "project, or name it"
+    )
 
 
 def test_a_wrong_pipeline_is_one_line(cli: Command, small: ExpOpsProject) -> None:

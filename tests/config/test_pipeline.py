@@ -176,6 +176,38 @@ def test_what_cannot_be_written_is_left_as_it_is(tmp_path: Path, monkeypatch: py
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_the_width_that_most_of_a_file_has_is_kept(tmp_path: Path) -> None:
+    config = "metadata:\n    name: x\nexperiment:\n  cache:\n    backend:\n      type: local\n  parameters:\n    b: 1\n"
+    root = make_project(tmp_path / "churn", config)
+    write(root)
+    text = (root / "configs" / "project_config.yaml").read_text()
+    assert text.startswith(config.replace("    name", "  name"))
+    assert "\n  pipeline:\n    process_adjlist: |\n      load train\n" in text
+
+
+def test_the_line_ends_of_a_file_are_kept(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "churn", WRITTEN_BY_HAND.replace("\n", "\r\n"))
+    file = root / "configs" / "project_config.yaml"
+    write(root)
+    content = file.read_bytes()
+    assert content.count(b"\r\n") == content.count(b"\n")
+    assert not write(root).changed
+    assert file.read_bytes() == content
+    other = make_project(tmp_path / "other", WRITTEN_BY_HAND)
+    write(other)
+    assert content.replace(b"\r\n", b"\n") == (other / "configs" / "project_config.yaml").read_bytes()
+
+
+def test_a_line_of_the_old_graph_is_no_comment_of_the_file(tmp_path: Path) -> None:
+    pipeline = "    process_adjlist: |\n      a b\n      # inside\n    # a comment\n    processes: []\n"
+    config = f"experiment:\n  pipeline:\n{pipeline}"
+    root = make_project(tmp_path / "churn", config)
+    write(root)
+    text = (root / "configs" / "project_config.yaml").read_text()
+    assert "# inside" not in text
+    assert "    # a comment\n" in text
+
+
 def test_an_edit_that_would_lose_something_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "f"
     text = "# mine\nexperiment:\n  pipeline:\n    processes:\n      - {name: train, parameters: {a: 1}}\n"

@@ -75,6 +75,19 @@ def test_rows_of_other_processes_add_up_alike() -> None:
     ]
 
 
+def test_the_first_call_out_of_the_sum_adds_up_too() -> None:
+    overview = Overview()
+    total = process_path("train")
+    first = {"status": "cached", **cached(8.0)}
+    overview.replace(
+        [
+            Row.load(total, {"status": "cached", "calls": {"cached": 2}, **cached(2.0), "first": first}),
+            Row.load(process_path("train", 2), {"status": "cached", **cached(2.0)}),
+        ]
+    )
+    assert [(line.path, line.calls, line.saved) for line in overview.lines] == [(total, {"cached": 2}, 10.0)]
+
+
 def test_what_went_wrong_and_charts_are_shown() -> None:
     charts = [
         Chart("small", "train", "image/png", "/a.png", PNG),

@@ -1,0 +1,86 @@
+"""What of a table has room beside one another on a narrow terminal; the rest stands below each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.cells import cell_len
+
+ONE_LINE: Final = frozenset({"run", "status", "started", "took", "saved", "computed", "computed by", "size", "check"})
+"""Columns that are read at a glance, or copied: the others are folded."""
+_RUNS: Final = frozenset({"run", "computed by"})
+_DIGITS: Final = 8
+"""Of a run's id these many at its end are enough to name it."""
+_LEGIBLE: Final = 20
+"""A column that is folded narrower than this cannot be read."""
+_BETWEEN: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A table that fits.
+
+    Attributes:
+        headings: the columns beside one another, with the width of each.
+        rows: their cells.
+        below: of each row the cells that have no room beside the others, with their headings.
+    """
+
+    headings: Sequence[tuple[str, int]]
+    rows: Sequence[Sequence[str]]
+    below: Sequence[Sequence[tuple[str, str]]]
+
+
+def fit(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Fitted:
+    """Fit a table into a width.
+
+    Where it is too wide, run ids are cut to their last digits and columns without a cell are left out; then
+    columns go below, the last ones first.
+
+    Args:
+        headings: those of its columns.
+        rows: the cells of each row.
+        width: letters on a line.
+    """
+    columns = [(heading, [row[number] for row in rows]) for number, heading in enumerate(headings)]
+    if _least(columns) > width:
+        columns = [
+            (heading, [cell[-_DIGITS:] for cell in cells] if heading in _RUNS else cells) for heading, cells in columns
+        ]
+    if _least(columns) > width:
+        columns = [column for number, column in enumerate(columns) if number == 0 or any(column[1])]
+    beside = len(columns)
+    while beside > 1 and _least(columns[:beside]) > width:
+        beside -= 1
+    kept, left = columns[:beside], columns[beside:]
+    return Fitted(
+        list(zip((heading for heading, _ in kept), _widths(kept, width), strict=True)),
+        [[cells[number] for _, cells in kept] for number in range(len(rows))],
+        [[(heading, cells[number]) for heading, cells in left if cells[number]] for number in range(len(rows))],
+    )
+
+
+def _natural(column: tuple[str, Sequence[str]]) -> int:
+    return max(map(cell_len, [column[0], *column[1]]))
+
+
+def _narrowest(column: tuple[str, Sequence[str]]) -> int:
+    natural = _natural(column)
+    return natural if column[0] in ONE_LINE else min(natural, _LEGIBLE)
+
+
+def _least(columns: Sequence[tuple[str, Sequence[str]]]) -> int:
+    return sum(map(_narrowest, columns)) + _BETWEEN * (len(columns) - 1)
+
+
+def _widths(columns: Sequence[tuple[str, Sequence[str]]], width: int) -> list[int]:
+    """Each column gets what it needs, and the first ones of those that may be folded the room that is left."""
+    widths = [_narrowest(column) for column in columns]
+    room = max(0, width - _least(columns))
+    for number, column in enumerate(columns):
+        more = min(room, _natural(column) - widths[number])
+        widths[number] += more
+        room -= more
+    return widths

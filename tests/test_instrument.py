@@ -1,0 +1,51 @@
+"""``instrument`` and what it cannot take."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+from prefect import flow, task
+
+from expops_prefect import instrument
+
+
+def function() -> None:
+    """Forgotten: its decorator."""
+
+
+@task
+def step() -> None:
+    """A task."""
+
+
+@flow
+def main() -> None:
+    """A flow."""
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (function, "instrument takes a flow, as Prefect's @flow makes it, not the function function"),
+        (step, "not the Task step; a task goes into tasks=[…] beside the flow that calls it"),
+        (functools.partial(function), "not the partial functools.partial"),
+        (None, "not the NoneType None"),
+        (type(main), "not the type Flow"),
+    ],
+)
+def test_what_is_no_flow(given: Any, says: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        instrument(given)
+    assert says in str(refused.value)
+
+
+def test_what_is_no_task() -> None:
+    wrong: Any
+    for wrong, says in (([step, function], "not the function function"), (step, "tasks takes a list: tasks=[step]")):
+        with pytest.raises(TypeError) as refused:
+            instrument(main, tasks=wrong)
+        assert says in str(refused.value)
+    assert not hasattr(step.fn, "__expops_wrapper__"), "nothing was changed"
+    assert not hasattr(main.fn, "__expops_wrapper__")
