@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.errors import IntegrityError
 from expops_prefect.objects.base import Buffer
+from expops_prefect.serialization import bounds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,6 +69,7 @@ def read(view: memoryview) -> pa.Table:
     try:
         table = pa.ipc.open_file(pa.py_buffer(view)).read_all()
         table.validate()
+        bounds.check(table)
     except (pa.ArrowException, OSError, MemoryError, OverflowError) as error:
         raise IntegrityError(f"the file is not a stored table: {error}") from error
     return table
