@@ -285,3 +285,19 @@ def test_text_that_lies_outside(width: pa.DataType) -> None:
             continue  # the beginning of the text, once more
         with pytest.raises(IntegrityError):
             arrow.read(memoryview(bytearray(lying)))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_compressed_tables_are_not_unpacked(compression: str, dictionary: bool) -> None:
+    zeros = pa.array(np.zeros(50_000_000, np.uint8))
+    values = pa.DictionaryArray.from_arrays(pa.array([0]), pa.array(["x" * 50_000_000])) if dictionary else zeros
+    sink = io.BytesIO()
+    table = pa.table({"0": values})
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write(table)
+    before = pa.default_memory_pool().bytes_allocated(), pa.default_memory_pool().max_memory()
+    with pytest.raises(IntegrityError, match="compressed"):
+        arrow.read(memoryview(sink.getvalue()))
+    assert (pa.default_memory_pool().bytes_allocated(), pa.default_memory_pool().max_memory()) == before
