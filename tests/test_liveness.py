@@ -20,6 +20,7 @@ from expops_prefect.kv.base import KVStore
 from expops_prefect.liveness import BEAT_SECONDS, SILENT_BEATS, Sign
 from expops_prefect.outbox.changes import Delete, Put
 from expops_prefect.project import Project
+from expops_prefect.reconcile import end_dead_runs
 from expops_prefect.recording import runs
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import active, end_from_outside, join_run, start_run
@@ -155,6 +156,27 @@ def on_another_machine(project: Project, run: Run, at: float) -> Sign:
     sign = replace(sign_of(project.kv, run.record), host="elsewhere", boot="another", lock="not-here", at=at)
     project.kv.put(names.sign_key(run.run_id), sign.dump())
     return sign
+
+
+def test_a_run_lives_by_whatever_path_its_project_is_reached(project: Project, tmp_path: Path) -> None:
+    run = begin(project)
+    (tmp_path / "current").symlink_to(project.settings.runtime_dir)
+    (lock,) = (tmp_path / "current" / liveness.FOLDER).iterdir()
+    assert liveness.lock_state(lock) == "held"
+    assert end_dead_runs(project.kv, tmp_path / "current") == []
+    # Nor is the lock lost by the look at it.
+    assert of_a_child(lambda: liveness.lock_state(lock)) == "held"
+    run.flow_ended("completed")
+    assert lock_files(project) == []
+
+
+def of_a_child(look: Callable[[], str]) -> str:
+    """What another process finds."""
+    found = FORK.SimpleQueue()
+    process = FORK.Process(target=lambda: found.put(look()))
+    process.start()
+    process.join(60)
+    return str(found.get())
 
 
 def test_a_run_of_another_machine_is_dead_when_it_has_fallen_silent(project: Project) -> None:
