@@ -22,6 +22,7 @@ from expops_prefect.project import Project
 from expops_prefect.records import parse_record_key as _parsed
 from tests.support.faults import Faults, FaultyObjects
 from tests.support.key_storage_conformance import KeyStorageConformance
+from tests.support.readonly import ended, read_only
 from tests.support.result_storage_conformance import LARGE, ResultStorageConformance, same
 from tests.support.result_stores import own_key, read, record, result_store
 
@@ -219,3 +220,25 @@ def test_a_storage_of_the_users_own_that_is_saved_or_not_any_more(
 
     assert [run(first_saved), run(not first_saved), run(first_saved)] == ["made"] * 3
     assert ran == ["make"]
+
+
+@pytest.mark.parametrize("stamps", ["known", "changed"])
+def test_hits_where_nothing_can_be_written(tmp_path: Path, stamps: str) -> None:
+    project = make_project(tmp_path / "shop")
+    result_store(project).write({"array": LARGE}, key=OWN)
+    (payload,) = record(project, OWN).payloads
+    path = project.objects.path(payload.key)
+    assert path is not None
+    if stamps == "changed":  # as of a snapshot: what was written is hashed, and that cannot be noted
+        os.utime(path, (1, 1))
+    project.outbox.close(20)
+    project.kv.close()
+    code = """
+import sys
+from expops_prefect.project import Project
+from tests.support.result_stores import own_key, read, result_store
+store = result_store(Project.open(sys.argv[1]))
+print(store.exists(own_key("one")), store.exists(own_key("two")), len(read(store, own_key("one"))["array"]))
+"""
+    shop = tmp_path / "shop"
+    assert ended(read_only(shop, code, str(shop)))[-1] == f"True False {len(LARGE)}"
