@@ -110,6 +110,34 @@ def test_a_killed_run_is_seen_at_once_on_its_machine(project: Project) -> None:
     assert project.reconcile() == []
 
 
+def test_a_killed_run_ends_no_earlier_than_its_calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A sign of life is given every 15 s: a call may begin after the last one, and another one end.
+    begun = time.time()
+
+    def calls_after_the_sign() -> None:
+        run = begin(project)
+        for number in range(2):
+            monkeypatch.setattr("time.time", lambda: begun + 10)
+            task_run = uuid.uuid4()
+            run.begin(task_run, run.new_call(None, "late", "late"))
+            run.executing(task_run)
+            if number == 0:
+                monkeypatch.setattr("time.time", lambda: begun + 12)
+                run.end(task_run, "completed")
+        assert run.outbox.flush(30)
+
+    in_a_process_that_is_killed(calls_after_the_sign)
+    (would,) = project.reconcile(dry_run=True)
+    (ended,) = project.reconcile()
+    assert ended == would
+    assert ended.ended_at == begun + 12
+    rows = {row.path: row for row in project.rows(ended.run_id)}
+    assert all(row.status == "failed" for row in rows.values())
+    assert rows[names.process_path("late", 2)].ended_at == begun + 12
+    assert {row.execution_time for row in rows.values()} >= {2.0}
+    assert all(row.ended_at is not None and row.ended_at <= ended.ended_at for row in rows.values())
+
+
 def test_the_next_run_shows_a_killed_one_as_failed(tmp_path: Path) -> None:
     project = opened(tmp_path)
     in_a_process_that_is_killed(lambda: void(begin(project)))
@@ -188,7 +216,8 @@ def test_a_run_of_another_machine_is_dead_when_it_has_fallen_silent(project: Pro
     last = on_another_machine(project, run, time.time() - silence - 1)
     (ended,) = project.reconcile()
     assert (ended.run_id, ended.status, ended.died) == (run.run_id, "failed", True)
-    assert ended.ended_at == max(last.at, run.record.started_at)
+    assert last.at < run.record.started_at
+    assert ended.ended_at == max(row.started_at or 0.0 for row in project.rows(run.run_id)), "the last that is known"
     assert statuses(project, run.record) == DONE
 
     # It was only cut off: what it says later is what holds.
