@@ -43,3 +43,8 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     with open(descriptor, "wb") as file:  # noqa: PTH123
         file.write(data)
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    """Which file it is, by whatever path it is reached: a project's folder may have a link to it."""
+    return status.st_dev, status.st_ino

@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from expops_prefect import names
 from expops_prefect.errors import FormatError
-from expops_prefect.folders import FILE_MODE, make_folder
+from expops_prefect.folders import FILE_MODE, identity, make_folder
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, KVStore
@@ -34,8 +34,9 @@ SIGN_FORMAT: Final = 1
 FOLDER: Final = "alive"
 """Below the runtime folder: the files that are locked."""
 
-_held: dict[Path, int] = {}
-"""Locks of this process, with their descriptors: a lock does not keep a process from taking it again."""
+_held: dict[tuple[int, int], tuple[Path, int]] = {}
+"""Files that this process has locked, with their descriptors. It could take its lock again, and to close any descriptor
+of such a file would free it: so they are known whatever path leads to them, and not opened."""
 _holding = ForkSafeLock()
 
 
@@ -129,15 +130,16 @@ def hold(runtime_dir: Path, lock: str) -> None:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        _held[path] = descriptor
+        _held[identity(os.fstat(descriptor))] = path, descriptor
 
 
 def release(runtime_dir: Path, lock: str) -> None:
     """Remove a lock of this process."""
     path = runtime_dir / FOLDER / lock
     with _holding:
-        descriptor = _held.pop(path, None)
-        if descriptor is not None:
+        file = next((file for file, (held, _) in _held.items() if held == path), None)
+        if file is not None:
+            _, descriptor = _held.pop(file)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             os.close(descriptor)
@@ -152,9 +154,9 @@ def forget_lock(runtime_dir: Path, lock: str) -> None:
 def lock_state(path: Path) -> Literal["held", "free", "unknown"]:
     """Whether a living process, of this machine as far as is known, holds a lock on a file."""
     with _holding:
-        if path in _held:
-            return "held"
         try:
+            if identity(path.stat()) in _held:
+                return "held"
             descriptor = os.open(path, os.O_RDWR)
         except OSError:
             return "unknown"
@@ -171,7 +173,7 @@ def lock_state(path: Path) -> Literal["held", "free", "unknown"]:
 
 def _in_forked_child() -> None:
     # The locks stay the parent's: closing a descriptor here does not free them.
-    for descriptor in _held.values():
+    for _, descriptor in _held.values():
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _held.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from expops_prefect import liveness, names, records
 from expops_prefect.errors import FormatError
 from expops_prefect.kv.base import KVStore
 from expops_prefect.liveness import Sign
-from expops_prefect.records import RunRecord
+from expops_prefect.records import Row, RunRecord
 from expops_prefect.rows import cut_off_if_running
 
 _logger = logging.getLogger("prefect.expops")
@@ -20,7 +21,7 @@ _logger = logging.getLogger("prefect.expops")
 def end_dead_runs(kv: KVStore, runtime_dir: Path, *, dry_run: bool = False) -> list[RunRecord]:
     """End the open runs that give no sign of life any more, with their calls.
 
-    They end with their last sign of life. A run that was taken for dead although it lives, because
+    They end with the last that is known of them. A run that was taken for dead although it lives, because
     its machine was cut off, is put right by what it writes later.
 
     Args:
@@ -59,12 +60,14 @@ def _end(kv: KVStore, sign: Sign, dry_run: bool) -> RunRecord | None:
         if not dry_run:
             _remove(kv, sign)
         return None
-    record = replace(found, status="failed", ended_at=max(sign.at, found.started_at), died=True)
+    rows = records.read_rows(kv, sign.run_id)
+    end = _last_known(found, sign, rows)
+    record = replace(found, status="failed", ended_at=end, died=True)
     if dry_run:
         return record
-    for row in records.read_rows(kv, sign.run_id):
+    for row in rows:
         if row.status == "running":
-            kv.update(names.row_key(sign.run_id, row.path), lambda value: cut_off_if_running(value, sign.at))
+            kv.update(names.row_key(sign.run_id, row.path), lambda value: cut_off_if_running(value, end))
     held = kv.get(names.sign_key(sign.run_id))
     if held is not None and held.get("lock") != sign.lock:
         return None  # taken up again meanwhile
@@ -77,6 +80,16 @@ def _end(kv: KVStore, sign: Sign, dry_run: bool) -> RunRecord | None:
     )
     _remove(kv, sign)
     return record
+
+
+def _last_known(record: RunRecord, sign: Sign, rows: Sequence[Row]) -> float:
+    """When a run was last heard of, epoch seconds: its tasks may have begun and ended since its last sign of life."""
+    times = [sign.at, record.started_at]
+    for row in rows:
+        latest = row.fields.get("ended_at_latest")
+        known = (row.started_at, row.ended_at, latest if isinstance(latest, int | float) else None)
+        times += [at for at in known if at is not None]
+    return max(times)
 
 
 def _remove(kv: KVStore, sign: Sign) -> None:

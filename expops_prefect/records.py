@@ -176,7 +176,7 @@ class RunRecord:
     degraded_since: dict[str, float] = field(default_factory=dict)
     """When each kind of it happened first."""
     died: bool = False
-    """Its process ended without a word; ``ended_at`` is its last sign of life."""
+    """Its process ended without a word; ``ended_at`` is the last that is known of it."""
     parameters: dict[str, str] = field(default_factory=dict)
     """The flow's parameters as short texts; what may be a secret is left out."""
     format: int = RECORD_FORMAT

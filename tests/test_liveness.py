@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ from expops_prefect.kv.base import KVStore
 from expops_prefect.liveness import BEAT_SECONDS, SILENT_BEATS, Sign
 from expops_prefect.outbox.changes import Delete, Put
 from expops_prefect.project import Project
+from expops_prefect.reconcile import end_dead_runs
 from expops_prefect.recording import runs
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import active, end_from_outside, join_run, start_run
@@ -108,6 +110,34 @@ def test_a_killed_run_is_seen_at_once_on_its_machine(project: Project) -> None:
     assert project.reconcile() == []
 
 
+def test_a_killed_run_ends_no_earlier_than_its_calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A sign of life is given every 15 s: a call may begin after the last one, and another one end.
+    begun = time.time()
+
+    def calls_after_the_sign() -> None:
+        run = begin(project)
+        for number in range(2):
+            monkeypatch.setattr("time.time", lambda: begun + 10)
+            task_run = uuid.uuid4()
+            run.begin(task_run, run.new_call(None, "late", "late"))
+            run.executing(task_run)
+            if number == 0:
+                monkeypatch.setattr("time.time", lambda: begun + 12)
+                run.end(task_run, "completed")
+        assert run.outbox.flush(30)
+
+    in_a_process_that_is_killed(calls_after_the_sign)
+    (would,) = project.reconcile(dry_run=True)
+    (ended,) = project.reconcile()
+    assert ended == would
+    assert ended.ended_at == begun + 12
+    rows = {row.path: row for row in project.rows(ended.run_id)}
+    assert all(row.status == "failed" for row in rows.values())
+    assert rows[names.process_path("late", 2)].ended_at == begun + 12
+    assert {row.execution_time for row in rows.values()} >= {2.0}
+    assert all(row.ended_at is not None and row.ended_at <= ended.ended_at for row in rows.values())
+
+
 def test_the_next_run_shows_a_killed_one_as_failed(tmp_path: Path) -> None:
     project = opened(tmp_path)
     in_a_process_that_is_killed(lambda: void(begin(project)))
@@ -157,6 +187,27 @@ def on_another_machine(project: Project, run: Run, at: float) -> Sign:
     return sign
 
 
+def test_a_run_lives_by_whatever_path_its_project_is_reached(project: Project, tmp_path: Path) -> None:
+    run = begin(project)
+    (tmp_path / "current").symlink_to(project.settings.runtime_dir)
+    (lock,) = (tmp_path / "current" / liveness.FOLDER).iterdir()
+    assert liveness.lock_state(lock) == "held"
+    assert end_dead_runs(project.kv, tmp_path / "current") == []
+    # Nor is the lock lost by the look at it.
+    assert of_a_child(lambda: liveness.lock_state(lock)) == "held"
+    run.flow_ended("completed")
+    assert lock_files(project) == []
+
+
+def of_a_child(look: Callable[[], str]) -> str:
+    """What another process finds."""
+    found = FORK.SimpleQueue()
+    process = FORK.Process(target=lambda: found.put(look()))
+    process.start()
+    process.join(60)
+    return str(found.get())
+
+
 def test_a_run_of_another_machine_is_dead_when_it_has_fallen_silent(project: Project) -> None:
     run = begin(project)
     silence = BEAT_SECONDS * SILENT_BEATS
@@ -165,7 +216,8 @@ def test_a_run_of_another_machine_is_dead_when_it_has_fallen_silent(project: Pro
     last = on_another_machine(project, run, time.time() - silence - 1)
     (ended,) = project.reconcile()
     assert (ended.run_id, ended.status, ended.died) == (run.run_id, "failed", True)
-    assert ended.ended_at == max(last.at, run.record.started_at)
+    assert last.at < run.record.started_at
+    assert ended.ended_at == max(row.started_at or 0.0 for row in project.rows(run.run_id)), "the last that is known"
     assert statuses(project, run.record) == DONE
 
     # It was only cut off: what it says later is what holds.
@@ -225,10 +277,13 @@ def test_a_run_that_is_started_again_lives_once(project: Project) -> None:
     assert lock_files(project) == []
 
 
-def test_a_deployments_runner_cleans_up_after_a_crash(project: Project) -> None:
+def test_a_deployments_runner_cleans_up_after_a_crash(project: Project, caplog: pytest.LogCaptureFixture) -> None:
     in_a_process_that_is_killed(lambda: void(begin(project)))
     (run,) = project.runs()
-    end_from_outside(project, run.flow_run_id, "failed")
+    with caplog.at_level(logging.INFO, "prefect.expops"):
+        end_from_outside(project, run.flow_run_id, "failed")
+    # What this process did not see is counted all the same.
+    assert f"run {run.run_id} failed: 2 executed, 0 from the cache" in caplog.text
     assert project.outbox.flush(30)
     assert project.kv.get(names.sign_key(run.run_id)) is None
     assert lock_files(project) == []

@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import orjson
 from prefect.exceptions import SerializationError
 from prefect.serializers import Serializer
 
-from expops_prefect.caching import attempts, flights, reasons, results
+from expops_prefect.caching import attempts, flights, metadata, reasons, results
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import StoredPayloads
 from expops_prefect.caching.results import Found
@@ -36,7 +35,6 @@ from expops_prefect.serialization.manifest import pack
 
 _NONE: Final = pack(None).manifest
 _LONGEST_NONE: Final = 1024
-_OWN_SERIALIZER: Final = "expops"
 ProjectOf: TypeAlias = Callable[[], Project]
 """The project of the block that was asked, for results that no task run of this process belongs to."""
 _pending: dict[str, CacheRecord] = {}
@@ -100,14 +98,14 @@ def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
     """Publish a record, as :meth:`ExpOpsKeyStorage.write_path` says."""
     attempt = attempts.of_key(path)
     record = _pending.pop(path, None)
-    metadata = bytes(content).decode()
+    text = bytes(content).decode()
     try:
         project = _project(project_of, attempt)
         if record is None:
             if attempt is not None and attempt.paired:
                 return  # The result was not stored: it was None, failed, or could not be.
             record = results.read_record(project, path) or _metadata_only()
-        record = replace(record, prefect_metadata=metadata, expires_at=_expiration(metadata))
+        record = replace(record, prefect_metadata=text, expires_at=metadata.expiration(text))
         results.publish(project, path, record, attempt)
     except ExpOpsPrefectError as error:
         said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
@@ -158,7 +156,7 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
                 attempt.newer = is_newer(value)
                 attempt.why = reasons.of_value(project, path, value)
             return None
-        _check_metadata(record, record.prefect_metadata)
+        metadata.check(record, record.prefect_metadata, path, attempt)
         if record.object_key:
             # What stands in the record alone is there even while the object store is away.
             with nullcontext() if record.is_whole else project.objects_availability.watch():
@@ -207,29 +205,10 @@ def _metadata(record: CacheRecord) -> bytes:
     return record.prefect_metadata.encode()
 
 
-def _check_metadata(record: CacheRecord, metadata: str) -> None:
-    """Refuse what Prefect could not follow to a result: it would take it for a hit and then fail the task."""
-    try:
-        known = orjson.loads(metadata)
-        kind = known["serializer"]["type"]
-        whole = isinstance(known["storage_key"], str) and isinstance(kind, str)
-        # A manifest is for our serializer alone; another one would be given its envelope's label.
-        whole = whole and (record.kind != "packed" or kind == _OWN_SERIALIZER)
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise IntegrityError("the record's metadata of Prefect's are damaged")
-
-
 def _metadata_only() -> CacheRecord:
     """A record for a result that another storage keeps."""
     now = time.time()
     return CacheRecord("completed", "", "", "", now, now, 0.0, "", "", 0, "", "raw")
-
-
-def _expiration(metadata: str) -> float | None:
-    value: Any = orjson.loads(metadata).get("expiration")
-    return None if value is None else datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
 
 
 def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> str:

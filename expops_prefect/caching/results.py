@@ -21,7 +21,7 @@ from expops_prefect.caching.parts import keep_sources
 from expops_prefect.caching.payloads import checked_payload, write_payloads
 from expops_prefect.caching.uses import note_use
 from expops_prefect.degraded import degrade
-from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVRefusedError
+from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVError, KVRefusedError
 from expops_prefect.kv.base import JSON
 from expops_prefect.objects.claims import keep
 from expops_prefect.outbox.changes import KeepObject, Publish
@@ -282,6 +282,13 @@ def _remember_stamps(project: Project, name: str, record: CacheRecord) -> None:
 
     A record that was written again or removed meanwhile stays as it is now.
     """
+    try:
+        _write_stamps(project, name, record)
+    except KVError as error:  # where nothing can be written, each hit verifies them anew
+        _logger.debug("%s: the stamps of its payloads are not kept: %s", name, error)
+
+
+def _write_stamps(project: Project, name: str, record: CacheRecord) -> None:
     found = project.kv.get_versioned(name)
     known = found.value if found is not None and isinstance(found.value, dict) else {}
     if not project.signatures.required and SIGNATURE in known:

@@ -23,6 +23,7 @@ from expops_prefect.folders import make_folder
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, MetricPoint, Versioned
 from expops_prefect.kv.encoding import check_counter, check_series, dump, load, merge_points, successor
+from expops_prefect.kv.readonly import connect_to_read, on_read_only, state_of
 from expops_prefect.kv.schema import BUSY_SECONDS, FORMAT, ensure_schema
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class SQLiteKV:
         except UnicodeEncodeError as error:
             raise KVRefusedError(f"a key must be text that UTF-8 can express: {error}") from error
         except (sqlite3.Error, OSError) as error:
-            failed = KVError(f"cannot {verb} in {self.path}: {error}. {_advice(error)}")
+            failed = KVError(f"cannot {verb} in {self.path}: {error}. {_advice(error, self.path)}")
             raise failed.for_long("locked" not in str(error)) from error
 
 
@@ -257,9 +258,12 @@ class _Connections:
 
     def get(self, path: Path) -> sqlite3.Connection:
         held: _Connection | None = getattr(self._local, "held", None)
-        if held is not None and held.pid == os.getpid() and not held.closed:
+        if held is not None and held.pid == os.getpid() and not held.closed and held.is_good_for(path):
             return held.connection
-        held = _Connection(_connect(path))
+        if held is not None:
+            held.close()
+        state = state_of(path) if on_read_only(path) else None
+        held = _Connection(_connect(path), state)
         self._local.held = held
         with self._lock:
             self._all.add(held)
@@ -273,14 +277,19 @@ class _Connections:
 
 
 class _Connection:
-    """A connection that its thread's end closes."""
+    """A connection that its thread's end closes. One that only reads is good for a ``state`` of the file."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, state: object | None) -> None:
         self.connection = connection
+        self.state = state
         self.pid = os.getpid()
         self.closed = False
         # When the interpreter ends, this module's names are gone before the last connection is.
         self._getpid = os.getpid
+
+    def is_good_for(self, path: Path) -> bool:
+        """Whether what it shows is what is there. One that writes sees to that itself."""
+        return self.state is None or (self.state == state_of(path) and on_read_only(path))
 
     def close(self) -> None:
         # A forked child must not close its parent's files: that would drop the parent's locks.
@@ -293,6 +302,8 @@ class _Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    if on_read_only(path) and path.exists():
+        return connect_to_read(path)
     make_folder(path.parent)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
@@ -306,12 +317,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception, path: Path) -> str:
     text = str(error)
     if "not a database" in text or "malformed" in text:
         return "Move the file away to start a new one, or restore it from a backup."
     if "locked" in text or "busy" in text:
         return f"Another process held it for over {BUSY_SECONDS:.0f} s; see which one has the file open."
+    if on_read_only(path):
+        return (
+            "Its file system is mounted read-only: what is recorded there can be read, and nothing can be added. "
+            "Mount it writable, or set EXPOPS_RUNTIME_DIR to a folder that is."
+        )
     if "readonly" in text or "read-only" in text or isinstance(error, PermissionError):
         return "Make the file and its folder writable, or set EXPOPS_RUNTIME_DIR to a folder that is."
     if "full" in text:

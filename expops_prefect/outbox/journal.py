@@ -20,15 +20,16 @@ from typing import Final, TypeAlias
 import orjson
 
 from expops_prefect.degraded import degrade
-from expops_prefect.folders import FILE_MODE, make_folder, write_file
+from expops_prefect.folders import FILE_MODE, identity, make_folder, write_file
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.outbox.changes import AnyChange, load
 
 _SUFFIX: Final = ".journal"
 _HEAD: Final = b'{"expops-prefect journal":1}\n'
-_held: set[Path] = set()
-"""Journals that this process holds: a lock does not keep a process from taking it again."""
+_held: dict[tuple[int, int], int] = {}
+"""Journals that this process holds, with their descriptors. It could take its lock again, and to close any other
+descriptor of such a file would free it: so they are known whatever path leads to them, and not opened again."""
 _holding = ForkSafeLock()
 
 Numbered: TypeAlias = dict[str, list[MetricPoint]]
@@ -93,8 +94,9 @@ class Journal:
         make_folder(folder)
         path = folder / f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:12]}{_SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE)
+        file = identity(os.fstat(descriptor))
         with _holding:
-            _held.add(path)
+            _held[file] = descriptor
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.write(descriptor, _HEAD) != len(_HEAD):
@@ -102,7 +104,7 @@ class Journal:
         except OSError:
             path.unlink(missing_ok=True)
             with _holding:
-                _held.discard(path)
+                _held.pop(file, None)
                 os.close(descriptor)
             raise
         return cls(path, descriptor, Plan())
@@ -121,7 +123,7 @@ class Journal:
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             try:
                 plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan()
-                data = path.read_bytes()[plan.done :]
+                data = _bytes_of(path)[plan.done :]
             except (OSError, ValueError, TypeError, KeyError):
                 continue  # it has just been delivered, or is none of ours
             for line in data[: data.rfind(b"\n") + 1].splitlines():
@@ -131,9 +133,9 @@ class Journal:
     @classmethod
     def _adopt(cls, path: Path) -> Journal | None:
         with _holding:
-            if path in _held:
-                return None
             try:
+                if identity(path.stat()) in _held:
+                    return None
                 descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
             except OSError:
                 return None  # another process has just delivered it, or it is not ours to touch
@@ -147,7 +149,7 @@ class Journal:
             if not known:
                 os.close(descriptor)
                 return None
-            _held.add(path)
+            _held[identity(os.fstat(descriptor))] = descriptor
         return cls(path, descriptor, plan)
 
     @property
@@ -231,10 +233,9 @@ class Journal:
 
     def release(self) -> None:
         """Give the journal up as it is; whoever comes next adopts it."""
-        with _holding:
-            _held.discard(self.path)
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
+        with _holding, contextlib.suppress(OSError):
+            _held.pop(identity(os.fstat(self._descriptor)), None)
+            os.close(self._descriptor)
 
     def _save(self, plan: Plan) -> None:
         self.plan = plan
@@ -251,6 +252,15 @@ def _loaded(line: bytes) -> AnyChange | None:
     except (ValueError, TypeError) as error:
         degrade("records refused", f"a damaged line in a journal: {error}", key=str(error))
         return None
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A journal's bytes, whoever holds it."""
+    with _holding:
+        descriptor = _held.get(identity(path.stat()))
+        if descriptor is not None:
+            return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return path.read_bytes()
 
 
 def _plan_of(path: Path) -> Path:

@@ -58,7 +58,16 @@ def end_run(run: Run, status: Status) -> None:
     )
 
 
-def cut_off_rows(run: Run, rows: Sequence[Row]) -> list[Row]:
+def take_rows(run: Run, rows: Sequence[Row]) -> None:
+    """Count what the rows of a run say: not everything came by in this process. What runs by them has failed."""
+    rows = _cut_off_rows(run, rows)
+    run.overview.replace(rows)
+    run.tally = sum((Counter(row.calls) for row in rows), Counter())
+    hits = (row for row in records.single_calls(rows) if row.status == "cached")
+    run.saved = sum(row.cached_execution_time or 0.0 for row in hits)
+
+
+def _cut_off_rows(run: Run, rows: Sequence[Row]) -> list[Row]:
     """Write that calls that are said to be running have failed; the rows as they are then."""
     now = time.time()
     ended = {row.path: cut_off(row.fields, now) for row in rows if row.status == "running"}
@@ -83,11 +92,7 @@ def _take_in_other_processes(run: Run) -> None:
     for kind, event in elsewhere.items():
         if kind != APPLIED:
             run.events.add(kind, event["count"], event["since"])
-    rows = cut_off_rows(run, rows)
-    run.overview.replace(rows)
-    run.tally = sum((Counter(row.calls) for row in rows), Counter())
-    hits = (row for row in records.single_calls(rows) if row.status == "cached")
-    run.saved = sum(row.cached_execution_time or 0.0 for row in hits)
+    take_rows(run, rows)
 
 
 def _write_end(run: Run, status: Status) -> tuple[dict[str, int], dict[str, float]]:

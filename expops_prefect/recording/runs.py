@@ -16,7 +16,7 @@ from expops_prefect.forks import ForkSafeLock
 from expops_prefect.liveness import forget_lock
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
-from expops_prefect.recording.ending import cut_off_rows
+from expops_prefect.recording.ending import take_rows
 from expops_prefect.recording.parameters import shown_parameters
 from expops_prefect.recording.run import Run
 from expops_prefect.records import RunRecord, Status
@@ -135,7 +135,7 @@ def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None
     if sign is not None:
         forget_lock(project.settings.runtime_dir, str(sign.get("lock")))
     run = Run(project, record, owner=True)
-    run.overview.replace(cut_off_rows(run, records.read_rows(project.kv, record.run_id)))
+    take_rows(run, records.read_rows(project.kv, record.run_id))
     run.flow_ended(status)
 
 

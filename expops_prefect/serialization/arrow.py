@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.errors import IntegrityError
 from expops_prefect.objects.base import Buffer
+from expops_prefect.serialization import bounds
+from expops_prefect.serialization.ipc import refuse_compressed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,13 +63,15 @@ def read(view: memoryview) -> pa.Table:
     """The table of an IPC file whose bytes were verified; it lives in ``view``.
 
     Raises:
-        IntegrityError: it is none, or its parts do not lie where it says.
+        IntegrityError: it is none, or its parts do not lie where it says, or are compressed.
     """
     import pyarrow as pa
 
+    refuse_compressed(view)
     try:
         table = pa.ipc.open_file(pa.py_buffer(view)).read_all()
         table.validate()
+        bounds.check(table)
     except (pa.ArrowException, OSError, MemoryError, OverflowError) as error:
         raise IntegrityError(f"the file is not a stored table: {error}") from error
     return table

@@ -17,9 +17,12 @@ from prefect.filesystems import LocalFileSystem
 from expops_prefect import EXPOPS, ExpOpsResultStorage
 from expops_prefect.caching import blocks
 from expops_prefect.caching.results import record_key
+from expops_prefect.degraded import counts
 from expops_prefect.project import Project
+from expops_prefect.records import parse_record_key as _parsed
 from tests.support.faults import Faults, FaultyObjects
 from tests.support.key_storage_conformance import KeyStorageConformance
+from tests.support.readonly import ended, read_only
 from tests.support.result_storage_conformance import LARGE, ResultStorageConformance, same
 from tests.support.result_stores import own_key, read, record, result_store
 
@@ -135,3 +138,107 @@ def test_metadata_in_a_storage_of_the_users_own(tmp_path: Path, monkeypatch: pyt
         faults.down = False
     assert ran == ["lock", "none", "plain", "outage", "lock", "outage"]
     assert Project.open(tmp_path / "shop") is project
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was executed, in a project that is found from anywhere."""
+    monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
+    make_project(tmp_path / "shop")
+    return []
+
+
+def own_storage(folder: Path, *, saved: bool) -> Any:
+    """A storage of the user's own, which Prefect's server knows or does not."""
+    if not saved:
+        return folder
+    block = LocalFileSystem(basepath=str(folder))
+    block.save("expops-of-their-own", overwrite=True, _sync=True)  # type: ignore[call-arg]
+    return block
+
+
+def led_to(project: Project, task_name: str, place: str | None) -> None:
+    """Let the metadata of a task's record lead to another storage key: that of another task, or any other."""
+    found = {task.task: (kv_key, value) for kv_key, value in project.kv.scan("process:") if (task := _parsed(kv_key))}
+    kv_key, value = found[task_name]
+    known = json.loads(value["prefect_metadata"])
+    others = [json.loads(other["prefect_metadata"]) for name, (_, other) in found.items() if name != task_name]
+    known["storage_key"] = others[0]["storage_key"] if place is None else place
+    project.kv.put(kv_key, {**value, "prefect_metadata": json.dumps(known)})
+
+
+@pytest.mark.parametrize("place", [None, "x", "/etc/hostname"])
+@pytest.mark.parametrize("storage", ["ours", "unsaved", "saved"])
+def test_metadata_that_lead_to_another_result(tmp_path: Path, ran: list[str], storage: str, place: str | None) -> None:
+    theirs = own_storage(tmp_path / "theirs", saved=storage == "saved")
+    policy = EXPOPS - "ran"
+    options: dict[str, Any] = {} if storage == "ours" else {"result_storage": theirs}
+    project = Project.open(tmp_path / "shop")
+    keys = policy if storage == "ours" else policy.configure(key_storage=blocks.storages(project)[1])
+
+    @task(cache_policy=keys, persist_result=True, **options)
+    def first(ran: list[str]) -> str:
+        ran.append("first")
+        return "the first's"
+
+    @task(cache_policy=keys, persist_result=True, **options)
+    def second(ran: list[str]) -> str:
+        ran.append("second")
+        return "the second's"
+
+    @flow
+    def run() -> list[str]:
+        return [first(ran), second(ran)]
+
+    assert run() == run() == ["the first's", "the second's"]
+    assert ran == ["first", "second"]
+    led_to(project, "second", place)
+    before = counts()["damaged results"]
+    assert run() == ["the first's", "the second's"]
+    assert counts()["damaged results"] > before
+    assert run() == ["the first's", "the second's"]
+    assert ran == ["first", "second", "second"]
+
+
+@pytest.mark.parametrize("first_saved", [False, True])
+def test_a_storage_of_the_users_own_that_is_saved_or_not_any_more(
+    tmp_path: Path, ran: list[str], first_saved: bool
+) -> None:
+    # Prefect writes the key for one that its server knows, and the whole place for one that it does not.
+    project = Project.open(tmp_path / "shop")
+    policy = (EXPOPS - "ran").configure(key_storage=blocks.storages(project)[1])
+
+    @task(cache_policy=policy, persist_result=True)
+    def make(ran: list[str]) -> str:
+        ran.append("make")
+        return "made"
+
+    @flow
+    def run(saved: bool) -> str:
+        theirs = own_storage(tmp_path / "theirs", saved=saved)
+        return make.with_options(result_storage=theirs)(ran)
+
+    assert [run(first_saved), run(not first_saved), run(first_saved)] == ["made"] * 3
+    assert ran == ["make"]
+
+
+@pytest.mark.parametrize("stamps", ["known", "changed"])
+def test_hits_where_nothing_can_be_written(tmp_path: Path, stamps: str) -> None:
+    project = make_project(tmp_path / "shop")
+    result_store(project).write({"array": LARGE}, key=OWN)
+    (payload,) = record(project, OWN).payloads
+    path = project.objects.path(payload.key)
+    assert path is not None
+    if stamps == "changed":  # as of a snapshot: what was written is hashed, and that cannot be noted
+        os.utime(path, (1, 1))
+    project.outbox.close(20)
+    project.kv.close()
+    code = """
+import sys
+from expops_prefect.project import Project
+from tests.support.result_stores import own_key, read, result_store
+store = result_store(Project.open(sys.argv[1]))
+print(store.exists(own_key("one")), store.exists(own_key("two")), len(read(store, own_key("one"))["array"]))
+"""
+    shop = tmp_path / "shop"
+    assert ended(read_only(shop, code, str(shop)))[-1] == f"True False {len(LARGE)}"

@@ -271,6 +271,24 @@ def test_a_journal_of_a_living_process_is_left_alone(stores: Stores) -> None:
     assert stores.raw.get("a") == 1
 
 
+def test_a_journal_of_this_process_is_left_alone_by_whatever_path_it_is_reached(stores: Stores) -> None:
+    stores.faults.down = True
+    living = stores.outbox()
+    living.write(Put("a", 1))
+    link = living.folder.with_name("linked")
+    link.symlink_to(living.folder)
+    assert list(Journal.orphans(link)) == []
+    assert list(Journal.waiting_in(link)) == list(Journal.waiting_in(living.folder)) == [Put("a", 1)]
+    # Nor does a look at it free its lock: another process would deliver the same once more.
+    code = "import sys, pathlib; from expops_prefect.outbox.journal import Journal; "
+    code += "print(len(list(Journal.orphans(pathlib.Path(sys.argv[1])))))"
+    other = subprocess.run([sys.executable, "-c", code, str(link)], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == "0"
+    stores.faults.down = False
+    assert living.settle(20)
+    assert stores.raw.get("a") == 1
+
+
 CHILD = """
 import sys, time
 from pathlib import Path

@@ -297,6 +297,7 @@ def test_a_payload_of_data_is_never_loaded_as_code(local: Project) -> None:
         {"serializer": None},
         {"serializer": {}},
         {"storage_key": 7},
+        {"storage_key": "of/another/key"},
     ],
 )
 def test_metadata_that_name_another_serializer(local: Project, metadata: dict[str, Any]) -> None:

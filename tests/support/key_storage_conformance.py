@@ -64,16 +64,22 @@ class KeyStorageConformance:
     def test_metadata_of_results_that_lie_elsewhere(self, keys: ExpOpsKeyStorage, key: str) -> None:
         keys.write_path(key, content=metadata(storage_key=key), _sync=True)
         assert json.loads(keys.read_path(key, _sync=True))["storage_key"] == key
-        asyncio.run(keys.awrite_path(key, content=metadata(storage_key="changed")))
-        assert json.loads(asyncio.run(keys.aread_path(key)))["storage_key"] == "changed"
+        asyncio.run(keys.awrite_path(key, content=metadata(storage_key=key, prefect_version="changed")))
+        assert json.loads(asyncio.run(keys.aread_path(key)))["prefect_version"] == "changed"
+
+    def test_metadata_that_lead_to_another_key_are_a_miss(self, keys: ExpOpsKeyStorage) -> None:
+        for place in (own_key("two"), "x", f"/folder/{own_key('two')}", f"{OWN}x", ""):
+            keys.write_path(OWN, metadata(storage_key=place), _sync=True)
+            with pytest.raises(IntegrityError, match="no valid result"):
+                keys.read_path(OWN, _sync=True)
+        keys.write_path(OWN, metadata(storage_key=f"/a/folder/{OWN}"), _sync=True)
+        assert keys.read_path(OWN, _sync=True)
 
     def test_no_two_keys_share_a_record(self, keys: ExpOpsKeyStorage) -> None:
         every = [OWN, own_key("two"), own_key("one", "score"), *FOREIGN_KEYS]
         for key in every:
-            keys.write_path(key, metadata(storage_key=f"of {key}"), _sync=True)
-        assert [json.loads(keys.read_path(key, _sync=True))["storage_key"] for key in every] == [
-            f"of {key}" for key in every
-        ]
+            keys.write_path(key, metadata(storage_key=key), _sync=True)
+        assert [json.loads(keys.read_path(key, _sync=True))["storage_key"] for key in every] == every
 
     def test_with_results_in_another_storage(self, project: Project, tmp_path: Path) -> None:
         other = elsewhere(tmp_path / "elsewhere")
@@ -182,11 +188,11 @@ class KeyStorageConformance:
 
     def test_concurrent_writers_of_one_key(self, keys: ExpOpsKeyStorage) -> None:
         def write(number: int) -> None:
-            keys.write_path(OWN, metadata(storage_key=f"writer {number}"), _sync=True)
+            keys.write_path(OWN, metadata(storage_key=OWN, prefect_version=f"writer {number}"), _sync=True)
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(write, range(24)))
-        assert json.loads(keys.read_path(OWN, _sync=True))["storage_key"] in {f"writer {n}" for n in range(24)}
+        assert json.loads(keys.read_path(OWN, _sync=True))["prefect_version"] in {f"writer {n}" for n in range(24)}
 
     @pytest.mark.parametrize("used", [False, True])
     def test_copies(self, keys: ExpOpsKeyStorage, used: bool) -> None:
