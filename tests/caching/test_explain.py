@@ -326,11 +326,16 @@ def test_several_calls_of_a_task(runs: Runs) -> None:
     calling()
     items = {item.path: item for item in project.explain("latest")}
     assert {readable(path): (item.because, item.calls) for path, item in items.items()} == {
-        "plain": ("changed", 4),
+        "plain": ("calls", 4),
+        "plain #1": ("changed", 1),
         "plain #2": ("hit", 1),
         "plain #3": ("hit", 1),
         "plain #4": ("changed", 1),
     }
+    assert items["//process[@name='plain']"].reason == "2 cached, 2 completed"
+    # It is compared with the first call of the run before.
+    (first,) = [item for path, item in items.items() if readable(path) == "plain #1"]
+    assert [part.text for part in first.differences] == ["parameter `x` changed"]
 
     @flow(project=runs.root)
     def mapping() -> None:
