@@ -195,8 +195,8 @@ class Bindings:
             if chain[0] in _OWN_NAMES and chain[0] not in namespace:
                 self.guards.name(namespace, chain[0])
                 return True
-            if chain[1:2] == ("modules",) and namespace.get(chain[0]) is sys:
-                return True
+            if chain[1:2] == ("modules",) and namespace.get(chain[0]) is sys and ("__name__",) in names:
+                return True  # sys.modules[__name__]
         return False
 
     def class_source(self, cls: type) -> ClassSource | None:
