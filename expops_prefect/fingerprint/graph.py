@@ -178,14 +178,14 @@ class CodeGraph:
         if isinstance(value, (type, ModuleType)):
             return self._class_or_module(value)
         inner = wrapped_function(value)
-        if inner is not None and getattr(value, "should_validate_parameters", None) is True:
-            return self._validated(value, inner, name)
         if inner is not None:
-            for attribute in ("fn", "__wrapped__", "process", "name"):
+            for attribute in ("fn", "__wrapped__", "process", "name", "should_validate_parameters"):
                 self.guards.name(vars(value), attribute)
             called = vars(value).get("process") or vars(value).get("name")
             if isinstance(called, str):
                 self.calls.add(called)
+            if vars(value).get("should_validate_parameters") is True:
+                return self._validated(value, inner, name)
             return self._target(inner, name)
         return self._value(value, name)
 
@@ -198,9 +198,6 @@ class CodeGraph:
         return number
 
     def _expand_flow(self, number: int, flow: Any, inner: Any, name: str) -> None:
-        for attribute in ("fn", "__wrapped__", "process", "name", "should_validate_parameters"):
-            self.guards.name(vars(flow), attribute)
-        self.calls.add(vars(flow).get("process") or flow.name)
         self._connect(number, [("fn", inner, name), *self._bindings.reflected(inner, ANNOTATIONS, f"flow:{flow.name}")])
 
     def _function(self, function: FunctionType) -> int | None:

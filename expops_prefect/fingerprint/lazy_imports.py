@@ -154,17 +154,13 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, 
     parsed, stamp = _parsed(module, located.file)
     if module not in sys.modules:
         guards.file(located.file, stamp)
-    is_package = located.package_path is not None
-    package = module if is_package else module.rpartition(".")[0]
+    is_package, package = located.package_path is not None, parsed.package
     if name not in (_ALL, _EFFECTS) and name not in parsed.statements:
         if is_package and locate(f"{module}.{name}"):
             yield from _one(f"{module}.{name}", _ALL, guards)
             return
         name = _ALL  # made by a star import, __getattr__ or the like
-    if name == _EFFECTS:
-        statements = parsed.effects(package)
-    else:
-        statements = parsed.all if name == _ALL else parsed.statements[name]
+    statements = parsed.of(name)
     following: list[tuple[str, str]] = []
     forms: list[bytes] = []
     sources: list[str] = []
@@ -233,7 +229,7 @@ def _changed(module: str, name: str, parsed: _Module, guards: Guards) -> bytes:
             written = ast.literal_eval(statement.value) if statement.value is not None else None
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return b""
-        if isinstance(written, (list, dict, set)) and parsed.effects(module):
+        if isinstance(written, (list, dict, set)) and parsed.effects():
             return b""  # filled by the module itself
         form = constant_form(current)
         guards.form(constant_form, current, form)
@@ -270,24 +266,26 @@ def _edited(name: str, function: FunctionType, statement: ast.stmt) -> bytes:
 
 @dataclass(slots=True)
 class _Module:
-    """A module's statements by the names they bind."""
+    """A module's statements by the names they bind; ``package`` is what its relative imports start from."""
 
+    package: str
     all: list[ast.stmt]
     statements: dict[str, list[ast.stmt]]
     forms: dict[int, tuple[bytes, str, tuple[str, ...]]] = field(default_factory=dict)
-    doing: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    _effects: list[ast.stmt] | None = None
 
-    def effects(self, package: str) -> list[ast.stmt]:
-        """The statements that may do more than bind names: they fill registries, set attributes, call.
+    def of(self, name: str) -> list[ast.stmt]:
+        """The statements that make a name what it is, or :data:`_ALL`, or :data:`_EFFECTS`."""
+        if name == _EFFECTS:
+            return self.effects()
+        return self.all if name == _ALL else self.statements[name]
 
-        Args:
-            package: what relative imports of this module start from.
-        """
-        known = self.doing.get(package)
-        if known is None:
-            foreign = set(_foreign_names(self.all, package))
-            known = self.doing[package] = [statement for statement in self.all if _does_more(statement, foreign)]
-        return known
+    def effects(self) -> list[ast.stmt]:
+        """The statements that may do more than bind names: they fill registries, set attributes, call."""
+        if self._effects is None:
+            foreign = set(_foreign_names(self.all, self.package))
+            self._effects = [statement for statement in self.all if _does_more(statement, foreign)]
+        return self._effects
 
     def form(self, statement: ast.stmt) -> tuple[bytes, str, tuple[str, ...]]:
         """The form and source of a statement and the names that it loads."""
@@ -321,7 +319,8 @@ def _parsed(module: str, file: str) -> tuple[_Module, tuple[int, int]]:
         for name in set(_called_on(statement)) & own:
             if statement not in statements[name]:
                 statements[name].append(statement)
-    parsed = _Module(kept, statements)
+    package = module if Path(file).stem == "__init__" else module.rpartition(".")[0]
+    parsed = _Module(package, kept, statements)
     _modules[file] = stamp, parsed
     return parsed, stamp
 

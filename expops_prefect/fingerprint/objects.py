@@ -41,15 +41,24 @@ def encode_object(walk: Walk, value: Any) -> bytes:
     try:
         # Libraries (tblib, with Dask) register reducers for exceptions while a program runs, and add the traceback.
         reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
-        with warnings.catch_warnings():  # of iterators that will not do so for long
-            if walk.lenient:
-                warnings.simplefilter("ignore", DeprecationWarning)
+        if cls.__module__ == "itertools":
+            reduced = _reduced_silently(value)
+        else:
             reduced = reducer(value) if reducer else value.__reduce_ex__(_PROTOCOL)
     except REDUCE_ERRORS as error:
         return walk.leave(value, _without_state(walk, value, error))
     if isinstance(reduced, str):
         return walk.leave(value, _by_name(walk, value, reduced))
     return walk.leave(value, _reduced_form(walk, cls, *reduced))
+
+
+def _reduced_silently(value: Any) -> Any:
+    """Some Pythons warn that these will not tell for long. The filters are those of all threads: nothing else is
+    asked inside.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return value.__reduce_ex__(_PROTOCOL)
 
 
 def _without_state(walk: Walk, value: Any, error: Exception) -> bytes:
