@@ -73,12 +73,16 @@ class Read:
     Attributes:
         path: its absolute path.
         listing: whether the names in a folder were asked for, rather than the content of a file.
-        stamp: size, modification time in nanoseconds and inode when it was opened; ``None`` if it was absent.
+        stamp: size, modification time in nanoseconds and inode when it was opened; ``None`` if it was absent. Of a
+            folder that was not listed it tells no more than that it was there.
+        dated: the stamp itself was asked for, as ``os.path.getmtime`` does: the same content at another time is
+            another answer.
     """
 
     path: str
     listing: bool
     stamp: tuple[int, int, int] | None
+    dated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

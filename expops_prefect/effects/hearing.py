@@ -1,0 +1,284 @@
+"""The audit hook: what it makes of an event that happens while a body runs."""
+
+# ruff: noqa: ARG001 - the handlers of events have one signature
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Final
+
+from expops_prefect.effects import paths
+from expops_prefect.effects.chain import Link, follow, innermost, records, running
+from expops_prefect.effects.events import CHANGES, EFFECTS, LISTINGS, MADE, THREADS
+from expops_prefect.effects.origin import Origin, Place, origin_of, place_of
+from expops_prefect.effects.record import Stamp
+
+_CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_TMPFILE: Final = getattr(os, "O_TMPFILE", 0)
+_WALKERS: Final = frozenset(
+    {"_rmtree_unsafe", "_rmtree_safe_fd", "_rmtree_safe_fd_step", "_fwalk", "fwalk", "_get_default_tempdir"}
+)
+"""Functions of Python's own that open folders by the number of another, or that make files to try a folder."""
+_HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH120, PTH100 - text
+real_stat: Final = os.stat
+real_lstat: Final = os.lstat
+Handler = Callable[[str, tuple[Any, ...], Link, FrameType], None]
+
+
+def hook(event: str, arguments: tuple[Any, ...]) -> None:
+    """Hear of an event; this is called for every one of the process, so what it does outside bodies is little."""
+    if not running:
+        return
+    handler = _HANDLERS.get(event)
+    if handler is None:
+        return
+    try:
+        link = innermost()
+        if link is not None:
+            handler(event, arguments, link, sys._getframe(1))
+    except Exception as error:
+        if not is_own(error):
+            raise
+
+
+def is_own(error: BaseException) -> bool:
+    """Whether an error arose in our code; else a signal's handler raised it and it is its receiver's."""
+    trace: TracebackType | None = error.__traceback__
+    last = ""
+    while trace is not None:
+        last = trace.tb_frame.f_code.co_filename
+        trace = trace.tb_next
+    return last.startswith(_HERE) or place_of(last) is not Place.PROJECT
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What tells cheaply whether a file is still the same."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _effect(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    origin = origin_of(frame)
+    if origin is not None:
+        kind, call = EFFECTS[event]
+        for record in records(link):
+            record.effect(kind, call, origin)
+
+
+def _request(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    """A file that is named by a URL is opened as any other."""
+    origin = origin_of(frame)
+    if origin is not None and not str(arguments[0]).startswith(("file:", "data:")):
+        for record in records(link):
+            record.effect("network", "urllib.request.urlopen", origin)
+
+
+def _database(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    """A database in memory is a way to compute."""
+    name = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
+    if name in ("", ":memory:") or name.startswith("file::memory:") or "mode=memory" in name:
+        return
+    origin = origin_of(frame)
+    if origin is not None:
+        for record in records(link):
+            record.effect("database", "sqlite3.connect", origin)
+
+
+def _library(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    """Compiled code that the project itself calls does what nobody sees; packages load libraries all the time."""
+    outer: FrameType | None = frame
+    while outer is not None and "ctypes" in outer.f_code.co_filename:
+        outer = outer.f_back
+    origin = origin_of(outer)
+    if origin is not None and origin.direct and arguments[0]:
+        for record in records(link):
+            record.effect("process", "ctypes.CDLL", origin)
+
+
+def _thread(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    note_thread(arguments[0], link, frame)
+
+
+def note_thread(function: Any, link: Link, frame: FrameType) -> None:
+    """Follow a thread that is being started, unless it is one of Prefect's.
+
+    Args:
+        function: what the thread will run.
+        frame: where :mod:`threading` starts it.
+    """
+    origin = origin_of(frame)
+    if origin is None:
+        return
+    thread = getattr(function, "__self__", None)
+    if not isinstance(thread, threading.Thread):
+        if origin.direct:
+            for record in records(link):
+                record.effect("process", "_thread.start_new_thread", origin)
+        return
+    follow(thread, link)
+    if frame.f_back is not None and place_of(frame.f_back.f_code.co_filename) is Place.PROJECT:
+        for record in records(link):
+            record.thread(thread, origin)
+
+
+def _made(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    path = paths.absolute(arguments[0])
+    origin = origin_of(frame)
+    if path is not None and origin is not None:
+        for record in records(link):
+            record.private(path, MADE[event], origin)
+
+
+def _listing(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    if _is_walker(frame):
+        return
+    path = paths.absolute(arguments[0])
+    if path is not None and link.record is not None and link.record.knows(path, listing=True):
+        return
+    origin = origin_of(frame)
+    if origin is not None:
+        note_read(link, path, origin, "os.listdir", listing=True)
+
+
+def _opened(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    given, mode, flags = arguments
+    if isinstance(given, int) or (_TMPFILE and flags & _TMPFILE == _TMPFILE) or _is_walker(frame):
+        return
+    changes = flags & _CHANGING
+    path = paths.absolute(given)
+    if not changes and path is not None and link.record is not None and link.record.knows(path):
+        return
+    origin = origin_of(frame)
+    if origin is None or path is None:
+        return
+    if changes:
+        _changed_by_opening(link, path, mode, flags, origin)
+    else:
+        note_read(link, path, origin, _call("open", path, mode))
+
+
+def _changed_by_opening(link: Link, path: str, mode: str | None, flags: int, origin: Origin) -> None:
+    if paths.is_sink(path) or (not origin.direct and paths.is_cache(path)):
+        return
+    status = _status(path)
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        return  # tempfile tells open() the folder, and its opener the file
+    if status is not None and flags & os.O_RDWR and not flags & os.O_TRUNC:
+        note_read(link, path, origin, _call("open", path, mode))
+    note_write(link, path, _call("open" if mode else "os.open", path, mode), origin)
+
+
+def note_read(
+    link: Link,
+    path: str | None,
+    origin: Origin,
+    call: str,
+    *,
+    listing: bool = False,
+    dated: bool = False,
+    status: os.stat_result | None = None,
+) -> None:
+    """Note that a file is read, or a folder listed, unless it is no data.
+
+    Args:
+        status: what the file system says of it, if that is known.
+        dated: its times were asked for.
+    """
+    if path is None:
+        for record in records(link):
+            record.effect("file read", call, origin)
+        return
+    if paths.is_no_data(path, direct=origin.direct):
+        return
+    try:
+        status = status or real_stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        status = None
+    except (OSError, ValueError):
+        for record in records(link):
+            record.effect("file read", call, origin)
+        return
+    if status is not None and not listing and _odd(link, path, status, call, origin, dated=dated):
+        return
+    stamp = None if status is None else stamp_of(status)
+    for record in records(link):
+        record.read(path, stamp, origin, listing=listing, dated=dated)
+
+
+def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, dated: bool) -> bool:
+    """Note what is read but has no content that could be compared; tell whether it is such."""
+    if stat.S_ISREG(status.st_mode) and not paths.is_kernel(path):
+        return False
+    if stat.S_ISDIR(status.st_mode):
+        return not call.startswith("os.path.") and not dated  # opening a folder reads nothing
+    for record in records(link):
+        if paths.is_kernel(path):
+            record.effect("environment", call, origin)
+        elif paths.is_random(path):
+            record.effect("random", call, origin)
+        else:
+            record.effect("file read", call, origin)
+    return True
+
+
+def note_write(link: Link, path: str | None, call: str, origin: Origin) -> None:
+    """Note that a file is changed, unless a library keeps it for itself."""
+    if path is not None and (paths.is_sink(path) or (not origin.direct and paths.is_cache(path))):
+        return
+    for record in records(link):
+        record.write(path, call, origin)
+
+
+def _changed(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
+    if _is_walker(frame):
+        return
+    which, relative = CHANGES[event]
+    folder = arguments[relative] if relative is not None and len(arguments) > relative else None
+    path = paths.absolute(arguments[which], folder if isinstance(folder, int) else None)
+    origin = origin_of(frame)
+    if origin is None:
+        return
+    there = path is not None and _status(path) is not None
+    if path is not None and ((event == "os.mkdir" and there) or (event in _NEED_FILE and not there)):
+        note_read(link, path, origin, "os.path.exists")  # it fails, and that depends on what is there
+        return
+    if event == "os.rename":
+        source = paths.absolute(arguments[0], arguments[2] if len(arguments) > 2 else None)
+        note_write(link, source, _call(event, source), origin)
+    note_write(link, path, _call(event, path), origin)
+
+
+_NEED_FILE: Final = frozenset({"os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.utime", "shutil.rmtree"})
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return real_lstat(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_walker(frame: FrameType) -> bool:
+    return frame.f_code.co_name in _WALKERS and place_of(frame.f_code.co_filename) is Place.LIBRARY
+
+
+def _call(function: str, path: str | None, mode: str | None = None) -> str:
+    named = f'"{paths.shown(path)}"' if path is not None else "…"
+    return f'{function}({named}, "{mode}")' if mode else f"{function}({named})"
+
+
+_HANDLERS: Final[dict[str, Handler]] = {
+    **dict.fromkeys(EFFECTS, _effect),
+    **dict.fromkeys(CHANGES, _changed),
+    **dict.fromkeys(LISTINGS, _listing),
+    **dict.fromkeys(MADE, _made),
+    **dict.fromkeys(THREADS, _thread),
+    "open": _opened,
+    "urllib.Request": _request,
+    "sqlite3.connect": _database,
+    "ctypes.dlopen": _library,
+}

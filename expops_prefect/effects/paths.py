@@ -1,0 +1,140 @@
+"""Files that are no part of what a task computes from: Python's, the installed packages', the system's, caches."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from expops_prefect.config.caches import library_caches
+
+_INSTALLED: Final = re.compile(r"[\\/](?:(?:site|dist)-packages|__pycache__|\.git)(?:[\\/]|$)|\.(?:pyc|pyo)$")
+_OF_A_PREFIX: Final = ("lib", "lib64", "share", "etc", "bin", "include", "pyvenv.cfg", "Lib", "DLLs", "Scripts")
+_SYSTEM: Final = (
+    *("/proc", "/sys", "/dev/null", "/dev/full", "/dev/zero", "/dev/stdout", "/dev/stderr", "/dev/fd"),
+    *("/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/host.conf", "/etc/hostname", "/etc/resolv.conf"),
+    *("/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/mime.types", "/etc/os-release"),
+    *("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/fonts", "/etc/ld.so.cache", "/etc/ld.so.conf"),
+    *("/etc/locale.alias", "/etc/lsb-release", "/etc/debian_version", "/etc/passwd", "/etc/group"),
+    *("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/share/locale", "/usr/lib/locale"),
+    *("/usr/share/i18n", "/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/mime", "/usr/local/share/mime"),
+    *("/usr/share/ca-certificates", "/usr/lib/os-release", "/usr/share/terminfo", "/usr/share/X11"),
+    *("/Library/Fonts", "/System"),
+)
+_RANDOM: Final = ("/dev/random", "/dev/urandom", "/dev/hwrng")
+
+
+@lru_cache(maxsize=1)
+def _own() -> tuple[str, ...]:
+    """Python's own folders."""
+    found = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+    for prefix in {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}:
+        found |= {str(Path(prefix) / part) for part in _OF_A_PREFIX}
+    found |= {str(Path(path).resolve()) for path in found}
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _always() -> tuple[frozenset[str], tuple[str, ...]]:
+    return _split((*_own(), *_SYSTEM, *_fonts()))
+
+
+@lru_cache(maxsize=1)
+def _caches() -> tuple[frozenset[str], tuple[str, ...]]:
+    return _split(library_caches())
+
+
+def _fonts() -> tuple[str, ...]:
+    home = Path.home()
+    return str(home / ".fonts"), str(home / ".local" / "share" / "fonts")
+
+
+def _split(paths: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The paths themselves, and as they begin a path below one of them."""
+    return frozenset(paths), tuple(path.rstrip(os.sep) + os.sep for path in paths)
+
+
+@lru_cache(maxsize=8192)
+def is_no_data(path: str, *, direct: bool) -> bool:
+    """Whether reading this file tells nothing of a task's inputs.
+
+    Args:
+        path: absolute.
+        direct: the project's own code opens it: what it keeps in the user's cache folder itself, or asks the kernel,
+            is data.
+    """
+    exact, below = _always()
+    if path in exact or path.startswith(below):
+        return not (direct and path.startswith(("/proc/", "/sys/")))
+    return bool(_INSTALLED.search(path)) or (not direct and is_cache(path))
+
+
+def is_cache(path: str) -> bool:
+    """Whether a library keeps this file for itself."""
+    exact, below = _caches()
+    return path in exact or path.startswith(below) or f"{os.sep}__pycache__" in path
+
+
+def is_kernel(path: str) -> bool:
+    """Whether the system answers with what it measures."""
+    return path.startswith(("/proc/", "/sys/"))
+
+
+def is_random(path: str) -> bool:
+    """Whether reading it draws random bytes."""
+    return path in _RANDOM
+
+
+def is_temporary(path: str) -> bool:
+    """Whether it lies in the folder of temporary files."""
+    return path.startswith(tempfile.gettempdir() + os.sep)
+
+
+def is_sink(path: str) -> bool:
+    """Whether what is written there is gone, or printed."""
+    return path in ("/dev/null", "/dev/full", "/dev/zero", "/dev/stdout", "/dev/stderr", "nul", "NUL")
+
+
+def absolute(path: object, folder: int | None = None) -> str | None:
+    """The absolute path that an event names; ``None`` where that cannot be told.
+
+    Args:
+        path: text, bytes or an open file's number.
+        folder: the number of an open folder that the path is relative to.
+    """
+    if path is None:
+        return os.getcwd()  # noqa: PTH109 - text
+    if isinstance(path, int):
+        return _of_descriptor(path)
+    if not isinstance(path, str | bytes | os.PathLike):
+        return None
+    text = os.fsdecode(path)
+    if folder is not None and folder >= 0 and not text.startswith(os.sep):
+        parent = _of_descriptor(folder)
+        return os.path.join(parent, text) if parent else None  # noqa: PTH118
+    return os.path.abspath(text)  # noqa: PTH100
+
+
+def _of_descriptor(number: int) -> str | None:
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            return os.readlink(f"{folder}/{number}")  # noqa: PTH115
+        except OSError:
+            continue
+    return None
+
+
+def shown(path: str) -> str:
+    """A path for people: as seen from the current folder, or from the home folder."""
+    try:
+        here, home = os.getcwd(), str(Path.home())  # noqa: PTH109
+    except (OSError, RuntimeError):
+        return path
+    if path.startswith(here + os.sep):
+        return path[len(here) + 1 :]
+    return f"~{path[len(home) :]}" if path.startswith(home + os.sep) else path

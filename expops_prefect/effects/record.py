@@ -1,0 +1,119 @@
+"""What one watch has noted so far."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Any, Final
+
+from expops_prefect.effects.model import Effect, Kind, Read, Seen
+from expops_prefect.effects.origin import Origin
+
+MOST_READS: Final = 5_000
+MOST_EFFECTS: Final = 100
+Stamp = tuple[int, int, int]
+
+
+class Record:
+    """What a body has done so far. Threads note side by side: each step is one operation on a dictionary.
+
+    Args:
+        scratch: folders whose files do not count, each ending with a separator.
+    """
+
+    __slots__ = ("_effects", "_private", "_reads", "_started", "_written", "scratch", "unfinished")
+
+    def __init__(self, scratch: tuple[str, ...]) -> None:
+        self.scratch = scratch
+        self.unfinished: set[object] = set()
+        """Calls that the body gave to a pool of threads and that have not ended."""
+        self._effects: dict[tuple[str, str, int], Effect] = {}
+        self._reads: dict[tuple[str, bool], Read] = {}
+        self._written: set[str] = set()
+        self._private: dict[str, tuple[str, Origin]] = {}
+        self._started: list[tuple[weakref.ref[threading.Thread], Origin]] = []
+
+    def effect(self, kind: Kind, call: str, origin: Origin, *, seedable: bool = False) -> None:
+        """Note an effect; several of one kind in one line are one."""
+        key = (kind, origin.file, origin.line) if origin.file else (kind, call, 0)
+        if key not in self._effects and len(self._effects) < MOST_EFFECTS:
+            file = os.path.abspath(origin.file) if origin.file else ""  # noqa: PTH100
+            self._effects[key] = Effect(kind, call, file, origin.line, seedable)
+
+    def knows(self, path: str, *, listing: bool = False, dated: bool = False) -> bool:
+        """Whether this read is noted already."""
+        found = self._reads.get((path, listing))
+        return found is not None and (found.dated or not dated)
+
+    def read(
+        self, path: str, stamp: Stamp | None, origin: Origin, *, listing: bool = False, dated: bool = False
+    ) -> None:
+        """Note a file that was read, or a folder that was listed, as it was the first time."""
+        if path in self._written or path.startswith(self.scratch) or self.is_private(path):
+            return
+        key = (path, listing)
+        found = self._reads.get(key)
+        if found is not None:
+            if dated and not found.dated:
+                self._reads[key] = Read(path, listing, found.stamp, dated=True)
+            return
+        if len(self._reads) >= MOST_READS:
+            self.effect("file read", f"more than {MOST_READS} files", origin)
+            return
+        self._reads[key] = Read(path, listing, stamp, dated)
+
+    def write(self, path: str | None, call: str, origin: Origin) -> None:
+        """Note a change of a file or folder, unless it is private; ``None`` is a path that cannot be told."""
+        if path is not None:
+            if path.startswith(self.scratch) or self.is_private(path):
+                return
+            self._written.add(path)
+        self.effect("file write", call, origin)
+
+    def private(self, path: str, call: str, origin: Origin) -> None:
+        """Note a temporary file or folder that the body makes: it counts if it is there at the end."""
+        self._private[path] = call, origin
+
+    def is_private(self, path: str) -> bool:
+        """Whether a path is that of a temporary file of the body's, or below such a folder."""
+        if not self._private:
+            return False
+        while path not in self._private:
+            parent = os.path.dirname(path)  # noqa: PTH120
+            if parent == path:
+                return False
+            path = parent
+        return True
+
+    def thread(self, thread: threading.Thread, origin: Origin) -> None:
+        """Note a thread that the project's own code started: it counts if it runs on at the end."""
+        self._started.append((weakref.ref(thread), origin))
+
+    def end(self, exists: Any) -> None:
+        """Note what is left of the body.
+
+        Args:
+            exists: tells whether something is at a path; Python's own ``os.lstat``.
+        """
+        for path, (call, origin) in list(self._private.items()):
+            if not path.startswith(self.scratch) and _is_there(path, exists):
+                self.effect("file write", call, origin)
+        for started, origin in self._started:
+            thread = started()
+            if thread is not None and thread.is_alive():
+                self.effect("process", "threading.Thread.start", origin)
+        if self.unfinished:
+            self.effect("process", "ThreadPoolExecutor.submit", Origin("", 0, direct=False))
+
+    def seen(self) -> Seen:
+        """What was noted."""
+        return Seen(tuple(self._effects.values()), tuple(self._reads.values()))
+
+
+def _is_there(path: str, lstat: Any) -> bool:
+    try:
+        lstat(path)
+    except OSError:
+        return False
+    return True

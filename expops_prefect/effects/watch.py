@@ -1,0 +1,119 @@
+"""What a task's body does beside computing, seen while it runs."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from contextvars import Token
+from types import TracebackType
+from typing import Any
+
+from expops_prefect.effects import following, generators
+from expops_prefect.effects.chain import Link, current, here, running
+from expops_prefect.effects.hearing import hook, is_own, real_lstat
+from expops_prefect.effects.model import CodeEffects, Seen
+from expops_prefect.effects.origin import Origin
+from expops_prefect.effects.record import Record
+from expops_prefect.forks import ForkSafeLock
+
+_lock = ForkSafeLock()
+_installed: list[int] = []  # an audit hook cannot be taken back: it is of the process
+_NOTHING = Origin("", 0, direct=False)
+_CALLS = {"random": "random (global generator)", "numpy": "numpy.random (global generator)"}
+
+
+class watching:  # noqa: N801 - a context, used as a verb
+    """Watch a body: what it opens, writes, connects to and starts, in its threads and coroutines too.
+
+    Bodies inside bodies are watched by each; what happens in the inner one is seen by the outer ones as well. Around
+    an awaited coroutine it has to stand in the same task.
+
+    Args:
+        known: what the code of the task tells: the generators that it seeds are left alone.
+        scratch: folders whose files do not count, such as this package's own.
+
+    Attributes:
+        overlapped: another body ran at the same time elsewhere in the process, so it cannot be told which of them drew
+            from a global generator.
+    """
+
+    __slots__ = ("_before", "_link", "_record", "_seeds", "_thread", "_token", "overlapped")
+
+    def __init__(self, known: CodeEffects | None = None, *, scratch: Sequence[str] = ()) -> None:
+        self._seeds = known.seeds if known is not None else frozenset()
+        self._record = Record(tuple(folder.rstrip("/\\") + "/" for folder in scratch))
+        self._link = Link(self._record, None)
+        self._before: dict[str, Any] = {}
+        self._token: Token[Link | None] | None = None
+        self._thread = 0
+        self.overlapped = False
+
+    def __enter__(self) -> watching:
+        install()
+        outer = here()
+        while outer is not None and outer.record is None:
+            outer = outer.outer
+        self._link.outer = outer
+        self._thread = threading.get_ident()
+        self._before = generators.snapshot(self._seeds)
+        self._meet()
+        self._token = current.set(self._link)
+        return self
+
+    def _meet(self) -> None:
+        """Find the bodies that run beside this one."""
+        around = set()
+        link = self._link.outer
+        while link is not None:
+            around.add(id(link))
+            link = link.outer
+        with _lock:
+            for other in list(_open.values()):
+                # A body around this one waits for it, unless it runs in another thread.
+                if id(other._link) not in around or other._thread != self._thread:
+                    self.overlapped = True
+                    if id(other._link) not in around:
+                        other.overlapped = True
+            running[id(self._link)] = self._link
+            _open[id(self._link)] = self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _lock:
+            running.pop(id(self._link), None)
+            _open.pop(id(self._link), None)
+        self._link.record = None
+        try:
+            if self._token is not None:
+                current.reset(self._token)
+        except ValueError:
+            pass  # a generator was finished in another context; the link says that it has ended
+        try:
+            if not self.overlapped:
+                for name in generators.drawn(self._before, self._seeds):
+                    call = _CALLS.get(name, f"{name} (global generator)")
+                    self._record.effect("random", call, _NOTHING, seedable=True)
+            self._record.end(real_lstat)
+        except Exception as failed:
+            if not is_own(failed):
+                raise
+        self._before = {}
+
+    def seen(self) -> Seen:
+        """What the body did, less what is harmless; after the body, however it ended."""
+        return self._record.seen()
+
+
+_open: dict[int, watching] = {}  # of the whole process: bodies side by side share the generators
+
+
+def install() -> None:
+    """Add the audit hook of this process, once."""
+    if not _installed:
+        with _lock:
+            if not _installed:
+                sys.addaudithook(hook)
+                following.install()
+                _installed.append(1)
