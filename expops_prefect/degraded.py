@@ -75,6 +75,14 @@ def degrade(kind: str, message: str, *, key: str = "") -> None:
         _logger.log(logging.INFO if follows else logging.WARNING, "%s: %s", kind, message)
 
 
+def first(kind: str, key: str) -> bool:
+    """Whether this is the first time in this process that something is said of this kind and key."""
+    with _lock:
+        new = (kind, key) not in _said
+        _said.add((kind, key))
+    return new
+
+
 def denied(text: str) -> None:
     """A store denies something for good: one warning says so, and what else follows from it is told at INFO.
 

@@ -49,11 +49,7 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
             if self.original is None:
                 return None
             return self.original.compute_key(task_ctx, inputs, flow_parameters, **kwargs)
-        key = super().compute_key(task_ctx, inputs, flow_parameters, **kwargs)
-        if key is not None:
-            # The task did not ask for persistence by itself; its result is persisted in this run only.
-            task_ctx.persist_result = True
-        return key
+        return super().compute_key(task_ctx, inputs, flow_parameters, **kwargs)
 
 
 class InstrumentedTask(Task[..., Any]):

@@ -19,8 +19,10 @@ from expops_prefect.errors import FormatError, KVDamagedError, NameRefusedError
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, NOT_FINITE, KVStore
 
-RECORD_FORMAT: Final = 1
-"""Version of cache and run records; a record of a newer one is not used."""
+RECORD_FORMAT: Final = 2
+"""The newest version of cache and run records that can be read; a record of a newer one is not used."""
+PLAIN_FORMAT: Final = 1
+"""The version of records that earlier releases may use, too."""
 
 Status = Literal["pending", "running", "completed", "cached", "failed"]
 TERMINAL: Final = frozenset({"completed", "cached", "failed"})
@@ -110,7 +112,17 @@ class CacheRecord:
     """A small manifest itself, base64. It counts by ``digest`` as the object does, which then may come later."""
     files: bool = False
     """Whether the result names files that were there when it was stored: without them it is no hit."""
-    format: int = RECORD_FORMAT
+    watched: bool = False
+    """Whether its body was watched while it ran, so that everything that it read is among the dependencies."""
+    proven: bool = False
+    """Whether its code was resolved completely and nothing was seen: an equal call of the same run may have it."""
+    computed_in: str = ""
+    """The run, and the attempt at it, that computed it."""
+    dependencies: str = ""
+    """What it was read from, JSON; see :mod:`expops_prefect.effects.dependencies`. Format 2 if there are any."""
+    effects: str = ""
+    """What its body did beside computing, JSON, where the user had it cached all the same."""
+    format: int = PLAIN_FORMAT
 
     def held(self) -> bytes | None:
         """The manifest, as far as it stands in the record itself; whoever uses it compares its digest."""
@@ -179,7 +191,7 @@ class RunRecord:
     """Its process ended without a word; ``ended_at`` is the last that is known of it."""
     parameters: dict[str, str] = field(default_factory=dict)
     """The flow's parameters as short texts; what may be a secret is left out."""
-    format: int = RECORD_FORMAT
+    format: int = PLAIN_FORMAT
 
     def dump(self) -> dict[str, JSON]:
         """The JSON form."""

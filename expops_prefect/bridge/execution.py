@@ -18,9 +18,10 @@ from expops_prefect.bridge import core
 from expops_prefect.bridge.expansion import Instance
 from expops_prefect.bridge.metrics import Logged, MetricLog, normalised, record
 from expops_prefect.bridge.outputs import METRICS, Outputs, loaded, outputs_of
-from expops_prefect.bridge.seeding import derived_seed, seeded
+from expops_prefect.caching.decision import RULE_ATTRIBUTE
 from expops_prefect.caching.policy import EXPOPS
 from expops_prefect.decorators import ExpOpsTask
+from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.names import normalise, readable
@@ -147,6 +148,7 @@ def _task(call: ProcessCall, body: Function) -> ExpOpsTask[..., Outputs]:
         task_run_name=readable(call.instance.path),
         cache_policy=EXPOPS + _Given(str(call.seed)),
     )
+    setattr(task, RULE_ATTRIBUTE, "all")  # its project's author wrote each process to be cached
     upstream = {normalise(source.process) for source in call.instance.sources}
     setattr(task, PLACE_ATTRIBUTE, Place(call.instance.path, tuple(sorted(upstream))))
     return task
@@ -162,7 +164,9 @@ def _step_task(name: str, function: Function, seed: int) -> ExpOpsTask[..., Any]
         # As in ExpOps, a step that returns nothing is run every time.
         return None if value is None else (value, call.logged)
 
-    return ExpOpsTask(body, name=name, cache_policy=EXPOPS + _Given(str(seed)))
+    task: ExpOpsTask[..., Any] = ExpOpsTask(body, name=name, cache_policy=EXPOPS + _Given(str(seed)))
+    setattr(task, RULE_ATTRIBUTE, "all")
+    return task
 
 
 def _execute(call: ProcessCall, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outputs:

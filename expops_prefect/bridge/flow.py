@@ -25,8 +25,8 @@ from expops_prefect.bridge.outputs import METRICS, Outputs, PipelineError, argum
 from expops_prefect.bridge.pipeline import Pipeline
 from expops_prefect.bridge.probes import chart_metrics, check_selectors
 from expops_prefect.bridge.scripts import Scripts
-from expops_prefect.bridge.seeding import derived_seed
 from expops_prefect.decorators import ExpOpsFlow
+from expops_prefect.effects.seeding import derived_seed
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.project import Project
 from expops_prefect.recording.run import Run

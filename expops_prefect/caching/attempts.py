@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from prefect.serializers import Serializer
 
     from expops_prefect.caching.leases import Held
+    from expops_prefect.caching.observation import Before
     from expops_prefect.caching.parts import Material, Written
     from expops_prefect.caching.reasons import Reason
     from expops_prefect.caching.results import Found
+    from expops_prefect.effects.dependencies import Dependency, Named
+    from expops_prefect.effects.model import Read
     from expops_prefect.project import Project
 
 _LIMIT: Final = 20_000
@@ -69,6 +72,12 @@ class Attempt:
         object_key: where its result was stored; ``None`` until it is.
         material: what its key is made of, until it is known whether it is a hit.
         written: the same, to be written down with the result; ``None`` for a hit.
+        before: what is known of it before its body runs, where that is watched.
+        computed_in: the run, and the attempt at it, that it belongs to.
+        refused: its body did more than its key can say, so that its result is no hit.
+        watched, proven, effects: see :class:`CacheRecord`.
+        named, reads: what it read, see :mod:`expops_prefect.effects.dependencies`.
+        inherited: the dependencies of hits inside its body.
     """
 
     project: Project
@@ -103,6 +112,15 @@ class Attempt:
     object_key: str | None = None
     material: Material | None = None
     written: Written | None = None
+    before: Before | None = None
+    computed_in: str = ""
+    refused: bool = False
+    watched: bool = False
+    proven: bool = False
+    effects: str = ""
+    named: Named | None = None
+    reads: tuple[Read, ...] = ()
+    inherited: tuple[Dependency, ...] = ()
 
     @classmethod
     def of(cls, project: Project, key: CacheKey, task_run: TaskRun, *, nested: bool) -> Attempt:
@@ -121,6 +139,10 @@ class Attempt:
     def holder(self) -> str:
         """Under which name its task run takes leases of its own."""
         return str(self.task_run_id)
+
+    def refuse(self, why: Reason) -> None:
+        """Its result is not to be kept for others."""
+        self.refused, self.why = True, why
 
     def land(self) -> None:
         """Let others compute the result, or take it; a lease that Prefect took is left to Prefect."""
@@ -156,7 +178,7 @@ class Attempt:
         outputs = () if _by_key.get(self.key) is not self else self.outputs()
         self.outputs = lambda: outputs
         self.task_run = _gone
-        self.verified = self.on_miss = self.material = None
+        self.verified = self.on_miss = self.material = self.before = None
 
     def write_down(self) -> None:
         """It is executed: what its key is made of is put down before the body may change its arguments."""
@@ -300,7 +322,7 @@ def must_not_store(attempt: Attempt | None) -> bool:
     """
     if attempt is None or attempt.cache_key is None:
         return False
-    if attempt.unkeyed:
+    if attempt.unkeyed or attempt.refused:
         return True
     state = attempt.state
     return attempt.returned_state or (state is not None and (state.is_failed() or state.is_crashed()))

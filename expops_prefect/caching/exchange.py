@@ -15,21 +15,25 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import orjson
 from prefect.exceptions import SerializationError
 from prefect.serializers import Serializer
 
-from expops_prefect.caching import attempts, flights, metadata, reasons, results
+from expops_prefect.caching import attempts, flights, metadata, observation, reasons, results
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import StoredPayloads
+from expops_prefect.caching.reasons import Reason
 from expops_prefect.caching.results import Found
 from expops_prefect.caching.waiting import await_, wait
 from expops_prefect.degraded import degrade
+from expops_prefect.effects import dependencies
+from expops_prefect.effects.dependencies import ChangedMeanwhileError, Dependency
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord, is_newer
+from expops_prefect.records import RECORD_FORMAT, CacheRecord, is_newer
 from expops_prefect.serialization.envelope import Envelope
 from expops_prefect.serialization.manifest import pack
 
@@ -57,12 +61,20 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
     try:
         project = _project(project_of, attempt)
         no_hit = _no_hit(project, content, attempt) if paired else ""
+        found: tuple[Dependency, ...] = ()
+        if attempt is not None and attempt.watched and not no_hit:
+            try:
+                found = observation.settled(attempt)
+            except ChangedMeanwhileError as error:
+                no_hit, attempt.not_kept = "meanwhile", str(error)
         if no_hit and attempt is not None and attempt.kept is not None and attempt.kept == results.digest_of(body):
             return  # It is there, and as little of a hit as before.
         with project.objects_availability.watch():
             record = results.write_result(project, path, body, attempt, no_hit=no_hit)
         if isinstance(content, Envelope) and content.files:
             record = replace(record, files=True)
+        if attempt is not None and attempt.watched:
+            record = _with_what_was_seen(record, attempt, found)
         if attempt is not None:
             attempt.object_key = record.object_key
         if paired:
@@ -150,6 +162,14 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
         with project.kv_availability.watch():
             value = project.kv.get(results.record_key(path))
         record = results.hit_of(project, path, value)
+        found: tuple[Dependency, ...] = ()
+        if record is not None:
+            found = dependencies.load(record.dependencies)
+            why = _stands_against(attempt, record, found, project.settings.root)
+            if why is not None and attempt is not None:
+                attempt.why = why
+            if why is not None:
+                return None
         if record is None or record.prefect_metadata is None:
             if attempt is not None:
                 attempt.kept = results.kept_digest(project, path, value)
@@ -176,7 +196,37 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
         return None
     if attempt is not None:
         attempt.material = None
+    observation.inherit(found)
     return _metadata(record)
+
+
+def _stands_against(
+    attempt: Attempt | None, record: CacheRecord, found: tuple[Dependency, ...], root: Path
+) -> Reason | None:
+    """Why a result may not be given to a task run although its key fits; ``None`` if it may."""
+    before = None if attempt is None else attempt.before
+    if attempt is not None and before is not None and not before.told:
+        if record.effects:
+            return reasons.of_record(record.effects)
+        if not record.watched and not (before.code.resolved and not before.code.reads):
+            return reasons.UNWATCHED
+        if record.computed_in and record.computed_in == attempt.computed_in and not record.proven:
+            return reasons.SAME_RUN
+    what = dependencies.changed(found, root)
+    return None if what is None else reasons.dependency(what)
+
+
+def _with_what_was_seen(record: CacheRecord, attempt: Attempt, found: tuple[Dependency, ...]) -> CacheRecord:
+    return replace(
+        record,
+        watched=True,
+        proven=attempt.proven and not found,
+        computed_in=attempt.computed_in,
+        effects=attempt.effects,
+        dependencies=dependencies.dump(found),
+        # An earlier release would not compare them.
+        format=RECORD_FORMAT if found else record.format,
+    )
 
 
 def _project(project_of: ProjectOf, attempt: Attempt | None) -> Project:
@@ -213,6 +263,8 @@ def _metadata_only() -> CacheRecord:
 
 def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> str:
     """Why a result is to be kept for references to it only, so that later task runs are executed; else empty."""
+    if attempt is not None and attempt.refused:
+        return "effect"
     if attempt is not None and attempts.must_not_store(attempt):
         return "state" if attempt.returned_state else "failed"
     if attempt is not None and attempt.was_changed():

@@ -9,26 +9,33 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import socket
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFutureList
 from prefect.transactions import IsolationLevel, get_transaction
 
 from expops_prefect import names, scope
 from expops_prefect.caching import attempts, blocks, chosen, flights, reasons
 from expops_prefect.caching.attempts import Attempt
+from expops_prefect.caching.decision import Decision, decide, forbidding, is_left_open, persists, plain_policy
 from expops_prefect.caching.locks import ExpOpsLockManager
+from expops_prefect.caching.observation import Before, tell_once, warn_once
 from expops_prefect.caching.parts import Material, config_parts
-from expops_prefect.degraded import degrade
+from expops_prefect.degraded import degrade, first
+from expops_prefect.effects.model import CodeEffects
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
 from expops_prefect.fingerprint import lazy_imports
-from expops_prefect.fingerprint.canonical import Note
+from expops_prefect.fingerprint.canonical import ATOMS, Note
 from expops_prefect.fingerprint.code import code_fingerprint
-from expops_prefect.fingerprint.files import data_digest
+from expops_prefect.fingerprint.files import DataFile, data_digest
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 from expops_prefect.project import Project
 
@@ -36,7 +43,8 @@ if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
 _logger = logging.getLogger("prefect.expops")
-_said: set[tuple[str, ...]] = set()
+_HOST: Final = socket.gethostname()
+_STARTED: Final = time.time_ns()
 _Configured: TypeAlias = tuple[str, frozenset[str]]
 _ConfigDigest: TypeAlias = tuple[str | None, str, Mapping[str, str]]
 _config_digests: WeakKeyDictionary[Project, dict[_Configured, _ConfigDigest]] = WeakKeyDictionary()
@@ -47,24 +55,55 @@ register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
 
 
 def prepare(
-    context: TaskRunContext, inputs: dict[str, Any], *, ignore: tuple[str, ...], others: tuple[str, ...] = ()
+    context: TaskRunContext,
+    inputs: dict[str, Any],
+    *,
+    ignore: tuple[str, ...],
+    others: tuple[str, ...] = (),
+    plain: Callable[[], str | None] = lambda: None,
 ) -> str | None:
-    """Compute a task run's key and set our storages on its result store."""
+    """Compute a task run's key and set our storages on its result store.
+
+    Args:
+        context: Prefect's context of the task run.
+        inputs: the arguments by parameter.
+        ignore: the parameters that do not count.
+        others: the keys of other policies that enter this one.
+        plain: the key that the task has where this package does not cache it.
+    """
     task = context.task
     if task.isgenerator:
-        return None  # Prefect executes generators always; they are recorded only.
+        return plain()  # Prefect executes generators always; they are recorded only.
     earlier = attempts.of_task_run(context.task_run.id)
     if earlier is not None:
         earlier.land()  # A retry takes the lease anew; its key may be another one.
+    key = _prepared(context, inputs, ignore=ignore, others=others, plain=plain)
+    return plain() if key is None else key
+
+
+def _prepared(
+    context: TaskRunContext,
+    inputs: dict[str, Any],
+    *,
+    ignore: tuple[str, ...],
+    others: tuple[str, ...],
+    plain: Callable[[], str | None],
+) -> str | None:
+    task = context.task
     try:
         run = scope.run_of(task)
         project = (scope.project_around(task) or project_of_task(task.fn)) if run is None else run.project
     except ConfigurationError as error:
-        if _first("configuration", str(error)):
+        if first("configuration", str(error)):
             _logger.error("%s; tasks run uncached", error)
         return None
+    name = key_name(task)
+    if not project.settings.cache.enabled_for(name):
+        if run is not None:
+            run.uncached(context, reasons.switched_off(project, name))
+        return None
     try:
-        key, material, configured = _key(project, task, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+        made = _made(project, task, name, inputs, (*ignore, *getattr(task, "ignore", ())), others)
     except FingerprintError as error:
         _warn_unhashable(task.name, error)
         if run is not None:
@@ -76,15 +115,17 @@ def prepare(
         if run is not None:
             run.uncached(context, reasons.without_digest(said))
         return None
-    if key is None:
-        if run is not None:
-            run.uncached(context, reasons.switched_off(project, key_name(task)))
+    if isinstance(made, Decision):
+        if run is not None and made.why_not is not None:
+            run.uncached(context, made.why_not)
         return None
+    key, material, configured = made.key, made.material, made.configured
     attempts.uses_configuration(configured)
-    _notice_without_inputs(task, inputs)
     attempt = Attempt.of(project, key, context.task_run, nested=get_transaction() is not None)
     attempt.configured = configured
     store = context.result_store
+    if made.decision.watched:
+        attempt.before = _before(made, store, plain)
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
     if project.settings.cache.single_flight and not getattr(task.fn, "__expops_wrapper__", False):
@@ -101,12 +142,61 @@ def prepare(
         attempt.paired = store.result_storage is result_storage and store.metadata_storage is key_storage
         if attempt.paired:
             attempt.material = material
+    context.persist_result = True
     attempts.remember(attempt)
     if run is not None:
         run.attach(context, attempt)
     else:
+        attempt.computed_in = _unrecorded_run(context.task_run)
         attempts.forget_with(context.task_run)
     return str(key)
+
+
+def plain_key(
+    context: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], more: dict[str, Any]
+) -> str | None:
+    """The key that a task has without this package, whose rule for its persistence holds from here on.
+
+    Args:
+        context: Prefect's context of the task run.
+        inputs: its arguments by parameter.
+        flow_parameters: those of its flow.
+        more: what else Prefect gives a policy.
+    """
+    task = context.task
+    if not is_left_open(task):
+        return None
+    context.persist_result = persists(task)
+    policy = plain_policy(task)
+    if not context.persist_result or policy is None:
+        return None
+    return policy.compute_key(task_ctx=context, inputs=inputs, flow_parameters=flow_parameters, **more)
+
+
+def _before(made: _Made, store: Any, plain: Callable[[], str | None]) -> Before:
+    """What is known before the body runs, for what is seen of it."""
+    can_change = {name: value for name, value in made.material.values.items() if not _is_constant(value)}
+    before = Before(made.effects, made.decision.told, can_change, dict(made.material.digests), made.walked)
+    if not made.decision.told:
+        before.plain_key = plain()
+        names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
+        before.store = {name: getattr(store, name) for name in names_of_store}
+    return before
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether nothing can change a value in place."""
+    if type(value) in (tuple, frozenset):
+        return all(map(_is_constant, value))
+    return type(value) in ATOMS or isinstance(value, PurePath | DataFile)
+
+
+def _unrecorded_run(task_run: Any) -> str:
+    """What stands for the run of a task that is in no recorded one: its flow's, else this process."""
+    flow = FlowRunContext.get()
+    if flow is None or flow.flow_run is None:
+        return f"{_HOST} {os.getpid()} {_STARTED}"
+    return f"{task_run.flow_run_id} {flow.flow_run.run_count}"
 
 
 def key_name(task: Any) -> str:
@@ -119,22 +209,48 @@ def project_of_task(function: Callable[..., object]) -> Project:
     return Project.open(source_file=_source_file(inspect.unwrap(function)))
 
 
-def _key(
-    project: Project, task: Any, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
-) -> tuple[names.CacheKey | None, Material | None, frozenset[str]]:
-    """The key, what it is made of, and the processes whose configuration is part of it; no key where caching is off."""
-    name = key_name(task)
-    if not project.settings.cache.enabled_for(name):
-        return None, None, frozenset()
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A key, and what it was made of.
+
+    Attributes:
+        key: the key.
+        material: what it is made of.
+        configured: the processes whose configuration is part of it.
+        decision: what becomes of the task run.
+        effects: what its code tells.
+        walked: seconds that the walk through its arguments took.
+    """
+
+    key: names.CacheKey
+    material: Material
+    configured: frozenset[str]
+    decision: Decision
+    effects: CodeEffects
+    walked: float
+
+
+def _made(
+    project: Project, task: Any, name: str, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
+) -> _Made | Decision:
+    """The key of a task run; a decision against it where it is executed every time."""
+    code = code_fingerprint(task.fn)
+    decision = decide(project, task, name, code.effects)
+    if decision.why_not is not None:
+        _tell(project, name, decision, code.effects)
+        return decision
     values = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
     # Objects count by their state; what they do is their class's code, which may be the project's.
     classes: set[type] = set()
     notes: dict[str, list[Note]] = {parameter: [] for parameter in values}
+    began = time.perf_counter()
     digests = {
         parameter: fingerprint(value, name=parameter, classes=classes, notes=notes[parameter])
         for parameter, value in values.items()
     }
-    code = code_fingerprint(task.fn, classes=classes)
+    walked = time.perf_counter() - began
+    if classes:
+        code = code_fingerprint(task.fn, classes=classes)
     if code.imports_by_name:
         given = (dict(values), project.settings.config_part(name))
         code = code_fingerprint(task.fn, classes=classes, texts=lazy_imports.texts_in(given, 6))
@@ -143,11 +259,25 @@ def _key(
             f"{code.unresolved[0]} imports a module by a name that stands neither in the code nor in the arguments, so "
             "a change of that module would be missed; name it where it is called, or give the task NO_CACHE"
         )
+    decision = decide(project, task, name, code.effects)
+    _tell(project, name, decision, code.effects)
+    if decision.why_not is not None:
+        return decision
     # A hit skips the tasks that it calls, so what is configured for them counts too.
     configured = frozenset({name, *map(names.normalise, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint([digests, list(others)]), config, code.digest)
-    return key, Material(values, digests, notes, others, config_made_of, code), configured
+    material = Material(values, digests, notes, others, config_made_of, code)
+    return _Made(key, material, configured, decision, code.effects, walked)
+
+
+def _tell(project: Project, name: str, decision: Decision, effects: CodeEffects) -> None:
+    """Say once of a task with an effect what becomes of it."""
+    found = forbidding(project, effects.effects)
+    if decision.why_not is not None and decision.why_not.kind == "effect":
+        tell_once(name, found[0])
+    elif decision.watched and decision.told and found:
+        warn_once(project, name, found[0])
 
 
 def _config_digest(project: Project, name: str, configured: frozenset[str]) -> tuple[str, Mapping[str, str]]:
@@ -175,7 +305,7 @@ def _data_digest(path: Path) -> str:
         if path.exists():
             raise  # something in a folder has just gone
         # A flow may fetch its data first. Absent is a state of its own, so nothing stale can hit.
-        if _first("absent", str(path)):
+        if first("absent", str(path)):
             _logger.warning(
                 "%s (data.path) is not there: results do not depend on it until it is. If no task makes it, correct "
                 "the path in the configuration.",
@@ -194,11 +324,11 @@ def _serializable(task: Any) -> bool:
 
 def _warn_unhashable(task: str, error: FingerprintError) -> None:
     if not error.path:
-        if _first("unhashable", task):
+        if first("unhashable", task):
             _logger.warning("%s runs uncached: %s", task, error)
         return
     parameter = error.path.split(".")[0].split("[")[0]
-    if _first("unhashable", task, parameter):
+    if first("unhashable", f"{task} {parameter}"):
         _logger.warning(
             "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). Leave it out of the key with "
             "@task(ignore=[%r]) or EXPOPS - %r if the result does not depend on it, or pass plain data.",
@@ -209,22 +339,6 @@ def _warn_unhashable(task: str, error: FingerprintError) -> None:
             parameter,
             parameter,
         )
-
-
-def _notice_without_inputs(task: Any, inputs: dict[str, Any]) -> None:
-    if not inputs and task.cache_expiration is None and _first("no inputs", task.name):
-        _logger.info(
-            "%s has no inputs, so it is executed once and then taken from the cache until its code or configuration "
-            "changes. If it reads something that changes, give it cache_policy=NO_CACHE or a ttl (cache_expiration=).",
-            task.name,
-        )
-
-
-def _first(*what: str) -> bool:
-    if what in _said:
-        return False
-    _said.add(what)
-    return True
 
 
 @lru_cache(maxsize=4096)

@@ -44,13 +44,19 @@ class ExpOpsCachePolicy(CachePolicy):
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         """The transaction key of a task run, or ``None`` to run it uncached. See :class:`CachePolicy`."""
-        from expops_prefect.caching.keys import prepare
+        from expops_prefect.caching.keys import plain_key, prepare
 
         others = [
             policy.compute_key(task_ctx=task_ctx, inputs=inputs, flow_parameters=flow_parameters, **kwargs)
             for policy in self.also
         ]
-        return prepare(task_ctx, inputs, ignore=self.ignore, others=tuple(key for key in others if key is not None))
+        return prepare(
+            task_ctx,
+            inputs,
+            ignore=self.ignore,
+            others=tuple(key for key in others if key is not None),
+            plain=lambda: plain_key(task_ctx, inputs, flow_parameters, kwargs),
+        )
 
     def __sub__(self, other: str) -> ExpOpsCachePolicy:
         if not isinstance(other, str):

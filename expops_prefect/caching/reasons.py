@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, Final, Literal
 
+import orjson
+
 from expops_prefect.caching.results import record_key
+from expops_prefect.effects.model import Effect
 from expops_prefect.errors import FingerprintError, FormatError
 from expops_prefect.kv.base import JSON
 from expops_prefect.names import CacheKey
@@ -18,9 +22,24 @@ from expops_prefect.project import Project
 from expops_prefect.records import KEPT, CacheRecord, expiry
 
 Kind = Literal[
-    "absent", "expired", "damaged", "unreadable", "refreshed", "not kept", "off", "unhashable", "policy", "generator"
+    "absent",
+    "expired",
+    "damaged",
+    "unreadable",
+    "refreshed",
+    "not kept",
+    "off",
+    "unhashable",
+    "policy",
+    "generator",
+    "effect",
+    "dependency",
+    "same run",
+    "not asked for",
 ]
-"""``absent``: no record; ``not kept``: the result is of a kind that is executed every time; ``policy``: not ours."""
+"""``absent``: no record; ``not kept``: the result is of a kind that is executed every time; ``policy``: not ours;
+``effect``: it does more than compute; ``dependency``: a file or variable that it was read from changed; ``same run``:
+this run computed it, and it may differ by now; ``not asked for``: the rule is to cache only what asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +61,8 @@ class Reason:
 
 ABSENT: Final = Reason("absent", "no result yet for these inputs, configuration and code")
 GENERATOR: Final = Reason("generator", "generator tasks are never cached")
+SAME_RUN: Final = Reason("same run", "this run computed it, and what it calls may give something else by now")
+UNWATCHED: Final = Reason("absent", "its earlier result does not say which files it was read from")
 REFRESHED: Final = Reason("refreshed", "the cache is refreshed (refresh_cache)")
 _ELSEWHERE: Final = Reason("absent", "no result in the storage that the task or its flow names")
 
@@ -50,8 +71,72 @@ NO_HITS: Final = {
     "state": "it returns a state of Prefect's, so it is executed every time",
     "failed": "it failed the last time",
     "changed": "its result was changed in place before its transaction ended",
+    "effect": "it does more than compute",
+    "meanwhile": "what it read was changed while it ran",
 }
 """Why a result that is kept is no hit; the words that stand in its record."""
+
+
+def effect(found: Effect, *, more: int = 0) -> Reason:
+    """It does more than compute.
+
+    Args:
+        found: the most telling effect.
+        more: how many others there are.
+    """
+    where = f" ({Path(found.file).name}:{found.line})" if found.file else ""
+    others = f" and {more} more" if more > 0 else ""
+    return Reason("effect", f"{_DOES[found.kind]}: {found.call}{where}{others}{EVERY_TIME}")
+
+
+def of_record(effects: str) -> Reason:
+    """What its body was seen to do when a result was computed; the JSON text of a record."""
+    try:
+        kind, call, file, line = orjson.loads(effects)[0]
+        return effect(Effect(kind, call, file, line))
+    except (ValueError, TypeError, KeyError, IndexError):
+        return damaged("its record does not say legibly what its body did")
+
+
+def how_to_cache(name: str) -> str:
+    """What to write to have a task cached although it does more than compute."""
+    return (
+        f"to cache it all the same, give it cache_policy=EXPOPS and a cache_expiration, or set "
+        f"prefect.cache.processes.{name}.ttl"
+    )
+
+
+def dependency(what: str) -> Reason:
+    """Something that its result was read from is not as it was."""
+    return Reason("dependency", what)
+
+
+def unsettled(what: str) -> Reason:
+    """Something that it read was changed while it ran."""
+    return Reason("not kept", f"{what}, so its result is not kept")
+
+
+def not_asked_for(name: str) -> Reason:
+    """The configuration has only those tasks cached that ask for it."""
+    said = f"prefect.cache.default is none, and nothing asks for {name} to be cached"
+    return Reason("not asked for", said)
+
+
+EVERY_TIME: Final = ", so it is executed every time"
+_DOES: Final = {
+    "clock": "it reads the clock",
+    "random": "it draws random numbers",
+    "environment": "it asks about the machine or the process",
+    "network": "it uses the network",
+    "database": "it uses a database",
+    "process": "it starts a process",
+    "file read": "it reads files that cannot be told",
+    "file write": "it writes files",
+    "state": "it changes what it did not make",
+    "prefect": "it acts on Prefect",
+    "lazy data": "it hands on data that is loaded later",
+    "person": "it asks a person",
+}
 
 
 def damaged(what: str) -> Reason:

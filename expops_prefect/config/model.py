@@ -83,17 +83,23 @@ class _Open(BaseModel):
 # prefect: ----------------------------------------------------------------------------------------
 
 
+CacheDefault = Literal["pure", "all", "none"]
+"""Which tasks are cached whose author said nothing: those that only compute, all that return something, or none."""
+
+
 class ProcessCache(_Closed):
     """``prefect.cache.processes.<name>``."""
 
     enabled: StrictBool | None = None
     ttl: Duration | None = None
+    default: CacheDefault | None = None
 
 
 class CacheSettings(_Closed):
     """``prefect.cache``; sizes in bytes."""
 
     enabled: StrictBool = True
+    default: CacheDefault | None = None
     ttl: Duration | None = None
     none_results: StrictBool = False
     mmap: MappingMode = "copy-on-write"
@@ -109,6 +115,16 @@ class CacheSettings(_Closed):
         """Whether the task of this process is cached."""
         process = self._process(name)
         return self.enabled if process is None or process.enabled is None else self.enabled and process.enabled
+
+    def default_for(self, name: str) -> CacheDefault | None:
+        """What becomes of the task of this process where its author said nothing; ``None`` if that is left open."""
+        process = self._process(name)
+        return self.default if process is None or process.default is None else process.default
+
+    def asked_for(self, name: str) -> bool:
+        """Whether the configuration asks for this very process to be cached."""
+        process = self._process(name)
+        return process is not None and (process.enabled is True or process.ttl is not None)
 
     def ttl_of(self, name: str) -> timedelta | None:
         """How long results of this process live; ``None`` for ever."""

@@ -105,6 +105,12 @@ class Settings(_Closed):
     firestore_emulator: str | None = None
     storage_emulator: str | None = None
 
+    @property
+    def random_seed(self) -> int | None:
+        """``reproducibility.random_seed``, by which the global generators are seeded; ``None`` if there is none."""
+        seed = self.reproducibility.get("random_seed")
+        return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+
     def process(self, name: str) -> Mapping[str, Any]:
         """What the configuration says of a process, by the user's name or the normalised one."""
         return find_name(self.processes, name) or {}

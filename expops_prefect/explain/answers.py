@@ -35,14 +35,19 @@ Because = Literal[
     "unhashable",
     "policy",
     "generator",
+    "effect",
+    "dependency",
+    "same run",
+    "not asked for",
     "absent",
     "calls",
     "unknown",
 ]
 """``new``: never computed before; ``changed``: see the differences; ``removed``: its result was there; ``failed``:
 so did it the last time; ``not kept``: its result is of a kind, or could not be stored; ``off``: switched off;
-``policy``: not ours; ``absent``: a key that is not ours; ``calls``: several, each explained by itself;
-``unknown``: nothing was noted."""
+``policy``: not ours; ``effect``: it does more than compute; ``dependency``: what it was read from changed;
+``same run``: its own run computed it, and it may differ by now; ``not asked for``: only what asks for it is cached;
+``absent``: a key that is not ours; ``calls``: several, each explained by itself; ``unknown``: nothing was noted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from expops_prefect.effects.model import CodeEffects
 from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.graph import WRAPPER, CodeGraph
 from expops_prefect.fingerprint.guards import Guards
@@ -41,6 +42,7 @@ class CodeFingerprint:
     calls: frozenset[str] = frozenset()
     imports_by_name: bool = False
     unresolved: tuple[str, ...] = ()
+    effects: CodeEffects = field(default_factory=CodeEffects)
 
 
 def code_fingerprint(

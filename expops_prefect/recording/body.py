@@ -13,6 +13,7 @@ from typing import Any
 from expops_prefect import scope
 from expops_prefect.caching import attempts, reasons
 from expops_prefect.caching.keys import project_of_task
+from expops_prefect.caching.observation import Observation
 from expops_prefect.degraded import degrade
 from expops_prefect.errors import BackendError
 from expops_prefect.names import flow_run_key, normalise
@@ -73,9 +74,12 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
     from prefect.client.schemas.objects import State
 
     commits_here = False
+    watched = None if attempt is None or attempt.before is None else Observation(attempt, attempt.before)
 
     def leave(result: Any) -> Any:
         nonlocal commits_here
+        if watched is not None:
+            watched.finish(transaction, context)
         if attempt is not None:
             attempt.ended = time.time()
             attempt.returned_state = isinstance(result, (State, States))
@@ -86,6 +90,8 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
         return result
 
     try:
+        if watched is not None:
+            watched.begin()
         yield leave
     except Exception:
         raise
@@ -96,6 +102,8 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
             run.end(context.task_run.id, "failed")
         raise
     finally:
+        if watched is not None:
+            watched.close()
         if attempt is not None and not commits_here:
             # It failed, or a transaction around will commit it, some time: nobody is to wait for that.
             attempt.land()

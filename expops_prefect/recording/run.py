@@ -156,6 +156,7 @@ class Run:
         held = self._open[context.task_run.id]
         held.attempt = attempt
         attempt.run_id, attempt.path, attempt.step_of = self.run_id, call.path, call.step_of
+        attempt.computed_in = f"{self.run_id} {call.attempt}"
         attempt.outputs = lambda: self.outputs(call)
         attempt.on_miss = lambda: self.executing(context.task_run.id)
         if not getattr(context.task.fn, "__expops_wrapper__", False):

@@ -15,8 +15,8 @@ from expops_prefect.bridge.expansion import expand
 from expops_prefect.bridge.outputs import PipelineError, split_rows
 from expops_prefect.bridge.pipeline import Pipeline
 from expops_prefect.bridge.probes import chart_metrics
-from expops_prefect.bridge.seeding import derived_seed, seeded
 from expops_prefect.config import Settings
+from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.serialization.deferred import Deferred
 from expops_prefect.serialization.manifest import pack, unpack
 from tests.config.support import settings_of

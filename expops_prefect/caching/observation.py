@@ -1,0 +1,196 @@
+"""What is seen of a task's body while it runs, and what follows for its result.
+
+The body is watched from just before to just after. What it read becomes part of its record; what it
+did beside computing keeps the result out of the cache, unless somebody asked for it to be cached.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from expops_prefect import scope
+from expops_prefect.caching import attempts, decision, reasons
+from expops_prefect.caching.attempts import Attempt
+from expops_prefect.degraded import degrade, first
+from expops_prefect.effects import dependencies
+from expops_prefect.effects.dependencies import Dependency, Named
+from expops_prefect.effects.model import CodeEffects, Effect, Seen
+from expops_prefect.effects.seeding import derived_seed, seeded
+from expops_prefect.effects.watch import watching
+from expops_prefect.errors import ExpOpsPrefectError, FingerprintError
+from expops_prefect.fingerprint.values import fingerprint
+
+if TYPE_CHECKING:
+    from expops_prefect.project import Project
+
+_logger = logging.getLogger("prefect.expops")
+_CHEAP: Final = 0.001
+"""Seconds that looking at the arguments once more may always take."""
+_SHARE: Final = 0.1
+"""What it may take of the body's own time beyond that."""
+_MOST_EFFECTS: Final = 20
+
+
+@dataclass(slots=True)
+class Before:
+    """What is known of a task run before its body runs, to compare with afterwards.
+
+    Attributes:
+        code: what its code tells.
+        told: somebody asked for it to be cached, whatever it does.
+        arguments: the arguments that can be changed in place.
+        digests: of all arguments, by parameter.
+        walked: how many seconds it took to make those.
+        plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
+        store: what Prefect's result store was before the project's storages took its place.
+    """
+
+    code: CodeEffects
+    told: bool
+    arguments: dict[str, Any] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    walked: float = 0.0
+    plain_key: str | None = None
+    store: dict[str, Any] = field(default_factory=dict)
+
+
+class Observation:
+    """The watch over one body.
+
+    Args:
+        attempt: its task run.
+        before: what was known before.
+    """
+
+    def __init__(self, attempt: Attempt, before: Before) -> None:
+        self._attempt = attempt
+        self._before = before
+        self._stack = ExitStack()
+        self._watch: watching | None = None
+        self._named = Named((), ())
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """The body is about to run."""
+        attempt = self._attempt
+        seed = attempt.project.settings.random_seed
+        try:
+            self._named = dependencies.named(self._before.code)
+            if seed is not None:
+                self._stack.enter_context(seeded(derived_seed(seed, attempt.key)))
+            self._watch = self._stack.enter_context(watching(self._before.code))
+        except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
+            degrade("bodies not watched", f"{attempt.label}: {error!r}", key=attempt.label)
+        self._began = time.perf_counter()
+
+    def finish(self, transaction: Any, context: Any) -> None:
+        """The body has returned: its result is kept, or left to Prefect."""
+        attempt, before = self._attempt, self._before
+        took = time.perf_counter() - self._began
+        self.close()
+        seen = None if self._watch is None else self._watch.seen()
+        if seen is None:
+            attempt.refuse(reasons.unsettled("its body could not be watched"))
+            return
+        effects = (*seen.effects, *self._changed_arguments(took))
+        effects = decision.forbidding(attempt.project, effects)
+        attempt.named, attempt.reads = self._named, seen.reads
+        attempt.watched = True
+        attempt.proven = self._is_proven(seen)
+        shown = (*before.code.effects, *effects)[:_MOST_EFFECTS]
+        attempt.effects = _dump(shown)
+        if effects and not before.told:
+            attempt.refuse(reasons.effect(effects[0], more=len(effects) - 1))
+            tell_once(attempt.label if attempt.cache_key is None else attempt.cache_key.task, effects[0])
+            self._leave_to_prefect(transaction, context)
+
+    def close(self) -> None:
+        """Stop watching; a second time changes nothing."""
+        with suppress(Exception):
+            self._stack.close()
+
+    def _is_proven(self, seen: Seen) -> bool:
+        code = self._before.code
+        nothing = not (seen.reads or seen.effects or code.effects or code.environment or code.variables)
+        return nothing and code.resolved
+
+    def _changed_arguments(self, took: float) -> tuple[Effect, ...]:
+        before = self._before
+        cheap = before.walked <= max(_CHEAP, took * _SHARE)
+        if not before.arguments or before.code.reads_only or (before.code.resolved and not cheap):
+            return ()
+        return tuple(
+            Effect("state", f"{name} (an argument that it changes in place)")
+            for name, value in before.arguments.items()
+            if _digest(name, value) != before.digests.get(name)
+        )
+
+    def _leave_to_prefect(self, transaction: Any, context: Any) -> None:
+        """From here on the result is treated as if this package were not there."""
+        before = self._before
+        for name, value in before.store.items():
+            setattr(context.result_store, name, value)
+        kept = before.plain_key is not None
+        context.persist_result = kept
+        if transaction is not None:
+            transaction.write_on_commit = kept
+            if before.plain_key is not None:
+                transaction.key = before.plain_key
+        self._attempt.land()
+        attempts.committed(self._attempt)
+
+
+def inherit(found: tuple[Dependency, ...]) -> None:
+    """A result was taken from the cache inside bodies that run: they depend on what it depends on."""
+    for attempt in scope.computing.get():
+        attempt.inherited += found
+
+
+def settled(attempt: Attempt) -> tuple[Dependency, ...]:
+    """What the result of a body that has run depends on.
+
+    Raises:
+        ChangedMeanwhileError: something of it was changed since.
+    """
+    found = dependencies.taken(attempt.named or Named((), ()), attempt.reads, attempt.project.settings.root)
+    known = {(item.kind, item.name) for item in found}
+    return (*found, *(item for item in attempt.inherited if (item.kind, item.name) not in known))
+
+
+def tell_once(name: str, effect: Effect) -> None:
+    """Say once of a task that it is executed every time, why, and what to write to have it cached."""
+    if first("effect", f"{name} {effect.kind} {effect.call} {effect.line}"):
+        _logger.info("%s: %s; %s", name, reasons.effect(effect).text, reasons.how_to_cache(name))
+
+
+def warn_once(project: Project, name: str, effect: Effect) -> None:
+    """Say once of a task that is cached as its author asked although it does more than compute."""
+    settings = project.settings.cache
+    if settings.ttl_of(name) is None and first("effect", f"{name} told"):
+        _logger.info(
+            "%s: it is cached as asked for, although %s. Give it a cache_expiration, or "
+            "prefect.cache.processes.%s.ttl, so that its result does not stay for ever",
+            name,
+            reasons.effect(effect).text.removesuffix(reasons.EVERY_TIME),
+            name,
+        )
+
+
+def _digest(name: str, value: Any) -> str | None:
+    try:
+        return fingerprint(value, name=name)
+    except (FingerprintError, ExpOpsPrefectError):
+        return None  # it could be walked before
+
+
+def _dump(effects: tuple[Effect, ...]) -> str:
+    if not effects:
+        return ""
+    unique = dict.fromkeys((effect.kind, effect.call, effect.file, effect.line) for effect in effects)
+    return orjson.dumps([list(entry) for entry in unique]).decode()

@@ -1,0 +1,224 @@
+"""What a result was read from: files, folders, environment variables and Prefect Variables.
+
+They are found while a body runs or stand in its code, so they are no part of the key. The record of the
+result keeps a digest of each, and a look-up compares: what differs is a miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+
+from expops_prefect.effects.model import CodeEffects, Read
+from expops_prefect.errors import ExpOpsPrefectError, FormatError
+from expops_prefect.fingerprint.files import file_digest
+
+Kind = Literal["file", "folder", "environment", "variable"]
+ABSENT: Final = "absent"
+_SETTLED_NS: Final = 2_000_000_000
+"""A file that was written so recently may be written again without its times showing it."""
+
+
+class ChangedMeanwhileError(ExpOpsPrefectError):
+    """Something that a body read was changed before its result could be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One thing that a result was read from.
+
+    Attributes:
+        kind: what it is.
+        name: a path, relative where it is below the project's root; or the name of the variable.
+        digest: of the content, the names in a folder, or the value; ``absent`` if there was none. Never a value.
+        stamp: size, times and inode of a file; while they are the same, so is the content. Empty if unknown.
+    """
+
+    kind: Kind
+    name: str
+    digest: str
+    stamp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Digests of the variables that a code names, taken before its body runs."""
+
+    environment: tuple[tuple[str, str], ...]
+    variables: tuple[tuple[str, str], ...]
+
+
+def named(code: CodeEffects) -> Named:
+    """Take the digests of the environment and of the Prefect Variables that a code names."""
+    return Named(
+        tuple((name, _environment(name)) for name in code.environment),
+        tuple((name, _variable(name)) for name in code.variables),
+    )
+
+
+def taken(before: Named, reads: Iterable[Read], root: Path) -> tuple[Dependency, ...]:
+    """The dependencies of a body that has run.
+
+    Args:
+        before: the variables, as they were before.
+        reads: the files and folders that it read.
+        root: the project's root.
+
+    Raises:
+        ChangedMeanwhileError: one of them was changed since the body looked at it.
+    """
+    found: dict[tuple[str, str], Dependency] = {}
+    for kind, entries in (("environment", before.environment), ("variable", before.variables)):
+        for name, digest in entries:
+            current = _environment(name) if kind == "environment" else _variable(name)
+            if current != digest:
+                raise ChangedMeanwhileError(f"{_words(kind, name)} was changed while it ran")
+            found[kind, name] = Dependency("environment" if kind == "environment" else "variable", name, digest)
+    for read in reads:
+        made = _of_read(read, root)
+        found[made.kind, made.name] = made
+    return tuple(found.values())
+
+
+def changed(dependencies: Sequence[Dependency], root: Path) -> str | None:
+    """What differs from when a result was computed, for people; ``None`` if nothing does."""
+    for dependency in dependencies:
+        if dependency.kind == "environment":
+            current = _environment(dependency.name)
+        elif dependency.kind == "variable":
+            current = _variable(dependency.name)
+        else:
+            path = os.path.join(root, dependency.name)  # noqa: PTH118 - on the path of every hit
+            if dependency.stamp and _stamp(path) == dependency.stamp:
+                continue
+            current = _content(path, listing=dependency.kind == "folder")
+        if current != dependency.digest:
+            return f"{_words(dependency.kind, dependency.name)} {_how(dependency.digest, current)}"
+    return None
+
+
+def dump(dependencies: Sequence[Dependency]) -> str:
+    """The JSON text that a record keeps; empty for none."""
+    if not dependencies:
+        return ""
+    return orjson.dumps([[item.kind, item.name, item.digest, item.stamp] for item in dependencies]).decode()
+
+
+def load(text: str) -> tuple[Dependency, ...]:
+    """Read that text back.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    if not text:
+        return ()
+    try:
+        return tuple(Dependency(*map(_text, entry)) for entry in orjson.loads(text))  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"a damaged cache record: its dependencies are not legible ({error})") from error
+
+
+def described(dependencies: Iterable[Dependency]) -> Iterator[str]:
+    """Each of them for people."""
+    for dependency in dependencies:
+        yield _words(dependency.kind, dependency.name)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} in place of a text")
+    return value
+
+
+def _words(kind: str, name: str) -> str:
+    words = {"environment": "the environment variable ", "variable": "the Prefect Variable ", "folder": "the folder "}
+    return f"{words.get(kind, '')}{name}"
+
+
+def _how(before: str, now: str) -> str:
+    if before == ABSENT:
+        return "is there now"
+    return "is gone" if now == ABSENT else "changed"
+
+
+def _of_read(read: Read, root: Path) -> Dependency:
+    kind: Kind = "folder" if read.listing else "file"
+    name = _relative(read.path, root)
+    stamp = _stamp(read.path)
+    if _identity(stamp) != _identity("" if read.stamp is None else " ".join(map(str, read.stamp))):
+        raise ChangedMeanwhileError(f"{name} was changed while it ran")
+    digest = _content(read.path, listing=read.listing)
+    if _stamp(read.path) != stamp:
+        raise ChangedMeanwhileError(f"{name} was changed while it ran")
+    return Dependency(kind, name, digest, stamp if _settled(stamp) else "")
+
+
+def _relative(path: str, root: Path) -> str:
+    # Paths below the root mean the same in every checkout.
+    below = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
+    return path if below.startswith(os.pardir) else below
+
+
+def _stamp(path: str) -> str:
+    """Size, modification time, inode and change time; empty for what is not there."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - on the path of every hit
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino} {status.st_ctime_ns}"
+
+
+def _identity(stamp: str) -> list[str]:
+    return stamp.split(" ")[:3]
+
+
+def _settled(stamp: str) -> bool:
+    if not stamp:
+        return False
+    times = [int(part) for place, part in enumerate(stamp.split(" ")) if place in (1, 3)]
+    return time.time_ns() - max(times) > _SETTLED_NS
+
+
+def _content(path: str, *, listing: bool) -> str:
+    try:
+        if listing:
+            return _digest("\0".join(sorted(os.listdir(path))))  # noqa: PTH208 - names are all that counts
+        mode = os.stat(path).st_mode  # noqa: PTH116 - asked whether it is there
+        if stat.S_ISREG(mode):
+            return file_digest(path)
+        # A pipe would wait for somebody who writes.
+        return f"no file: {stat.S_IFMT(mode):o}"
+    except FileNotFoundError:
+        return ABSENT
+    except NotADirectoryError:
+        return ABSENT
+    except (OSError, ValueError) as error:
+        return f"unreadable: {type(error).__name__}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
+
+
+def _environment(name: str) -> str:
+    value = os.environ.get(name)
+    return ABSENT if value is None else _digest(f"environment\0{name}\0{value}")
+
+
+def _variable(name: str) -> str:
+    """A Prefect Variable's value, asked for at Prefect's API."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        found = client.read_variable_by_name(name)
+    if found is None:
+        return ABSENT
+    return _digest(f"variable\0{name}\0" + orjson.dumps(found.value, option=orjson.OPT_SORT_KEYS).decode())
