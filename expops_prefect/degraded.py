@@ -12,8 +12,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from expops_prefect.forks import ForkSafeLock
+from expops_prefect.redaction import Redacting
 
 _logger = logging.getLogger("prefect.expops")
+_logger.addFilter(Redacting())
 _lock = ForkSafeLock()
 _said: set[tuple[str, str]] = set()
 _denials: dict[str, bool] = {}

@@ -23,11 +23,16 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from expops_prefect.redaction import masked_message
+
 _B = TypeVar("_B", bound="BackendError")
 
 
 class ExpOpsPrefectError(Exception):
-    """Base of every error that this package raises."""
+    """Base of every error that this package raises. Its text shows no secret of what it cites."""
+
+    def __str__(self) -> str:
+        return masked_message(super().__str__())
 
 
 class ConfigurationError(ExpOpsPrefectError):
@@ -74,7 +79,7 @@ class KVDamagedError(KVError):
         self.key = key
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return masked_message(str(self.args[0]))
 
 
 class ObjectStoreError(BackendError):

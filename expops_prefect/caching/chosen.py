@@ -2,7 +2,8 @@
 
 Prefect hands them down from flow to flow and to tasks without a word on where they come from, so what
 is not Prefect's default was chosen. The defaults themselves, those of a profile or a server
-included, are chosen for no flow in particular: there ours take their place.
+included, are chosen for no flow in particular: there ours take their place. And whether results are
+persisted by anybody but us.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.filesystems import LocalFileSystem
-from prefect.results import ResultStore, get_default_result_storage
+from prefect.results import ResultStore, get_default_persist_setting, get_default_result_storage
 from prefect.serializers import Serializer
 from prefect.settings import get_current_settings
 
@@ -46,6 +48,30 @@ def serializer(store: ResultStore) -> bool:
     """Whether a flow around the task names the serializer of this store."""
     found = store.serializer
     return not isinstance(found, ExpOpsSerializer) and _serializer(found)
+
+
+def withhold_failure(context: TaskRunContext) -> None:
+    """Keep the exception of a task run out of every storage, unless its user has results persisted.
+
+    It is never a hit, and its message often cites what nobody should read. Prefect persists it because
+    the task has a policy, which is ours; a retry gets a context of its own.
+    """
+    if not _persists(context.task):
+        context.persist_result = False
+
+
+def _persists(task: Any) -> bool:
+    """Whether a task's results would be persisted without our policy."""
+    left_open = getattr(task, "_policy_left_open", False)
+    known = task._user_persist_result if left_open else task.persist_result
+    if known is not None:
+        return bool(known)
+    if any(item is not None for item in (task.result_storage_key, task.result_storage, task.result_serializer)):
+        return True
+    by_default, flow = get_current_settings().tasks.default_persist_result, FlowRunContext.get()
+    if by_default is not None:
+        return by_default
+    return get_default_persist_setting() if flow is None else flow.persist_result
 
 
 @_Last

@@ -7,7 +7,6 @@ a key is computed only references are kept; nothing is made of them for a hit.
 
 from __future__ import annotations
 
-import re
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -25,10 +24,11 @@ from expops_prefect.fingerprint.outline import outlines, short_digest
 from expops_prefect.objects.base import GRACE
 from expops_prefect.outbox.changes import KeepObject
 from expops_prefect.project import Project
+from expops_prefect.redaction import HIDDEN, masked, masked_source, masked_text
 
 _VALUES: Final = ("parameters", "hyperparameters")
-"""Sections of a process of which values are kept; of everything else digests alone."""
-_SECRET: Final = re.compile(r"pass(wor[dt]|wd|phrase)|secret|token|credential|api_?key|private", re.IGNORECASE)
+"""Sections of a process of which values are kept, without secrets; of everything else digests alone."""
+_NOT_SHOWN: Final = f'"{HIDDEN}"'
 _MOST_VALUE: Final = 120
 _MOST_KEYS: Final = 128
 _MOST_SOURCE: Final = 1 << 20
@@ -85,17 +85,20 @@ def config_parts(part: Mapping[str, Any], data: str | None, data_path: str) -> d
     """
     found: dict[str, str] = {}
     for section in (part["process"], {"reproducibility": part["reproducibility"]}):
+        shown = {path: _text(value) for path, value in _flat(masked(section), "") if path.startswith(_VALUES)}
         for path, value in _flat(section, ""):
-            text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str).decode()
             # YAML tells 1 from 1.0 and from true, as the key does; JSON does so too.
-            digest = short_digest(text.encode())
-            shown = path.startswith(_VALUES) and len(text) <= _MOST_VALUE and not _SECRET.search(path)
-            found[path] = f"{digest} {text}" if shown else digest
+            digest, text = short_digest(_text(value).encode()), shown.get(path, "")
+            found[path] = f"{digest} {text}" if text and text != _NOT_SHOWN and len(text) <= _MOST_VALUE else digest
             if len(found) >= _MOST_KEYS:
                 break
     if data is not None:
-        found["data.path"] = f"{data[:16]} {data_path}"
+        found["data.path"] = f"{data[:16]} {masked_text(data_path)}"
     return found
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str).decode()
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -122,7 +125,7 @@ def keep_sources(project: Project, code: CodeFingerprint) -> int:
     for name, source in code.sources.items():
         room -= len(source)
         if room > 0:
-            sources[name] = source
+            sources[name] = masked_source(source, name)
     # Python's version is a text, all others are digests.
     parts = {name: digest if name == "python" else digest[:16] for name, digest in code.parts.items()}
     content = {"format": FORMAT, "function": code.digest, "parts": parts, "sources": sources}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from expops_prefect.config.model import ConfigFile
 from expops_prefect.errors import ConfigurationError
+from expops_prefect.redaction import is_secret_path, masked_text
 
-_SECRET: Final = re.compile(r"key|credential|secret|token|password", re.IGNORECASE)
 _ALLOWED: Final = {
     "string_type": "text (in quotes, if it looks like a number)",
     "bool_type": "true or false",
@@ -208,11 +207,11 @@ def _shown(value: object, key: str = "") -> str:
         return "empty"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if _SECRET.search(key.rpartition(".")[2]):
+    if is_secret_path(key):
         return f"{_kind(value)} (not shown)"
     if isinstance(value, int | float | str):
         try:
-            text = repr(value)
+            text = repr(masked_text(value) if isinstance(value, str) else value)
         except ValueError:  # an integer beyond what Python prints
             return _kind(value)
         return text if len(text) <= 80 else f"{text[:80]}…"

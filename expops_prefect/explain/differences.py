@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import orjson
+
 from expops_prefect.explain.parts import Code
+from expops_prefect.redaction import is_secret_path, masked, masked_source, masked_text
 
 Kind = Literal["input", "config", "data", "code", "package", "python", "policy"]
 _COLUMN: Final = re.compile(r"^\['(?P<name>[^']*)'\]$|^\[(?P<number>\d+)\]$")
@@ -75,15 +78,17 @@ def of_config(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[D
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
-        shown_old, shown_new = _value(old), _value(new)
+        shown_old, shown_new = _configured(name, old), _configured(name, new)
         if name == "data.path":
             yield Difference("data", name, _of_data(shown_old, shown_new), shown_old, shown_new)
             continue
         if old is None or new is None:
             value = shown_new if old is None else shown_old
             what = ("was added" if old is None else "was removed") + (f" ({value})" if value else "")
-        elif shown_old is not None and shown_new is not None:
+        elif shown_old is not None and shown_new is not None and shown_old != shown_new:
             what = f": {shown_old} -> {shown_new}"
+        elif shown_old is not None and shown_old == shown_new:
+            what = f"changed in what is not shown of {shown_new}"
         else:
             what = "changed"
         gap = "" if what.startswith(":") else " "
@@ -109,13 +114,13 @@ def of_code(before: Code, after: Code) -> Iterator[Difference]:
 
 
 def _of_part(name: str, before: Code, after: Code) -> Difference:
-    one, two = before.sources.get(name), after.sources.get(name)
+    one, two = _source(name, before), _source(name, after)
     kind, _, rest = name.partition(":")
     shown = f"{_KINDS[kind]} {rest}" if kind in _KINDS else f"code of {name}"
     if name not in before.parts or name not in after.parts:
         what = "is used now" if name in after.parts else "is not used any more"
         return Difference("code", name, f"{shown} {what}", one, two)
-    if one is not None and two is not None and kind in _KINDS and "\n" not in one + two:
+    if one is not None and two is not None and one != two and kind in _KINDS and "\n" not in one + two:
         return Difference("code", name, f"{shown}: {one} -> {two}", one, two)
     return Difference("code", name, f"{shown} changed", diff=_diff(one, two))
 
@@ -152,6 +157,25 @@ def _value(text: str | None) -> str | None:
     """What stands behind the digest, if that is kept."""
     shown = None if text is None else text.partition(" ")[2]
     return shown or None
+
+
+def _configured(name: str, text: str | None) -> str | None:
+    """A configured value, without the secrets that an older release kept."""
+    shown = _value(text)
+    if shown is None or name == "data.path":
+        return None if shown is None else masked_text(shown)
+    if is_secret_path(name):
+        return None
+    try:
+        return orjson.dumps(masked(orjson.loads(shown))).decode()
+    except ValueError:
+        return masked_text(shown)
+
+
+def _source(name: str, code: Code) -> str | None:
+    """A part's source, without the secrets that an older release kept."""
+    source = code.sources.get(name)
+    return None if source is None else masked_source(source, name)
 
 
 def _of_value(old: dict[str, str], new: dict[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from expops_prefect.fingerprint.canonical import ATOMS, GROUP, MOST_PARTS, Note, Walk
 from expops_prefect.fingerprint.registry import resolve
+from expops_prefect.redaction import masked_text
 
 Outline: TypeAlias = str | dict[str, str]
 """A digest and a few words on type and shape; of a value with parts, the same by their paths, its own under ``""``."""
@@ -55,7 +56,9 @@ def outline(digest: str, value: object, notes: list[Note]) -> Outline:
     walk = Walk(resolve, lenient=True)
     for path, known, part in leaves:
         form = walk.encode(part) if known is None else known
-        shown = _HIDDEN.sub(_shown, path)[:_MOST_TEXT]
+        shown = _HIDDEN.sub(_shown, path)
+        # A key of a dictionary may be an address.
+        shown = (masked_text(shown) if "://" in shown else shown)[:_MOST_TEXT]
         if shown:
             parts[shown] = f"{short_digest(form)} {described(part)}"
     return parts if len(parts) > 1 else whole

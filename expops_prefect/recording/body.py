@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from expops_prefect import scope
-from expops_prefect.caching import attempts, reasons
+from expops_prefect.caching import attempts, chosen, reasons
 from expops_prefect.caching.keys import project_of_task
 from expops_prefect.caching.observation import Observation
 from expops_prefect.degraded import degrade
@@ -94,6 +94,7 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
             watched.begin()
         yield leave
     except Exception:
+        chosen.withhold_failure(context)
         raise
     except BaseException as error:
         # A crash has no hook of the task's. A timeout also comes as a cancellation, but Prefect goes on from there.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from expops_prefect.recording.secrets import HIDDEN, is_secret, masked
+from expops_prefect.redaction import HIDDEN, is_secret, masked
 
 _LENGTH: Final = 200
 _COUNT: Final = 100
