@@ -1,4 +1,9 @@
-"""What went wrong beside the flow: logged once per kind and key, counted, shown in the run's summary."""
+"""What went wrong beside the flow: logged once per kind and key, counted, shown in the summary of the run it concerns.
+
+Whom something concerns is known where it happens: code that belongs to a run says so by
+:func:`concern`, which threads and coroutines that copy their context inherit; threads that work
+for a project name its outbox folder, and its open runs are concerned.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,13 @@ import logging
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.redaction import Redacting
@@ -17,22 +25,27 @@ from expops_prefect.redaction import Redacting
 _logger = logging.getLogger("prefect.expops")
 _logger.addFilter(Redacting())
 _lock = ForkSafeLock()
-_said: set[tuple[str, str]] = set()
+_told: set[tuple[str, str]] = set()
+"""What :func:`first` was asked for: notices of this process, which concern no run."""
 _denials: dict[str, bool] = {}
 """What stores deny for good, and whether that was warned of."""
 
 
 @dataclass(eq=False)
 class Events:
-    """What happened in this process since this was made.
+    """What happened in this process to a run.
 
     Attributes:
+        project: the outbox folder of its project.
         counts: how often each kind of event happened.
         since: when each happened first, epoch seconds.
+        said: the kinds and keys that were logged.
     """
 
+    project: Path | None = None
     counts: Counter[str] = field(default_factory=Counter)
     since: dict[str, float] = field(default_factory=dict)
+    said: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         with _lock:
@@ -52,24 +65,50 @@ class Events:
         return taken
 
 
+Concern: TypeAlias = Events | Path | None
+"""A run's events, the outbox folder of a project, or nobody in particular."""
 _watching: weakref.WeakSet[Events] = weakref.WeakSet()
 _process = Events()
+_concern: ContextVar[Concern] = ContextVar("expops_concern", default=None)
+
+
+def concern(whom: Concern) -> None:
+    """From here on, in this context, what goes wrong concerns this run or project."""
+    _concern.set(whom)
+
+
+def concerned() -> Concern:
+    """Whom it concerns, what goes wrong here: for a thread that will go on with it."""
+    return _concern.get()
+
+
+@contextmanager
+def concerning(whom: Concern) -> Iterator[None]:
+    """The same, for a block of code."""
+    token = _concern.set(whom)
+    try:
+        yield
+    finally:
+        _concern.reset(token)
 
 
 def degrade(kind: str, message: str, *, key: str = "") -> None:
-    """Count an event and log it, once for each kind and key of this process.
+    """Count an event and log it, once for each kind and key of the run that it concerns, or of this process.
 
     Args:
         kind: a few words for the summary, such as ``damaged results``.
         message: what happened and what follows, for the log.
         key: what it happened to.
     """
-    now = time.time()
+    now, whom = time.time(), _concern.get()
     with _lock:
-        for events in _watching:
+        runs = [whom] if isinstance(whom, Events) else [item for item in _watching if whom and item.project == whom]
+        for events in {_process, *runs}:
             events.add(kind, 1, now)
-        new = (kind, key) not in _said
-        _said.add((kind, key))
+        places = runs or [_process]
+        new = any((kind, key) not in events.said for events in places)
+        for events in places:
+            events.said.add((kind, key))
         denials = [text for text in _denials if text in message]
         follows = any(_denials[text] for text in denials)
         _denials.update(dict.fromkeys(denials, True))
@@ -80,8 +119,8 @@ def degrade(kind: str, message: str, *, key: str = "") -> None:
 def first(kind: str, key: str) -> bool:
     """Whether this is the first time in this process that something is said of this kind and key."""
     with _lock:
-        new = (kind, key) not in _said
-        _said.add((kind, key))
+        new = (kind, key) not in _told
+        _told.add((kind, key))
     return new
 
 

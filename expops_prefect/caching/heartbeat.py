@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Protocol
 
-from expops_prefect.degraded import degrade
+from expops_prefect.degraded import Concern, concerned, concerning, degrade
 
 
 class Renewed(Protocol):
@@ -32,13 +32,13 @@ class Heartbeat:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._all: list[Renewed] = []
+        self._all: list[tuple[Renewed, Concern]] = []
         self._thread: threading.Thread | None = None
 
     def add(self, item: Renewed) -> None:
         """Renew this too from now on."""
         with self._changed:
-            self._all.append(item)
+            self._all.append((item, concerned()))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="expops-leases", daemon=True)
                 self._thread.start()
@@ -52,17 +52,18 @@ class Heartbeat:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._all = [item for item in self._all if item.renewing]
+                self._all = [held for held in self._all if held[0].renewing]
                 if not self._all:
                     self._thread = None
                     return
                 now = time.monotonic()
-                due = [item for item in self._all if item.due <= now]
+                due = [held for held in self._all if held[0].due <= now]
                 if not due:
-                    self._changed.wait(min(item.due for item in self._all) - now)
-            for item in due:
-                try:
-                    item.beat()
-                except Exception as error:  # noqa: BLE001 - the others have to be renewed all the same
-                    degrade("leases not renewed", repr(error))
-                    item.give_up()
+                    self._changed.wait(min(item.due for item, _ in self._all) - now)
+            for item, whom in due:
+                with concerning(whom):
+                    try:
+                        item.beat()
+                    except Exception as error:  # noqa: BLE001 - the others have to be renewed all the same
+                        degrade("leases not renewed", repr(error))
+                        item.give_up()

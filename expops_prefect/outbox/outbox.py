@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from expops_prefect.degraded import degrade
+from expops_prefect.degraded import concern, degrade
 from expops_prefect.errors import BackendError
 from expops_prefect.kv.base import KVStore
 from expops_prefect.objects.base import ObjectStore
@@ -272,6 +272,7 @@ class Outbox:
             self._thread.start()
 
     def _work(self) -> None:
+        concern(self.folder)
         self._adopt()
         while self._wait_for_work():
             self._adopt()
@@ -413,7 +414,9 @@ class Outbox:
 
     def _pool(self) -> ThreadPoolExecutor | None:
         if self._parallel > 1 and self._executor is None:
-            self._executor = ThreadPoolExecutor(self._parallel, thread_name_prefix="expops-outbox")
+            self._executor = ThreadPoolExecutor(
+                self._parallel, thread_name_prefix="expops-outbox", initializer=concern, initargs=(self.folder,)
+            )
         return self._executor
 
 

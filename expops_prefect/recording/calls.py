@@ -13,7 +13,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from expops_prefect import scope
 from expops_prefect.caching.keys import key_name
-from expops_prefect.degraded import degrade
+from expops_prefect.degraded import concern, degrade
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import join_run
 from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, PROJECT_ATTRIBUTE, Call
@@ -28,9 +28,13 @@ def run_of_task(task: Any) -> Run | None:
     """The recorded run that a task run belongs to; ``None`` outside any."""
     call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
     if call is not None:
-        return join_run(call)
-    here = scope.current.get()
-    return here.run if here is not None and isinstance(here.run, Run) else None
+        run: Run | None = join_run(call)
+    else:
+        here = scope.current.get()
+        run = here.run if here is not None and isinstance(here.run, Run) else None
+    # In a worker process nothing else says it: neither the look-up before the body, nor the commit after it.
+    concern(None if run is None else run.events)
+    return run
 
 
 def call_of_context(run: Run, context: TaskRunContext) -> Call:

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final
 
 from expops_prefect import names, records
-from expops_prefect.degraded import degrade, described
+from expops_prefect.degraded import concern, degrade, described
 from expops_prefect.errors import BackendError
 from expops_prefect.outbox.changes import APPLIED, Delete, Put
 from expops_prefect.records import Row, Status
@@ -26,6 +26,7 @@ _WORKER_FLUSH: Final = 5.0
 
 def end_run(run: Run, status: Status) -> None:
     """Write a run's end, wait for its delivery as long as is configured, and sum it up."""
+    concern(run.events)
     _take_in_other_processes(run)
     degraded, since = _write_end(run, status)
     if not run.outbox.settle(run.project.settings.record.final_flush_seconds):

@@ -48,6 +48,7 @@ class Run:
         project: where it is recorded.
         record: the run's own record; in a worker process only its ids count.
         owner: whether this process runs the root flow.
+        events: what went wrong already.
         on_end: called when it has ended.
 
     Attributes:
@@ -61,7 +62,13 @@ class Run:
     """
 
     def __init__(
-        self, project: Project, record: RunRecord, *, owner: bool, on_end: Callable[[], object] = lambda: None
+        self,
+        project: Project,
+        record: RunRecord,
+        *,
+        owner: bool,
+        events: Events | None = None,
+        on_end: Callable[[], object] = lambda: None,
     ) -> None:
         self.project = project
         self.record = record
@@ -80,7 +87,7 @@ class Run:
         self.tally: Counter[str] = Counter()
         self.saved = 0.0
         self.overview = Overview()
-        self.events = Events()
+        self.events = events or Events(project.outbox.folder)
         self.life: Life | None = None
         self._on_end = on_end
 

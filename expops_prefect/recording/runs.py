@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from expops_prefect import names, records
 from expops_prefect.caching import attempts
-from expops_prefect.degraded import degrade
+from expops_prefect.degraded import Events, concern, degrade
 from expops_prefect.errors import BackendError
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.liveness import forget_lock
@@ -45,6 +45,9 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
         KVError: the KV store failed.
     """
     flow_run_id = str(flow_run.id)
+    events = Events(project.outbox.folder)
+    # The flow's body, and the tasks and threads that it starts, inherit it.
+    concern(events)
     with _starting:
         known = _known_run(project, flow_run_id)
         if known is not None:
@@ -66,7 +69,7 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
         earlier = active.get(record.run_id)
         if earlier is not None and earlier.life is not None:
             earlier.life.end()
-        run = Run(project, record, owner=True, on_end=lambda: active.pop(record.run_id, None))
+        run = Run(project, record, owner=True, events=events, on_end=lambda: active.pop(record.run_id, None))
         sign = run.live()
         run.outbox.look_around()
         run.outbox.write(
