@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from expops_prefect.effects.model import CodeEffects
@@ -34,6 +35,7 @@ class CodeFingerprint:
         calls: the names of the tasks and flows among what it refers to.
         imports_by_name: some of it imports modules whose names are texts, which may come with the arguments.
         unresolved: the functions that do so of which no name of a module was found.
+        effects: what it does beside computing, as far as the code tells.
     """
 
     digest: str
@@ -51,6 +53,7 @@ def code_fingerprint(
     root: Path | None = None,
     classes: Iterable[type] = (),
     texts: Iterable[str] = (),
+    marks: Mapping[str, str] = MappingProxyType({}),
 ) -> CodeFingerprint:
     """Fingerprint a function with all of the project's own code that it refers to.
 
@@ -63,18 +66,22 @@ def code_fingerprint(
         root: the project's folder; module constants that are paths below it count relative to it.
         classes: further classes that the function may use, for example those of its arguments.
         texts: texts that it is given; where it imports modules by name, those that name the project's count.
+        marks: the kinds of effects of further callables by qualified name, as ``prefect.cache.effects`` has them.
     """
-    extra, given = tuple(classes), frozenset(texts)
+    extra, given, marked = tuple(classes), frozenset(texts), frozenset(marks.items())
     while WRAPPER in (getattr(function, "__dict__", None) or ()):
         # Ours around a task's function is a closure, which is not remembered below; the function may be.
         function = function.__dict__["__wrapped__"]
-    key = (id(function), root, frozenset(map(id, extra)), given)
+    key = (id(function), root, frozenset(map(id, extra)), given, marked)
     known = _known.get(key)
     if known is not None and known[0].hold():
         return known[1]
     graph = CodeGraph(root)
     graph.add_root(function, extra, given)
-    fingerprint = _described(graph)
+    from expops_prefect.effects.code.analysis import code_effects  # it looks names up as the graph does
+
+    effects = code_effects(function, graph.functions, graph.classes, marked)
+    fingerprint = _described(graph, effects)
     # A function with a closure may be one of many that are made in a loop, each with large values.
     if getattr(function, "__closure__", None) is None:
         if len(_known) >= _MOST_KNOWN:
@@ -83,7 +90,7 @@ def code_fingerprint(
     return fingerprint
 
 
-def _described(graph: CodeGraph) -> CodeFingerprint:
+def _described(graph: CodeGraph, effects: CodeEffects) -> CodeFingerprint:
     parts: dict[str, str] = {"python": _PYTHON}
     sources: dict[str, str] = {}
     for node in graph.nodes[1:]:
@@ -105,4 +112,5 @@ def _described(graph: CodeGraph) -> CodeFingerprint:
         calls=frozenset(graph.calls),
         imports_by_name=graph.imports_by_name,
         unresolved=tuple(graph.unresolved),
+        effects=effects,
     )

@@ -87,6 +87,8 @@ class CodeGraph:
         self._bindings = Bindings(self._root)
         self.guards = self._bindings.guards
         self.calls: set[str] = set()
+        self.functions: list[FunctionType] = []
+        self.classes: list[type] = []
         self.unresolved: list[str] = []
         self._texts: set[str] = set()
         self._importers: list[tuple[int, FunctionType]] = []
@@ -299,6 +301,7 @@ class CodeGraph:
     # What a node refers to --------------------------------------------------------------------------
 
     def _expand_function(self, number: int, function: FunctionType) -> None:
+        self.functions.append(function)
         known = function_source(function.__code__, function.__globals__)
         node = self.nodes[number]
         node.form, node.source = named("function", known.digest), known.source
@@ -314,6 +317,7 @@ class CodeGraph:
         self._connect(number, self._bindings.of_foreign(function))
 
     def _expand_class(self, number: int, cls: type) -> None:
+        self.classes.append(cls)
         known = self._bindings.class_source(cls)
         node = self.nodes[number]
         node.form = named("class", known.digest if known else text(cls.__qualname__))

@@ -138,6 +138,15 @@ def binds(module: str, name: str) -> bool:
     return name in _parsed(module, located.file)[0].statements
 
 
+def statements_of(module: str, file: str) -> _Module:
+    """The statements of a module of the project, by the names that they bind.
+
+    Raises:
+        OSError, SyntaxError, ValueError: its file is gone, or is no source.
+    """
+    return _parsed(module, file)[0]
+
+
 def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, list[tuple[str, str]]]]:
     guards.name(sys.modules, module)
     located = locate(module)

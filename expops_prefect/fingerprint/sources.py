@@ -30,6 +30,8 @@ class FunctionSource:
     digest: bytes
     source: str | None
     references: bytecode.References
+    node: ast.AST | None = None
+    """Its definition in the file, with decorators and line numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def function_source(code: CodeType, namespace: Mapping[str, Any]) -> FunctionSou
     if node is None:
         found = FunctionSource(b"bytecode" + bytecode.digest(code), None, references)
     else:
-        found = FunctionSource(*_form(node), references)
+        found = FunctionSource(*_form(node), references, node)
     if len(_functions) >= _MOST_CODES:
         _functions.clear()
     _functions[id(code)] = code, found

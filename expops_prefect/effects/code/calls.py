@@ -1,0 +1,316 @@
+"""Calls of what is known by its qualified name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+from expops_prefect.effects.code.own_calls import OwnCalls
+from expops_prefect.effects.code.state import written
+from expops_prefect.effects.code.values import FRESH, MISSING, PLAIN, Value, fresh, pairs, part, taints
+from expops_prefect.effects.model import KINDS
+from expops_prefect.effects.table import HARMLESS, READ, clock, database, environment, files, methods, prefect, random
+
+_ALIASES: Final = frozenset(
+    """
+    numpy.asarray numpy.asanyarray numpy.ravel numpy.reshape numpy.squeeze numpy.transpose numpy.atleast_1d
+    numpy.atleast_2d numpy.swapaxes numpy.moveaxis torch.from_numpy torch.as_tensor builtins.vars typing.cast
+    builtins.memoryview numpy.broadcast_to numpy.ascontiguousarray
+    """.split()
+)
+"""What may give back its argument, or a view of it."""
+_PARTS: Final = frozenset({"builtins.next", "builtins.min", "builtins.max", "builtins.anext", "functools.reduce"})
+_HOLDERS: Final = ("builtins", "itertools", "collections", "functools", "operator", "copy", "contextlib", "types")
+_PLAIN: Final = frozenset(
+    """
+    len int float str bool bytes repr hash abs round sum any all isinstance issubclass callable ord chr format divmod
+    pow id complex hex oct bin ascii hasattr
+    """.split()
+)
+_DYNAMIC: Final = frozenset({"exec", "eval", "compile", "__import__", "globals", "locals"})
+_IMPORTS: Final = ("importlib.import_module", "importlib.reload", "importlib.util")
+_GENERATORS: Final = ("numpy.random.Generator", "numpy.random._generator.Generator", "numpy.random.default_rng",
+                      "numpy.random.RandomState", "numpy.random.mtrand.RandomState", "random.Random")  # fmt: skip
+_SCHEMES: Final = ("http://", "https://", "s3://", "gs://", "gcs://", "az://", "abfs://", "abfss://", "ftp://",
+                   "sftp://", "hdfs://", "r2://", "adl://", "webhdfs://", "ssh://")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call with what it is given."""
+
+    node: ast.Call
+    function: Value
+    arguments: tuple[Value, ...]
+    keywords: dict[str, Value]
+    unused: bool
+
+    @property
+    def given(self) -> tuple[Value, ...]:
+        """All that it is given."""
+        return (*self.arguments, *self.keywords.values())
+
+    def argument(self, place: int, *names: str) -> Value | None:
+        """An argument by its place or one of its names; ``None`` if it is not given."""
+        for name in names:
+            if name in self.keywords:
+                return self.keywords[name]
+        return self.arguments[place] if 0 <= place < len(self.arguments) else None
+
+
+class KnownCalls(OwnCalls):
+    """Calls of functions and classes with a qualified name."""
+
+    def known_call(self, call: Call) -> Value:
+        """A call of something with a qualified name."""
+        paths = call.function.paths
+        for path in paths:
+            special = self._special(path, call)
+            if special is not None:
+                return special
+        kinds = [(path, self.table.kind(path)) for path in paths]
+        path, kind = next(((p, k) for p, k in kinds if k in KINDS), ("", None))
+        if kind is None:
+            path, kind = next(((p, k) for p, k in kinds if k is not None), (paths[0], None))
+        if kind in KINDS and _is_exception(call.function):
+            kind = HARMLESS
+        if kind == "lazy data":
+            return Value(fresh=True, taints=self.candidate(kind, call.node) | taints(call.given), type=f"{path}()")
+        if kind is not None and kind in KINDS:
+            self.escape(*call.given)
+            self.effect(kind, call.node)
+            return Value(fresh=True)
+        if kind is None:
+            if self._is_sink(path, call):
+                return PLAIN
+            self.unresolved(call.node, *call.given)
+            return Value()
+        if kind == READ:
+            self.file_read(call)
+        return self.result(path, call)
+
+    def result(self, path: str, call: Call) -> Value:
+        """What a function that only computes gives back."""
+        if self._is_sink(path, call):
+            return fresh(call.given).made(taints=frozenset()) if "tqdm" in path else PLAIN
+        given = call.given
+        top, _, name = path.partition(".")
+        if path in _ALIASES and given:
+            return Value(origins=given[-1 if path == "typing.cast" else 0].all_origins, taints=taints(given))
+        if path in _PARTS and given:
+            return part(fresh(given)).made(fresh=all(value.fresh for value in given))
+        if top == "builtins" and name in _PLAIN:
+            return PLAIN.made(taints=taints(given), private=any(v.private for v in given), inner=fresh(given).inner)
+        if path == "copy.deepcopy":
+            return FRESH.made(taints=taints(given), type=given[0].type if given else "")
+        if path == "builtins.range":
+            return PLAIN.made(element=PLAIN.made(taints=taints(given)))
+        if path in ("builtins.zip", "builtins.enumerate") and given:
+            return pairs(given if path == "builtins.zip" else given[:1]).made(taints=taints(given))
+        made_type = path if _is_class(call.function, path) else f"{path}()"
+        if top in _HOLDERS and len(given) == 1:
+            held = part(given[0])  # list(x), dict(x), sorted(x)
+            return fresh((held,), type=made_type).made(element=given[0].element)
+        if top in _HOLDERS or (top == "pathlib" or path.startswith("os.path.")):
+            return fresh(given, type=made_type)
+        return FRESH.made(type=made_type, taints=taints(given), private=any(v.private for v in given))
+
+    def file_read(self, call: Call) -> None:
+        """Note that a file is read; what reads a path reads of the network if the path says so."""
+        self.summary.reads.setdefault(written(call.node))
+        for value in call.arguments[:1]:
+            if isinstance(value.constant, str) and value.constant.startswith(_SCHEMES):
+                self.effect("network", call.node)
+
+    def _is_sink(self, path: str, call: Call) -> bool:
+        return self.analysis.is_sink(path) or call.function.attribute in ("log_metric", "log_metrics", "log_chart")
+
+    # One by one -------------------------------------------------------------------------------------
+
+    def _special(self, path: str, call: Call) -> Value | None:
+        if self.table.is_given(path):
+            return None
+        for check in (self._random, self._time, self._file, self._environment, self._database, self._dynamic):
+            found = check(path, call)
+            if found is not None:
+                return found
+        place = methods.CHANGES_ARGUMENT.get(path)
+        if place is not None and place < len(call.arguments):
+            self.change(call.arguments[place], call.node)
+            if path in ("builtins.setattr", "operator.setitem"):
+                self.widen(call.node.args[place], fresh(call.given[1:]))
+        return None
+
+    def _random(self, path: str, call: Call) -> Value | None:
+        if path in random.SEEDS:
+            seed = call.argument(0, "seed", "a")
+            if seed is not None and seed.constant is not None and not self.conditional and not seed.taints:
+                self.seeded |= set(random.SEEDS[path].split())
+                self.summary.seeds |= set(random.SEEDS[path].split())
+            return PLAIN
+        if path in random.SEEDED.split():
+            self.needs_seed(call.argument(0, "seed", "x", "entropy"), call, "")
+            return FRESH.made(type=path)
+        generator = self.table.generator(path)
+        if (generator and not _is_class(call.function, path)) or generator == "torch":
+            if generator not in self.seeded:
+                self.summary.draws.setdefault(self.made("random", call.node, seedable=True), generator)
+            if path in methods.CHANGES_ARGUMENT and call.arguments:
+                self.change(call.arguments[0], call.node)
+            return FRESH
+        name = path.rpartition(".")[2]
+        if (name in random.RANDOM_STATE and path.startswith("sklearn.")) or path.startswith(random.SHUFFLES[1:]):
+            shuffle = call.argument(-1, "shuffle")
+            if shuffle is None or shuffle.constant is not False:
+                self.needs_seed(call.argument(-1, "random_state"), call, "numpy")
+        return None
+
+    def needs_seed(self, seed: Value | None, call: Call, generator: str) -> None:
+        """Note a draw of what is random unless a seed is given."""
+        effect = self.made("random", call.node, seedable=bool(generator))
+        if generator and generator in self.seeded:
+            return
+        if seed is None or seed.constant is None:
+            if generator:
+                self.summary.draws.setdefault(effect, generator)
+            else:
+                self.summary.effects.setdefault(effect)
+        elif seed.parameter:
+            self.depends(effect, "none", seed)
+
+    def _time(self, path: str, call: Call) -> Value | None:
+        if self.table.kind(path) != "clock" or _is_class(call.function, path):
+            return None
+        place = clock.UNLESS_GIVEN.get(path)
+        if place is not None and len(call.given) > place:
+            return PLAIN.made(taints=taints(call.given))
+        return PLAIN.made(type=path.rpartition(".")[0], taints=self.candidate("clock", call.node))
+
+    def _file(self, path: str, call: Call) -> Value | None:
+        if path in files.TEMPORARY:
+            delete = call.argument(-1, "delete")
+            if delete is not None and delete.constant is False and not self.removes:
+                self.effect("file write", call.node)
+            return Value(type=path, private=True, fresh=True)
+        if path in files.REMOVED_LATER:
+            if not self.removes:
+                self.effect("file write", call.node)
+            return Value(type="builtins.str", private=True, fresh=True)
+        if path in files.MEMORY:
+            return Value(type=path, private=True, fresh=True)
+        if path in files.OPENS:
+            return self.opened(call, files.OPENS[path], call.argument(0, "file", "name", "path", "filename", "fileobj"))
+        if path in files.WRITES:
+            place, *names = files.WRITES[path].split()
+            self.writes(call, call.argument(int(place), *names))
+            return FRESH.made(type=path, private=any(value.private for value in call.given))
+        return None
+
+    def opened(self, call: Call, place: int, file: Value | None) -> Value:
+        """A file that is opened."""
+        mode = call.argument(place, "mode")
+        if mode is not None and isinstance(mode.constant, str) and set(mode.constant) & set("wax+"):
+            self.writes(call, call.keywords.get("fileobj", file))
+        else:
+            self.file_read(call)
+        private = file is not None and file.private
+        return Value(type="io.TextIOWrapper", fresh=True, private=private or any(v.private for v in call.given))
+
+    def writes(self, call: Call, target: Value | None) -> None:
+        """Note that a file is written, unless it is a private one."""
+        if target is not None and target.private:
+            return
+        effect = self.made("file write", call.node)
+        if target is None or not self.depends(effect, "private", target):
+            self.summary.effects.setdefault(effect)
+
+    def _environment(self, path: str, call: Call) -> Value | None:
+        if path in environment.NAMED:
+            self.summary.environment.add(environment.NAMED[path])
+            return PLAIN.made(private=any(value.private for value in call.given))
+        if path in environment.GETS:
+            return self.named("environment", call.argument(0, "key"), call.node)
+        if path in environment.SETS:
+            self.effect("state", call.node)
+            return PLAIN
+        if path in prefect.VARIABLE_READS:
+            return self.named("variables", call.argument(0, "name"), call.node)
+        return None
+
+    def named(self, what: str, name: Value | None, node: ast.AST) -> Value:
+        """A variable of the environment, or a Prefect Variable, that is read by its name."""
+        if name is not None and isinstance(name.constant, str):
+            (self.summary.environment if what == "environment" else self.summary.variables).add(name.constant)
+            return PLAIN if what == "environment" else FRESH
+        effect = self.made("environment" if what == "environment" else "prefect", node)
+        if name is None or not self.depends(effect, what, name):
+            self.summary.effects.setdefault(effect)
+        return PLAIN if what == "environment" else FRESH
+
+    def _database(self, path: str, call: Call) -> Value | None:
+        if path not in database.IN_MEMORY:
+            return None
+        where = call.argument(0, "database")
+        default = where is None and path in database.MEMORY_BY_DEFAULT
+        if default or (where is not None and where.constant == ":memory:"):
+            return Value(type="io.StringIO", private=True, fresh=True)
+        return None
+
+    def _dynamic(self, path: str, call: Call) -> Value | None:
+        top, _, name = path.partition(".")
+        if path.startswith(_IMPORTS):
+            module = call.argument(0, "name")
+            if module is not None and isinstance(module.constant, str) and not module.constant.startswith("."):
+                return self.analysis.module(module.constant)
+            self.unresolved(call.node, *call.given)
+            return Value()
+        if top != "builtins":
+            return None
+        if name in _DYNAMIC:
+            self.unresolved(call.node, *call.given)
+            return Value()
+        if name == "getattr" and len(call.arguments) > 1:
+            wanted = call.arguments[1]
+            if isinstance(wanted.constant, str):
+                return self.analysis.attribute(call.arguments[0], wanted.constant)
+            self.summary.used.add("*")
+            self.unresolved(call.node, *call.given)
+            return Value(origins=call.arguments[0].all_origins)
+        return None
+
+    def is_generator(self, value: Value) -> bool:
+        """Whether it is a generator of random numbers, which each draw changes."""
+        return value.type.startswith(_GENERATORS)
+
+
+def _is_class(function: Value, path: str) -> bool:
+    if function.live is not MISSING:
+        return isinstance(function.live, type)
+    return path.rpartition(".")[2][:1].isupper()
+
+
+def _is_exception(function: Value) -> bool:
+    live: Any = function.live
+    if isinstance(live, type):
+        return issubclass(live, BaseException)
+    return bool(function.paths) and function.paths[0].endswith(("Error", "Exception", "Warning"))
+
+
+def is_callable_name(value: Value, path: str) -> bool:
+    """Whether what is only named is a function that somebody else may call."""
+    if value.live is not MISSING:
+        return callable(value.live) and not isinstance(value.live, (type, ModuleType))
+    return path.rpartition(".")[2][:1].islower()
+
+
+def receivers(node: ast.expr) -> Iterator[str]:
+    """The names of what a method is called on: ``self.http_session`` gives ``http_session``."""
+    if isinstance(node, ast.Attribute):
+        yield node.attr.lower()
+    elif isinstance(node, ast.Name):
+        yield node.id.lower()
+    elif isinstance(node, ast.Call):
+        yield from receivers(node.func)

@@ -1,0 +1,261 @@
+"""What the expressions of a body give, and what they do."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from expops_prefect.effects.code.calls import Call, is_callable_name
+from expops_prefect.effects.code.method_calls import MethodCalls
+from expops_prefect.effects.code.values import (
+    FRESH,
+    MISSING,
+    PLAIN,
+    UNKNOWN,
+    Function,
+    Value,
+    constant,
+    fresh,
+    joined,
+    part,
+)
+from expops_prefect.effects.model import KINDS
+from expops_prefect.effects.table import environment, methods
+
+_CONTAINERS: Final = {ast.List: "builtins.list", ast.Set: "builtins.set", ast.Tuple: "builtins.tuple"}
+
+
+class Expressions(MethodCalls):
+    """Reads expressions."""
+
+    def value(self, node: ast.expr) -> Value:
+        """What an expression gives; what it does is noted."""
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            found = self.target(node)
+            self._named(found, node)
+            return found
+        read = getattr(self, f"_{type(node).__name__.lower()}", None)
+        return read(node) if read is not None else self._any(node)
+
+    def target(self, node: ast.expr) -> Value:
+        """What a name or an attribute is."""
+        if isinstance(node, ast.Name):
+            found = self.look_up(node.id)
+            if found is None:
+                self.summary.used.add(node.id)
+                return UNKNOWN
+            return found
+        if isinstance(node, ast.Attribute):
+            if (
+                isinstance(node.value, ast.Call)
+                and isinstance(node.value.func, ast.Name)
+                and node.value.func.id == "super"
+            ):
+                return self._super(node)
+            base = (
+                self.target(node.value) if isinstance(node.value, (ast.Name, ast.Attribute)) else self.value(node.value)
+            )
+            return self._attribute(base, node)
+        return self.value(node)
+
+    def _attribute(self, base: Value, node: ast.Attribute) -> Value:
+        if base.instance is not None and base.live is MISSING and node.attr not in base.instance.methods:
+            known = self.analysis.attribute_of(base.instance, node.attr)
+            if known is not None:
+                kept = known.made(origins=base.all_origins, fresh=base.fresh, receiver=base, attribute=node.attr)
+                return kept.made(callees=known.callees)
+        found = self.analysis.attribute(base, node.attr)
+        if not base.type and not base.paths and found.receiver is not None:
+            self.summary.used.add(node.attr)
+        if found.receiver is base and node.attr not in methods.VIEWS and base.plain:
+            return found.made(plain=True)
+        return found
+
+    def _super(self, node: ast.Attribute) -> Value:
+        """A method of a base class, on the same object."""
+        first = self.summary.parameters[0] if self.summary.parameters else ""
+        me = next((v for v in self.variables.values() if v.parameter == first and v.instance is not None), None)
+        cls = getattr(me.instance, "live", None) if me is not None and me.instance is not None else None
+        if cls is not None and me is not None:
+            own = self.analysis.inherited(cls, node.attr, self.function)
+            if own is not None:
+                return Value(callees=(Function(own.key, own.node, own.names, own.code, me, own.nested),))
+        return Value(paths=("builtins.object." + node.attr,), fresh=True)
+
+    def _named(self, value: Value, node: ast.expr) -> None:
+        """What is only named: somebody else may call it, or it is a value that counts by itself."""
+        for path in value.paths:
+            kind = self.table.kind(path)
+            if kind is None or kind not in KINDS or kind == "lazy data":
+                continue
+            if value.receiver is not None and not self.table.is_exact(path):
+                continue
+            if (self.table.is_exact(path) and not isinstance(value.live, type)) or is_callable_name(value, path):
+                generator = self.table.generator(path)
+                if generator:
+                    if generator not in self.seeded:
+                        self.summary.draws.setdefault(self.made("random", node, seedable=True), generator)
+                else:
+                    self.effect(kind, node)
+                return
+
+    # Calls ------------------------------------------------------------------------------------------
+
+    def _call(self, node: ast.Call, *, unused: bool = False) -> Value:
+        function = self.target(node.func)
+        arguments = tuple(part(self.value(a.value)) if isinstance(a, ast.Starred) else self.value(a) for a in node.args)
+        keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg is not None}
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                keywords["**"] = part(self.value(keyword.value))
+        call = Call(node, function, arguments, keywords, unused)
+        handed_on = tuple(
+            c for value in call.given if value.live is not MISSING or value.callees for c in value.callees
+        )
+        if function.callees:
+            found = self._own(call)
+        elif function.receiver is not None:
+            found = self.method_call(call)
+        elif function.paths:
+            found = self.known_call(call)
+        elif function.type:
+            found = self.known_call(replace(call, function=function.made(paths=(f"{function.type}.__call__",))))
+        else:
+            self.unresolved(node, function, *call.given)
+            found = Value(taints=function.taints)
+        if handed_on and not isinstance(node.func, ast.Call):
+            receiver = (function.receiver,) if function.receiver is not None else ()
+            self.call_back(handed_on, (*receiver, *(value for value in call.given if not value.callees)))
+            if function.paths and function.paths[0] in (
+                "functools.partial",
+                "joblib.delayed",
+                "joblib.parallel.delayed",
+            ):
+                return found.made(callees=handed_on)
+        return found
+
+    def _own(self, call: Call) -> Value:
+        self.escape(*call.given)
+        return self.own_call(call.function.callees, call.arguments, call.keywords)
+
+    # Values -----------------------------------------------------------------------------------------
+
+    def _constant(self, node: ast.Constant) -> Value:
+        return constant(node.value)
+
+    def _joinedstr(self, node: ast.JoinedStr) -> Value:
+        values = [self.value(part_.value) for part_ in node.values if isinstance(part_, ast.FormattedValue)]
+        start = node.values[0] if node.values else None
+        made = fresh(values, type="builtins.str")
+        if isinstance(start, ast.Constant) and "://" in str(start.value):
+            return made.made(constant=start.value)
+        return made
+
+    def _binop(self, node: ast.BinOp) -> Value:
+        left, right = self.value(node.left), self.value(node.right)
+        kind = left.type if left.type == right.type or left.type.startswith("pathlib.") else ""
+        made = fresh((left, right), type=kind)
+        return made.made(plain=left.plain and right.plain)
+
+    def _unaryop(self, node: ast.UnaryOp) -> Value:
+        return fresh((self.value(node.operand),))
+
+    def _boolop(self, node: ast.BoolOp) -> Value:
+        found = [self.value(value) for value in node.values]
+        return joined(found)
+
+    def _compare(self, node: ast.Compare) -> Value:
+        left, *others = [self.value(operand) for operand in (node.left, *node.comparators)]
+        self.escape(left, *others)
+        return PLAIN
+
+    def _ifexp(self, node: ast.IfExp) -> Value:
+        self.escape(self.value(node.test))
+        return joined((self.value(node.body), self.value(node.orelse)))
+
+    def _display(self, node: ast.List | ast.Set | ast.Tuple) -> Value:
+        values = [self.value(item.value) if isinstance(item, ast.Starred) else self.value(item) for item in node.elts]
+        made = fresh(values, type=_CONTAINERS[type(node)])
+        return made.made(callees=tuple(c for value in values for c in value.callees), private=False)
+
+    _list = _set = _tuple = _display
+
+    def _dict(self, node: ast.Dict) -> Value:
+        values = [self.value(item) for item in (*node.values, *(key for key in node.keys if key is not None))]
+        made = fresh(values, type="builtins.dict")
+        return made.made(callees=tuple(c for value in values for c in value.callees), private=False)
+
+    def _subscript(self, node: ast.Subscript) -> Value:
+        base = self.target(node.value)
+        key = self.value(node.slice)
+        self.escape(key)
+        if environment.WHOLE in base.paths:
+            return self.named("environment", key, node)
+        self._named(base, node.value)
+        return part(base).made(taints=base.taints, plain=base.plain)
+
+    def _slice(self, node: ast.Slice) -> Value:
+        return fresh([self.value(bound) for bound in (node.lower, node.upper, node.step) if bound is not None])
+
+    def _starred(self, node: ast.Starred) -> Value:
+        return self.value(node.value)
+
+    def _namedexpr(self, node: ast.NamedExpr) -> Value:
+        value = self.value(node.value)
+        self.bind(node.target.id, value, node)
+        return value
+
+    def _await(self, node: ast.Await) -> Value:
+        return self.value(node.value)
+
+    def _yield(self, node: ast.Yield) -> Value:
+        self.yielded.append(self.value(node.value) if node.value is not None else FRESH)
+        return UNKNOWN
+
+    def _yieldfrom(self, node: ast.YieldFrom) -> Value:
+        self.yielded.append(part(self.value(node.value)))
+        return UNKNOWN
+
+    # Comprehensions and functions -------------------------------------------------------------------
+
+    def _comprehension(self, node: Any) -> Value:
+        before = dict(self.variables)
+        for generator in node.generators:
+            self.assign(generator.target, part(self.value(generator.iter)), node)
+            for test in generator.ifs:
+                self.escape(self.value(test))
+        items = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        values = [self._call(item, unused=True) if isinstance(item, ast.Call) else self.value(item) for item in items]
+        for name in [name for name in self.variables if name not in before]:
+            del self.variables[name]
+        self.variables |= {name: value for name, value in before.items() if self._is_target(name, node)}
+        return fresh(values, type="builtins.list").made(callees=tuple(c for v in values for c in v.callees))
+
+    _listcomp = _setcomp = _dictcomp = _generatorexp = _comprehension
+
+    def _is_target(self, name: str, node: Any) -> bool:
+        return any(isinstance(n, ast.Name) and n.id == name for g in node.generators for n in ast.walk(g.target))
+
+    def _lambda(self, node: ast.Lambda) -> Value:
+        return Value(callees=(self.inner_function(node),), fresh=True)
+
+    def inner_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Function:
+        """A function that is defined in the body."""
+        made = Function(node, node, self.function.names, nested=self)
+        self.nested.append(made)
+        return made
+
+    def assign(self, node: ast.expr, value: Value, statement: ast.AST) -> None:
+        """Bind a target to a value."""
+        raise NotImplementedError
+
+    def _any(self, node: ast.expr) -> Value:
+        return fresh([self.value(child) for child in _inner(node)])
+
+
+def _inner(node: ast.AST) -> Iterable[ast.expr]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            yield child

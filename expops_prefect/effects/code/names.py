@@ -1,0 +1,446 @@
+"""What names mean: as they are bound at this moment, or as the source of a module that is not imported says."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import PurePath
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Final, Protocol
+
+from expops_prefect.effects.code.values import (
+    GLOBAL,
+    MISSING,
+    PLAIN,
+    UNKNOWN,
+    Class,
+    Function,
+    Value,
+    constant,
+    fresh,
+    joined,
+)
+from expops_prefect.effects.table import environment, normalised
+from expops_prefect.fingerprint import lazy_imports
+from expops_prefect.fingerprint.external import module_of, owner_of_callable, owner_of_function, wrapped_function
+from expops_prefect.fingerprint.graph import WRAPPER
+from expops_prefect.fingerprint.guards import file_stamp
+from expops_prefect.fingerprint.ownership import Owner, locate, owner_of_module
+from expops_prefect.fingerprint.sources import function_source, plain_functions
+
+_PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
+_MOST_HELD: Final = 200
+_MOST_WRAPPED: Final = 20
+
+
+class Names(Protocol):
+    """Looks up the names of one function that are not its own."""
+
+    file: str
+    package: str
+
+    def look_up(self, name: str, /) -> Value | None:
+        """What a name means; ``None`` if it is not bound."""
+
+
+class LiveNames:
+    """The names of a function that is loaded.
+
+    Args:
+        function: the function.
+    """
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function = function
+        self.file = function.__code__.co_filename
+        space = function.__globals__
+        self.package = space.get("__package__") or str(space.get("__name__", "")).rpartition(".")[0]
+
+    def look_up(self, name: str) -> Value | None:
+        """In the closure, the module, and Python's own."""
+        code = self._function.__code__
+        if name in code.co_freevars and self._function.__closure__:
+            try:
+                return of_live(self._function.__closure__[code.co_freevars.index(name)].cell_contents, name)
+            except ValueError:  # not bound yet
+                return None
+        found = self._function.__globals__.get(name, MISSING)
+        return of_builtin(name) if found is MISSING else of_live(found, name)
+
+
+def of_builtin(name: str) -> Value | None:
+    """What one of Python's own names means."""
+    found = getattr(builtins, name, MISSING)
+    if found is MISSING:
+        return PLAIN if name in ("__file__", "__name__", "__class__") else None
+    return Value(paths=(f"builtins.{name}",), live=found)
+
+
+def of_live(value: Any, name: str = "", written: str = "") -> Value:
+    """What is known of an object that exists.
+
+    Args:
+        value: the object.
+        name: the name by which it was found, if it is no attribute.
+        written: the qualified name by which it was found, if it is an attribute of a module.
+    """
+    if isinstance(value, _PLAIN):
+        return constant(value)
+    if isinstance(value, PurePath):
+        return Value(type="pathlib.Path", plain=True, origins=frozenset({GLOBAL}))
+    if isinstance(value, ModuleType):
+        return Value(paths=_paths(value.__name__, written), live=value)
+    if isinstance(value, functools.partial):
+        return of_live(value.func, name, written).made(origins=frozenset(), parameter="")
+    if isinstance(value, MethodType):
+        bound = of_live(value.__self__)
+        found = of_live(value.__func__, name)
+        if found.callees:
+            return found.made(callees=tuple(_bound(callee, bound) for callee in found.callees))
+        return Value(paths=_named_paths(value, name, written), live=value)
+    if isinstance(value, FunctionType):
+        return _of_function(value, name, written)
+    if isinstance(value, type):
+        if owner_of_callable(value) is Owner.PROJECT:
+            return Value(callees=(of_class(value),), live=value, origins=frozenset({GLOBAL}))
+        return Value(paths=_paths(f"{value.__module__}.{value.__qualname__}", written), live=value)
+    inner = wrapped_function(value)
+    if inner is not None:
+        return of_live(inner, name).made(live=value)
+    if callable(value) and owner_of_module(type(value).__module__) is not Owner.PROJECT:
+        found_paths = _named_paths(value, name, written)
+        if isinstance(value, BuiltinFunctionType):
+            return Value(paths=found_paths, live=value)
+        return Value(paths=found_paths, live=value, type=type_path(value), origins=frozenset({GLOBAL}))
+    return _of_object(value, written)
+
+
+def _of_function(value: FunctionType, name: str, written: str) -> Value:
+    for _ in range(_MOST_WRAPPED):
+        if WRAPPER not in value.__dict__:
+            break
+        inner = value.__dict__["__wrapped__"]
+        if not isinstance(inner, FunctionType):
+            return of_live(inner, name)
+        value = inner
+    if is_own(value):
+        return Value(callees=(of_function(value),), live=value, origins=frozenset({GLOBAL}))
+    if "__wrapped__" in value.__dict__:
+        inner = of_live(value.__dict__["__wrapped__"])
+        if inner.callees:
+            return inner
+    return Value(
+        paths=_paths(f"{module_of(value)}.{value.__qualname__}", written, f"{value.__module__}.{name}"), live=value
+    )
+
+
+def _of_object(value: Any, written: str) -> Value:
+    kind = type(value)
+    path = written
+    if type_path(value) == "os._Environ":
+        path = environment.WHOLE
+    elif value is sys.argv:
+        path = "sys.argv"
+    own = of_class(kind) if owner_of_callable(kind) is Owner.PROJECT else None
+    element = None
+    if isinstance(value, (dict, list, tuple)) and len(value) <= _MOST_HELD:
+        held = list(value.values()) if isinstance(value, dict) else list(value)
+        known = [of_live(entry) for entry in held if callable(entry)]
+        element = joined(known).made(origins=frozenset({GLOBAL})) if known else None
+    return Value(
+        paths=_paths(path, written),
+        type=type_path(value),
+        live=value if own is not None or kind not in (list, dict, set) else MISSING,
+        instance=own,
+        element=element,
+        origins=frozenset() if isinstance(value, (tuple, frozenset)) else frozenset({GLOBAL}),
+    )
+
+
+def type_path(value: Any) -> str:
+    """The qualified name of an object's class."""
+    kind = type(value)
+    return normalised(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _paths(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(normalised(name) for name in names if name and not name.endswith(".")))
+
+
+def _named_paths(value: Any, name: str, written: str) -> tuple[str, ...]:
+    """The names of a callable object that has none of its own: those under which its module holds it."""
+    qualname = _static(value, "__qualname__") or _static(value, "__name__") or name
+    owner = _static(value, "__self__")
+    if owner is not None and not isinstance(owner, (ModuleType, type)):
+        kind = type(owner)
+        module = vars(sys.modules.get(kind.__module__, sys))
+        short = str(qualname).rpartition(".")[2]
+        held = next((n for n in (short, name) if n and module.get(n) is value), None)
+        own = f"{kind.__module__}.{held}" if held else f"{kind.__module__}.{kind.__qualname__}.{short}"
+        return _paths(own, written)
+    module_name = _static(value, "__module__") or (owner.__name__ if isinstance(owner, ModuleType) else None)
+    if isinstance(owner, type):
+        return _paths(f"{owner.__module__}.{owner.__qualname__}.{qualname}", written)
+    if not isinstance(module_name, str):
+        module_name = type(value).__module__
+    if qualname == name and vars(sys.modules.get(module_name, sys)).get(name) is not value:
+        return _paths(written)
+    return _paths(f"{module_name}.{qualname}", written)
+
+
+def _static(value: Any, name: str) -> Any:
+    """An attribute that an object or its class certainly has: some answer to any name."""
+    held = getattr(value, "__dict__", None)
+    if isinstance(held, dict) and name in held:
+        return held[name]
+    if not any(name in vars(base) for base in type(value).__mro__):
+        return None
+    try:
+        found = getattr(value, name)
+    except Exception:  # noqa: BLE001 - the edge to users' code: reading an attribute may run any
+        return None
+    return found if isinstance(found, str) or name == "__self__" else None
+
+
+def is_own(function: FunctionType) -> bool:
+    """Whether a function is the project's; somebody else's decorator may have made one out of a text."""
+    if owner_of_function(function) is not Owner.PROJECT:
+        return False
+    return (
+        not function.__code__.co_filename.startswith("<") or owner_of_module(str(function.__module__)) is Owner.PROJECT
+    )
+
+
+def of_function(function: FunctionType) -> Function:
+    """A function of the project that is loaded."""
+    node: Any = function_source(function.__code__, function.__globals__).node
+    return Function(id(function), node, LiveNames(function), function.__code__)
+
+
+def of_class(cls: type) -> Class:
+    """A class of the project that is loaded."""
+    methods: dict[str, Function] = {}
+    for base in reversed(cls.__mro__):
+        if owner_of_callable(base) is Owner.PROJECT:
+            methods |= {n: of_function(f) for n, f in plain_functions(base).items() if not is_generated(n, f)}
+    bases = tuple(of_live(base) for base in cls.__mro__[1:] if owner_of_callable(base) is not Owner.PROJECT)
+    return Class(cls, cls.__name__, methods, bases, live=cls)
+
+
+def is_generated(name: str, function: FunctionType) -> bool:
+    """Whether a method was made by ``dataclasses`` and the like out of what the class statement says."""
+    if owner_of_function(function) is not Owner.PROJECT:
+        return True
+    return (
+        name.startswith("__") and function.__code__.co_filename.startswith("<") and of_function(function).node is None
+    )
+
+
+def _bound(callee: Function | Class, bound: Value) -> Function | Class:
+    if isinstance(callee, Class):
+        return callee
+    return Function(callee.key, callee.node, callee.names, callee.code, bound, callee.nested)
+
+
+# Modules that are not imported --------------------------------------------------------------------
+
+
+class SourceModule:
+    """A module of the project that is only read: what its statements say that its names mean.
+
+    Args:
+        name: its name.
+    """
+
+    def __init__(self, name: str, file: str) -> None:
+        self.name = name
+        self.file = file
+        self._module = lazy_imports.statements_of(name, file)
+        self.package = self._module.package
+        self._found: dict[str, Value | None] = {}
+
+    def look_up(self, name: str) -> Value | None:
+        """What the last statement that binds a name says of it."""
+        if name not in self._found:
+            self._found[name] = None  # one that refers to itself is not known
+            statements = self._module.statements.get(name)
+            self._found[name] = self._value(statements[-1], name) if statements else of_builtin(name)
+        return self._found[name]
+
+    def functions(self) -> Iterator[tuple[str, Value]]:
+        """The names of the module that are bound to something that can run."""
+        for name in self._module.statements:
+            found = self.look_up(name)
+            if found is not None and found.callees:
+                yield name, found
+
+    def _value(self, statement: ast.stmt, name: str) -> Value:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return Value(callees=(self._function(statement, statement.name),), origins=frozenset({GLOBAL}))
+        if isinstance(statement, ast.ClassDef):
+            methods = {
+                inner.name: self._function(inner, f"{statement.name}.{inner.name}")
+                for inner in statement.body
+                if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef))
+            }
+            bases = [self._expression(base) for base in statement.bases]
+            for base in bases:
+                for own in base.callees:
+                    methods = {**own.methods, **methods} if isinstance(own, Class) else methods
+            foreign = tuple(base for base in bases if base.paths)
+            made = Class((self.name, statement.name), statement.name, methods, foreign)
+            return Value(callees=(made,), origins=frozenset({GLOBAL}))
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            return imported(statement, self.package).get(name, UNKNOWN)
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+            return self._expression(statement.value)
+        return UNKNOWN.made(origins=frozenset({GLOBAL}))
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> Function:
+        return Function((self.name, name), node, self)
+
+    def _expression(self, node: ast.expr) -> Value:
+        """What a module's constant is: a text, a call of something known, something imported."""
+        if isinstance(node, ast.Constant):
+            return constant(node.value)
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            return self._chain(node)
+        if isinstance(node, ast.Call):
+            made = self._chain(node.func) if isinstance(node.func, (ast.Name, ast.Attribute)) else UNKNOWN
+            if "functools.partial" in made.paths and node.args:
+                return self._expression(node.args[0])
+            own = next((callee for callee in made.callees if isinstance(callee, Class)), None)
+            return Value(type=made.paths[0] if made.paths else "", instance=own, origins=frozenset({GLOBAL}))
+        if isinstance(node, (ast.List, ast.Dict, ast.Set)):
+            return fresh(type=f"builtins.{type(node).__name__.lower()}").made(origins=frozenset({GLOBAL}), fresh=False)
+        return UNKNOWN.made(origins=frozenset({GLOBAL}))
+
+    def _chain(self, node: ast.expr) -> Value:
+        if isinstance(node, ast.Attribute):
+            return attribute(self._chain(node.value), node.attr)
+        return (self.look_up(node.id) if isinstance(node, ast.Name) else None) or UNKNOWN
+
+
+@functools.lru_cache(maxsize=256)
+def _source_module(name: str, file: str, _stamp: tuple[int, int]) -> SourceModule:
+    return SourceModule(name, file)
+
+
+def module_value(name: str) -> Value:
+    """A module by its name, without importing it."""
+    loaded = sys.modules.get(name)
+    if isinstance(loaded, ModuleType):
+        return of_live(loaded, written=name)
+    located = locate(name)
+    if located is not None and located.owner is Owner.PROJECT and located.file and located.file.endswith(".py"):
+        stamp = file_stamp(located.file)
+        try:
+            return Value(live=_source_module(name, located.file, stamp))
+        except (OSError, SyntaxError, ValueError):
+            return UNKNOWN
+    if located is not None and located.owner is Owner.PROJECT and located.package_path:
+        return Value(live=_Package(name))
+    return Value(paths=(name,))
+
+
+class _Package:
+    """A folder of modules."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def look_up(self, _name: str) -> Value | None:
+        """Nothing: it has modules only."""
+        return None
+
+
+def imported(statement: ast.Import | ast.ImportFrom, package: str) -> dict[str, Value]:
+    """The names that an import statement binds."""
+    found: dict[str, Value] = {}
+    for alias in statement.names:
+        if isinstance(statement, ast.Import):
+            top = alias.name.partition(".")[0]
+            found[alias.asname or top] = module_value(alias.name if alias.asname else top)
+            continue
+        module = lazy_imports.absolute(statement.module or "", statement.level, package)
+        found[alias.asname or alias.name] = attribute(module_value(module), alias.name)
+    return found
+
+
+# Attributes -----------------------------------------------------------------------------------------
+
+
+def attribute(value: Value, name: str) -> Value:
+    """An attribute of a value."""
+    live = value.live
+    if isinstance(live, (SourceModule, _Package)):
+        found = live.look_up(name)
+        return found if found is not None else module_value(f"{live.name}.{name}")
+    if isinstance(live, ModuleType):
+        held = vars(live).get(name, MISSING)
+        written = f"{live.__name__}.{name}"
+        if held is MISSING:
+            return (
+                module_value(written)
+                if owner_of_module(live.__name__) is Owner.PROJECT
+                else Value(paths=_paths(written, *(f"{p}.{name}" for p in value.paths)))
+            )
+        found = of_live(held, name, written)
+        return (
+            found.made(
+                paths=(
+                    *found.paths,
+                    *(p for p in _paths(*(f"{path}.{name}" for path in value.paths)) if p not in found.paths),
+                )
+            )
+            if found.paths
+            else found
+        )
+    own = value.instance or next((c for c in value.callees if isinstance(c, Class)), None)
+    if own is not None:
+        found_own = _of_own(value, own, name)
+        if found_own is not None:
+            return found_own
+    # What is None so far is something else by the time that it is used.
+    base = (*value.paths, *((value.type,) if value.type and value.constant is not None else ()))
+    return Value(
+        paths=_paths(*(f"{path}.{name}" for path in base)),
+        origins=value.origins | value.inner,
+        inner=value.deep,
+        deep=value.deep,
+        taints=value.taints,
+        private=value.private,
+        fresh=value.fresh,
+        receiver=value,
+        attribute=name,
+    )
+
+
+def _of_own(value: Value, own: Class, name: str) -> Value | None:
+    live = value.live
+    if value.instance is not None and live is not MISSING and not isinstance(live, type):
+        held = getattr(live, "__dict__", {}).get(name, MISSING)
+        if held is not MISSING:
+            return of_live(held).made(receiver=value, attribute=name)
+    method = own.methods.get(name)
+    if method is not None:
+        is_plain = own.live is None or isinstance(_held_by(own.live, name), FunctionType)
+        bound = value if value.instance is not None and is_plain else None
+        if own.live is not None and isinstance(_held_by(own.live, name), classmethod):
+            bound = Value(callees=(own,), origins=frozenset({GLOBAL}))
+        return Value(callees=(Function(method.key, method.node, method.names, method.code, bound, method.nested),))
+    for part in ("fget", "func"):
+        getter = own.methods.get(f"{name}.{part}")
+        if getter is not None:
+            return Value(origins=value.all_origins, receiver=value, attribute=name, callees=())
+    held = _held_by(own.live, name) if own.live is not None else MISSING
+    if held is not MISSING and type(held).__name__ not in ("member_descriptor", "getset_descriptor", "property"):
+        return of_live(held).made(receiver=value, attribute=name)
+    return None
+
+
+def _held_by(cls: type, name: str) -> Any:
+    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), MISSING)

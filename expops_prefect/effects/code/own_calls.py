@@ -1,0 +1,174 @@
+"""Calls of the project's own functions: what they do to what they are given."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from expops_prefect.effects.code.state import State, is_shared
+from expops_prefect.effects.code.values import (
+    FRESH,
+    GLOBAL,
+    UNKNOWN,
+    Class,
+    Function,
+    Summary,
+    Value,
+    constant,
+    fresh,
+    joined,
+)
+from expops_prefect.effects.model import Effect
+
+_PLAIN: Final = frozenset("int float str bool bytes complex date datetime timedelta Decimal Path UUID".split())
+
+
+class OwnCalls(State):
+    """Calls of functions and classes whose source is the project's."""
+
+    def own_call(
+        self, callees: Sequence[Function | Class], arguments: Sequence[Value], keywords: Mapping[str, Value]
+    ) -> Value:
+        """A call of one of these."""
+        return joined([self._own_call(callee, arguments, keywords) for callee in callees[:50]])
+
+    def _own_call(self, callee: Function | Class, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
+        if isinstance(callee, Class):
+            return self._constructed(callee, arguments, keywords)
+        given = list(arguments)
+        if callee.bound is not None:
+            given.insert(0, callee.bound)
+        summary = self.analysis.summary(callee)
+        bound = _bound(summary, given, keywords)
+        self._take(summary, bound, nested=callee.nested is not None)
+        returned = summary.returns
+        origins = self._mapped(returned.origins, bound)
+        inner, deep = self._mapped(returned.inner, bound), self._mapped(returned.deep, bound)
+        private = returned.private or any(bound[o].private for o in returned.all_origins if o in bound)
+        taints = returned.taints if callee.nested is not None else frozenset[int]()
+        parameter = bound[returned.parameter].parameter if returned.parameter in bound else ""
+        return returned.made(
+            origins=origins, inner=inner, deep=deep, element=None, private=private, taints=taints, parameter=parameter
+        )
+
+    def _constructed(self, cls: Class, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
+        plain = _plain_fields(cls)
+        held = [value for place, value in enumerate(arguments) if place >= len(plain) or not plain[place][1]]
+        held += [value for name, value in keywords.items() if (name, True) not in plain]
+        made = fresh(held).made(instance=cls, private=False)
+        self.summary.run.setdefault(cls.key)
+        for name in ("__new__", "__init__", "__post_init__"):
+            method = cls.methods.get(name)
+            if method is not None:
+                bound = Function(method.key, method.node, method.names, method.code, made, method.nested)
+                self._own_call(
+                    bound, arguments if name != "__post_init__" else (), keywords if name != "__post_init__" else {}
+                )
+        for base in cls.bases:
+            for path in base.paths:
+                kind = self.table.kind(path)
+                if kind == "environment":
+                    self.effect(kind, ast.Name(id=cls.name), cls.name)
+        return made.made(taints=frozenset().union(*(value.taints for value in (*arguments, *keywords.values()))))
+
+    def call_back(self, functions: Sequence[Function | Class], given: Sequence[Value]) -> Value:
+        """Functions that are handed on: somebody may call them with any of this."""
+        anything = UNKNOWN.made(origins=frozenset[str]().union(*(value.all_origins for value in given)))
+        found = []
+        for callee in functions[:50]:
+            if isinstance(callee, Class):
+                continue
+            summary = self.analysis.summary(callee)
+            bound = {name: anything for name in (*summary.parameters, *summary.keyword_only, *summary.variable) if name}
+            if callee.bound is not None and summary.parameters:
+                bound[summary.parameters[0]] = callee.bound
+            self._take(summary, bound, nested=callee.nested is not None, by_others=True)
+            if callee.nested is not None:
+                self.escape(summary.returns)
+            found.append(FRESH)
+        return joined(found)
+
+    def _take(self, summary: Summary, bound: Mapping[str, Value], *, nested: bool, by_others: bool = False) -> None:
+        """Everything that a function does becomes what the body does."""
+        mine = self.summary
+        mine.effects |= summary.effects
+        for effect, generator in summary.draws.items():
+            if generator not in self.seeded:
+                mine.draws.setdefault(effect, generator)
+        if not self.conditional and not by_others:
+            self.seeded |= summary.seeds
+            mine.seeds |= summary.seeds
+        mine.environment |= summary.environment
+        mine.variables |= summary.variables
+        mine.unresolved |= summary.unresolved
+        mine.used |= summary.used
+        mine.run |= summary.run
+        mine.reads |= summary.reads
+        for origin, effect in summary.changes.items():
+            value = bound.get(origin)
+            if value is not None:
+                self._changed(value, effect)
+            elif nested:
+                self._changed(UNKNOWN.made(origins=frozenset({origin})), effect)
+        for effect, (what, origin) in summary.depends.items():
+            value = bound.get(origin)
+            if value is None and nested and origin not in (*summary.parameters, *summary.keyword_only):
+                mine.depends.setdefault(effect, (what, origin))
+                continue
+            self._depended(effect, what, value if value is not None else summary.defaults.get(origin))
+        for origin in summary.unsure:
+            mine.unsure |= bound[origin].all_origins if origin in bound else {origin} if nested else set()
+
+    def _changed(self, value: Value, effect: Effect) -> None:
+        if value.private or (value.plain and GLOBAL not in value.origins):
+            return
+        if is_shared(value):
+            self.summary.effects.setdefault(effect)
+        for origin in value.origins - {GLOBAL}:
+            self.summary.changes.setdefault(origin, effect)
+
+    def _depended(self, effect: Effect, what: str, value: Value | None) -> None:
+        known = value if value is not None else constant(None)
+        if what == "private" and known.private:
+            return
+        if what == "none" and known.constant is not None and not known.parameter:
+            return
+        if what in ("environment", "variables") and isinstance(known.constant, str):
+            (self.summary.environment if what == "environment" else self.summary.variables).add(known.constant)
+            return
+        if not self.depends(effect, what, known):
+            self.summary.effects.setdefault(effect)
+
+    def _mapped(self, origins: frozenset[str], bound: Mapping[str, Value]) -> frozenset[str]:
+        found: frozenset[str] = frozenset()
+        for origin in origins:
+            found |= bound[origin].all_origins if origin in bound else frozenset({origin})
+        return found
+
+
+def _plain_fields(cls: Class) -> list[tuple[str, bool]]:
+    """The fields of a dataclass in order, and whether they are numbers, texts or the like."""
+    bases = reversed(cls.live.__mro__) if cls.live is not None else ()
+    annotations = {n: a for base in bases for n, a in vars(base).get("__annotations__", {}).items()}
+    return [(name, getattr(hint, "__name__", hint) in _PLAIN) for name, hint in annotations.items()]
+
+
+def _bound(summary: Summary, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> dict[str, Value]:
+    """The arguments by the origins of the parameters."""
+    bound: dict[str, Value] = dict(zip(summary.parameters, arguments, strict=False))
+    rest = list(arguments[len(summary.parameters) :])
+    named = {origin.rstrip("'"): origin for origin in (*summary.parameters, *summary.keyword_only)}
+    left = []
+    for name, value in keywords.items():
+        if name in named:
+            bound[named[name]] = value
+        else:
+            left.append(value)
+    for origin, values in zip(summary.variable, (rest, left), strict=True):
+        if origin:
+            bound[origin] = fresh(values)
+    for origin in (*summary.parameters, *summary.keyword_only):
+        if origin not in bound and origin in summary.defaults:
+            bound[origin] = summary.defaults[origin]
+    return bound

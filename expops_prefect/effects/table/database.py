@@ -1,0 +1,38 @@
+"""Databases: connecting and executing."""
+
+ENTRIES = {
+    "database": """
+        psycopg psycopg2 psycopg_pool aiopg asyncpg pg8000 postgresql pgdb pygresql pymysql MySQLdb mysql aiomysql
+        asyncmy mariadb sqlite3 aiosqlite apsw sqlite_utils dataset records pyodbc pypyodbc aioodbc turbodbc pymssql
+        cx_Oracle oracledb ibm_db ibm_db_dbi hdbcli teradatasql teradata vertica_python jaydebeapi ibis.connect
+        sqlalchemy.create_engine sqlalchemy.engine sqlalchemy.ext.asyncio sqlalchemy.orm.Session
+        sqlalchemy.orm.sessionmaker sqlalchemy.orm.scoped_session sqlalchemy.orm.session sqlalchemy.inspect
+        sqlalchemy.create_async_engine sqlalchemy.Engine sqlalchemy.Connection sqlalchemy.engine.create
+        sqlmodel.create_engine sqlmodel.Session peewee pony tortoise databases django.db flask_sqlalchemy
+        redis aioredis rediscluster valkey pymemcache memcache pylibmc diskcache
+        pymongo motor mongoengine beanie odmantic bson.decode_file_iter
+        cassandra scylla pynamodb couchdb couchbase cloudant arango pyArango neo4j py2neo neomodel gremlin_python
+        rdflib.plugins.stores SPARQLWrapper influxdb influxdb_client influxdb3_client questdb taosrest pinot druid
+        elasticsearch elasticsearch_dsl opensearchpy pysolr meilisearch typesense whoosh
+        snowflake snowflake.connector snowflake.snowpark google.cloud.bigquery bigquery redshift_connector
+        clickhouse_connect clickhouse_driver asynch trino prestodb pyhive pyathena impala happybase phoenixdb
+        hdfs snakebite pyspark delta databricks.sql duckdb.connect duckdb.DuckDBPyConnection singlestoredb
+        ydb pymilvus lancedb faiss_server pgvector kdbai qpython pykx pandas.read_sql pandas.read_sql_query
+        pandas.read_sql_table pandas.io.sql polars.read_database polars.read_database_uri connectorx
+        adbc_driver_manager adbc_driver_postgresql adbc_driver_sqlite adbc_driver_snowflake turbodbc_arrow
+        prefect_sqlalchemy prefect_snowflake prefect_dbt.cli soda petl.fromdb petl.todb shelve dbm lmdb plyvel
+        rocksdb tinydb zodb BTrees leveldb alembic.command
+    """,
+    "harmless": """
+        sqlalchemy sqlalchemy.engine.URL sqlalchemy.engine.url sqlalchemy.orm sqlalchemy.text
+        sqlite3.Row sqlite3.register_adapter
+        redis.exceptions pymongo.ASCENDING pymongo.DESCENDING pymongo.UpdateOne pymongo.InsertOne pymongo.ReplaceOne
+        pyspark.sql.functions pyspark.sql.types bson psycopg2.sql psycopg.sql psycopg2.extras.Json
+        sqlite3.complete_statement
+    """,
+}
+
+IN_MEMORY = frozenset({"sqlite3.connect", "duckdb.connect", "apsw.Connection", "sqlite3.dbapi2.connect"})
+"""Databases that are private to the body where they are opened in memory."""
+
+MEMORY_BY_DEFAULT = frozenset({"duckdb.connect"})

@@ -1,0 +1,44 @@
+"""What differs from machine to machine and from process to process."""
+
+ENTRIES = {
+    "environment": """
+        os.getpid os.getppid os.getpgid os.getpgrp os.getsid os.getuid os.geteuid os.getgid os.getegid os.getgroups
+        os.getcwd os.getcwdb os.getlogin os.uname os.ctermid os.ttyname os.get_terminal_size os.getloadavg os.times
+        os.environ os.environb os.getenvb
+        pathlib.Path.cwd pathlib.PosixPath.cwd os.path.expandvars
+        sys.argv sys.stdin sys.orig_argv
+        socket.gethostname socket.getfqdn
+        getpass.getuser pwd grp
+        platform.node platform.uname platform.platform platform.freedesktop_os_release
+        locale.getlocale locale.getdefaultlocale locale.getpreferredencoding locale.localeconv
+        time.tzset
+        shutil.which shutil.disk_usage shutil.get_terminal_size resource psutil GPUtil pynvml cpuinfo
+        argparse.ArgumentParser.parse_args argparse.ArgumentParser.parse_known_args
+        dotenv.dotenv_values dotenv.load_dotenv dotenv.find_dotenv decouple.config environs.Env environ.Env
+        pydantic_settings.BaseSettings dynaconf starlette.config
+        getmac netifaces ifaddr
+    """,
+    "state": """
+        os.putenv os.unsetenv os.chdir os.fchdir os.umask os.nice os.setuid os.setgid os.chroot locale.setlocale
+        signal.signal signal.alarm signal.setitimer atexit.register sys.setprofile sys.settrace
+        sys.addaudithook
+    """,
+}
+
+NAMED = {
+    "os.path.expanduser": "HOME",
+    "posixpath.expanduser": "HOME",
+    "pathlib.Path.home": "HOME",
+    "pathlib.Path.expanduser": "HOME",
+    "shutil.which": "PATH",
+}
+"""What reads one variable of the environment, whose name the code does not say."""
+
+WHOLE = "os.environ"
+"""The environment itself."""
+
+GETS = ("os.getenv", "os.environ.get", "os.environ.__getitem__")
+"""What reads a variable by its name."""
+
+SETS = ("os.environ.pop", "os.environ.setdefault", "os.environ.update", "os.environ.clear", "os.environ.__setitem__")
+"""What changes variables."""

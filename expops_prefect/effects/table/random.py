@@ -1,0 +1,67 @@
+"""What draws random numbers: of a global generator, which a seed makes repeatable, or of the system."""
+
+GLOBAL = {
+    "random": """
+        random.random random.randint random.randrange random.choice random.choices random.sample random.shuffle
+        random.uniform random.gauss random.normalvariate random.triangular random.betavariate random.expovariate
+        random.gammavariate random.lognormvariate random.vonmisesvariate random.paretovariate random.weibullvariate
+        random.getrandbits random.randbytes random.binomialvariate
+    """,
+    "numpy": "numpy.random",
+    "torch": """
+        torch.rand torch.randn torch.randint torch.randperm torch.normal torch.bernoulli torch.multinomial torch.poisson
+        torch.rand_like torch.randn_like torch.randint_like torch.nn.init torch.nn.Dropout torch.nn.functional.dropout
+        torch.nn.Linear torch.nn.Conv1d torch.nn.Conv2d torch.nn.LSTM torch.nn.GRU torch.nn.Embedding
+        torch.utils.data.random_split
+    """,
+}
+"""Of global generators, by what they are called in ``seeds``."""
+
+SEEDS = {
+    "random.seed": "random",
+    "numpy.random.seed": "numpy",
+    "torch.manual_seed": "torch",
+    "torch.random.manual_seed": "torch",
+    "torch.cuda.manual_seed": "",
+    "torch.cuda.manual_seed_all": "",
+    "pytorch_lightning.seed_everything": "random numpy torch",
+    "lightning.seed_everything": "random numpy torch",
+    "lightning.fabric.utilities.seed.seed_everything": "random numpy torch",
+    "lightning_fabric.utilities.seed.seed_everything": "random numpy torch",
+    "transformers.set_seed": "random numpy torch",
+    "transformers.trainer_utils.set_seed": "random numpy torch",
+    "accelerate.utils.set_seed": "random numpy torch",
+}
+"""What seeds global generators."""
+
+SEEDED = """
+    numpy.random.default_rng numpy.random.RandomState numpy.random.mtrand.RandomState numpy.random.SeedSequence
+    numpy.random.bit_generator.SeedSequence numpy.random.PCG64 numpy.random.PCG64DXSM numpy.random.MT19937
+    numpy.random.Philox numpy.random.SFC64 numpy.random._generator.default_rng random.Random
+"""
+"""Generators that are made with a seed, their first argument; without it the system's randomness seeds them."""
+
+HARMLESS = """
+    numpy.random.Generator numpy.random.BitGenerator numpy.random._generator numpy.random.get_state
+    numpy.random.set_state numpy.random.mtrand.RandomState random.getstate random.setstate
+"""
+
+ENTRIES = {
+    "random": """
+        uuid.uuid1 uuid.uuid4 uuid.getnode uuid.uuid6 uuid.uuid7 uuid.uuid8 secrets os.urandom os.getrandom
+        random.SystemRandom ssl.RAND_bytes
+        shortuuid nanoid.generate ulid.new ulid.ULID ksuid faker coolname names.get_full_name
+        Crypto.Random Cryptodome.Random cryptography.fernet.Fernet.generate_key bcrypt.gensalt
+        cryptography.hazmat.primitives.asymmetric.rsa.generate_private_key
+        torch.seed torch.random.seed tempfile.mktemp
+        tensorflow.random cupy.random
+    """,
+}
+
+RANDOM_STATE = {
+    "sample": ("random_state", "seed"),
+    "train_test_split": ("random_state",),
+}
+"""Methods and functions that draw from numpy's global generator unless one of these keywords is given."""
+
+SHUFFLES = ("sklearn.model_selection", "sklearn.utils.shuffle", "sklearn.utils.resample")
