@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from prefect import Flow, Task
 from prefect.settings.context import get_current_settings
@@ -16,7 +16,7 @@ from expops_prefect.caching.policy import EXPOPS
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks
 from expops_prefect.recording.subflows import call, entry_function, is_subflow
-from expops_prefect.recording.wrapping import wrap_body
+from expops_prefect.recording.wrapping import Surrounded
 
 if TYPE_CHECKING:
     from expops_prefect.project import Project
@@ -26,7 +26,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class ExpOpsTask(Task[P, R]):
+class ExpOpsTask(Surrounded, Task[P, R]):
     """A Prefect task that is cached by ``EXPOPS`` unless told otherwise, and recorded.
 
     Args:
@@ -51,11 +51,6 @@ class ExpOpsTask(Task[P, R]):
             self._user_cache_policy = NotSet
         self.process = process
         self.ignore = _parameter_names(ignore)
-        self._instrument()
-
-    def _instrument(self) -> None:
-        # After Prefect has looked at the user's function: its source, signature and file.
-        self.fn = cast("Callable[P, R]", wrap_body(self.fn, "task"))
         add_task_hooks(self)
 
     def with_options(self, *, process: Any = NotSet, ignore: Any = NotSet, **options: Any) -> ExpOpsTask[P, R]:  # type: ignore[override, unused-ignore]
@@ -75,17 +70,15 @@ class ExpOpsTask(Task[P, R]):
         changed = copy.copy(self)
         changed.__dict__.update(plain.__dict__)
         changed._policy_left_open = left_open
-        # Prefect makes it of the function's own code, which is our wrapper's by now: task workers would not know it.
-        changed.task_key = self.task_key
         if ours:
             changed._user_cache_policy = NotSet
         changed.process = self.process if process is NotSet else process
         changed.ignore = self.ignore if ignore is NotSet else _parameter_names(ignore)
-        changed._instrument()
+        add_task_hooks(changed)
         return changed
 
 
-class ExpOpsFlow(Flow[P, R]):
+class ExpOpsFlow(Surrounded, Flow[P, R]):
     """A Prefect flow whose run is recorded in its project.
 
     Args:
@@ -110,15 +103,12 @@ class ExpOpsFlow(Flow[P, R]):
                 f"the flow {self.name!r} yields what it computes, so there is no result to keep: leave out cached=True "
                 "and cache its tasks, or return a list"
             )
-        # After Prefect has looked at the user's function: its source, signature and file.
-        self.fn = cast("Callable[P, R]", wrap_body(self.fn, "flow"))
         add_flow_hooks(self)
 
     def _entry(self) -> ExpOpsTask[P, Any]:
         """The task that stands for this flow where it is a cached subflow."""
-        function = self.fn.__dict__["__wrapped__"]
         return ExpOpsTask(
-            entry_function(self, function),
+            entry_function(self, self.fn),
             name=self.name,
             cache_policy=EXPOPS,
             retries=0,  # the flow has its own

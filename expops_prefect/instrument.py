@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from types import CodeType, ModuleType
 from typing import Any, Final, TypeVar
 
@@ -21,13 +22,15 @@ from prefect.utilities.annotations import NotSet
 
 from expops_prefect import scope
 from expops_prefect.caching.policy import ExpOpsCachePolicy
-from expops_prefect.decorators import ExpOpsFlow, ExpOpsTask
+from expops_prefect.decorators import ExpOpsFlow
+from expops_prefect.fingerprint.identity import STANDS_FOR
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks
-from expops_prefect.recording.wrapping import INNER, wrap_body
+from expops_prefect.recording.wrapping import INNER, Surrounded
 
 _logger = logging.getLogger("prefect.expops")
 F = TypeVar("F", bound=Flow[..., Any])
+T = TypeVar("T")
 _FEW: Final = 1000  # a longer collection among a module's names holds data, and no tasks
 
 
@@ -52,15 +55,48 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
         return super().compute_key(task_ctx, inputs, flow_parameters, **kwargs)
 
 
-class InstrumentedTask(Task[..., Any]):
+class InstrumentedTask(Task[..., Any], Surrounded):
     """A task of Prefect's decorator that was instrumented. Its clones are, too."""
 
     def with_options(self, **options: Any) -> Task[..., Any]:  # type: ignore[override, unused-ignore]
         """See :meth:`prefect.Task.with_options`."""
-        clone = super().with_options(**options)
-        clone.task_key = self.task_key  # it is made of the function's own code, and that is our wrapper's
+        return _like(self, super().with_options(**options))
+
+
+class InstrumentedFlow(Flow[..., Any], Surrounded):
+    """A flow of Prefect's decorator that was instrumented. Its clones are, too."""
+
+    def with_options(self, **options: Any) -> Flow[..., Any]:  # type: ignore[override, unused-ignore]
+        """See :meth:`prefect.Flow.with_options`."""
+        return _like(self, super().with_options(**options))
+
+
+setattr(InstrumentedFlow, STANDS_FOR, Flow)  # in the keys of tasks that take one
+
+
+@cache
+def _instrumented(kind: Any) -> Any:
+    """The class of instrumented tasks or flows of a class; for another one than Prefect's decorators make, by its name.
+
+    The class itself comes first among the bases, else Python does not let an object change its class.
+    """
+    if kind in (Task, Flow):
+        return InstrumentedTask if kind is Task else InstrumentedFlow
+
+    def with_options(self: Any, *args: Any, **options: Any) -> Any:
+        return _like(self, kind.with_options(self, *args, **options))
+
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind, Surrounded), {**named, "with_options": with_options})
+
+
+def _like(original: Any, clone: T) -> T:
+    """A clone of an instrumented task or flow is instrumented as that is."""
+    if isinstance(clone, Task):
         _instrument_task(clone)
-        return clone
+    elif isinstance(clone, Flow):
+        _instrument_flow(clone, inner=vars(original)[INNER])
+    return clone
 
 
 def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
@@ -123,25 +159,26 @@ def _kind(value: Any) -> str:
 
 
 def _instrument_task(task: Task[..., Any]) -> None:
-    if isinstance(task, ExpOpsTask | InstrumentedTask):
+    if isinstance(task, Surrounded):
         return
     if _caching_is_default(task):
         policy = InstrumentedPolicy(original=task.cache_policy if isinstance(task.cache_policy, CachePolicy) else None)
         task.cache_policy = policy  # type: ignore[assignment]
-    task.fn = wrap_body(task.fn, "task")
+    kind: Any = type(task)
+    task.__class__ = _instrumented(kind)
     add_task_hooks(task)
-    if type(task) is Task:
-        task.__class__ = InstrumentedTask
 
 
 def _instrument_flow(flow: Flow[..., Any], *, inner: bool) -> None:
     if isinstance(flow, ExpOpsFlow):
         return
-    known = getattr(flow.fn, "__expops_wrapper__", False)
-    flow.fn = wrap_body(flow.fn, "flow")
+    known = isinstance(flow, Surrounded)
+    if not known:
+        kind: Any = type(flow)
+        flow.__class__ = _instrumented(kind)
     add_flow_hooks(flow)
     if not (known and inner):  # one that was instrumented itself stays so
-        flow.fn.__dict__[INNER] = inner
+        setattr(flow, INNER, inner)
 
 
 def _caching_is_default(task: Task[..., Any]) -> bool:
@@ -179,7 +216,7 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any]]:
             if not isinstance(item.__module__, str) or owner_of_module(item.__module__) is not Owner.PROJECT:
                 continue
             # Static and class methods stand there wrapped; inherited ones stand in the bases.
-            members = [getattr(value, "__func__", value) for value in vars(item).values()]
+            members = [_plain(value) for value in tuple(vars(item).values())]
             waiting += [*item.__bases__, *(value for value in members if isinstance(value, Task | Flow | type))]
         elif isinstance(item, ModuleType):
             if item.__name__ not in modules and owner_of_module(item.__name__) is Owner.PROJECT:
@@ -193,6 +230,12 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any]]:
                 waiting += item.values() if isinstance(item, dict) else item
         else:
             waiting.append(type(item))
+
+
+def _plain(member: Any) -> Any:
+    """What a class statement bound; static and class methods stand in the class wrapped."""
+    # Only of those: what else stands there may be anything, and looking into it may change the class.
+    return member.__func__ if isinstance(member, staticmethod | classmethod) else member
 
 
 def subflows_of(flow: Flow[..., Any]) -> Iterator[Flow[..., Any]]:
@@ -218,8 +261,7 @@ def _is_own(value: Any) -> bool:
 def _named_in(item: Any) -> Iterator[Any]:
     """What the code of a flow, a task, a function or a class names, as far as it is there already."""
     if isinstance(item, type):
-        # A class method stands there wrapped.
-        yield from (getattr(value, "__func__", value) for value in vars(item).values())
+        yield from map(_plain, tuple(vars(item).values()))
         return
     function: Any = inspect.unwrap(item.fn if isinstance(item, Flow | Task) else item)
     names = set(_names(function.__code__)) if inspect.isfunction(function) else set()

@@ -38,6 +38,7 @@ from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.files import DataFile, data_digest
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 from expops_prefect.project import Project
+from expops_prefect.recording.wrapping import Surrounded
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
@@ -128,7 +129,7 @@ def _prepared(
         attempt.before = _before(made, store, plain)
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
-    if project.settings.cache.single_flight and not getattr(task.fn, "__expops_wrapper__", False):
+    if project.settings.cache.single_flight and not isinstance(task, Surrounded):
         flights.land_at_end(task)
     if task.result_storage is None and not chosen.storage(store):
         result_storage, key_storage = blocks.storages(project)

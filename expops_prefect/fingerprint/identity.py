@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 
 INTERACTIVE: Final = "__main__"
 """The module of code that was typed into a notebook or a shell."""
+STANDS_FOR: Final = "__expops_stands_for__"
+"""The attribute of a class of this package that names the one whose place it takes."""
 
 _class_names: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 _file_names: dict[str, str] = {}

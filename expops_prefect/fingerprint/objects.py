@@ -15,7 +15,7 @@ from expops_prefect.fingerprint.builtin_types import ITERATOR_REASON
 from expops_prefect.fingerprint.canonical import REDUCE_ERRORS, Walk
 from expops_prefect.fingerprint.external import version_of, wrapped_function
 from expops_prefect.fingerprint.forms import named, size, text
-from expops_prefect.fingerprint.identity import callable_name, class_name, module_name
+from expops_prefect.fingerprint.identity import STANDS_FOR, callable_name, class_name, module_name
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 
 _PROTOCOL: Final = 5
@@ -35,6 +35,7 @@ def encode_object(walk: Walk, value: Any) -> bytes:
         return known
     function = wrapped_function(value)
     if function is not None:
+        cls = vars(cls).get(STANDS_FOR, cls)
         return walk.leave(value, named("wrapped", text(class_name(cls)), walk.at(".__wrapped__", function)))
     if walk.classes is not None:
         walk.classes.add(cls)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from prefect import Flow, Task
+
 from expops_prefect import scope
 from expops_prefect.caching import attempts, chosen, reasons
 from expops_prefect.caching.keys import project_of_task
@@ -23,7 +25,7 @@ from expops_prefect.recording.calls import call_of_context, run_of_task, subflow
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import start_run
 from expops_prefect.recording.subflows import States, body_of_entry
-from expops_prefect.recording.wrapping import INNER, Function, Kind
+from expops_prefect.recording.wrapping import INNER, keeps_time
 from expops_prefect.scope import Scope
 
 _logger = logging.getLogger("prefect.expops")
@@ -32,20 +34,18 @@ _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
 """Prefect's context of the flow whose body runs here."""
 
 
-def entered(body: Function, kind: Kind) -> Any:
+def entered(owner: Flow[..., Any] | Task[..., Any]) -> Any:
     """The context of a body; its value is called with what the body returned and gives that back."""
-    if kind == "flow":
-        return _flow_entered(body)
-    return _task_entered(body)
+    return _flow_entered() if isinstance(owner, Flow) else _task_entered()
 
 
 @contextmanager
-def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
+def _task_entered() -> Iterator[Callable[[Any], Any]]:
     from prefect.context import TaskRunContext
 
     context = TaskRunContext.get()
-    if context is None or getattr(context.task, "fn", None) is not body:
-        yield _same  # task.fn(): no task run of this task
+    if context is None:
+        yield _same
         return
     attempt = attempts.of_task_run(context.task_run.id)
     if attempt is not None:
@@ -97,8 +97,9 @@ def _task_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
         chosen.withhold_failure(context)
         raise
     except BaseException as error:
-        # A crash has no hook of the task's. A timeout also comes as a cancellation, but Prefect goes on from there.
-        timed_out = isinstance(error, asyncio.CancelledError) and context.task.timeout_seconds is not None
+        # A crash has no hook of the task's. A timeout that Prefect's engine keeps also comes as a cancellation.
+        timed_out = context.task.timeout_seconds is not None and not keeps_time(context.task)
+        timed_out = timed_out and isinstance(error, asyncio.CancelledError)
         if run is not None and not context.task.isgenerator and not timed_out:
             run.end(context.task_run.id, "failed")
         raise
@@ -140,15 +141,15 @@ def _commits_here(transaction: Any) -> bool:
 
 
 @contextmanager
-def _flow_entered(body: Function) -> Iterator[Callable[[Any], Any]]:
+def _flow_entered() -> Iterator[Callable[[Any], Any]]:
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
-    if context is None or context.flow is None or context.flow.fn is not body or context.flow_run is None:
+    if context is None or context.flow is None or context.flow_run is None:
         yield _same
         return
     outer = scope.current.get()
-    if body.__dict__.get(INNER) and outer is None and scope.flow_project.get() is None:
+    if getattr(context.flow, INNER, False) and outer is None and scope.flow_project.get() is None:
         yield _same
         return
     # A wrong configuration raises here, before the first task.

@@ -16,6 +16,7 @@ from expops_prefect.caching.keys import key_name
 from expops_prefect.degraded import concern, degrade
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import join_run
+from expops_prefect.recording.wrapping import Surrounded
 from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, PROJECT_ATTRIBUTE, Call
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _recorded(task: Any) -> bool:
     from expops_prefect.caching.policy import ExpOpsCachePolicy, expops_cache_key
 
     return (
-        getattr(task.fn, "__expops_wrapper__", False)
+        isinstance(task, Surrounded)
         or isinstance(task.cache_policy, ExpOpsCachePolicy)
         or task.cache_key_fn is expops_cache_key
     )

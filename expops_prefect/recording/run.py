@@ -28,6 +28,7 @@ from expops_prefect.recording.numbers import Numbers
 from expops_prefect.recording.open_calls import OpenCall, hit_fields
 from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import Overview
+from expops_prefect.recording.wrapping import Surrounded
 from expops_prefect.records import TERMINAL, Output, RunRecord, Status
 from expops_prefect.scope import Call, Place, Scope
 
@@ -166,7 +167,7 @@ class Run:
         attempt.computed_in = f"{self.run_id} {call.attempt}"
         attempt.outputs = lambda: self.outputs(call)
         attempt.on_miss = lambda: self.executing(context.task_run.id)
-        if not getattr(context.task.fn, "__expops_wrapper__", False):
+        if not isinstance(context.task, Surrounded):
             # Made by Prefect's own decorator and cached by our policy: nothing would say how it ended.
             from expops_prefect.recording.hooks import add_task_hooks
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
@@ -17,6 +18,7 @@ from prefect.tasks import Task
 from prefect.transactions import CommitMode, get_transaction
 from prefect.utilities.annotations import NotSet
 
+from expops_prefect.recording.wrapping import _CALLS, _SCOPES
 from tests.prefect_contract.facts import Stores, check
 
 
@@ -101,6 +103,52 @@ def test_the_function_of_a_task_may_be_replaced() -> None:
     check(seen["fn"], True, "TaskRunContext holds the task itself", used_by)
     check([seen["flow"], seen["flow run"]], [True, True], "FlowRunContext holds the flow and its run", used_by)
     check(seen["runner"], True, "each flow run has a task runner of its own", "recording.calls")
+
+
+def test_where_the_engines_take_functions_and_time_outs() -> None:
+    taken: dict[str, set[str]] = {"fn": set(), "timeout_seconds": set()}
+
+    def noting(name: str) -> Any:
+        def read(self: Any) -> Any:
+            caller = sys._getframe(1)
+            if caller.f_globals["__name__"] in ("prefect.task_engine", "prefect.flow_engine"):
+                taken[name].add(caller.f_code.co_name)
+            return self.__dict__[name]
+
+        return property(read, lambda self, value: self.__dict__.update({name: value}))
+
+    class NotingTask(Task[..., Any]):
+        fn, timeout_seconds = noting("fn"), noting("timeout_seconds")
+
+    class NotingFlow(Flow[..., Any]):
+        fn, timeout_seconds = noting("fn"), noting("timeout_seconds")
+
+    def plain() -> None: ...
+
+    async def awaited() -> None: ...
+
+    def yielded() -> Iterator[int]:
+        yield 1
+
+    async def yielded_later() -> AsyncIterator[int]:
+        yield 1
+
+    async def drained(items: Any) -> None:
+        async for _ in items:
+            pass
+
+    kinds: tuple[Any, ...] = (NotingTask, NotingFlow)
+    for kind in kinds:
+        kind(plain)()
+        asyncio.run(kind(awaited)())
+        list(kind(yielded)())
+        asyncio.run(drained(kind(yielded_later)()))
+    calls = {"call_task_fn", "run_generator_task_sync", "run_generator_task_async"}
+    calls |= {"call_flow_fn", "run_generator_flow_sync", "run_generator_flow_async"}
+    used_by = "recording.wrapping"
+    check(taken["fn"] - {"create_flow_run"} - {"_flow_parameters"}, calls, "these call the function", used_by)
+    check(calls - _CALLS, set(), "these are all", used_by)
+    check(taken["timeout_seconds"], _SCOPES, "run_context opens the scope of a time-out", used_by)
 
 
 def test_what_a_task_run_says_of_its_inputs() -> None:
