@@ -112,9 +112,9 @@ class CacheSettings(_Closed):
     processes: Annotated[dict[str, Annotated[ProcessCache, _Section]], _Section] = Field(default_factory=dict)
 
     def enabled_for(self, name: str) -> bool:
-        """Whether the task of this process is cached."""
+        """Whether the task of this process is cached: what is said of the process counts, else what is said of all."""
         process = self._process(name)
-        return self.enabled if process is None or process.enabled is None else self.enabled and process.enabled
+        return self.enabled if process is None or process.enabled is None else process.enabled
 
     def default_for(self, name: str) -> CacheDefault | None:
         """What becomes of the task of this process where its author said nothing; ``None`` if that is left open."""

@@ -264,7 +264,14 @@ def test_a_process_says_more_than_the_whole_cache(tmp_path: Path) -> None:
     assert cache.ttl_of("load") == cache.ttl_of("unknown") == timedelta(days=1)
     assert not cache.enabled_for("load")
     assert cache.enabled_for("my train")
-    assert not settings_of(tmp_path / "shop", "prefect: {cache: {enabled: false}}").cache.enabled_for("load")
+    off = "prefect: {cache: {enabled: false, processes: {my train: {enabled: true}, load: {ttl: 1d}}}}"
+    some = settings_of(tmp_path / "shop", off).cache
+    assert [some.enabled_for(name) for name in ("my train", normalise("my train"), "load", "x")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
