@@ -235,7 +235,8 @@ def _made(
     project: Project, task: Any, name: str, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
 ) -> _Made | Decision:
     """The key of a task run; a decision against it where it is executed every time."""
-    code = code_fingerprint(task.fn)
+    marks = project.settings.cache.effects
+    code = code_fingerprint(task.fn, marks=marks)
     decision = decide(project, task, name, code.effects)
     if decision.why_not is not None:
         _tell(project, name, decision, code.effects)
@@ -251,10 +252,11 @@ def _made(
     }
     walked = time.perf_counter() - began
     if classes:
-        code = code_fingerprint(task.fn, classes=classes)
+        code = code_fingerprint(task.fn, classes=classes, marks=marks)
     if code.imports_by_name:
         given = (dict(values), project.settings.config_part(name))
-        code = code_fingerprint(task.fn, classes=classes, texts=lazy_imports.texts_in(given, 6))
+        texts = lazy_imports.texts_in(given, 6)
+        code = code_fingerprint(task.fn, classes=classes, texts=texts, marks=marks)
     if code.unresolved:
         raise FingerprintError(
             f"{code.unresolved[0]} imports a module by a name that stands neither in the code nor in the arguments, so "

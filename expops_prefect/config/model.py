@@ -87,6 +87,14 @@ CacheDefault = Literal["pure", "all", "none"]
 """Which tasks are cached whose author said nothing: those that only compute, all that return something, or none."""
 
 
+EffectKind = Literal[
+    "clock", "random", "environment", "network", "database", "process", "file read", "file write", "state", "prefect",
+    "lazy data", "person", "harmless",
+]  # fmt: skip
+"""What a call touches, as in ``expops_prefect.effects.model``, or that it only computes."""
+EffectName = Annotated[StrictStr, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
+
+
 class ProcessCache(_Closed):
     """``prefect.cache.processes.<name>``."""
 
@@ -109,6 +117,7 @@ class CacheSettings(_Closed):
     single_flight: StrictBool = False
     lease_seconds: Seconds = 30
     signing_key_file: StrictStr | None = None
+    effects: Annotated[dict[EffectName, EffectKind], _Section] = Field(default_factory=dict)
     processes: Annotated[dict[str, Annotated[ProcessCache, _Section]], _Section] = Field(default_factory=dict)
 
     def enabled_for(self, name: str) -> bool:

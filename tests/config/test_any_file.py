@@ -53,6 +53,7 @@ FULL: dict[str, Any] = {
             "spill_bytes": 10,
             "lease_seconds": 1.5,
             "signing_key_file": None,
+            "effects": {"acme.fetch": "network"},
             "processes": {"a": {"enabled": True, "ttl": 3}},
         },
         "record": {"enabled": True, "flush_seconds": 1, "final_flush_seconds": 2, "artifacts": False},

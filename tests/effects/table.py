@@ -131,6 +131,7 @@ BODIES: Final = [
     ("state", 'row["x"] = …', "def task(rows):\n for row in rows:\n  row['x'] = 1\n return rows"),
     ("state", 'row["x"] = …', "def task(rows):\n for row in list(rows):\n  row['x'] = 1\n return rows"),
     ("state", 'config["a"]["b"] = …', "def task(config):\n config['a']['b'] = 1\n return config"),
+    ("state", 'rows[…]["x"] = …', "def task(rows):\n rows[-1]['x'] = 1\n return rows"),
     ("state", "df.dropna", "def task(df):\n df.dropna(inplace=True)\n return df"),
     ("state", "model.fit", "def task(model, x):\n return model.fit(x)"),
     ("state", "next", "def task(rows):\n return next(rows)"),
@@ -177,6 +178,8 @@ BODIES: Final = [
 FINE: Final = [
     "def task(df):\n df = df.copy()\n df['b'] = 1\n return df",
     "def task(df):\n df = df.assign(a=1)\n df['b'] = 1\n return df",
+    "def task(df):\n part = df[['a']]\n part['b'] = 1\n more = df[df['a'] > 1]\n more['b'] = 2\n return part, more",
+    "import httpx\ndef task(response: httpx.Response):\n return response.json()['a']",
     "def task(rows):\n rows = list(rows)\n rows.append(1)\n return rows",
     "def task(x):\n x = x + 1\n x += 1\n return x",
     "def task(d, k):\n return d.get(k)",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from expops_prefect.effects import table
 from expops_prefect.effects.model import CodeEffects
 from expops_prefect.fingerprint.code import code_fingerprint
 from tests.effects import honest
@@ -112,12 +113,6 @@ def test_whole_bodies(load: Callable[..., ModuleType]) -> None:
 
 def test_what_looks_like_an_effect_and_is_none(load: Callable[..., ModuleType]) -> None:
     files = {f"fine/fine{number}.py": COMMON + source for number, source in enumerate(FINE)}
-    files = {
-        name: text.replace("import requests", "import httpx as requests").replace(
-            "requests.RequestException", "requests.HTTPError"
-        )
-        for name, text in files.items()
-    }
     load("fine", {"fine/__init__.py": "", **files})
     found = {
         source: effects_of(importlib.import_module(f"fine.fine{number}").task).effects
@@ -131,3 +126,91 @@ def test_honest_tasks_have_no_effect(name: str, function: Any) -> None:
     found = effects_of(function)
     assert found.effects == ()
     assert found.resolved, found.unresolved
+
+
+KINDS = {"acme.fetch": "network", "numpy.random": "harmless"}
+
+
+def test_more_is_known_from_the_configuration(load: Callable[..., ModuleType]) -> None:
+    source = "import numpy as np\ndef task(x):\n    import acme\n    return acme.fetch(x), np.random.rand()\n"
+    task = load("marked", {"marked.py": source}).task
+    plain, marked = effects_of(task), effects_of(task, marks=KINDS)
+    assert [(effect.kind, effect.call) for effect in plain.effects] == [("random", "np.random.rand")]
+    assert plain.unresolved == ("acme.fetch",)
+    assert [(effect.kind, effect.call) for effect in marked.effects] == [("network", "acme.fetch")]
+    assert marked.resolved
+    assert code_fingerprint(task).digest == code_fingerprint(task, marks=KINDS).digest
+
+
+def test_more_is_known_from_installed_packages(load: Callable[..., ModuleType]) -> None:
+    points = "[expops_prefect.effects]\nacme = acme_effects:KINDS\nbroken = acme_effects:NOTHING\n"
+    files = {
+        "acme_effects.py": f"KINDS = {KINDS}\n",
+        "acme_effects-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: acme-effects\nVersion: 1\n",
+        "acme_effects-1.dist-info/entry_points.txt": points,
+        "given.py": "def task(x):\n    import acme\n    return acme.fetch(x)\n",
+    }
+    task = load("given", files).task
+    caches = (table._table, table._from_entry_points)
+    for cache in caches:
+        cache.cache_clear()
+    try:
+        assert [effect.kind for effect in effects_of(task).effects] == ["network"]
+    finally:
+        for cache in caches:
+            cache.cache_clear()
+
+
+def test_effects_are_found_once(load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("once", {"once.py": "import time\nnow = time.monotonic\ndef task(x):\n    return now() + x\n"})
+    first = code_fingerprint(module.task)
+    assert first.effects.effects == ()
+    assert code_fingerprint(module.task) is first
+    monkeypatch.setattr(module, "now", __import__("time").time)
+    assert [effect.kind for effect in effects_of(module.task).effects] == ["clock"]
+
+
+def test_methods_of_an_argument_count_if_the_code_can_call_them(load: Callable[..., ModuleType]) -> None:
+    source = """
+        import time
+        class Source:
+            def __init__(self):
+                self.made = time.time()
+            def now(self):
+                return time.time()
+            def size(self):
+                return 3
+        def asks(source):
+            return source.size()
+        def tells(source):
+            return source.now()
+        """
+    module = load("given_class", {"given_class.py": source})
+    assert effects_of(module.asks, classes=[module.Source]).effects == ()
+    assert [effect.line for effect in effects_of(module.tells, classes=[module.Source]).effects] == [6]
+
+
+def test_code_without_a_source_is_no_proof(load: Callable[..., ModuleType]) -> None:
+    space: dict[str, Any] = {"__name__": "typed"}
+    exec(compile("import time\ndef task(x):\n    return time.time() + x", "<cell>", "exec"), space)
+    found = effects_of(space["task"])
+    assert [(effect.kind, effect.call) for effect in found.effects] == [("clock", "time.time")]
+    assert not found.resolved
+    assert not found.reads_only
+
+
+def test_what_is_read_by_name(load: Callable[..., ModuleType]) -> None:
+    source = """
+        import os
+        from prefect.variables import Variable
+        NAME = "B"
+        def read(name):
+            return os.getenv(name)
+        def task(x):
+            return os.environ["A"], os.environ.get(NAME), read("C"), Variable.get("limit", 3), x
+        """
+    found = effects_of(load("by_name", {"by_name.py": source}).task)
+    assert found.effects == ()
+    assert found.environment == ("A", "B", "C")
+    assert found.variables == ("limit",)
+    assert found.reads_only

@@ -194,6 +194,8 @@ class Expressions(MethodCalls):
         if environment.WHOLE in base.paths:
             return self.named("environment", key, node)
         self._named(base, node.value)
+        if _selects(node.slice):  # df[["a", "b"]], df[df["a"] > 0]: a copy
+            return FRESH.made(type=base.type, taints=base.taints)
         return part(base).made(taints=base.taints, plain=base.plain)
 
     def _slice(self, node: ast.Slice) -> Value:
@@ -253,6 +255,15 @@ class Expressions(MethodCalls):
 
     def _any(self, node: ast.expr) -> Value:
         return fresh([self.value(child) for child in _inner(node)])
+
+
+def _selects(key: ast.expr) -> bool:
+    """Whether a subscript selects by a list of names or a mask."""
+    if isinstance(key, ast.BinOp):
+        return isinstance(key.op, (ast.BitAnd, ast.BitOr))
+    if isinstance(key, ast.UnaryOp):
+        return isinstance(key.op, ast.Invert)
+    return isinstance(key, (ast.List, ast.ListComp, ast.Compare))
 
 
 def _inner(node: ast.AST) -> Iterable[ast.expr]:

@@ -49,15 +49,16 @@ ENTRIES = {
         grpc thrift pyarrow.fs pyarrow.flight pyiceberg
     """,
     "harmless": """
-        requests.codes requests.Request requests.PreparedRequest requests.auth requests.adapters requests.utils.quote
-        requests.utils.unquote requests.compat requests.exceptions requests.structures httpx.Timeout httpx.Limits
-        httpx.URL httpx.QueryParams httpx.Headers httpx.BasicAuth aiohttp.ClientTimeout aiohttp.TCPConnector
-        aiohttp.FormData urllib3.util urllib3.disable_warnings urllib3.Retry urllib3.exceptions
-        urllib.request.pathname2url urllib.request.Request urllib.request.quote urllib.request.unquote
-        urllib.request.url2pathname botocore.config botocore.exceptions google.api_core.retry google.api_core.exceptions
-        google.cloud.bigquery.SchemaField google.cloud.bigquery.LoadJobConfig google.cloud.bigquery.QueryJobConfig
-        socket.inet_aton socket.inet_ntoa socket.htons socket.ntohs socket.htonl socket.ntohl langchain_core.prompts
-        langchain.prompts langchain.text_splitter langchain_text_splitters tiktoken websockets.exceptions geopy.distance
-        openai.types anthropic.types ssl select.select
+        requests.codes requests.Response requests.models.Response httpx.Response aiohttp.ClientResponse requests.Request
+        requests.PreparedRequest requests.auth requests.adapters requests.utils.quote requests.utils.unquote
+        requests.compat requests.exceptions requests.structures httpx.Timeout httpx.Limits httpx.URL httpx.QueryParams
+        httpx.Headers httpx.BasicAuth aiohttp.ClientTimeout aiohttp.TCPConnector aiohttp.FormData urllib3.util
+        urllib3.disable_warnings urllib3.Retry urllib3.exceptions urllib.request.pathname2url urllib.request.Request
+        urllib.request.quote urllib.request.unquote urllib.request.url2pathname botocore.config botocore.exceptions
+        google.api_core.retry google.api_core.exceptions google.cloud.bigquery.SchemaField
+        google.cloud.bigquery.LoadJobConfig google.cloud.bigquery.QueryJobConfig socket.inet_aton socket.inet_ntoa
+        socket.htons socket.ntohs socket.htonl socket.ntohl langchain_core.prompts langchain.prompts
+        langchain.text_splitter langchain_text_splitters tiktoken websockets.exceptions geopy.distance openai.types
+        anthropic.types ssl select.select
     """,
 }
