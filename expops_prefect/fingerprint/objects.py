@@ -80,7 +80,10 @@ def _by_name(walk: Walk, value: Any, name: str) -> bytes:
     version = version_of(module) if callable(value) else ""
     parts = [text(f"{module_name(module)}:{name}"), text(version)]
     if owner_of_module(module) is Owner.PROJECT and type(state := getattr(value, "__dict__", None)) is dict:
-        parts.append(_attributes(walk, dict(state)))
+        held = dict(state)
+        if held.get("__module__") == module:  # of a type variable, for instance
+            held["__module__"] = module_name(module)
+        parts.append(_attributes(walk, held))
     elif callable(value):
         # What NumPy makes of a function has that function's name, and only the garbage collector tells of it.
         inner = [part for part in gc.get_referents(value) if isinstance(part, FunctionType)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import pickle
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -150,18 +149,11 @@ class Packer:
 
     def _pickled(self, value: object) -> object:
         """The reference of an object with large buffers; any other object itself."""
-        buffers: list[pickle.PickleBuffer] = []
-
-        def keep(buffer: pickle.PickleBuffer) -> bool:
-            if memoryview(buffer).nbytes < self._spill:
-                return True
-            buffers.append(buffer)
-            return False
-
-        stream = pickling.dumps(value, keep=keep)
-        if not buffers:
+        kept = pickling.KeptBuffers(self._spill)
+        stream = pickling.dumps(value, keep=kept)
+        if not kept.buffers:
             return value
-        links = [self._reference({}, [buffer.raw()], ".buf") for buffer in buffers]
+        links = [self._reference({}, [part], ".buf") for part in kept.apart]
         return {OWN_MARKER: True, "format": "pickle", "pickle": stream, "buffers": links}
 
     def _reference(self, fields: dict[str, Any], parts: Sequence[Buffer], suffix: str) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, Protocol
 
 from expops_prefect.errors import IntegrityError, ResultNotStorableError
 
-PROTOCOL: Final = 5
+if TYPE_CHECKING:
+    from expops_prefect.serialization.streams import Pickler
 
-Keep: TypeAlias = Callable[[pickle.PickleBuffer], bool]
+PROTOCOL: Final = 5
 
 _WRITE_ERRORS = (
     pickle.PicklingError,
@@ -25,6 +27,52 @@ _WRITE_ERRORS = (
 )
 _READ_ERRORS = (*_WRITE_ERRORS, pickle.UnpicklingError, EOFError, ArithmeticError, MemoryError, SyntaxError)
 _DEPTH = 12
+_CHECKED_UP_TO: Final = 64 << 20
+_TRUSTED: Final = frozenset(
+    {"builtins", "numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", "xgboost", "lightgbm"}
+    | {"datetime", "decimal", "fractions", "uuid", "pathlib", "collections", "zoneinfo"}
+)
+"""Packages whose objects are known to be loaded again."""
+_loaded: set[str] = set()
+"""The names of further types of which an object was loaded in this process: one of each is enough."""
+
+
+class Keep(Protocol):
+    """What becomes of large buffers."""
+
+    def __call__(self, buffer: pickle.PickleBuffer, /) -> bool:
+        """Told of each buffer; whether it shall be copied into the stream."""
+
+    def restart(self) -> None:
+        """Forget what was told: the value is pickled again, from its start."""
+
+    @property
+    def apart(self) -> list[memoryview] | None:
+        """The buffers that were kept apart; ``None`` if they are lost, and the stream with them."""
+
+
+class KeptBuffers:
+    """Given to :func:`dumps`, keeps buffers from ``limit`` bytes on apart."""
+
+    def __init__(self, limit: int) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        self._limit = limit
+
+    def __call__(self, buffer: pickle.PickleBuffer, /) -> bool:
+        """See :class:`Keep`."""
+        if memoryview(buffer).nbytes < self._limit:
+            return True
+        self.buffers.append(buffer)
+        return False
+
+    def restart(self) -> None:
+        """See :class:`Keep`."""
+        self.buffers.clear()
+
+    @property
+    def apart(self) -> list[memoryview]:
+        """See :class:`Keep`."""
+        return [buffer.raw() for buffer in self.buffers]
 
 
 class LargeBuffers:
@@ -37,10 +85,19 @@ class LargeBuffers:
         self.found = False
         self._limit = limit
 
-    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+    def __call__(self, buffer: pickle.PickleBuffer, /) -> bool:
         """Keep buffers in the stream until one is large: then nothing more needs to be copied."""
         self.found = self.found or memoryview(buffer).nbytes >= self._limit
         return not self.found
+
+    def restart(self) -> None:
+        """See :class:`Keep`."""
+        self.found = False
+
+    @property
+    def apart(self) -> list[memoryview] | None:
+        """See :class:`Keep`."""
+        return None if self.found else []
 
 
 def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> bytes:
@@ -53,18 +110,29 @@ def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> byt
     Raises:
         ResultNotStorableError: names the part that cannot be pickled.
     """
-    stream = io.BytesIO()
-    stream.write(start)
     try:
-        _dump(value, stream, keep)
+        stream, kinds = _dump(value, keep, start)
     except _WRITE_ERRORS as error:
         path, part = _culprit(value)
-        message = (
-            f"result{path} of type {type(part).__module__}.{type(part).__qualname__} cannot be pickled ({error}); "
-            "return plain data, or use cache_policy=NO_CACHE or persist_result=False for this task"
-        )
-        raise ResultNotStorableError(message) from error
-    return stream.getvalue()
+        raise ResultNotStorableError(_refused(path, part, f"cannot be pickled ({error})")) from error
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if not _is_trusted(kind)} - _loaded
+    buffers: list[memoryview] | None = [] if keep is None else keep.apart
+    if names and buffers is not None and len(stream) <= _CHECKED_UP_TO:
+        try:
+            _load(stream, buffers)
+        except Exception as error:
+            path, part = _culprit(value, loaded=True)
+            said = f"can be pickled but not loaded again ({type(error).__name__}: {error})"
+            raise ResultNotStorableError(_refused(path, part, said)) from error
+        _loaded.update(names)
+    return stream
+
+
+def _refused(path: str, part: object, why: str) -> str:
+    return (
+        f"result{path} of type {type(part).__module__}.{type(part).__qualname__} {why}; "
+        "return plain data, or use cache_policy=NO_CACHE or persist_result=False for this task"
+    )
 
 
 def loads(stream: bytes | memoryview, buffers: list[memoryview] | None = None) -> object:
@@ -74,24 +142,64 @@ def loads(stream: bytes | memoryview, buffers: list[memoryview] | None = None) -
         IntegrityError: it cannot be unpickled in this process.
     """
     try:
-        return pickle.loads(stream, buffers=buffers)
+        return _load(stream, buffers)
     except _READ_ERRORS as error:
         message = f"the stored result cannot be unpickled in this process ({type(error).__name__}: {error})"
         raise IntegrityError(message) from error
 
 
-def _dump(value: object, stream: io.BytesIO, keep: Keep | None) -> None:
-    import cloudpickle
+def _load(stream: bytes | memoryview, buffers: list[memoryview] | None) -> object:
+    if _may_name_the_script(stream):
+        from expops_prefect.serialization.streams import Unpickler
 
-    cloudpickle.Pickler(stream, protocol=PROTOCOL, buffer_callback=keep).dump(value)
+        return Unpickler(io.BytesIO(stream), buffers=buffers).load()
+    return pickle.loads(stream, buffers=buffers)
 
 
-def _culprit(value: object) -> tuple[str, object]:
-    """Where the innermost part that fails is, as far as it can be told."""
+def _may_name_the_script(stream: bytes | memoryview) -> bool:
+    """Whether something in a stream may be of the script that runs here: most streams are loaded without a look."""
+    from expops_prefect.fingerprint.identity import module_name
+
+    script = re.escape(module_name("__main__").encode())
+    return re.search(b"cloudpickle|" + script, stream) is not None
+
+
+def _dump(value: object, keep: Keep | None, start: bytes = b"") -> tuple[bytes, set[type]]:
+    """The stream, and the types of the objects in it."""
+    from expops_prefect.serialization.streams import Pickler
+
+    def dump(*, names_only: bool) -> Pickler:
+        stream.seek(0)
+        stream.truncate()
+        stream.write(start)
+        pickler = Pickler(stream, keep=keep, names_only=names_only)
+        picklers.append(pickler)
+        pickler.dump(value)
+        return pickler
+
+    stream, picklers = io.BytesIO(), list[Pickler]()
+    try:
+        pickler = dump(names_only=False)
+    except _WRITE_ERRORS:
+        if not picklers or not picklers[0].named:
+            raise
+        # A class of the script may refer to a lock, or to anything else. By its name alone it is of use here.
+        if keep is not None:
+            keep.restart()
+        pickler = dump(names_only=True)
+    return stream.getvalue(), pickler.kinds
+
+
+def _is_trusted(kind: type) -> bool:
+    return str(kind.__module__).partition(".")[0] in _TRUSTED
+
+
+def _culprit(value: object, *, loaded: bool = False) -> tuple[str, object]:
+    """Where the innermost part that fails to be pickled, or loaded, is, as far as it can be told."""
     path = ""
     for _ in range(_DEPTH):
         for step, part in _parts(value):
-            if not _can_be_pickled(part):
+            if not _is_whole(part, loaded=loaded):
                 path, value = path + step, part
                 break
         else:
@@ -108,9 +216,15 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", part) for name, part in vars(value).items())
 
 
-def _can_be_pickled(value: object) -> bool:
+def _is_whole(value: object, *, loaded: bool) -> bool:
+    kept = KeptBuffers(0)
     try:
-        _dump(value, io.BytesIO(), lambda _: False)
+        stream, _ = _dump(value, kept)
     except _WRITE_ERRORS:
+        return False
+    try:
+        if loaded:
+            _load(stream, kept.apart)
+    except Exception:  # noqa: BLE001 - a user's own class may raise anything
         return False
     return True

@@ -4,6 +4,7 @@ import pickle
 import re
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,3 +96,34 @@ class TestFormat:
         reader.data = lambda ref: b""  # type: ignore[method-assign]
         with pytest.raises(FormatError, match="parquet-9"):
             unpack(packed.manifest[:start] + pickle.dumps(unknown), reader)
+
+
+class TwoArgumentsError(Exception):
+    """Its reduced form has one argument."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class TestNotLoadable:
+    def test_it_is_said_when_it_is_stored(self) -> None:
+        with pytest.raises(ResultNotStorableError, match=r"result\['e'\]\[0\].*can be pickled but not loaded again"):
+            pack({"e": [TwoArgumentsError(1, "x")]})
+
+    def test_open_files(self) -> None:
+        with (
+            Path(__file__).open() as file,
+            pytest.raises(ResultNotStorableError, match="an open file; return its path"),
+        ):
+            pack({"f": file})
+
+    def test_views_of_memory(self) -> None:
+        import array
+
+        for view in (memoryview(b"abc"), memoryview(bytearray(b"abc")), memoryview(array.array("i", [1, 2]))):
+            packed = pack([view])
+            (back,) = unpack(packed.manifest, FromMemory(packed))  # type: ignore[misc]
+            assert type(back) is memoryview
+            assert back == view
+            assert (back.format, back.readonly) == (view.format, view.readonly)

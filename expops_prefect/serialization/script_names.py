@@ -1,0 +1,111 @@
+"""Classes and functions of the script or notebook that runs, found again by their names.
+
+The module of a script has another name in each way of running it: ``__main__``, ``__mp_main__`` in a spawned
+process, one that Prefect makes up, or that of its file. A pickle by reference is of no use there, and a class that
+is pickled by value comes back as another class. So a name is stored beside the value: the name of the file by
+which it can be imported, and the path inside of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any, Final
+
+from expops_prefect.fingerprint.identity import callable_name, module_name, started_by_file
+
+_LOADED: Final = "__prefect_loader_"
+_MAINS: Final = ("__main__", "__mp_main__")
+
+
+def is_of_script(value: Any) -> bool:
+    """Whether a class or function belongs to a module whose name says only how it was started."""
+    module = getattr(value, "__module__", None)
+    return isinstance(module, str) and started_by_file(module) and module not in sys.stdlib_module_names
+
+
+def name_of(value: Any) -> str | None:
+    """``module:path`` by which :func:`find` finds a class or function of the script; ``None`` if it has none."""
+    module, _, path = callable_name(value).partition(":")
+    if "<" in path:  # defined in a function, or a lambda
+        return None
+    for names in _namespaces(module):
+        if _walk(names, path) is value:
+            return f"{module}:{path}"
+        # A class that came here by value has lost the names of the classes around it.
+        for outer, held in list(names.items()) if isinstance(value, type) and "." not in path else ():
+            if isinstance(held, type) and is_of_script(held) and vars(held).get(path) is value:
+                return f"{module}:{outer}.{path}"
+    return None
+
+
+def find(name: str, kind: type) -> Any:
+    """The class or function of that name in what runs here; ``None`` if there is none.
+
+    Args:
+        name: as :func:`name_of` gives it.
+        kind: ``type`` or ``FunctionType``.
+    """
+    module, _, path = name.partition(":")
+    for names in _namespaces(module):
+        found = _walk(names, path)
+        if isinstance(found, kind) and callable_name(found).partition(":")[0] == module:
+            return found
+    return None
+
+
+def find_imported(module: str, path: str) -> Any:
+    """What a pickle looks for in a module that is not imported, but runs here as the script; ``None`` if it does not.
+
+    Importing it would run the script a second time, and give other classes.
+    """
+    if module in sys.modules:
+        return None
+    for name in _MAINS:
+        main = sys.modules.get(name)
+        if main is not None and module_name(name) == module:
+            return _walk(vars(main), path)
+    return None
+
+
+def load(name: str) -> Any:
+    """What has no form but its name.
+
+    Raises:
+        LookupError: it is not in what runs here.
+    """
+    for kind in (type, FunctionType):
+        found = find(name, kind)
+        if found is not None:
+            return found
+    raise LookupError(f"{name} is not in the script that runs here")
+
+
+def _namespaces(module: str) -> Iterator[Mapping[str, Any]]:
+    """Where the script's names are: first what runs now, in a worker by value, then the modules themselves."""
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    for running in (None if task is None else task.task, None if flow is None else flow.flow):
+        function = inspect.unwrap(running.fn) if running is not None else None
+        if isinstance(function, FunctionType):
+            yield function.__globals__
+    loaded = [name for name in list(sys.modules) if name.startswith(_LOADED)]
+    for name in (*_MAINS, *loaded, module):
+        found = sys.modules.get(name)
+        if isinstance(found, ModuleType):
+            yield vars(found)
+
+
+def _walk(names: Mapping[str, Any], path: str) -> Any:
+    first, *rest = path.split(".")
+    found = names.get(first)
+    for name in rest:
+        if not isinstance(found, type):
+            return None
+        found = inspect.getattr_static(found, name, None)
+        if isinstance(found, staticmethod | classmethod):
+            found = found.__func__
+    return found
