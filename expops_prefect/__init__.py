@@ -10,6 +10,25 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from prefect import Flow as Flow
+    from prefect import State as State
+    from prefect import Task as Task
+    from prefect import Transaction as Transaction
+    from prefect import allow_failure as allow_failure
+    from prefect import apause_flow_run as apause_flow_run
+    from prefect import aresume_flow_run as aresume_flow_run
+    from prefect import aserve as aserve
+    from prefect import asuspend_flow_run as asuspend_flow_run
+    from prefect import deploy as deploy
+    from prefect import get_client as get_client
+    from prefect import get_run_logger as get_run_logger
+    from prefect import pause_flow_run as pause_flow_run
+    from prefect import resume_flow_run as resume_flow_run
+    from prefect import serve as serve
+    from prefect import suspend_flow_run as suspend_flow_run
+    from prefect import tags as tags
+    from prefect import unmapped as unmapped
+
     from expops_prefect.caching.locks import ExpOpsLockManager
     from expops_prefect.caching.policy import EXPOPS, ExpOpsCachePolicy, expops_cache_key
     from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
@@ -62,8 +81,35 @@ _HOMES: Final = {
 }
 
 
+_PREFECTS: Final = frozenset(
+    {
+        "Flow",
+        "State",
+        "Task",
+        "Transaction",
+        "allow_failure",
+        "apause_flow_run",
+        "aresume_flow_run",
+        "aserve",
+        "asuspend_flow_run",
+        "deploy",
+        "get_client",
+        "get_run_logger",
+        "pause_flow_run",
+        "resume_flow_run",
+        "serve",
+        "suspend_flow_run",
+        "tags",
+        "unmapped",
+    }
+)
+"""What flows import beside ``flow`` and ``task``, passed on from Prefect."""
+
+
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
+    if home is None and name in _PREFECTS:
+        return getattr(importlib.import_module("prefect"), name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
@@ -72,4 +118,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_PREFECTS})

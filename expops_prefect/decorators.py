@@ -178,49 +178,56 @@ def task(
     return lambda function: ExpOpsTask(function, process=process, ignore=ignore, **kwargs)
 
 
-@overload
-def flow(fn: Callable[P, Coroutine[Any, Any, T]], /) -> Flow[P, Coroutine[Any, Any, T]]: ...
+class FlowDecorator:
+    """What :data:`flow` is: callable as a decorator, with what Prefect's offers beside."""
+
+    from_source = staticmethod(Flow.from_source)
+    """Load a flow from a repository or folder. See :meth:`prefect.Flow.from_source`."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> Flow[P, Coroutine[Any, Any, T]]: ...
+
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Flow[P, R]: ...
+
+    @overload
+    def __call__(
+        self, fn: None = None, /, *, project: str | Path | Project | None = None, cached: bool = False, **kwargs: Any
+    ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+
+    def __call__(
+        self,
+        fn: Callable[P, R] | None = None,
+        /,
+        *,
+        project: str | Path | Project | None = None,
+        cached: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Prefect's ``flow``, recorded in its project.
+
+        Args:
+            fn: the function, when used without parentheses.
+            project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
+            cached: make it a cache entry of its own where it is a subflow: one whose arguments, configuration and
+                code are those of an earlier one is not run, and none of its tasks starts. Run by itself it is run.
+            kwargs: every argument of Prefect's, with its meaning there.
+
+        Example:
+            ```python
+            from expops_prefect import flow
+
+            @flow(log_prints=True)
+            def train(seed: int = 0):
+                ...
+            ```
+        """
+        if fn is not None:
+            return ExpOpsFlow(fn, project=project, cached=cached, **kwargs)
+        return lambda function: ExpOpsFlow(function, project=project, cached=cached, **kwargs)
 
 
-@overload
-def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
-
-
-@overload
-def flow(
-    fn: None = None, /, *, project: str | Path | Project | None = None, cached: bool = False, **kwargs: Any
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
-
-
-def flow(
-    fn: Callable[P, R] | None = None,
-    /,
-    *,
-    project: str | Path | Project | None = None,
-    cached: bool = False,
-    **kwargs: Any,
-) -> Any:
-    """Prefect's ``flow``, recorded in its project.
-
-    Args:
-        fn: the function, when used without parentheses.
-        project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
-        cached: make it a cache entry of its own where it is a subflow: one whose arguments, configuration and
-            code are those of an earlier one is not run, and none of its tasks starts. Run by itself it is run.
-        kwargs: every argument of Prefect's, with its meaning there.
-
-    Example:
-        ```python
-        from expops_prefect import flow
-
-        @flow(log_prints=True)
-        def train(seed: int = 0):
-            ...
-        ```
-    """
-    if fn is not None:
-        return ExpOpsFlow(fn, project=project, cached=cached, **kwargs)
-    return lambda function: ExpOpsFlow(function, project=project, cached=cached, **kwargs)
+flow = FlowDecorator()
 
 
 def _says_nothing(options: dict[str, Any]) -> bool:
