@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from types import FrameType
 from typing import Any
 
 from expops_prefect.effects.chain import Link, current, innermost, running
-from expops_prefect.effects.hearing import is_own, note_thread
+from expops_prefect.effects.hearing import heard, note_thread
 from expops_prefect.effects.origin import origin_of
 from expops_prefect.effects.record import Record
+from expops_prefect.fingerprint.identity import STANDS_FOR
 
 _EVENTS_OF_THREADS = sys.version_info >= (3, 12)
 
@@ -30,15 +32,12 @@ def _followed_start(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def followed(self: threading.Thread, *args: Any, **kwargs: Any) -> None:
         if running:
-            try:
-                link = innermost()
-                if link is not None:
-                    note_thread(self._bootstrap, link, sys._getframe(0))  # type: ignore[attr-defined]
-            except Exception as error:
-                if not is_own(error):
-                    raise
+            link = innermost()
+            if link is not None:
+                heard(note_thread, self._bootstrap, link, sys._getframe(0))  # type: ignore[attr-defined]
         return start(self, *args, **kwargs)
 
+    setattr(followed, STANDS_FOR, start)
     return followed
 
 
@@ -47,21 +46,23 @@ def _followed_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future
     def followed(self: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         if not running or not args:
             return submit(self, *args, **kwargs)
-        work: _Work | None = None
-        try:
-            link = innermost()
-            if link is not None and link.record is not None and origin_of(sys._getframe(1)) is not None:
-                work = _Work(args[0], link, link.record)
-        except Exception as error:
-            if not is_own(error):
-                raise
-        if work is None:
+        link = innermost()
+        made: list[_Work] = []
+        if link is not None:
+            heard(_take, made, args[0], link, sys._getframe(1))
+        if not made:
             return submit(self, *args, **kwargs)
-        future = submit(self, work, *args[1:], **kwargs)
-        future.add_done_callback(work.over)  # it may be cancelled, and then never runs
+        future = submit(self, made[0], *args[1:], **kwargs)
+        future.add_done_callback(made[0].over)  # it may be cancelled, and then never runs
         return future
 
+    setattr(followed, STANDS_FOR, submit)
     return followed
+
+
+def _take(made: list[_Work], function: Callable[..., Any], link: Link, frame: FrameType) -> None:
+    if link.record is not None and origin_of(frame) is not None:
+        made.append(_Work(function, link, link.record))
 
 
 class _Work:

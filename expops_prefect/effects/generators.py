@@ -1,24 +1,43 @@
-"""Whether a body drew from the generators of random numbers that a whole process shares."""
+"""Whether a body drew from the generators of random numbers that a whole process shares.
+
+This is asked twice around every task, so the states are not copied: both Mersenne Twisters are looked at where they
+lie in memory, 624 words and a position among them. Any draw moves the position or makes new words.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import random
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
+from types import ModuleType
 from typing import Any, Final
 
 _FRESH: Final = (623, 624)
 """Where numpy's global generator stands before anybody has drawn."""
 _DRAWS_AT_IMPORT: Final = {"random": "rich.style"}
 """A module that draws once, when it is imported, and what it computes does not depend on that."""
+_DRAW_ALONGSIDE: Final = (
+    *("coolname", "websockets.asyncio.connection", "websockets.client", "websockets.legacy.protocol"),
+    *("websockets.legacy.client", "prefect.utilities.math", "prefect._internal._observation_delivery"),
+    *("prefect.input.run_input", "google.api_core.retry.retry_base"),
+)
+"""Modules that draw for Prefect, in whatever thread: names of runs, keep-alives, waits."""
 _IMPORTED: Final = "imported"
+_OTHERS: Final = "others"
+_Words: Final = ctypes.c_uint32 * 625
+_alongside: list[int] = [0]  # how often the modules above have drawn; one generator serves the whole process
+_waiting: list[str] = list(_DRAW_ALONGSIDE)  # those that have not been imported yet
 _known: dict[str, Any] = {}  # numpy's state when it was last asked for: asking takes longer than a small task
 
 
 def snapshot(leave_out: Collection[str]) -> dict[str, Any]:
     """The states of the global generators, but for those that a body seeds itself."""
     states = {name: state(module) for name, module, state in _generators() if name not in leave_out}
-    states[_IMPORTED] = {name for name in _DRAWS_AT_IMPORT.values() if name in sys.modules}
+    states[_IMPORTED] = [name for name in _DRAWS_AT_IMPORT.values() if name in sys.modules]
+    states[_OTHERS] = _alongside[0]
     return states
 
 
@@ -32,14 +51,45 @@ def drawn(before: dict[str, Any], leave_out: Collection[str]) -> list[str]:
             if name == "numpy" and _numpy_position(module)[1] not in _FRESH:
                 found.append(name)  # numpy was imported by the body
         elif state(module) != before[name]:
+            if name == "random" and before[_OTHERS] != _alongside[0]:
+                continue  # it cannot be told who moved it
             importing = _DRAWS_AT_IMPORT.get(name)
             if importing is None or importing in before[_IMPORTED] or importing not in sys.modules:
                 found.append(name)
     return found
 
 
-def _generators() -> Iterator[tuple[str, Any, Any]]:
-    yield "random", random, _python
+def install() -> None:
+    """Count what Prefect draws, in the modules that have been imported since the last time."""
+    for name in [name for name in _waiting if name in sys.modules]:
+        _waiting.remove(name)
+        module = sys.modules[name]
+        for key, value in list(vars(module).items()):
+            if value is random:
+                setattr(module, key, _Counting("random", random.__doc__))
+            elif getattr(value, "__self__", None) is random.random.__self__:  # type: ignore[attr-defined]
+                setattr(module, key, _counted(value))
+
+
+class _Counting(ModuleType):
+    """The module :mod:`random`, as those see it who draw for Prefect."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(random, name)
+        return _counted(value) if callable(value) and not isinstance(value, type) else value
+
+
+def _counted(draw: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(draw)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        _alongside[0] += 1
+        return draw(*args, **kwargs)
+
+    return counted
+
+
+def _generators() -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
+    yield "random", getattr(random, "_inst", None), _python
     # Modules that are still being imported elsewhere have no generator yet.
     numpy = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
     if numpy is not None:
@@ -49,19 +99,37 @@ def _generators() -> Iterator[tuple[str, Any, Any]]:
         yield "torch", torch, _torch
 
 
-def _python(module: Any) -> Any:
-    return module.getstate()
-
-
 def _torch(generator: Any) -> Any:
     return generator.get_state().numpy().tobytes()
+
+
+def _python(generator: Any) -> Any:
+    if type(generator) is not random.Random or not _lies_as_known():
+        return random.getstate()
+    words = _Words.from_address(id(generator) + object.__basicsize__)
+    return words[0], words[1], words[2], words[624], generator.gauss_next  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=1)
+def _lies_as_known() -> bool:
+    """Whether Python's generator is laid out in memory as it has been in every version: the position, the words."""
+    generator = random.Random(1)  # noqa: S311 - it is looked at only
+    if random.Random.__basicsize__ < object.__basicsize__ + ctypes.sizeof(_Words):
+        return False
+    for _ in range(2):
+        generator.random()
+        words = _Words.from_address(id(generator) + object.__basicsize__)
+        state = generator.getstate()[1]
+        if tuple(words) != (state[624], *state[:624]):
+            return False
+    return True
 
 
 def _numpy(generator: Any) -> Any:
     """Where the generator stands, with the second of a pair of normal deviates that it keeps for the next call.
 
-    The position is read where numpy publishes it. The deviate takes a copy of the whole state, a tenth of a
-    millisecond; but where there was none, one cannot appear without the position changing.
+    The deviate takes a copy of the whole state, a tenth of a millisecond; but where there was none, one cannot appear
+    without the position changing.
     """
     position = _numpy_position(generator)
     if _known.get("position") == position and _known["deviate"] == (0, 0.0):
@@ -73,11 +141,14 @@ def _numpy(generator: Any) -> Any:
 
 
 def _numpy_position(generator: Any) -> tuple[Any, ...]:
-    import ctypes
-
     bits = generator._bit_generator
     if type(bits).__name__ != "MT19937":  # numpy.random.set_bit_generator
         return id(bits), repr(bits.state)
-    address = bits.ctypes.state_address
-    words = (ctypes.c_uint32 * 625).from_address(address)  # 624 words and the position among them
+    address = _address(bits)
+    words = _Words.from_address(address)  # numpy publishes where it lies; the position comes last
     return address, words[624], words[0], words[1], words[623]
+
+
+@lru_cache(maxsize=8)
+def _address(bits: Any) -> int:
+    return int(bits.ctypes.state_address)

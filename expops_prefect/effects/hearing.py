@@ -15,6 +15,7 @@ from typing import Any, Final
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, follow, innermost, records, running
 from expops_prefect.effects.events import CHANGES, EFFECTS, LISTINGS, MADE, THREADS
+from expops_prefect.effects.model import Kind
 from expops_prefect.effects.origin import Origin, Place, origin_of, place_of
 from expops_prefect.effects.record import Stamp
 
@@ -27,6 +28,7 @@ _WALKERS: Final = frozenset(
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH120, PTH100 - text
 real_stat: Final = os.stat
 real_lstat: Final = os.lstat
+_noting: set[int] = set()  # threads, for what is noted may open and ask for files itself
 Handler = Callable[[str, tuple[Any, ...], Link, FrameType], None]
 
 
@@ -37,13 +39,27 @@ def hook(event: str, arguments: tuple[Any, ...]) -> None:
     handler = _HANDLERS.get(event)
     if handler is None:
         return
+    link = innermost()
+    if link is not None:
+        heard(handler, event, arguments, link, sys._getframe(1))
+
+
+def heard(note: Callable[..., None], *arguments: Any) -> None:
+    """Note something, unless it happens because something is being noted in this thread.
+
+    Whatever goes wrong stays here: it would be raised into the user's call.
+    """
+    thread = threading.get_ident()
+    if thread in _noting:
+        return
+    _noting.add(thread)
     try:
-        link = innermost()
-        if link is not None:
-            handler(event, arguments, link, sys._getframe(1))
+        note(*arguments)
     except Exception as error:
         if not is_own(error):
             raise
+    finally:
+        _noting.discard(thread)
 
 
 def is_own(error: BaseException) -> bool:
@@ -179,14 +195,21 @@ def note_read(
     call: str,
     *,
     listing: bool = False,
+    asked: bool = False,
     dated: bool = False,
     status: os.stat_result | None = None,
 ) -> None:
     """Note that a file is read, or a folder listed, unless it is no data.
 
     Args:
-        status: what the file system says of it, if that is known.
+        link: the watches.
+        path: absolute; ``None`` if it cannot be told.
+        origin: the project's code that caused it.
+        call: how people know the call.
+        listing: the names in a folder are read.
+        asked: it was asked whether it is there.
         dated: its times were asked for.
+        status: what the file system says of it, if that is known.
     """
     if path is None:
         for record in records(link):
@@ -202,26 +225,22 @@ def note_read(
         for record in records(link):
             record.effect("file read", call, origin)
         return
-    if status is not None and not listing and _odd(link, path, status, call, origin, dated=dated):
+    if status is not None and not listing and _odd(link, path, status, call, origin, asked=asked):
         return
     stamp = None if status is None else stamp_of(status)
     for record in records(link):
         record.read(path, stamp, origin, listing=listing, dated=dated)
 
 
-def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, dated: bool) -> bool:
+def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, asked: bool) -> bool:
     """Note what is read but has no content that could be compared; tell whether it is such."""
     if stat.S_ISREG(status.st_mode) and not paths.is_kernel(path):
         return False
     if stat.S_ISDIR(status.st_mode):
-        return not call.startswith("os.path.") and not dated  # opening a folder reads nothing
+        return not asked  # opening a folder reads nothing
+    kind: Kind = "environment" if asked or paths.is_kernel(path) else "random" if paths.is_random(path) else "file read"
     for record in records(link):
-        if paths.is_kernel(path):
-            record.effect("environment", call, origin)
-        elif paths.is_random(path):
-            record.effect("random", call, origin)
-        else:
-            record.effect("file read", call, origin)
+        record.effect(kind, call, origin)
     return True
 
 
@@ -244,7 +263,7 @@ def _changed(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
         return
     there = path is not None and _status(path) is not None
     if path is not None and ((event == "os.mkdir" and there) or (event in _NEED_FILE and not there)):
-        note_read(link, path, origin, "os.path.exists")  # it fails, and that depends on what is there
+        note_read(link, path, origin, "os.path.exists", asked=True)  # it fails, and that depends on what is there
         return
     if event == "os.rename":
         source = paths.absolute(arguments[0], arguments[2] if len(arguments) > 2 else None)
@@ -263,7 +282,7 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _is_walker(frame: FrameType) -> bool:
-    return frame.f_code.co_name in _WALKERS and place_of(frame.f_code.co_filename) is Place.LIBRARY
+    return frame.f_code.co_name in _WALKERS and place_of(frame.f_code.co_filename) in (Place.LIBRARY, Place.PATHS)
 
 
 def _call(function: str, path: str | None, mode: str | None = None) -> str:

@@ -17,14 +17,19 @@ _EFFECTS: Final = str(Path(__file__).resolve().parent) + os.sep
 _BODY: Final = os.path.join(_PACKAGE, "recording", "wrapping.py")  # noqa: PTH118 - text, compared with a code's file
 _PREFECT: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]prefect[\\/]")
 _HARMLESS: Final = re.compile(
-    r"[\\/](?:logging[\\/]\w+|linecache|warnings|traceback|tracemalloc"
+    r"[\\/](?:logging[\\/]\w+|linecache|inspect|mimetypes|warnings|traceback|tracemalloc"
     r"|importlib[\\/](?:metadata[\\/]\w+|_bootstrap|_bootstrap_external)|zipimport"
-    r"|site-packages[\\/](?:tqdm[\\/].+|matplotlib[\\/]font_manager|threadpoolctl|importlib_metadata[\\/]\w+|pkg_resources[\\/].+))\.py$"
+    r"|site-packages[\\/](?:tqdm[\\/].+|matplotlib[\\/]font_manager|threadpoolctl|importlib_metadata[\\/]\w+"
+    r"|pkg_resources[\\/].+))\.py$"
 )
 # Not multiprocessing's pool.py and dummy: they run functions of the user's in this process.
 _POOLS: Final = re.compile(
     r"[\\/](?:multiprocessing[\\/](?!pool\.py|dummy[\\/])\w+|concurrent[\\/]futures[\\/]process"
-    r"|(?:joblib[\\/]externals[\\/])?loky[\\/].+|joblib[\\/](?:_memmapping_reducer|_multiprocessing_helpers|pool)|dask[\\/]multiprocessing)\.py$"
+    r"|(?:joblib[\\/]externals[\\/])?loky[\\/].+|joblib[\\/](?:_memmapping_reducer|_multiprocessing_helpers|pool)"
+    r"|dask[\\/]multiprocessing)\.py$"
+)
+_PATHS: Final = re.compile(
+    r"(?:.*[\\/])?(?:<frozen )?(?:genericpath|posixpath|ntpath|os|pathlib(?:[\\/]\w+)?)(?:\.py|>)$"
 )
 _GIVEN: Final = ("<stdin>", "<console>", "<ipython-input", "<doctest ")
 _MOST: Final = 8192
@@ -35,6 +40,8 @@ class Place(enum.Enum):
 
     LIBRARY = enum.auto()
     """Its caller decides."""
+    PATHS = enum.auto()
+    """A library that only passes paths on: its caller is as good as the one who asked."""
     PROJECT = enum.auto()
     BODY = enum.auto()
     """Nothing but the wrapper of a task's function stands between the library and its task."""
@@ -84,9 +91,10 @@ def origin_of(frame: FrameType | None) -> Origin | None:
             # Data that somebody asks an importer for is no import.
             if code.co_name != "get_data" or not frame.f_back or _place(frame.f_back) is Place.IMPORT:
                 return None
-        elif place is not Place.LIBRARY:
+        elif place is Place.LIBRARY:
+            direct = False
+        elif place is not Place.PATHS:
             return None
-        direct = False
         frame = frame.f_back
     return _NOWHERE
 
@@ -114,6 +122,8 @@ def place_of(file: str) -> Place:
 
 def _find(file: str) -> Place:
     if file.startswith("<frozen "):
+        if _PATHS.match(file):
+            return Place.PATHS
         return Place.IMPORT if "importlib" in file or "zipimport" in file else Place.LIBRARY
     if file.startswith("<"):
         # Made by libraries, as those of dataclasses are, unless a person typed it.
@@ -136,6 +146,8 @@ def _kind_of_library(file: str) -> Place:
         return Place.IMPORT if "_bootstrap" in found[0] else Place.HARMLESS
     if _POOLS.search(file):
         return Place.POOL
+    if _PATHS.match(file):
+        return Place.PATHS
     return Place.LOOP if file.endswith(os.path.join("asyncio", "events.py")) else Place.LIBRARY  # noqa: PTH118
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import sysconfig
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -88,11 +87,6 @@ def is_kernel(path: str) -> bool:
 def is_random(path: str) -> bool:
     """Whether reading it draws random bytes."""
     return path in _RANDOM
-
-
-def is_temporary(path: str) -> bool:
-    """Whether it lies in the folder of temporary files."""
-    return path.startswith(tempfile.gettempdir() + os.sep)
 
 
 def is_sink(path: str) -> bool:

@@ -9,7 +9,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any
 
-from expops_prefect.effects import following, generators
+from expops_prefect.effects import following, generators, libraries, questions, traffic
 from expops_prefect.effects.chain import Link, current, here, running
 from expops_prefect.effects.hearing import hook, is_own, real_lstat
 from expops_prefect.effects.model import CodeEffects, Seen
@@ -116,4 +116,8 @@ def install() -> None:
             if not _installed:
                 sys.addaudithook(hook)
                 following.install()
+                questions.install()
                 _installed.append(1)
+    libraries.install()
+    traffic.install()
+    generators.install()

@@ -253,7 +253,9 @@ class Bindings:
     def _attributes(self, cls: type, *, without_source: bool) -> Iterator[Reference]:
         """Data on a class: it may have been changed after the class was made."""
         for name, value in sorted(vars(cls).items()):
-            if name == "__annotations__" and without_source and value:  # asking for them makes empty ones
+            if (
+                name == "__annotations__" and without_source and type(value) is dict and value
+            ):  # asking for them makes empty ones
                 yield "annotations", list(value.items()), f"const:{class_name(cls)}.__annotations__"
             if name.startswith("__") and not _is_own(name, value, without_source=without_source):
                 continue

@@ -28,7 +28,7 @@ from uuid import UUID
 
 from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.forms import buffer, integer, named, string, text
-from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.identity import class_name, original
 
 _VIEW_REASON: Final = "it is a view of a dictionary; pass a list"
 _FILE_REASON: Final = "it is an open file; pass its path, or DataFile(path) so that its content counts"
@@ -169,6 +169,9 @@ def _set_subclass(walk: Walk, value: set[Any] | frozenset[Any]) -> bytes:
 
 def _callable(walk: Walk, value: Any) -> bytes:
     """A function, class or module: the project's own by its code, others by name and version."""
+    meant = original(value)
+    if meant is not value:
+        return walk.encode(meant)
     if walk.on_callable is not None:
         return walk.on_callable(value)
     from expops_prefect.fingerprint.external import external_form

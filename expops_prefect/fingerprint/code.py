@@ -13,6 +13,7 @@ from expops_prefect.effects.model import CodeEffects
 from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.graph import WRAPPER, CodeGraph
 from expops_prefect.fingerprint.guards import Guards
+from expops_prefect.fingerprint.identity import original
 
 __all__ = ["WRAPPER", "CodeFingerprint", "code_fingerprint"]
 
@@ -69,6 +70,7 @@ def code_fingerprint(
         marks: the kinds of effects of further callables by qualified name, as ``prefect.cache.effects`` has them.
     """
     extra, given, marked = tuple(classes), frozenset(texts), frozenset(marks.items())
+    function = original(function)
     while WRAPPER in (getattr(function, "__dict__", None) or ()):
         # Ours around a task's function is a closure, which is not remembered below; the function may be.
         function = function.__dict__["__wrapped__"]

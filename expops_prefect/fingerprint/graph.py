@@ -32,7 +32,7 @@ from expops_prefect.fingerprint.external import (
     wrapped_function,
 )
 from expops_prefect.fingerprint.forms import FORMAT, named, size, string, text
-from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.identity import class_name, original
 from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.sources import function_source
@@ -175,6 +175,7 @@ class CodeGraph:
     def _target(self, value: Any, name: str) -> int | None:
         if type(value) in ATOMS:
             return self._value(value, name)
+        value = original(value)
         if isinstance(value, FunctionType):
             return self._function(value)
         if isinstance(value, (type, ModuleType)):

@@ -13,8 +13,16 @@ INTERACTIVE: Final = "__main__"
 STANDS_FOR: Final = "__expops_stands_for__"
 """The attribute of a class of this package that names the one whose place it takes."""
 
+STANDS_FOR: Final = "__expops_stands_for__"
+"""The attribute of a function that this package put in the place of another's, to see what a task does."""
+
 _class_names: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 _file_names: dict[str, str] = {}
+
+
+def original(value: Any) -> Any:
+    """What a function stands for: a task means the same whether it was looked at before a replacement or after."""
+    return value.__dict__.get(STANDS_FOR, value) if isinstance(value, FunctionType) else value
 
 
 def started_by_file(module: str) -> bool:

@@ -1,0 +1,216 @@
+"""Light wrappers around the functions of :mod:`~expops_prefect.effects.readers`, put in place once they are imported.
+
+Outside bodies a wrapper only calls the function. Whatever goes wrong in noting leaves the call alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any, Final
+
+from expops_prefect.effects import paths
+from expops_prefect.effects.chain import Link, innermost, records, running
+from expops_prefect.effects.hearing import heard, note_read, note_write
+from expops_prefect.effects.origin import Origin, Place, origin_of, place_of
+from expops_prefect.effects.readers import READERS, Reader
+from expops_prefect.effects.record import MOST_READS
+from expops_prefect.fingerprint.identity import STANDS_FOR
+
+_URL: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_FILES_IN_SQL: Final = re.compile(
+    r"'[^']*[./\\][^']*'|\bread_\w+\s*\(|\b(?:copy|attach|install|load|import|export)\b", re.I
+)
+_SCANNED: Final = re.compile(r"\bSCAN \[(.*?)\](?=\n|$)")
+_WRITING: Final = re.compile(r"^(?:write_|sink_|serialize|save|to_)")
+_waiting: list[Reader] = list(READERS)  # of the process: those whose library has not been imported yet
+
+
+def install() -> None:
+    """Wrap what has been imported since the last time."""
+    loaded = sys.modules
+    if any(reader.module in loaded for reader in _waiting):
+        for reader in [reader for reader in _waiting if reader.module in loaded]:
+            _waiting.remove(reader)
+            try:
+                _wrap(reader)
+            except (AttributeError, TypeError):
+                continue  # another version of the library, or a type that takes no change: its code tells
+
+
+def _wrap(reader: Reader) -> None:
+    module = sys.modules[reader.module]
+    holder, _, name = reader.name.rpartition(".")
+    owner = getattr(module, holder) if holder else module
+    function = vars(owner)[name] if isinstance(owner, type) else getattr(owner, name)
+    wrapper = _noting(function, reader, method=bool(holder))
+    if holder:
+        setattr(owner, name, wrapper)
+    else:
+        _replace(reader.module.partition(".")[0], function, wrapper)
+
+
+def _replace(package: str, function: Any, wrapper: Any) -> None:
+    """Put the wrapper wherever the library itself names the function; what users named is left alone."""
+    for name, module in list(sys.modules.items()):
+        if name == package or name.startswith(f"{package}."):
+            for key, value in list(getattr(module, "__dict__", {}).items()):
+                if value is function:
+                    setattr(module, key, wrapper)
+
+
+def _noting(function: Callable[..., Any], reader: Reader, *, method: bool) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        if running:
+            link = innermost()
+            if link is not None:
+                heard(_note, reader, args[1:] if method else args, kwargs, args, link, sys._getframe(1))
+        return function(*args, **kwargs)
+
+    setattr(noting, STANDS_FOR, function)
+    return noting
+
+
+def _note(
+    reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], whole: tuple[Any, ...], link: Link, frame: FrameType
+) -> None:
+    if reader.use == "plan" and place_of(frame.f_code.co_filename) is not Place.PROJECT:
+        return  # polars' own functions on frames make and run plans all the time
+    origin = origin_of(frame)
+    if origin is None:
+        return
+    if reader.use == "plan":
+        _plan(whole[0], reader, link, origin)
+        return
+    value = args[reader.place] if len(args) > reader.place else kwargs.get(reader.parameter)
+    if reader.use == "sql":
+        if isinstance(value, str) and _FILES_IN_SQL.search(value):
+            for record in records(link):
+                record.effect("file read", reader.call, origin)
+    elif reader.use == "database":
+        if value not in (None, "", ":memory:", ":default:"):
+            for record in records(link):
+                record.effect("database", reader.call, origin)
+    elif _is_elsewhere(kwargs.get("filesystem")):
+        for record in records(link):
+            record.effect("network", reader.call, origin)
+    else:
+        call, writes, reads = _use(reader, args, kwargs, frame)
+        for path in _paths(value):
+            note_path(link, path, call, origin, writes=writes, reads=reads)
+
+
+def _use(reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> tuple[str, bool, bool]:
+    """The call for people, whether it writes, and whether it reads."""
+    if reader.use == "by caller":
+        name = _outermost(frame)
+        return f"polars.{name}", bool(_WRITING.match(name)), not _WRITING.match(name)
+    if reader.use == "mode":
+        mode = kwargs.get("mode", args[reader.place + 1] if len(args) > reader.place + 1 else None)
+        mode = mode if isinstance(mode, str) else "r"
+        return reader.call, mode != "r" and mode != "rb", mode[:1] in ("r", "a")
+    return reader.call, reader.use == "write", reader.use == "read"
+
+
+def _outermost(frame: FrameType) -> str:
+    """The name of the library's function that the project called."""
+    name = frame.f_code.co_name
+    outer: FrameType | None = frame
+    while outer is not None and place_of(outer.f_code.co_filename) is Place.LIBRARY:
+        if f"{os.sep}polars{os.sep}" in outer.f_code.co_filename and outer.f_code.co_name != "wrapper":
+            name = outer.f_code.co_name
+        outer = outer.f_back
+    return name
+
+
+def _is_elsewhere(filesystem: Any) -> bool:
+    if filesystem is None or type(filesystem).__name__ in ("LocalFileSystem", "_MockFileSystem"):
+        return False
+    return not (isinstance(filesystem, str) and filesystem.startswith(("file:", "/")))
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """The paths that an argument names; files that are open already were heard of when they were opened."""
+    if isinstance(value, str | os.PathLike):
+        text = os.fspath(value)
+        yield os.fsdecode(text)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _paths(item)
+
+
+def note_path(link: Link, path: str, call: str, origin: Origin, *, writes: bool = False, reads: bool = True) -> None:
+    """Note a file, folder, pattern or URL that a library is about to open."""
+    url = _URL.match(path)
+    if url and url[1].lower() != "file":
+        for record in records(link):
+            record.effect("network", call, origin)
+        return
+    if url:
+        path = path[url.end() :]
+    found = paths.absolute(os.path.expanduser(path))  # noqa: PTH111 - text
+    if found is None:
+        return
+    if reads:
+        for each, listing in _below(found):
+            note_read(link, each, origin, call, listing=listing)
+    if writes:
+        note_write(link, found, f'{call}("{paths.shown(found)}")', origin)
+
+
+def _below(path: str) -> Iterable[tuple[str, bool]]:
+    """The files that a library finds at a path, and the folders that it lists for that."""
+    if os.path.isdir(path):  # noqa: PTH112
+        return _folder(path)
+    if glob.has_magic(path) and not os.path.lexists(path):
+        return _pattern(path)
+    return [(path, False)]
+
+
+def _pattern(path: str) -> Iterator[tuple[str, bool]]:
+    base = path
+    while glob.has_magic(base):
+        base = os.path.dirname(base)  # noqa: PTH120
+    if "**" in path or glob.has_magic(os.path.dirname(path)):  # noqa: PTH120
+        yield from ((folder, True) for folder, listing in _folder(base) if listing)
+    else:
+        yield base, True
+    for found in glob.iglob(path, recursive=True):  # noqa: PTH207
+        if os.path.isfile(found):  # noqa: PTH113
+            yield found, False
+
+
+def _folder(path: str) -> Iterator[tuple[str, bool]]:
+    count = 0
+    for folder, _, names in os.walk(path):
+        yield folder, True
+        for name in sorted(names):
+            yield os.path.join(folder, name), False  # noqa: PTH118
+            count += 1
+            if count > MOST_READS:
+                return
+
+
+def _plan(plan: Any, reader: Reader, link: Link, origin: Origin) -> None:
+    """The files of a plan that was made elsewhere, such as by the module, are read when it is carried out."""
+    for names in _SCANNED.findall(plan.explain(optimized=False)):
+        if re.search(r"\.\.\. \d+ other sources?$", names):
+            # Not all are named. Where the first is known, the body made the plan, and all were noted then.
+            first = paths.absolute(names.split(", ")[0])
+            for record in records(link):
+                if first is None or not record.knows(first):
+                    record.effect("lazy data", reader.call, origin)
+            continue
+        for path in names.split(", "):
+            note_path(link, path, reader.call, origin)
+
+
+def is_noted(function: Any) -> bool:
+    """Whether calls of this very object are noted: not of one that was named before its wrapper was put in place."""
+    return hasattr(function, STANDS_FOR)

@@ -1,0 +1,100 @@
+"""Whether a file is there, how large and how old it is: questions of which Python tells no audit hook.
+
+``os.stat``, ``os.lstat`` and ``os.access`` are replaced in :mod:`os`, once; all of :mod:`os.path` and :mod:`pathlib`
+asks through them. Outside bodies they only call the originals, as they do where a body asks for the same path again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from expops_prefect.effects import paths
+from expops_prefect.effects.chain import Link, innermost, running
+from expops_prefect.effects.hearing import heard, note_read, real_lstat, real_stat
+from expops_prefect.effects.origin import Place, origin_of, place_of
+from expops_prefect.fingerprint.identity import STANDS_FOR
+
+_EXISTENCE: Final = frozenset(
+    {"exists", "lexists", "isfile", "isdir", "getsize", "is_file", "is_dir", "is_symlink", "is_mount"}
+    | {"is_socket", "is_fifo", "is_block_device", "is_char_device", "mkdir", "makedirs"}
+)
+"""Functions whose answer follows from a file's content, or from its being there."""
+_LINKS: Final = frozenset(
+    {"realpath", "_joinrealpath", "_realpath", "islink", "ismount", "samefile", "_samefile", "walk", "fwalk", "_fwalk"}
+)
+"""Functions that look where a path leads."""
+_ASKING: Final = (f"{os.sep}glob.py", f"{os.sep}shutil.py")
+"""Libraries that have functions of such names, beside those of paths."""
+
+
+def install() -> None:
+    """Replace the functions of :mod:`os`."""
+    for name, real in (("stat", real_stat), ("lstat", real_lstat), ("access", os.access)):
+        asking = _asking(name, real)
+        setattr(os, name, asking)
+        for functions in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
+            if real in functions:
+                functions.add(asking)
+    accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 keeps the originals
+    if accessor is not None:
+        accessor.stat = staticmethod(os.stat)
+
+
+def _asking(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        if not running or not (args or kwargs):
+            return real(*args, **kwargs)
+        try:
+            answer = real(*args, **kwargs)
+        except OSError:
+            _note(name, args, kwargs, None)
+            raise
+        _note(name, args, kwargs, answer)
+        return answer
+
+    asking.__module__ = "os"  # pickled by name
+    setattr(asking, STANDS_FOR, real)
+    return asking
+
+
+def _note(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
+    link = innermost()
+    if link is not None:
+        given = args[0] if args else kwargs.get("path")
+        status = answer if name == "stat" and kwargs.get("follow_symlinks", True) else None
+        heard(_asked, name, given, kwargs.get("dir_fd"), status, link, sys._getframe(2))
+
+
+def _asked(
+    name: str, given: Any, folder: int | None, status: os.stat_result | None, link: Link, frame: FrameType
+) -> None:
+    if isinstance(given, int):
+        return
+    path = paths.absolute(given, folder)
+    asked, dated = _question(frame) if name != "access" else (True, False)
+    if path is None or not asked or (link.record is not None and link.record.knows(path, dated=dated)):
+        return
+    origin = origin_of(frame)
+    if origin is not None:
+        note_read(link, path, origin, "os.stat" if dated else "os.path.exists", asked=True, dated=dated, status=status)
+
+
+def _question(frame: FrameType | None) -> tuple[bool, bool]:
+    """Whether a call asks for something, and whether it is more than the content answers: the file's times."""
+    while frame is not None:
+        code = frame.f_code
+        if place_of(code.co_filename) is not Place.PATHS and not code.co_filename.endswith(_ASKING):
+            break
+        if code.co_name in _LINKS:
+            return False, False
+        if code.co_name in _EXISTENCE:
+            return True, False
+        frame = frame.f_back
+    return True, True

@@ -1,0 +1,130 @@
+"""Whether a file is there, and how old it is, is part of what a body depends on."""
+
+from __future__ import annotations
+
+import glob
+import inspect
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expops_prefect.effects.model import Seen
+from expops_prefect.effects.watch import watching
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("1")
+    Path("data").mkdir()
+    Path("data/one").write_text("1")
+
+
+def seen_by(body: Callable[[], Any]) -> tuple[Seen, list[tuple[str, bool, bool, bool]]]:
+    """What was seen, and of each read: its name, whether it was listed, was there, and its times were asked for."""
+    with watching() as watch, suppress(OSError):
+        body()
+    seen = watch.seen()
+    return seen, [(os.path.relpath(item.path), item.listing, item.stamp is not None, item.dated) for item in seen.reads]
+
+
+QUESTIONS: list[tuple[Callable[[], Any], list[tuple[str, bool, bool, bool]]]] = [
+    (lambda: os.path.exists("in.csv"), [("in.csv", False, True, False)]),
+    (lambda: os.path.exists("none"), [("none", False, False, False)]),
+    (lambda: os.path.lexists("none"), [("none", False, False, False)]),
+    (lambda: os.path.isfile("in.csv"), [("in.csv", False, True, False)]),
+    (lambda: os.path.isdir("data"), [("data", False, True, False)]),
+    (lambda: os.path.getsize("in.csv"), [("in.csv", False, True, False)]),
+    (lambda: os.access("in.csv", os.R_OK), [("in.csv", False, True, False)]),
+    (lambda: Path("in.csv").exists(), [("in.csv", False, True, False)]),
+    (lambda: Path("in.csv").is_file(), [("in.csv", False, True, False)]),
+    (lambda: Path("none").is_dir(), [("none", False, False, False)]),
+    (lambda: os.path.getmtime("in.csv"), [("in.csv", False, True, True)]),
+    (lambda: os.stat("in.csv").st_mtime, [("in.csv", False, True, True)]),
+    (lambda: Path("in.csv").stat().st_mtime, [("in.csv", False, True, True)]),
+    (lambda: (os.path.exists("in.csv"), os.path.getmtime("in.csv")), [("in.csv", False, True, True)]),
+    (lambda: (os.path.getmtime("in.csv"), Path("in.csv").read_text()), [("in.csv", False, True, True)]),
+    (lambda: os.stat("none"), [("none", False, False, True)]),
+    (lambda: os.makedirs("data", exist_ok=True), [("data", False, True, False)]),
+    (lambda: list(os.walk("data")), [("data", True, True, False)]),
+    (lambda: glob.glob("data/*"), [("data", True, True, False)]),
+    (lambda: os.path.realpath("in.csv"), []),
+    (lambda: os.path.exists(os.__file__), []),
+]
+
+
+def test_questions_are_reads() -> None:
+    for number, (body, expected) in enumerate(QUESTIONS):
+        seen, found = seen_by(body)
+        assert found == expected, number
+        assert not seen.effects, number
+
+
+def test_a_question_about_the_machine_is_an_effect() -> None:
+    assert seen_by(lambda: os.path.exists(os.devnull)) == (Seen(), [])
+    seen, _ = seen_by(lambda: os.path.exists("/proc/self/status"))
+    assert [(effect.kind, effect.call) for effect in seen.effects] == [("environment", "os.path.exists")]
+
+
+def test_the_functions_of_os_stay_what_they_are() -> None:
+    with watching():
+        pass
+    for function in (os.stat, os.lstat, os.access):
+        assert pickle.loads(pickle.dumps(function)) is function
+        assert inspect.signature(function)
+    assert os.stat in os.supports_dir_fd
+    assert os.stat in os.supports_fd
+    assert os.access in os.supports_effective_ids
+    assert shutil.rmtree.avoids_symlink_attacks
+    with pytest.raises(TypeError, match=r"stat\(\) missing required argument 'path'"):
+        os.stat()  # type: ignore[call-arg]
+    with pytest.raises(FileNotFoundError, match="none"):
+        os.stat("none")
+    descriptor = os.open("in.csv", os.O_RDONLY)
+    with watching() as watch:
+        assert os.stat(descriptor).st_size == 1
+    os.close(descriptor)
+    assert watch.seen() == Seen()
+
+
+PROGRAM = """
+import sys, os, threading
+if "install" in sys.argv:
+    from expops_prefect.effects.watch import watching
+    import pyarrow.csv
+    with watching():
+        pass
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from os import stat, access
+from pyarrow.csv import read_csv
+from expops_prefect.fingerprint.code import code_fingerprint
+
+SAVED = [os.lstat, threading.Thread.start, ThreadPoolExecutor.submit, read_csv]
+PARTIAL = functools.partial(stat, "x")
+
+def uses():
+    return os.stat("a"), os.path.exists("b"), stat, access, PARTIAL, SAVED, read_csv("c"), threading.Thread
+
+print(code_fingerprint(uses).digest)
+"""
+
+
+def test_code_has_the_same_fingerprint_before_and_after(tmp_path: Path) -> None:
+    Path("program.py").write_text(PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    outputs = {
+        subprocess.run(
+            [sys.executable, "program.py", *given], capture_output=True, check=True, text=True, env=environment
+        ).stdout
+        for given in ([], ["install"])
+    }
+    assert len(outputs) == 1, outputs
