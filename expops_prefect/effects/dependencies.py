@@ -23,6 +23,8 @@ from expops_prefect.fingerprint.files import file_digest
 
 Kind = Literal["file", "folder", "environment", "variable"]
 ABSENT: Final = "absent"
+_DATED: Final = " of "
+"""Between a digest and the time of the last change, where a body asked for that."""
 _SETTLED_NS: Final = 2_000_000_000
 """A file that was written so recently may be written again without its times showing it."""
 
@@ -99,7 +101,7 @@ def changed(dependencies: Sequence[Dependency], root: Path) -> str | None:
             path = os.path.join(root, dependency.name)  # noqa: PTH118 - on the path of every hit
             if dependency.stamp and _stamp(path) == dependency.stamp:
                 continue
-            current = _content(path, listing=dependency.kind == "folder")
+            current = _content(path, listing=dependency.kind == "folder", dated=_DATED in dependency.digest)
         if current != dependency.digest:
             return f"{_words(dependency.kind, dependency.name)} {_how(dependency.digest, current)}"
     return None
@@ -152,10 +154,12 @@ def _how(before: str, now: str) -> str:
 def _of_read(read: Read, root: Path) -> Dependency:
     kind: Kind = "folder" if read.listing else "file"
     name = _relative(read.path, root)
+    if not read.listing and not read.dated and read.stamp is not None and os.path.isdir(read.path):  # noqa: PTH112
+        return Dependency(kind, name, _content(read.path, listing=False))  # it is there, whatever is in it
     stamp = _stamp(read.path)
     if _identity(stamp) != _identity("" if read.stamp is None else " ".join(map(str, read.stamp))):
         raise ChangedMeanwhileError(f"{name} was changed while it ran")
-    digest = _content(read.path, listing=read.listing)
+    digest = _content(read.path, listing=read.listing, dated=read.dated)
     if _stamp(read.path) != stamp:
         raise ChangedMeanwhileError(f"{name} was changed while it ran")
     return Dependency(kind, name, digest, stamp if _settled(stamp) else "")
@@ -187,15 +191,15 @@ def _settled(stamp: str) -> bool:
     return time.time_ns() - max(times) > _SETTLED_NS
 
 
-def _content(path: str, *, listing: bool) -> str:
+def _content(path: str, *, listing: bool, dated: bool = False) -> str:
     try:
         if listing:
             return _digest("\0".join(sorted(os.listdir(path))))  # noqa: PTH208 - names are all that counts
-        mode = os.stat(path).st_mode  # noqa: PTH116 - asked whether it is there
-        if stat.S_ISREG(mode):
-            return file_digest(path)
+        status = os.stat(path)  # noqa: PTH116 - asked whether it is there
         # A pipe would wait for somebody who writes.
-        return f"no file: {stat.S_IFMT(mode):o}"
+        regular = stat.S_ISREG(status.st_mode)
+        content = file_digest(path) if regular else f"no file: {stat.S_IFMT(status.st_mode):o}"
+        return f"{content}{_DATED}{status.st_mtime_ns}" if dated else content
     except FileNotFoundError:
         return ABSENT
     except NotADirectoryError:

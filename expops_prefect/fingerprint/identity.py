@@ -11,10 +11,7 @@ from weakref import WeakKeyDictionary
 INTERACTIVE: Final = "__main__"
 """The module of code that was typed into a notebook or a shell."""
 STANDS_FOR: Final = "__expops_stands_for__"
-"""The attribute of a class of this package that names the one whose place it takes."""
-
-STANDS_FOR: Final = "__expops_stands_for__"
-"""The attribute of a function that this package put in the place of another's, to see what a task does."""
+"""The attribute of a class or function of this package that names the one whose place it takes."""
 
 _class_names: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 _file_names: dict[str, str] = {}

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from expops_prefect.effects.dependencies import Named, changed, dump, load, taken
 from expops_prefect.effects.model import Seen
 from expops_prefect.effects.watch import watching
 
@@ -72,6 +73,28 @@ def test_a_question_about_the_machine_is_an_effect() -> None:
     assert seen_by(lambda: os.path.exists(os.devnull)) == (Seen(), [])
     seen, _ = seen_by(lambda: os.path.exists("/proc/self/status"))
     assert [(effect.kind, effect.call) for effect in seen.effects] == [("environment", "os.path.exists")]
+
+
+def test_what_was_asked_decides_what_is_compared(tmp_path: Path) -> None:
+    bodies: dict[str, Callable[[], Any]] = {
+        "content": lambda: os.path.exists("in.csv"),
+        "times": lambda: os.path.getmtime("in.csv"),
+        "a folder": lambda: os.path.isdir("data"),
+        "names": lambda: os.listdir("data"),
+    }
+    found = {name: taken(Named((), ()), seen_by(body)[0].reads, tmp_path) for name, body in bodies.items()}
+    os.utime("in.csv", ns=(1, 1))
+    Path("data/two").write_text("2")
+    assert {name: changed(load(dump(each)), tmp_path) for name, each in found.items()} == {
+        "content": None,
+        "times": "in.csv changed",
+        "a folder": None,
+        "names": "the folder data changed",
+    }
+    Path("data/two").unlink()
+    Path("data/one").unlink()
+    Path("data").rmdir()
+    assert changed(found["a folder"], tmp_path) == "data is gone"
 
 
 def test_the_functions_of_os_stay_what_they_are() -> None:
