@@ -109,10 +109,19 @@ def surround(owner: Any, function: Function) -> Function:
 
         async def body(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             from expops_prefect.recording.body import entered
+            from expops_prefect.recording.generators import Suspension
 
             with entered(owner) as leave:
-                async for item in function(*args, **kwargs):
-                    yield item
+                suspension = Suspension(owner)
+                try:
+                    async for item in function(*args, **kwargs):
+                        suspension.out()
+                        try:
+                            yield item
+                        finally:
+                            suspension.back()
+                finally:
+                    suspension.ended()
                 leave(None)
 
     elif inspect.iscoroutinefunction(function):
@@ -129,10 +138,11 @@ def surround(owner: Any, function: Function) -> Function:
 
         def body(*args: Any, **kwargs: Any) -> Iterator[Any]:
             from expops_prefect.recording.body import entered
+            from expops_prefect.recording.generators import Suspension, handed_out
 
             with entered(owner) as leave:
                 with _time_of(owner):
-                    result = yield from function(*args, **kwargs)
+                    result = yield from handed_out(function(*args, **kwargs), Suspension(owner))
                 return leave(result)  # type: ignore[no-any-return]
 
     else:
