@@ -267,6 +267,11 @@ def flow_run_key(flow_run_id: str) -> str:
     return f"expops_prefect:flow_run:{flow_run_id}"
 
 
+def retry_key(key: str) -> str:
+    """Where the result is that a flow run has computed, by Prefect's own key for it."""
+    return f"expops_prefect:retry:{key}"
+
+
 SIGN_PREFIX: Final = "expops_prefect:alive:"
 
 

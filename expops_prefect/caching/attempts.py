@@ -71,6 +71,7 @@ class Attempt:
         not_kept: why its result is not in the cache although it was computed.
         object_key: where its result was stored; ``None`` until it is.
         material: what its key is made of, until it is known whether it is a hit.
+        retry_name: under which key it is noted where its result is, for a retry of its flow.
         written: the same, to be written down with the result; ``None`` for a hit.
         before: what is known of it before its body runs, where that is watched.
         computed_in: the run, and the attempt at it, that it belongs to.
@@ -111,6 +112,7 @@ class Attempt:
     not_kept: str | None = None
     object_key: str | None = None
     material: Material | None = None
+    retry_name: str | None = None
     written: Written | None = None
     before: Before | None = None
     computed_in: str = ""

@@ -22,7 +22,7 @@ import orjson
 from prefect.exceptions import SerializationError
 from prefect.serializers import Serializer
 
-from expops_prefect.caching import attempts, flights, metadata, observation, reasons, results
+from expops_prefect.caching import attempts, flights, metadata, observation, reasons, results, retries
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import StoredPayloads
 from expops_prefect.caching.reasons import Reason
@@ -33,7 +33,7 @@ from expops_prefect.effects import dependencies
 from expops_prefect.effects.dependencies import ChangedMeanwhileError, Dependency
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
-from expops_prefect.records import RECORD_FORMAT, CacheRecord, is_newer
+from expops_prefect.records import COMPLETED, RECORD_FORMAT, CacheRecord, is_newer
 from expops_prefect.serialization.envelope import Envelope
 from expops_prefect.serialization.manifest import pack
 
@@ -95,6 +95,7 @@ def fetch(project_of: ProjectOf, path: str) -> bytes:
     if attempt is not None and attempt.verified is not None:
         found, attempt.verified = attempt.verified, None
         attempt.hit = found.record
+        retries.note(attempt)
         return found.content
     project = _project(project_of, attempt)
     record = results.read_record(project, path)
@@ -119,6 +120,8 @@ def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
             record = results.read_record(project, path) or _metadata_only()
         record = replace(record, prefect_metadata=text, expires_at=metadata.expiration(text))
         results.publish(project, path, record, attempt)
+        if attempt is not None and record.status == COMPLETED:
+            retries.note(attempt)
     except ExpOpsPrefectError as error:
         said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
         degrade("records not stored", said, key=_once_for(error, path))

@@ -23,7 +23,7 @@ from prefect.futures import PrefectFutureList
 from prefect.transactions import IsolationLevel, get_transaction
 
 from expops_prefect import names, scope
-from expops_prefect.caching import attempts, blocks, chosen, flights, reasons
+from expops_prefect.caching import attempts, blocks, chosen, flights, reasons, retries
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.decision import Decision, decide, forbidding, is_left_open, persists, plain_policy
 from expops_prefect.caching.locks import ExpOpsLockManager
@@ -122,8 +122,13 @@ def _prepared(
         return None
     key, material, configured = made.key, made.material, made.configured
     attempts.uses_configuration(configured)
+    retry_name = retries.name_for(context, inputs)
+    before = retries.completed_before(project, context, retry_name)
+    changed, key = before not in (None, key), before or key
     attempt = Attempt.of(project, key, context.task_run, nested=get_transaction() is not None)
-    attempt.configured = configured
+    attempt.configured, attempt.retry_name = configured, retry_name
+    # If it is executed all the same, its result is not that of the key any more.
+    attempt.unkeyed = changed
     store = context.result_store
     if made.decision.watched:
         attempt.before = _before(made, store, plain)
