@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -156,12 +157,32 @@ def _here(what: str) -> tuple[Run | None, str]:
     if call is None and here is not None and isinstance(here.run, Run):
         run, call = here.run, here.call
     if run is None:
-        if what not in _said:
-            _said.add(what)
-            _logger.info("%s outside a recorded run: nothing is kept", what)
+        _tell_of_nothing_kept(what)
         return None, ""
     if call is not None:
         return run, call.path
     from expops_prefect.names import normalise, process_path
 
     return run, process_path(normalise(run.record.flow or "flow"))
+
+
+def _tell_of_nothing_kept(what: str) -> None:
+    """Say once why a call has no place: a thread that a task has started does not know whose it is, nor a process."""
+    import multiprocessing
+
+    from expops_prefect.recording.runs import active
+
+    if active and threading.current_thread() is not threading.main_thread():
+        said = (
+            f"{what} in a thread that a task or flow has started: nothing is kept, because a thread does not know "
+            "whose it is. Start what runs there with contextvars.copy_context().run, one copy for each thread"
+        )
+        degrade("metrics not recorded", said, key="threads")
+    elif multiprocessing.parent_process() is not None:
+        said = (
+            f"{what} in a process that a task has started: nothing is kept. Return the numbers and log them in the task"
+        )
+        degrade("metrics not recorded", said, key="processes")
+    elif what not in _said:
+        _said.add(what)
+        _logger.info("%s outside a recorded run: nothing is kept", what)
