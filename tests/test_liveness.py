@@ -23,12 +23,14 @@ from expops_prefect.outbox.changes import Delete, Put
 from expops_prefect.project import Project
 from expops_prefect.reconcile import end_dead_runs
 from expops_prefect.recording import runs
+from expops_prefect.recording.life import Life
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import active, end_from_outside, join_run, start_run
 from expops_prefect.records import RunRecord
 from expops_prefect.scope import Call
 from tests.config.support import settings_of
 from tests.support.firestore import new_store
+from tests.support.server import wait_until
 
 TRAIN = names.process_path("train")
 FORK = multiprocessing.get_context("fork")
@@ -351,3 +353,15 @@ def test_a_worker_forgets_runs_of_others_that_it_has_not_seen_for_long(
     join_run(call(100))
     assert {run_id for run_id in active if run_id.startswith("run-")} == {"run-100"}
     active.pop("run-100")
+
+
+def test_a_sign_of_life_that_cannot_be_given_is_called_that(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("expops_prefect.recording.life.BEAT_SECONDS", 0.0)
+    monkeypatch.setattr("expops_prefect.recording.life.Life.sign", lambda _: 1 / 0)
+    life = Life(project.outbox, project.settings.runtime_dir, "run")
+    wait_until(lambda: not life.renewing, 30, "the beat that fails")
+    life.end()
+    assert "signs of life not given: ZeroDivisionError" in caplog.text
+    assert "leases" not in caplog.text

@@ -13,6 +13,10 @@ class Renewed(Protocol):
     """What has to be renewed from time to time."""
 
     @property
+    def failing(self) -> str:
+        """What is said, and counted, where it cannot be renewed."""
+
+    @property
     def due(self) -> float:
         """When it is to be renewed next, monotonic seconds."""
 
@@ -65,5 +69,5 @@ class Heartbeat:
                     try:
                         item.beat()
                     except Exception as error:  # noqa: BLE001 - the others have to be renewed all the same
-                        degrade("leases not renewed", repr(error))
+                        degrade(item.failing, repr(error))
                         item.give_up()

@@ -104,6 +104,8 @@ class Held:
         gone: whether its task run has ended without giving it back.
     """
 
+    failing = "leases not renewed"
+
     def __init__(
         self,
         project: Project,

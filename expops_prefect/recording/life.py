@@ -23,6 +23,8 @@ class Life:
         run_id: the run.
     """
 
+    failing = "signs of life not given"
+
     def __init__(self, outbox: Outbox, runtime_dir: Path, run_id: str) -> None:
         self._outbox = outbox
         self._runtime_dir = runtime_dir
