@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from expops_prefect import names
 from expops_prefect.errors import FormatError
-from expops_prefect.folders import FILE_MODE, identity, make_folder
+from expops_prefect.folders import identity, make_folder, open_new
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, KVStore
@@ -123,7 +123,7 @@ def hold(runtime_dir: Path, lock: str) -> None:
     path = runtime_dir / FOLDER / lock
     with _holding, contextlib.suppress(OSError):
         make_folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        descriptor = open_new(path, os.O_RDWR | os.O_EXCL)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -13,6 +13,7 @@ from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import ConfigurationError, FormatError
+from expops_prefect.folders import runtime_folder
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, Announcing, KVStore
@@ -53,6 +54,8 @@ class Project:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        usual = settings.runtime_dir == settings.root / f".{settings.project_id}"
+        runtime_folder(settings.runtime_dir, settings.shared_group, ours=usual)
         self.kv: KVStore = open_kv(settings)
         self.objects: ObjectStore = open_objects(settings)
         self.kv_availability = Availability()

@@ -132,8 +132,8 @@ def _apart(project: Project) -> Iterator[dict[str, str]]:
         apart.kv.close()
         apart.objects.close()
         rmtree(runtime, ignore_errors=True)
-        if not there_before and settings.runtime_dir.exists() and not any(settings.runtime_dir.iterdir()):
-            settings.runtime_dir.rmdir()
+        if not there_before and {item.name for item in settings.runtime_dir.glob("*")} <= {".gitignore"}:
+            rmtree(settings.runtime_dir, ignore_errors=True)
 
 
 def _erase(project: Project) -> None:

@@ -120,6 +120,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         root=root,
         project_id=project_id,
         runtime_dir=runtime_dir,
+        shared_group=source.ours.shared_group,
         config_file=source.document.file,
         kv=kv,
         objects=objects,

@@ -159,6 +159,7 @@ class PrefectSection(_Closed):
 
     project_id: StrictStr | None = None
     runtime_dir: StrictStr | None = None
+    shared_group: StrictBool | Annotated[StrictStr, Field(min_length=1)] = False
     cache: Annotated[CacheSettings, _Section] = Field(default_factory=CacheSettings)
     record: Annotated[RecordSettings, _Section] = Field(default_factory=RecordSettings)
 

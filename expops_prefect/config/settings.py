@@ -64,6 +64,7 @@ class Settings(_Closed):
         root: the project's root folder.
         project_id: part of run ids, and of object keys in a shared bucket.
         runtime_dir: where local backends keep what they store.
+        shared_group: whether the runtime folder's group shares what is in it, or which group does.
         config_file: the file that was read; ``None`` if there is none.
         kv: the KV backend.
         objects: the object store.
@@ -86,6 +87,7 @@ class Settings(_Closed):
     root: Path
     project_id: str
     runtime_dir: Path
+    shared_group: bool | str = False
     config_file: Path | None
     kv: Annotated[LocalKV | FirestoreKV, Field(discriminator="type")]
     objects: Annotated[LocalObjectsSettings | GCSObjects, Field(discriminator="type")]

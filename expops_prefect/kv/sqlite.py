@@ -1,8 +1,9 @@
 """The KV store on SQLite, in the table that ExpOps' own clients read.
 
-One connection per thread and process; a fork or a copy connects anew. WAL mode: readers never
-wait for the writer. Every write is one ``BEGIN IMMEDIATE`` transaction, so a read-modify-write
-cannot be overtaken, and waits at most :data:`BUSY_SECONDS` for other writers.
+A few connections a process, see :mod:`~expops_prefect.kv.connections`; a fork or a copy connects
+anew. WAL mode: readers never wait for the writer. Every write is one ``BEGIN IMMEDIATE``
+transaction, so a read-modify-write cannot be overtaken, and waits at most :data:`BUSY_SECONDS` for
+other writers.
 """
 
 from __future__ import annotations
@@ -12,19 +13,18 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from expops_prefect.degraded import degrade
 from expops_prefect.errors import KVError, KVRefusedError
-from expops_prefect.folders import make_folder
-from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import JSON, MetricPoint, Versioned
+from expops_prefect.kv.connections import Connections, Lent, Pool, short_of_descriptors
 from expops_prefect.kv.encoding import check_counter, check_series, dump, load, merge_points, successor
-from expops_prefect.kv.readonly import connect_to_read, on_read_only, state_of
-from expops_prefect.kv.schema import BUSY_SECONDS, FORMAT, ensure_schema
+from expops_prefect.kv.readonly import on_read_only
+from expops_prefect.kv.schema import BUSY_SECONDS
 
 if TYPE_CHECKING:
     from expops_prefect.kv.base import Announcing, KVStore
@@ -46,18 +46,30 @@ class SQLiteKV:
 
     Args:
         path: the database file; it and its folder are made when first used.
+
+    Attributes:
+        path: as above.
+        renewals: how often the file was found removed or moved while it was in use.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
-        self._connections = _Connections()
+        self._start(Path(path).absolute())
 
     def __getstate__(self) -> dict[str, Path]:
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, Path]) -> None:
-        self.path = state["path"]
-        self._connections = _Connections()
+        self._start(state["path"])
+
+    def _start(self, path: Path) -> None:
+        self.path = path
+        self.renewals = 0
+        self._connections = Connections(path, self._renewed)
+
+    def _renewed(self) -> None:
+        self.renewals += 1
+        said = f"{self.path} was removed or moved while it was in use; it is made anew"
+        degrade("database gone", said, key=str(self.path))
 
     def __deepcopy__(self, memo: dict[int, object]) -> SQLiteKV:
         return SQLiteKV(self.path)
@@ -69,15 +81,14 @@ class SQLiteKV:
 
     def get(self, key: str) -> JSON | None:
         """See :meth:`KVStore.get`."""
-        with self._translated("read"):
-            row = self._connection().execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+        with self._reading("read") as connection:
+            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
         return None if row is None else load(key, row[0])
 
     def get_many(self, keys: Sequence[str]) -> dict[str, JSON]:
         """See :meth:`KVStore.get_many`."""
         found: dict[str, JSON] = {}
-        with self._translated("read"):
-            connection = self._connection()
+        with self._reading("read") as connection:
             for start in range(0, len(keys), _MAX_VARIABLES):
                 part = keys[start : start + _MAX_VARIABLES]
                 marks = ",".join("?" * len(part))
@@ -87,8 +98,8 @@ class SQLiteKV:
 
     def get_versioned(self, key: str) -> Versioned | None:
         """See :meth:`KVStore.get_versioned`."""
-        with self._translated("read"):
-            row = self._connection().execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+        with self._reading("read") as connection:
+            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
         return None if row is None else Versioned(load(key, row[0]), row[0])
 
     def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
@@ -104,8 +115,8 @@ class SQLiteKV:
                 conditions.append("key < ?")
                 values.append(upper)
             query = f"SELECT key, value FROM kv WHERE {' AND '.join(conditions)} ORDER BY key LIMIT ?"  # noqa: S608
-            with self._translated("scan"):
-                rows = self._connection().execute(query, (*values, size)).fetchall()
+            with self._reading("scan") as connection:
+                rows = connection.execute(query, (*values, size)).fetchall()
             for key, text in rows:
                 yield key, load(key, text)
             if len(rows) < size:
@@ -119,8 +130,8 @@ class SQLiteKV:
         """See :meth:`KVStore.put`."""
         text = dump(value)
         # A statement by itself is a transaction by itself.
-        with self._translated("write"):
-            self._connection().execute(_UPSERT, (key, text, time.time()))
+        with _Borrowed(self._connections.writing, "write", self.path) as connection:
+            connection.execute(_UPSERT, (key, text, time.time()))
 
     def put_many(self, values: Mapping[str, JSON]) -> None:
         """See :meth:`KVStore.put_many`."""
@@ -220,101 +231,52 @@ class SQLiteKV:
         with contextlib.suppress(OSError):
             os.utime(self.path)
 
-    def _connection(self) -> sqlite3.Connection:
-        return self._connections.get(self.path)
+    def _reading(self, verb: str) -> _Borrowed:
+        return _Borrowed(self._connections.reading, verb, self.path)
 
     @contextmanager
     def _writing(self, verb: str) -> Iterator[sqlite3.Connection]:
-        with self._translated(verb):
-            connection = self._connection()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # A signal or a task's time limit may strike anywhere: the lock must not stay held.
-                if connection.in_transaction:
-                    connection.rollback()
-                raise
+        with _Borrowed(self._connections.writing, verb, self.path) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
 
-    @contextmanager
-    def _translated(self, verb: str) -> Iterator[None]:
+
+class _Borrowed:
+    """A connection for the time of a ``with`` statement; what SQLite says is translated.
+
+    A class and not a generator: it is on the way of every look-up.
+    """
+
+    __slots__ = ("_lent", "_path", "_pool", "_verb")
+
+    def __init__(self, pool: Pool, verb: str, path: Path) -> None:
+        self._pool = pool
+        self._verb = verb
+        self._path = path
+        self._lent: Lent | None = None
+
+    def __enter__(self) -> sqlite3.Connection:
         try:
-            yield
-        except UnicodeEncodeError as error:
-            raise KVRefusedError(f"a key must be text that UTF-8 can express: {error}") from error
+            self._lent = self._pool.take()
         except (sqlite3.Error, OSError) as error:
-            failed = KVError(f"cannot {verb} in {self.path}: {error}. {_advice(error, self.path)}")
-            raise failed.for_long("locked" not in str(error)) from error
+            raise self._translated(error) from error
+        return self._lent.connection
 
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            self._pool.give(lent)
+        if isinstance(error, UnicodeEncodeError):
+            raise KVRefusedError(f"a key must be text that UTF-8 can express: {error}") from error
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise self._translated(error) from error
 
-class _Connections:
-    """The connections of one store: one a thread, none shared with a forked child."""
-
-    def __init__(self) -> None:
-        self._lock = ForkSafeLock()
-        self._local = threading.local()
-        self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
-
-    def get(self, path: Path) -> sqlite3.Connection:
-        held: _Connection | None = getattr(self._local, "held", None)
-        if held is not None and held.pid == os.getpid() and not held.closed and held.is_good_for(path):
-            return held.connection
-        if held is not None:
-            held.close()
-        state = state_of(path) if on_read_only(path) else None
-        held = _Connection(_connect(path), state)
-        self._local.held = held
-        with self._lock:
-            self._all.add(held)
-        return held.connection
-
-    def close(self) -> None:
-        with self._lock:
-            for held in list(self._all):
-                held.close()
-            self._all.clear()
-
-
-class _Connection:
-    """A connection that its thread's end closes. One that only reads is good for a ``state`` of the file."""
-
-    def __init__(self, connection: sqlite3.Connection, state: object | None) -> None:
-        self.connection = connection
-        self.state = state
-        self.pid = os.getpid()
-        self.closed = False
-        # When the interpreter ends, this module's names are gone before the last connection is.
-        self._getpid = os.getpid
-
-    def is_good_for(self, path: Path) -> bool:
-        """Whether what it shows is what is there. One that writes sees to that itself."""
-        return self.state is None or (self.state == state_of(path) and on_read_only(path))
-
-    def close(self) -> None:
-        # A forked child must not close its parent's files: that would drop the parent's locks.
-        if not self.closed and self.pid == self._getpid():
-            self.closed = True
-            self.connection.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    if on_read_only(path) and path.exists():
-        return connect_to_read(path)
-    make_folder(path.parent)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA synchronous = NORMAL")
-        row = connection.execute("PRAGMA user_version").fetchone()
-        if row[0] != FORMAT:
-            ensure_schema(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    def _translated(self, error: Exception) -> KVError:
+        what = f"cannot {self._verb} in {self._path}"
+        if short_of_descriptors(error):
+            return KVError(f"{what}: too many open files. Raise the limit with `ulimit -n`, or close what you can.")
+        return KVError(f"{what}: {error}. {_advice(error, self._path)}").for_long("locked" not in str(error))
 
 
 def _advice(error: Exception, path: Path) -> str:

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Final, TypeAlias
 
 from expops_prefect.errors import ObjectStoreError
-from expops_prefect.folders import FILE_MODE, make_folder
+from expops_prefect.folders import FILE_MODE, READ_ONLY_MODE, make_folder, open_new
 from expops_prefect.objects import direct
 from expops_prefect.objects.base import TEMPORARY, Buffer
 
@@ -67,7 +67,7 @@ def _locked(root: str, required: bool) -> int:
     except OSError:
         file = -1
         try:
-            file = os.open(f"{root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            file = open_new(f"{root}/{LOCK}", os.O_RDWR)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
             if file >= 0:
@@ -89,7 +89,7 @@ def written(
     Args:
         target: the path that the caller gives it then.
         parts: its bytes.
-        read_only: mode 0444.
+        read_only: nobody may write to it.
         refuse_links: asked before folders are made, and once the file is open.
         flush: have the system write it to the disk, and then the folders that were made.
 
@@ -100,7 +100,7 @@ def written(
         OSError: it could not be written.
     """
     temporary = f"{os.path.dirname(target)}/{TEMPORARY}{_process}-{next(_numbers)}"
-    descriptor, made = _open_new(temporary, 0o444 if read_only else FILE_MODE, refuse_links)
+    descriptor, made = _open_new(temporary, READ_ONLY_MODE if read_only else FILE_MODE, refuse_links)
     try:
         refuse_links(temporary, descriptor)
         directly = _write(descriptor, parts, flush=flush)
@@ -149,7 +149,7 @@ def _open_new(path: str, mode: int, refuse_links: RefuseLinks) -> tuple[int, boo
     made = False
     for _ in range(100):  # a deletion elsewhere may remove a folder that was just made
         try:
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), made
+            return open_new(path, os.O_WRONLY | os.O_EXCL, mode), made
         except FileNotFoundError:
             refuse_links(path, None)
             made = True

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.errors import NameRefusedError, ObjectStoreError
-from expops_prefect.folders import make_folder
+from expops_prefect.folders import close_to_others, make_folder
 from expops_prefect.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectStore, check_key, check_prefix
 from expops_prefect.objects.gcs_client import Connection, translated
 from expops_prefect.objects.gcs_transfer import MULTIPART, PARALLEL_FROM, RANGE, download, retry, upload, whole
@@ -192,7 +192,7 @@ class GCSObjects:
                 size = int(blob.size)
                 self._count(reads=1 if size < PARALLEL_FROM else -(-size // RANGE), bytes_read=size)
                 download(blob, temporary, timeout=self._timeout)
-                temporary.chmod(0o444)
+                close_to_others(temporary)
                 temporary.replace(copy)
             except NotFound:  # removed between the two requests
                 return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,6 @@ def _hits(folders: dict[str, Path]) -> dict[str, Callable[[int], Callable[[], fl
 def _grow(project: Project, runs: int, results: int, rows: int) -> None:
     """Rows, metrics and records as flows leave them, written in few transactions."""
     project.kv.put("growth", 1)
-    connection: Any = project.kv._connection()  # type: ignore[attr-defined]
     record = CacheRecord(
         "completed", "/x", "", "", STARTED, STARTED + 1, 1.0, "cache/steps/x/y/z.pkl", "0" * 64, 200, "", "packed",
         prefect_metadata="{}", inline="A" * 268,
@@ -93,8 +93,7 @@ def _grow(project: Project, runs: int, results: int, rows: int) -> None:
                 yield names.row_key(run, path), orjson.dumps(row)
 
     now = time.time()
-    with connection:
-        connection.execute("BEGIN")
+    with closing(sqlite3.connect(project.settings.kv.path)) as connection, connection:  # type: ignore[union-attr]
         connection.executemany(
             "INSERT OR REPLACE INTO kv(key, value, updated_at) VALUES (?, ?, ?)",
             ((key, value.decode(), now) for key, value in pairs()),

@@ -16,10 +16,10 @@ import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from expops_prefect.errors import KVError
+from expops_prefect.kv import connections as module
 from expops_prefect.kv import schema
-from expops_prefect.kv import sqlite as module
 from expops_prefect.kv.base import JSON, MetricPoint
-from expops_prefect.kv.sqlite import SQLiteKV
+from expops_prefect.kv.sqlite import SQLiteKV, _Borrowed
 from tests.support.kv_conformance import KVConformance
 from tests.support.kv_machine import kv_machine
 from tests.support.kv_samples import RawKV
@@ -79,7 +79,8 @@ def test_relative_path_does_not_follow_the_current_folder(tmp_path: Path, monkey
 
 def _in_child(store: SQLiteKV, parents: sqlite3.Connection, pipe: Connection) -> None:
     # SQLite forbids the use of a connection across a fork, though it may seem to work.
-    assert store._connection() is not parents
+    with store._reading("read") as connection:
+        assert connection is not parents
     store.append_metrics("m", [MetricPoint("loss", 2)])
     pipe.send([store.increment("k"), store.get("m")])
     store.close()
@@ -103,7 +104,8 @@ def test_in_a_forked_child(store: SQLiteKV) -> None:
     assert store.increment("k") == 1
     context = get_context("fork")
     ours, theirs = context.Pipe()
-    child = context.Process(target=_in_child, args=(store, store._connection(), theirs))
+    with store._reading("read") as connection:
+        child = context.Process(target=_in_child, args=(store, connection, theirs))
     child.start()
     assert ours.recv() == [2, {"loss": {"1": 1, "2": 2}}]
     child.join()
@@ -223,7 +225,8 @@ def test_a_full_disk(store: SQLiteKV, path: Path) -> None:
     store.put("k", 1)
     with closing(sqlite3.connect(path)) as probe:
         pages = probe.execute("PRAGMA page_count").fetchone()[0]
-    store._connection().execute(f"PRAGMA max_page_count = {pages + 2}")
+    with _Borrowed(store._connections.writing, "write", path) as connection:
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(KVError, match="Free some disk space"):
         store.put_many({"k": 2, "large": "x" * 100_000})
     assert store.get_many(["k", "large"]) == {"k": 1}

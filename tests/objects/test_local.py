@@ -101,7 +101,7 @@ def test_modes(root: Path, store: LocalObjects) -> None:
         store.put("r", [b""], read_only=True)
     finally:
         os.umask(old)
-    assert stat.S_IMODE((root / "r").stat().st_mode) == 0o444
+    assert stat.S_IMODE((root / "r").stat().st_mode) == 0o440
 
 
 def test_stamp_tells_of_a_change_in_place_that_hides_its_time(root: Path, store: LocalObjects) -> None:

@@ -95,7 +95,7 @@ def test_secrets_and_permissions(planted: FlowProject, mask: str) -> None:
             assert holders(place, secret) == []
     assert holders(planted.root / "secrets", SIGNING), "the search finds what is there"
     made = [runtime, *runtime.rglob("*")]
-    others = {item.name: oct(item.stat().st_mode) for item in made if item.stat().st_mode & 0o002}
-    assert not others, "world-writable"
+    others = {item.name: oct(item.stat().st_mode) for item in made if item.stat().st_mode & 0o007}
+    assert not others, "not for others"
     if mask == "077":
         assert not [item for item in made if item.stat().st_mode & 0o077]
