@@ -195,6 +195,12 @@ def run_id(project_id: str, start: float, flow_run_id: str) -> str:
     return f"project-{project_id}-{moment}-{tail}"
 
 
+def project_of_run(run: str) -> str | None:
+    """The project whose run it is; ``None`` if the id is of another form."""
+    found = re.fullmatch(r"project-(.+)-\d{14}-[0-9a-z]+", run)
+    return None if found is None else found[1]
+
+
 # KV keys that ExpOps' clients read ---------------------------------------------------------------
 
 

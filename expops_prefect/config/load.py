@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from expops_prefect.config.model import (
     PipelineSection,
     PrefectSection,
 )
+from expops_prefect.config.places import part_of, root_without_configuration
 from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.signatures import MIN_KEY_LENGTH, read_keys
@@ -55,7 +57,8 @@ def find_root(
     """A project's root folder.
 
     ``project``, else ``EXPOPS_PROJECT_ROOT``, else the nearest folder above ``source_file``, then above
-    the current folder, that holds ``configs/project_config.yaml``; else the current folder.
+    the current folder, that holds ``configs/project_config.yaml``; else the repository in which ``source_file``
+    lies, or its own folder; without such a file those of the current folder.
 
     Raises:
         ConfigurationError: the folder that was named does not exist, or the current one no longer does.
@@ -71,13 +74,16 @@ def find_root(
             return root
     if source_file is not None and (found := _above(source_file.absolute().parent)) is not None:
         return found
-    try:
+    here = None
+    with suppress(FileNotFoundError):
         here = Path.cwd()
-    except FileNotFoundError as error:
+    found = None if here is None else _above(here)
+    found = found or root_without_configuration(source_file, here)
+    if found is None:
         raise ConfigurationError(
             "the current folder has been deleted; name the project's folder in EXPOPS_PROJECT_ROOT"
-        ) from error
-    return _above(here) or here
+        )
+    return found
 
 
 def _above(place: Path) -> Path | None:
@@ -111,8 +117,11 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
     source = _Source(root, Document(root, CONFIG_FILE), os.environ if environ is None else environ)
     content = source.document.content
     project_id = _project_id(source)
-    runtime = source.environment("EXPOPS_RUNTIME_DIR") or source.file("prefect.runtime_dir", source.ours.runtime_dir)
+    shared = source.environment("EXPOPS_RUNTIME_DIR")
+    runtime = shared or source.file("prefect.runtime_dir", source.ours.runtime_dir)
     runtime_dir = runtime.below(root) if runtime else root / f".{project_id}"
+    if shared is not None:
+        runtime_dir = part_of(runtime_dir, project_id)
     kv, objects = _kv(source, runtime_dir), _objects(source, runtime_dir)
     keys = _signing_key_file(source)
     pipeline = source.pipeline
@@ -134,7 +143,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         reproducibility=content.reproducibility or {},
         data_path=_data_path(source),
         scripts=content.scripts,
-        notices=_notices(source, project_id),
+        notices=_notices(source, project_id, runtime_dir),
         warnings=(*_warnings(source, runtime, kv.type, objects.type), *_shared_keys(keys)),
         firestore_emulator=source.environ.get("FIRESTORE_EMULATOR_HOST") or None,
         storage_emulator=source.environ.get("STORAGE_EMULATOR_HOST") or None,
@@ -334,10 +343,13 @@ def _data_path(source: _Source) -> Path | None:
     return found.below(source.root) if found else None
 
 
-def _notices(source: _Source, project_id: str) -> tuple[str, ...]:
+def _notices(source: _Source, project_id: str, runtime_dir: Path) -> tuple[str, ...]:
     if source.document.file is not None:
         return ()
-    return (f"no {CONFIG_FILE} found: {source.root} is taken as the project {project_id!r}, with the defaults",)
+    return (
+        f"no {CONFIG_FILE} found: {source.root} is taken as the project {project_id!r}, with the defaults; "
+        f"runs and results are kept in {runtime_dir}",
+    )
 
 
 def _warnings(source: _Source, runtime: Setting | None, kv: str, objects: str) -> tuple[str, ...]:

@@ -116,10 +116,10 @@ def test_doctor_finds_nothing_wrong(cli: Command, tmp_path: Path, monkeypatch: p
     assert {verdict for _, verdict, _ in found} == {"ok"}
     assert found[0][2] == f"prefect {version('prefect')}"
     assert str(tmp_path / "churn" / CONFIG) in found[3][2]
-    assert str(tmp_path / "lasting" / "metrics.sqlite") in found[4][2]
+    assert str(tmp_path / "lasting" / "churn" / "metrics.sqlite") in found[4][2]
     assert "'churn'" in found[3][2]
-    lasting = [path.name for path in (tmp_path / "lasting").iterdir()]
-    assert [name for name in lasting if not name.startswith("metrics.sqlite")] == [], "the test entries are gone"
+    lasting = [path.name for path in (tmp_path / "lasting" / "churn").iterdir()]
+    assert [name for name in lasting if not name.startswith("metrics.sqlite")] == [".gitignore"], "no test entry"
 
 
 def test_doctor_without_a_configuration(cli: Command) -> None:

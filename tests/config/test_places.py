@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from expops_prefect import Project, flow
+from expops_prefect import Project, flow, names
 from expops_prefect.config import find_root, load_settings
 from expops_prefect.errors import ConfigurationError
+from expops_prefect.kv.sqlite import SQLiteKV
 from tests.config.support import make_project, settings_of
 
 
@@ -46,8 +48,48 @@ def test_the_nearest_project_above_wins(tmp_path: Path) -> None:
     assert find_root(source_file=tmp_path / "outer" / "libs" / "flow.py", environ={}) == tmp_path / "outer"
 
 
-def test_without_any_configuration_it_is_the_current_folder(tmp_path: Path) -> None:
-    assert find_root(source_file=tmp_path / "elsewhere" / "flow.py", environ={}) == tmp_path / "empty"
+@pytest.mark.parametrize("mark", [".git", "pyproject.toml"])
+def test_without_any_configuration_it_is_the_flows_repository_or_folder(
+    tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_project(tmp_path / "repo" / "flows" / "deep", None) / "flow.py"
+    assert find_root(source_file=source, environ={}) == tmp_path / "empty", "there is no such file"
+    source.touch()
+    assert find_root(source_file=source, environ={}) == source.parent
+    assert find_root(environ={}) == tmp_path / "empty"
+    (tmp_path / "repo" / mark).touch()
+    assert find_root(source_file=source, environ={}) == tmp_path / "repo"
+    for place in ("/", source.parent, source.parent.parent):
+        monkeypatch.chdir(place)
+        assert find_root(source_file=source, environ={}) == tmp_path / "repo"
+    assert find_root(environ={}) == tmp_path / "repo", "in a notebook"
+    monkeypatch.chdir(tmp_path / "empty")
+    installed = make_project(tmp_path / "repo" / "site-packages", None) / "flow.py"
+    installed.touch()
+    assert find_root(source_file=installed, environ={}) == tmp_path / "empty"
+
+
+@pytest.mark.parametrize("home", ["home", "/", "does-not-exist"])
+def test_the_home_folder_and_the_file_systems_root_are_no_project(
+    tmp_path: Path, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / ".git").mkdir(parents=True)
+    (tmp_path / "home" / "flow.py").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = tmp_path / "home" / ".local" / "state" / "expops-prefect"
+    instead = kept if home == "home" else tmp_path / f"expops-prefect-{os.geteuid()}"
+    monkeypatch.chdir("/")
+    assert find_root(environ={}) == instead
+    if home == "home":
+        assert find_root(source_file=tmp_path / "home" / "flow.py", environ={}) == instead
+        make_project(tmp_path / "home" / "work", None)
+        monkeypatch.chdir(tmp_path / "home" / "work")
+        assert find_root(environ={}) == tmp_path / "home" / "work", "its own, though the home folder is a repository"
+    settings = load_settings(instead, environ={})
+    assert str(settings.runtime_dir) in settings.notices[0]
+    Project(settings).kv.ping()
 
 
 def test_relative_and_home_paths_of_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,17 +165,33 @@ def test_the_order_in_which_the_runtime_folder_is_looked_for(tmp_path: Path, mon
     root, config = tmp_path / "shop", "prefect: {project_id: shop, runtime_dir: kept/here}"
     absolute = str(tmp_path / "lasting")
     settings = settings_of(root, config, {"EXPOPS_RUNTIME_DIR": absolute})
-    assert settings.runtime_dir == tmp_path / "lasting"
+    assert settings.runtime_dir == tmp_path / "lasting" / "shop"
     assert settings.kv.type == "local"
-    assert settings.kv.path == tmp_path / "lasting" / "metrics.sqlite"
+    assert settings.kv.path == tmp_path / "lasting" / "shop" / "metrics.sqlite"
     assert settings.objects.type == "local"
-    assert settings.objects.root == tmp_path / "lasting"
-    assert settings_of(root, config, {"EXPOPS_RUNTIME_DIR": "up/../beside"}).runtime_dir == root / "beside"
+    assert settings.objects.root == tmp_path / "lasting" / "shop"
+    assert settings_of(root, config, {"EXPOPS_RUNTIME_DIR": "up/../beside"}).runtime_dir == root / "beside" / "shop"
     assert settings_of(root, config).runtime_dir == root / "kept" / "here"
     assert settings_of(root, "prefect: {project_id: p}").runtime_dir == root / ".p"
     assert settings_of(root, "prefect: {project_id: p}", {"EXPOPS_PROJECT_ID": "q"}).runtime_dir == root / ".q"
     monkeypatch.setenv("HOME", str(tmp_path))
     assert settings_of(root, "prefect: {runtime_dir: ~/mine}").runtime_dir == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("held", [("shop",), ("shop-2",), ("shop", "other"), ()])
+def test_a_folder_for_all_projects_has_a_part_for_each(tmp_path: Path, held: tuple[str, ...]) -> None:
+    environ = {"EXPOPS_RUNTIME_DIR": str(tmp_path / "lasting")}
+    older = SQLiteKV(tmp_path / "lasting" / "metrics.sqlite")
+    for name in held:
+        older.put(names.run_record_key(names.run_id(name, 0, "abcdef12")), {})
+    settings = settings_of(tmp_path / "shop", "prefect: {project_id: shop}", environ)
+    alone = held == ("shop",)
+    assert settings.runtime_dir == tmp_path / "lasting" / ("" if alone else "shop"), "an older release's stays"
+    other = settings_of(tmp_path / "other", "prefect: {project_id: other}", environ)
+    assert other.runtime_dir == tmp_path / "lasting" / "other"
+    Project(settings).kv.put("k", 1)
+    assert Project(other).kv.get("k") is None
+    assert settings_of(tmp_path / "shop", "prefect: {project_id: shop}", environ).runtime_dir == settings.runtime_dir
 
 
 def test_a_temporary_folder_is_warned_of_unless_a_lasting_one_is_named(

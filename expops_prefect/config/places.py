@@ -1,0 +1,81 @@
+"""Where a project is whose configuration nobody wrote, and which part of a shared folder is its own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from expops_prefect import names
+
+_REPOSITORY: Final = (".git", "pyproject.toml")
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+_DATABASE: Final = "metrics.sqlite"
+
+
+def root_without_configuration(source_file: Path | None, here: Path | None) -> Path | None:
+    """The folder that is taken as the project: the repository of the flow's file, else the file's own folder.
+
+    Without a file, in a notebook for instance, those of the current folder. The file system's root and the home
+    folder are nobody's project; what would lie there has a folder of its own.
+
+    Args:
+        source_file: the flow's file.
+        here: the current folder; ``None`` if it was deleted.
+    """
+    place = here
+    if source_file is not None and _INSTALLED.isdisjoint(source_file.parts) and source_file.is_file():
+        place = source_file.absolute().parent
+    if place is None:
+        return None
+    never = _nobodys()
+    for folder in (place, *place.parents):
+        if folder in never:
+            break
+        if any(os.path.lexists(folder / mark) for mark in _REPOSITORY):
+            return folder
+    return _elsewhere() if place in never else place
+
+
+def _nobodys() -> set[Path]:
+    found = {Path("/")}
+    with suppress(RuntimeError):
+        found.add(Path.home())
+        found.add(Path.home().resolve())
+    return found
+
+
+def _elsewhere() -> Path:
+    """The user's folder for what programs keep."""
+    with suppress(RuntimeError):
+        home = Path.home()
+        if home != Path("/") and os.access(home, os.W_OK):
+            return Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "expops-prefect"
+    return Path(tempfile.gettempdir()) / f"expops-prefect-{os.geteuid()}"
+
+
+def part_of(folder: Path, project_id: str) -> Path:
+    """A project's own part of a folder that the environment gives to all: another project shares nothing with it.
+
+    Where an older release kept this project alone in the folder itself, it stays there.
+    """
+    own = folder / project_id
+    if own.exists() or not (folder / _DATABASE).is_file():
+        return own
+    projects = _projects_in(folder / _DATABASE)
+    return folder if projects == {project_id} else own
+
+
+def _projects_in(database: Path) -> set[str]:
+    """The projects whose runs a database holds; empty if it cannot be read."""
+    # What lies beside it, such as a log that is not merged yet, is read too; nothing is made.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        keys = connection.execute(
+            "SELECT key FROM kv WHERE key >= ? AND key < ?",
+            (names.RUN_RECORD_PREFIX, names.RUN_RECORD_PREFIX[:-1] + ";"),
+        )
+        return {names.project_of_run(key.removeprefix(names.RUN_RECORD_PREFIX)) or "" for (key,) in keys}
+    return set()
