@@ -125,6 +125,7 @@ class Project:
             self.kv,
             self.objects,
             self.settings.runtime_dir / "outbox",
+            project_id=self.project_id,
             flush_seconds=float(self.settings.record.flush_seconds),
             parallel=_PARALLEL if remote else 1,
             on_delivery=self._delivered,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from expops_prefect.cli.opening import open_project
-from expops_prefect.cli.output import OK, PROBLEM, ProblemError, print_json, print_line, size
+from expops_prefect.cli.output import OK, PROBLEM, ProblemError, print_json, print_line, print_note, size
 from expops_prefect.cli.progress import progress_bar
 from expops_prefect.config import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
+from expops_prefect.outbox.journal import undeliverable
 from expops_prefect.project import Project
 from expops_prefect.sync import Copied, copy_project
 
@@ -40,19 +41,22 @@ def sync(
     """
     opened = open_project(project)
     delivered = opened.outbox.deliver_orphans()
+    left = {str(path): why for path, why in undeliverable(opened.outbox.folder, opened.project_id)}
+    for path, why in left.items():
+        print_note(f"{path} is {why}: what waits in it is not delivered")
     if to is None:
-        _say(json, {"delivered": delivered}, f"delivered {delivered} changes that were waiting")
-        return OK
+        _say(json, {"delivered": delivered, "undeliverable": left}, f"delivered {delivered} changes that were waiting")
+        return PROBLEM if left else OK
     local = Project(_local(opened.settings))
     cloud = Project(_cloud(opened.settings, gcp_project, bucket, credentials_json))
     source, target = (local, cloud) if to == "gcp" else (cloud, local)
     with progress_bar(f"{source.kv.describe()} -> {target.kv.describe()}", visible=not json) as progress:
         copied = copy_project(source, target, progress)
-    _say(json, {"delivered": delivered, **asdict(copied)}, _summary(copied))
-    return PROBLEM if copied.damaged else OK
+    _say(json, {"delivered": delivered, "undeliverable": left, **asdict(copied)}, _summary(copied))
+    return PROBLEM if copied.damaged or left else OK
 
 
-def _say(json: bool, values: dict[str, int], text: str) -> None:
+def _say(json: bool, values: dict[str, object], text: str) -> None:
     if json:
         print_json(values)
     else:

@@ -20,13 +20,16 @@ from typing import Final, TypeAlias
 import orjson
 
 from expops_prefect.degraded import degrade
-from expops_prefect.folders import FILE_MODE, identity, make_folder, write_file
+from expops_prefect.folders import identity, make_folder, open_new, write_file
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.outbox.changes import AnyChange, load
 
 _SUFFIX: Final = ".journal"
 _HEAD: Final = b'{"expops-prefect journal":1}\n'
+_LONGEST_HEAD: Final = 1024
+DAMAGED: Final = ".damaged"
+"""What the name of a journal that is kept aside ends with."""
 _held: dict[tuple[int, int], int] = {}
 """Journals that this process holds, with their descriptors. It could take its lock again, and to close any other
 descriptor of such a file would free it: so they are known whatever path leads to them, and not opened again."""
@@ -85,21 +88,26 @@ class Journal:
         self._blobs = 0
 
     @classmethod
-    def create(cls, folder: Path) -> Journal:
+    def create(cls, folder: Path, project: str = "") -> Journal:
         """A new one in this folder.
+
+        Args:
+            folder: the outbox's.
+            project: the id of the project whose changes it takes.
 
         Raises:
             OSError: it cannot be written.
         """
         make_folder(folder)
         path = folder / f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:12]}{_SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE)
+        descriptor = open_new(path, os.O_RDWR | os.O_EXCL | os.O_APPEND)
         file = identity(os.fstat(descriptor))
         with _holding:
             _held[file] = descriptor
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.write(descriptor, _HEAD) != len(_HEAD):
+            head = _head(project)
+            if os.write(descriptor, head) != len(head):
                 raise OSError("the disk is full")
         except OSError:
             path.unlink(missing_ok=True)
@@ -107,13 +115,16 @@ class Journal:
                 _held.pop(file, None)
                 os.close(descriptor)
             raise
-        return cls(path, descriptor, Plan())
+        return cls(path, descriptor, Plan(len(head)))
 
     @classmethod
-    def orphans(cls, folder: Path) -> Iterator[Journal]:
-        """Journals of processes that have ended; each is held from then on."""
+    def orphans(cls, folder: Path, project: str = "") -> Iterator[Journal]:
+        """Journals of processes that have ended; each is held from then on.
+
+        One that is damaged is said and kept aside, one of another project is said and left where it is.
+        """
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
-            journal = cls._adopt(path)
+            journal = cls._adopt(path, project)
             if journal is not None:
                 yield journal
 
@@ -122,8 +133,10 @@ class Journal:
         """What waits in all journals, those of running processes too. Looks only, and takes no lock."""
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             try:
-                plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan()
-                data = _bytes_of(path)[plan.done :]
+                data = _bytes_of(path)
+                head = data[: data.find(b"\n") + 1]
+                plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(head))
+                data = data[plan.done :]
             except (OSError, ValueError, TypeError, KeyError):
                 continue  # it has just been delivered, or is none of ours
             for line in data[: data.rfind(b"\n") + 1].splitlines():
@@ -131,7 +144,7 @@ class Journal:
                     yield change
 
     @classmethod
-    def _adopt(cls, path: Path) -> Journal | None:
+    def _adopt(cls, path: Path, project: str) -> Journal | None:
         with _holding:
             try:
                 if identity(path.stat()) in _held:
@@ -139,14 +152,15 @@ class Journal:
                 descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
             except OSError:
                 return None  # another process has just delivered it, or it is not ours to touch
+            plan = None
             try:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Whoever held it may have deleted it before the lock was free.
-                known = os.pread(descriptor, len(_HEAD), 0) == _HEAD and os.fstat(descriptor).st_nlink
-                plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan()
-            except (OSError, ValueError, TypeError, KeyError):
-                known = False
-            if not known:
+                plan = _plan_to_go_on_with(path, descriptor, project)
+            except OSError:
+                pass  # its process lives, or somebody has just delivered it
+            except (ValueError, TypeError, KeyError) as error:
+                _set_aside(path, str(error))
+            if plan is None:
                 os.close(descriptor)
                 return None
             _held[identity(os.fstat(descriptor))] = descriptor
@@ -261,6 +275,61 @@ def _bytes_of(path: Path) -> bytes:
         if descriptor is not None:
             return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         return path.read_bytes()
+
+
+def _head(project: str) -> bytes:
+    """The first line of a journal: what it is, and whose."""
+    return orjson.dumps({"expops-prefect journal": 1, "project": project}) + b"\n" if project else _HEAD
+
+
+def _plan_to_go_on_with(path: Path, descriptor: int, project: str) -> Plan | None:
+    """How far a journal is delivered that nobody holds; ``None`` for one to leave where it is.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, TypeError, KeyError: it is damaged; the message says what is.
+    """
+    status = os.fstat(descriptor)
+    if not status.st_nlink or not status.st_size:
+        return None  # whoever held it has deleted it, or has only just made it
+    line, end, _ = os.pread(descriptor, _LONGEST_HEAD, 0).partition(b"\n")
+    try:
+        head = orjson.loads(line)
+        version, whose = head["expops-prefect journal"], head.get("project", project)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError("its first line is not that of a journal") from None
+    if version != 1:
+        return None  # a newer release's
+    if project and whose != project:
+        said = f"{path} holds what the project {whose!r} has still to record; it is not delivered into {project!r}"
+        degrade("journals of other projects", said, key=str(path))
+        return None
+    try:
+        return Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(line + end))
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"{_plan_of(path).name}, which says how far it is delivered, is not readable") from None
+
+
+def _set_aside(path: Path, why: str) -> None:
+    """Keep a damaged journal, with what belongs to it, where nobody looks for work."""
+    aside = path.with_name(path.name + DAMAGED)
+    said = f"{path}: {why}; what waits in it is not delivered, it is kept as {aside.name}"
+    degrade("journals damaged", said, key=str(path))
+    with contextlib.suppress(OSError):
+        if _plan_of(path).exists():
+            _plan_of(path).replace(_plan_of(path).with_name(_plan_of(path).name + DAMAGED))
+        path.replace(aside)
+
+
+def undeliverable(folder: Path, project: str) -> Iterator[tuple[Path, str]]:
+    """Journals that nobody delivers, each with why: damaged ones, and those of other projects."""
+    for path in sorted(folder.glob(f"*{_SUFFIX}{DAMAGED}")):
+        yield path, "damaged"
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            whose = orjson.loads(_bytes_of(path).partition(b"\n")[0]).get("project", project)
+            if whose != project:
+                yield path, f"of the project {whose!r}"
 
 
 def _plan_of(path: Path) -> Path:

@@ -50,13 +50,14 @@ class Outbox:
         kv: where records go.
         objects: where objects go.
         folder: where journals lie, the same for all processes of the project on this machine.
+        project_id: the project; what another one has left there is not delivered.
         flush_seconds: how long a change waits at most while the stores can be reached.
         parallel: how many keys are written side by side; 1 for stores on this machine.
         on_delivery: told whenever a batch has been delivered: the KV store answers, and holds news.
         on_adoption: called in the background when what dead processes left behind has been delivered.
 
     Attributes:
-        folder: as above.
+        folder, project_id: as above.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Outbox:
         objects: ObjectStore,
         folder: Path,
         *,
+        project_id: str = "",
         flush_seconds: float = 0.5,
         parallel: int = 1,
         on_delivery: Callable[[], None] = lambda: None,
@@ -73,6 +75,7 @@ class Outbox:
         self._kv = kv
         self._objects = objects
         self.folder = folder
+        self.project_id = project_id
         self._flush_seconds = flush_seconds
         self._parallel = parallel
         self._on_delivery = on_delivery
@@ -170,7 +173,7 @@ class Outbox:
     def _current(self) -> Journal | None:
         if self._journal is None and not self._memory:
             try:
-                self._journal = Journal.create(self.folder)
+                self._journal = Journal.create(self.folder, self.project_id)
             except OSError as error:
                 degrade("journal not written", f"{error}: the record waits in memory", key=str(self.folder))
         return self._journal
@@ -246,7 +249,7 @@ class Outbox:
             BackendError: a store failed; what is left stays where it is.
         """
         count, deadline = 0, time.monotonic() + timeout
-        for journal in Journal.orphans(self.folder):
+        for journal in Journal.orphans(self.folder, self.project_id):
             try:
                 while journal.waiting:
                     left = deadline - time.monotonic()

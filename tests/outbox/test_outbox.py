@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from expops_prefect import names
+from expops_prefect.cli.output import OK, PROBLEM
+from expops_prefect.cli.sync import sync
+from expops_prefect.config import load_settings
 from expops_prefect.degraded import counts
 from expops_prefect.errors import KVError, ObjectStoreRefusedError
 from expops_prefect.kv.base import JSON, MetricPoint
@@ -34,6 +37,8 @@ from expops_prefect.outbox.changes import (
 )
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.outbox.outbox import Outbox
+from expops_prefect.project import Project
+from tests.config.support import make_project
 from tests.support.faults import Faults, FaultyKV, FaultyObjects
 from tests.support.server import wait_until
 
@@ -604,3 +609,45 @@ def test_far_away_stores_are_written_side_by_side(stores: Stores) -> None:
         box.write(Change(f"t{number}", "test.add", {"amount": 1}))
     assert box.flush(20)
     assert max(most) >= 4
+
+
+@pytest.mark.parametrize("damage", ["plan", "head"])
+def test_a_damaged_journal_is_said_and_kept_aside(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_project(tmp_path / "shop")
+    project = Project(load_settings(root, environ={}))
+    folder = project.outbox.folder
+    good, bad = (Journal.create(folder, "shop") for _ in range(2))
+    for journal, key in ((good, "good"), (bad, "bad")):
+        journal.append(dump(Put(key, 1)))
+        journal.release()
+    if damage == "plan":
+        bad.path.with_suffix(".plan").write_bytes(b"garbage")
+    else:
+        bad.path.write_bytes(b"garbage\n" + dump(Put("bad", 1)))
+    before = bad.path.read_bytes()
+    for _ in range(2):
+        assert sync(root) == PROBLEM, "as long as it lies there"
+        assert f"{bad.path.name}.damaged is damaged" in capsys.readouterr().err
+    assert caplog.text.count("journals damaged") == 1
+    assert project.kv.get_many(["good", "bad"]) == {"good": 1}
+    assert bad.path.with_name(f"{bad.path.name}.damaged").read_bytes() == before
+    for path in folder.iterdir():
+        path.unlink()
+    assert sync(root) == OK
+
+
+def test_another_projects_journal_is_not_delivered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_project(tmp_path / "shop")
+    project = Project(load_settings(root, environ={}))
+    for whose in ("other", ""):
+        journal = Journal.create(project.outbox.folder, whose)
+        journal.append(dump(Put(whose or "of an older release", 1)))
+        journal.release()
+    assert sync(root) == PROBLEM
+    assert "of the project 'other'" in capsys.readouterr().err
+    assert project.kv.get_many(["other", "of an older release"]) == {"of an older release": 1}
+    (left,) = Journal.orphans(project.outbox.folder, "other")
+    assert left.read(1000)[0] == [Put("other", 1)]
+    left.release()
