@@ -86,6 +86,9 @@ EXPRESSIONS: Final = [
     Case("state", "RNG.normal", "import numpy as np; RNG = np.random.default_rng(0)", "RNG.normal(size=3)"),
     Case("state", "os.environ.setdefault", "import os", "os.environ.setdefault('A', 'b')"),
     Case("state", "os.chdir", "import os", "os.chdir(x)"),
+    Case("state", "pd.set_option", "import pandas as pd", "pd.set_option('display.max_rows', x)"),
+    Case("state", "np.seterr", "import numpy as np", "np.seterr(all=x)"),
+    Case("state", "x.insert_column", "", "x.insert_column(0, [1])"),
     Case("prefect", "create_markdown_artifact", "from prefect.artifacts import create_markdown_artifact",
          "create_markdown_artifact(markdown=x)"),
     Case("prefect", "emit_event", "from prefect.events import emit_event", "emit_event('e', resource={})"),
@@ -107,6 +110,8 @@ EXPRESSIONS: Final = [
 ]  # fmt: skip
 
 BODIES: Final = [
+    ("environment", "Settings",
+     "import pydantic_settings\nclass Settings(pydantic_settings.BaseSettings):\n a: str = 'b'\ndef task(x):\n return Settings().a"),
     ("random", "random.random", "def task(x):\n random.seed()\n return random.random()"),
     ("random", "np.random.rand", "def task(x):\n if x:\n  np.random.seed(x)\n return np.random.rand()"),
     ("random", "np.random.default_rng", "def task(n, seed=None):\n return np.random.default_rng(seed).normal(size=n)"),

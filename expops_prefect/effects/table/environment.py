@@ -15,13 +15,15 @@ ENTRIES = {
         shutil.which shutil.disk_usage shutil.get_terminal_size resource psutil GPUtil pynvml cpuinfo
         argparse.ArgumentParser.parse_args argparse.ArgumentParser.parse_known_args
         dotenv.dotenv_values dotenv.load_dotenv dotenv.find_dotenv decouple.config environs.Env environ.Env
-        pydantic_settings.BaseSettings dynaconf starlette.config
+        pydantic_settings.BaseSettings pydantic_settings.main.BaseSettings dynaconf starlette.config
         getmac netifaces ifaddr
     """,
     "state": """
         os.putenv os.unsetenv os.chdir os.fchdir os.umask os.nice os.setuid os.setgid os.chroot locale.setlocale
         signal.signal signal.alarm signal.setitimer atexit.register sys.setprofile sys.settrace
         sys.addaudithook
+        pandas.set_option pandas.reset_option pandas._config.config.set_option pandas._config.config.reset_option
+        numpy.seterr numpy.set_printoptions sklearn.set_config sklearn._config.set_config
     """,
 }
 

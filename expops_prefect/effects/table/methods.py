@@ -57,6 +57,7 @@ BY_RECEIVER = {
 CHANGES_ALWAYS = frozenset(
     """
     update pop popitem popleft setdefault extend extendleft appendleft clear insert discard fit partial_fit
+    insert_column replace_column drop_in_place
     fit_transform fit_predict fit_resample load_state_dict zero_grad backward step requires_grad_ difference_update
     intersection_update symmetric_difference_update __setitem__ __delitem__ __setattr__ __iadd__ itemset setflags
     byteswap_ train_one_epoch writelines readline readlines truncate add_edge add_node add_edges_from
