@@ -198,7 +198,7 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
             attempt.why = reasons.unreadable(said)
         return None
     if attempt is not None:
-        attempt.material = None
+        attempt.material = attempt.before = None
     observation.inherit(found)
     return _metadata(record)
 

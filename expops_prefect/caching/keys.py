@@ -131,7 +131,7 @@ def _prepared(
     attempt.unkeyed = changed
     store = context.result_store
     if made.decision.watched:
-        attempt.before = _before(made, store, plain)
+        attempt.before = _before(made, store, plain, wrapped=getattr(task.fn, "__expops_wrapper__", False))
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
     if project.settings.cache.single_flight and not isinstance(task, Surrounded):
@@ -179,9 +179,10 @@ def plain_key(
     return policy.compute_key(task_ctx=context, inputs=inputs, flow_parameters=flow_parameters, **more)
 
 
-def _before(made: _Made, store: Any, plain: Callable[[], str | None]) -> Before:
-    """What is known before the body runs, for what is seen of it."""
-    can_change = {name: value for name, value in made.material.values.items() if not _is_constant(value)}
+def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, wrapped: bool) -> Before:
+    """What is known before the body runs, for what is seen of it, if it is watched at all."""
+    values = made.material.values if wrapped else {}
+    can_change = {name: value for name, value in values.items() if not _is_constant(value)}
     before = Before(made.effects, made.decision.told, can_change, dict(made.material.digests), made.walked)
     if not made.decision.told:
         before.plain_key = plain()

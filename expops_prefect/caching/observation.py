@@ -94,6 +94,7 @@ class Observation:
         attempt, before = self._attempt, self._before
         took = time.perf_counter() - self._began
         self.close()
+        attempt.before = None
         seen = None if self._watch is None else self._watch.seen()
         if seen is None:
             attempt.refuse(reasons.unsettled("its body could not be watched"))

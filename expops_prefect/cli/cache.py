@@ -10,6 +10,7 @@ from typing import Any
 
 from cyclopts import App
 
+from expops_prefect.caching import reasons
 from expops_prefect.cli.explain import explain
 from expops_prefect.cli.opening import Limit, is_empty, open_project
 from expops_prefect.cli.output import (
@@ -25,6 +26,8 @@ from expops_prefect.cli.output import (
     short_run,
     size,
 )
+from expops_prefect.effects import dependencies
+from expops_prefect.errors import FormatError
 from expops_prefect.names import CacheKey, normalise
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, read_cache_records
@@ -108,6 +111,8 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
             ("took", duration(record.execution_time)),
             ("size", size(record.size)),
             ("expires", moment(record.expires_at) or "never"),
+            *(("read from", name) for name in dependencies.described(_dependencies(record))),
+            *(("does more", reasons.of_record(record.effects).text) for _ in range(1 if record.effects else 0)),
         ],
     )
     print_table(
@@ -115,6 +120,13 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
         [(name, size(count), "there" if present[name] else missing[name]) for name, count in objects],
     )
     return OK
+
+
+def _dependencies(record: CacheRecord) -> tuple[dependencies.Dependency, ...]:
+    try:
+        return dependencies.load(record.dependencies)
+    except FormatError:
+        return ()
 
 
 def _records(project: Project, beginning: str) -> Iterator[tuple[CacheKey, CacheRecord]]:

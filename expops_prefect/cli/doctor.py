@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
+from expops_prefect.cli.opening import is_empty
 from expops_prefect.cli.output import OK, PROBLEM, print_json, print_table
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.project import Project
@@ -86,8 +87,36 @@ def _checks(path: Path | None) -> Iterator[Check]:
             f"MLOPS_KV_BACKEND chooses {settings.kv.type}, the configuration says {configured}",
             "ExpOps' web server follows the configuration: make the two equal to see your runs there",
         )
+    yield from _caching(project)
     yield _reach("KV store", project.kv.describe(), project.kv.ping)
     yield _reach("object store", project.objects.describe(), project.objects.ping)
+
+
+_RULES: Final = {
+    "pure": "tasks that only compute are cached",
+    "all": "every task that returns something is cached",
+    "none": "only tasks that ask for it are cached",
+}
+_MOST_NAMED: Final = 10
+
+
+def _caching(project: Project) -> Iterator[Check]:
+    """The rule of caching, and what of the newest run it kept out of the cache."""
+    cache = project.settings.cache
+    if not cache.enabled:
+        yield Check("caching", "warning", "prefect.cache.enabled is false: only processes that are enabled are cached")
+        return
+    yield Check("caching", "ok", f"prefect.cache.default: {cache.default or 'pure'}: {_RULES[cache.default or 'pure']}")
+    try:
+        run = None if is_empty(project) else next(iter(project.runs(limit=1)), None)
+        rows = () if run is None else project.rows(run.run_id)
+    except ExpOpsPrefectError:
+        return  # the checks of the stores say why
+    why = {row.label: str(row.fields.get("miss_reason")) for row in rows if row.fields.get("miss") == "effect"}
+    for label, text in list(why.items())[:_MOST_NAMED]:
+        yield Check("caching", "ok", f"{label}: {text}")
+    if len(why) > _MOST_NAMED:
+        yield Check("caching", "ok", f"and {len(why) - _MOST_NAMED} more; see expops-prefect runs show latest")
 
 
 def _reach(name: str, place: str, ping: Callable[[], None]) -> Check:

@@ -50,9 +50,11 @@ prefect:
   # runtime_dir: /srv/expops/{name}     # where local backends keep what they store
   # cache:
   #   enabled: true
+  #   default: pure            # cache what only computes; all: what returns something; none: what asks for it
   #   ttl: 30d                 # how long results live; without it for ever
   #   processes:
   #     train: {{enabled: false}}
+  #     fetch: {{ttl: 1h}}       # cache it although it uses the network
   # record:
   #   enabled: true
 """

@@ -38,10 +38,11 @@ class watching:  # noqa: N801 - a context, used as a verb
             from a global generator.
     """
 
-    __slots__ = ("_before", "_link", "_record", "_seeds", "_thread", "_token", "overlapped")
+    __slots__ = ("_before", "_link", "_record", "_resolved", "_seeds", "_thread", "_token", "overlapped")
 
     def __init__(self, known: CodeEffects | None = None, *, scratch: Sequence[str] = ()) -> None:
         self._seeds = known.seeds if known is not None else frozenset()
+        self._resolved = known is not None and known.resolved
         self._record = Record(tuple(folder.rstrip("/\\") + "/" for folder in scratch))
         self._link = Link(self._record, None)
         self._before: dict[str, Any] = {}
@@ -93,6 +94,8 @@ class watching:  # noqa: N801 - a context, used as a verb
         try:
             if not self.overlapped:
                 for name in generators.drawn(self._before, self._seeds):
+                    if name == "random" and self._resolved:
+                        continue  # Prefect's own threads draw from it too, and the code is known not to
                     call = _CALLS.get(name, f"{name} (global generator)")
                     self._record.effect("random", call, _NOTHING, seedable=True)
             self._record.end(real_lstat)
