@@ -123,7 +123,8 @@ class TestNotLoadable:
 
         for view in (memoryview(b"abc"), memoryview(bytearray(b"abc")), memoryview(array.array("i", [1, 2]))):
             packed = pack([view])
-            (back,) = unpack(packed.manifest, FromMemory(packed))  # type: ignore[misc]
+            value: Any = unpack(packed.manifest, FromMemory(packed))
+            back = value[0]
             assert type(back) is memoryview
             assert back == view
             assert (back.format, back.readonly) == (view.format, view.readonly)
