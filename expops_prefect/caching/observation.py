@@ -104,7 +104,7 @@ class Observation:
         attempt.named, attempt.reads = self._named, seen.reads
         attempt.watched = True
         attempt.proven = self._is_proven(seen)
-        shown = (*before.code.effects, *effects)[:_MOST_EFFECTS]
+        shown = (*decision.forbidding(attempt.project, before.code.effects), *effects)[:_MOST_EFFECTS]
         attempt.effects = _dump(shown)
         if effects and not before.told:
             attempt.refuse(reasons.effect(effects[0], more=len(effects) - 1))
