@@ -106,10 +106,19 @@ _PREFECTS: Final = frozenset(
 """What flows import beside ``flow`` and ``task``, passed on from Prefect."""
 
 
+_PREFECTS_MODULES: Final = frozenset(
+    {"artifacts", "assets", "blocks", "cache_policies", "context", "deployments", "events", "futures", "runtime"}
+    | {"settings", "states", "transactions", "variables"}
+)
+"""Its modules that flows import the same way, as in ``from prefect import flow, runtime``."""
+
+
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None and name in _PREFECTS:
         return getattr(importlib.import_module("prefect"), name)
+    if home is None and name in _PREFECTS_MODULES:
+        return importlib.import_module(f"prefect.{name}")
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)

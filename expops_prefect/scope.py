@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CALL_ATTRIBUTE: Final = "_expops_call"
 """The attribute of a submitted task's copy that holds its :class:`Call`."""
+SURROUNDED_ATTRIBUTE: Final = "_expops_surrounded"
+"""The attribute of tasks and flows whose bodies this package surrounds."""
 PROJECT_ATTRIBUTE: Final = "_expops_project"
 """The attribute that holds its flow's project instead, where the run is not recorded."""
 PLACE_ATTRIBUTE: Final = "_expops_place"

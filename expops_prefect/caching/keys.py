@@ -38,7 +38,6 @@ from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.files import DataFile, data_digest
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 from expops_prefect.project import Project
-from expops_prefect.recording.wrapping import Surrounded
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
@@ -130,11 +129,12 @@ def _prepared(
     # If it is executed all the same, its result is not that of the key any more.
     attempt.unkeyed = changed
     store = context.result_store
+    surrounded = getattr(task, scope.SURROUNDED_ATTRIBUTE, False)
     if made.decision.watched:
-        attempt.before = _before(made, store, plain, wrapped=getattr(task.fn, "__expops_wrapper__", False))
+        attempt.before = _before(made, store, plain, surrounded=surrounded)
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
-    if project.settings.cache.single_flight and not isinstance(task, Surrounded):
+    if project.settings.cache.single_flight and not surrounded:
         flights.land_at_end(task)
     if task.result_storage is None and not chosen.storage(store):
         result_storage, key_storage = blocks.storages(project)
@@ -179,11 +179,11 @@ def plain_key(
     return policy.compute_key(task_ctx=context, inputs=inputs, flow_parameters=flow_parameters, **more)
 
 
-def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, wrapped: bool) -> Before:
+def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
-    values = made.material.values if wrapped else {}
+    values = made.material.values if surrounded else {}
     can_change = {name: value for name, value in values.items() if not _is_constant(value)}
-    before = Before(made.effects, made.decision.told, can_change, dict(made.material.digests), made.walked)
+    before = Before(made.effects, made.decision.told, can_change, dict(made.material.digests))
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
@@ -226,7 +226,6 @@ class _Made:
         configured: the processes whose configuration is part of it.
         decision: what becomes of the task run.
         effects: what its code tells.
-        walked: seconds that the walk through its arguments took.
     """
 
     key: names.CacheKey
@@ -234,7 +233,6 @@ class _Made:
     configured: frozenset[str]
     decision: Decision
     effects: CodeEffects
-    walked: float
 
 
 def _made(
@@ -251,12 +249,10 @@ def _made(
     # Objects count by their state; what they do is their class's code, which may be the project's.
     classes: set[type] = set()
     notes: dict[str, list[Note]] = {parameter: [] for parameter in values}
-    began = time.perf_counter()
     digests = {
         parameter: fingerprint(value, name=parameter, classes=classes, notes=notes[parameter])
         for parameter, value in values.items()
     }
-    walked = time.perf_counter() - began
     if classes:
         code = code_fingerprint(task.fn, classes=classes, marks=marks)
     if code.imports_by_name:
@@ -277,7 +273,7 @@ def _made(
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint([digests, list(others)]), config, code.digest)
     material = Material(values, digests, notes, others, config_made_of, code)
-    return _Made(key, material, configured, decision, code.effects, walked)
+    return _Made(key, material, configured, decision, code.effects)
 
 
 def _tell(project: Project, name: str, decision: Decision, effects: CodeEffects) -> None:

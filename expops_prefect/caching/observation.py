@@ -7,7 +7,6 @@ did beside computing keeps the result out of the cache, unless somebody asked fo
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from expops_prefect.project import Project
 
 _logger = logging.getLogger("prefect.expops")
-_CHEAP: Final = 0.001
-"""Seconds that looking at the arguments once more may always take."""
-_SHARE: Final = 0.1
-"""What it may take of the body's own time beyond that."""
 _MOST_EFFECTS: Final = 20
 
 
@@ -46,7 +41,6 @@ class Before:
         told: somebody asked for it to be cached, whatever it does.
         arguments: the arguments that can be changed in place.
         digests: of all arguments, by parameter.
-        walked: how many seconds it took to make those.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: what Prefect's result store was before the project's storages took its place.
     """
@@ -55,7 +49,6 @@ class Before:
     told: bool
     arguments: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    walked: float = 0.0
     plain_key: str | None = None
     store: dict[str, Any] = field(default_factory=dict)
 
@@ -74,7 +67,6 @@ class Observation:
         self._stack = ExitStack()
         self._watch: watching | None = None
         self._named = Named((), ())
-        self._began = 0.0
 
     def begin(self) -> None:
         """The body is about to run."""
@@ -87,19 +79,17 @@ class Observation:
             self._watch = self._stack.enter_context(watching(self._before.code))
         except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
             degrade("bodies not watched", f"{attempt.label}: {error!r}", key=attempt.label)
-        self._began = time.perf_counter()
 
     def finish(self, transaction: Any, context: Any) -> None:
         """The body has returned: its result is kept, or left to Prefect."""
         attempt, before = self._attempt, self._before
-        took = time.perf_counter() - self._began
         self.close()
         attempt.before = None
         seen = None if self._watch is None else self._watch.seen()
         if seen is None:
             attempt.refuse(reasons.unsettled("its body could not be watched"))
             return
-        effects = (*seen.effects, *self._changed_arguments(took))
+        effects = (*seen.effects, *self._changed_arguments())
         effects = decision.forbidding(attempt.project, effects)
         attempt.named, attempt.reads = self._named, seen.reads
         attempt.watched = True
@@ -121,10 +111,9 @@ class Observation:
         nothing = not (seen.reads or seen.effects or code.effects or code.environment or code.variables)
         return nothing and code.resolved
 
-    def _changed_arguments(self, took: float) -> tuple[Effect, ...]:
+    def _changed_arguments(self) -> tuple[Effect, ...]:
         before = self._before
-        cheap = before.walked <= max(_CHEAP, took * _SHARE)
-        if not before.arguments or before.code.reads_only or (before.code.resolved and not cheap):
+        if before.code.reads_only:
             return ()
         return tuple(
             Effect("state", f"{name} (an argument that it changes in place)")

@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 Function = Callable[..., Any]
 
@@ -40,6 +40,7 @@ class Surrounded:
     """
 
     __slots__ = ()  # objects of Prefect's classes may become objects of ours
+    _expops_surrounded: ClassVar[bool] = True
 
     if not TYPE_CHECKING:  # the attributes are Prefect's, and so are their types
 
