@@ -12,6 +12,7 @@
     ├── IntegrityError            stored bytes are missing, changed or not ours
     ├── FormatError               a persisted format or version that this release does not know
     ├── FingerprintError          a value or a function that cannot be fingerprinted
+    ├── RunNotFoundError          no run of that name, or several (also a LookupError)
     ├── LeaseLostError            another process computes what this one was computing
     └── ResultNotStorableError    a result that cannot be pickled
 
@@ -21,9 +22,12 @@ libraries are translated once, at the backend's edge, with the cause kept.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from expops_prefect.redaction import masked_message
+
+if TYPE_CHECKING:
+    from expops_prefect.records import RunRecord
 
 _B = TypeVar("_B", bound="BackendError")
 
@@ -112,6 +116,18 @@ class FingerprintError(ExpOpsPrefectError, TypeError):
         super().__init__(message)
         self.path = path
         self.type_name = type_name
+
+
+class RunNotFoundError(ExpOpsPrefectError, LookupError):
+    """No run is meant by a name, or several are.
+
+    Attributes:
+        near: records of the runs that come near, or of those that are meant.
+    """
+
+    def __init__(self, message: str, near: tuple[RunRecord, ...] = ()) -> None:
+        super().__init__(message)
+        self.near = near
 
 
 class LeaseLostError(ExpOpsPrefectError):

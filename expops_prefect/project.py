@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from expops_prefect import names, records, rows
 from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
-from expops_prefect.errors import ConfigurationError, FormatError
+from expops_prefect.errors import ConfigurationError, FormatError, RunNotFoundError
 from expops_prefect.folders import runtime_folder
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, Announcing, KVStore
+from expops_prefect.lookup import RunName, find_run, newest_runs
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.outbox.outbox import Outbox
 from expops_prefect.reconcile import end_dead_runs
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from expops_prefect.notebook import MetricValues, RunList, ShownRun
 
 
+_T = TypeVar("_T")
 _open: dict[str, tuple[object, Project]] = {}
 _lock = ForkSafeLock()
 _PARALLEL = 8
-_LOOK_BACK_DAYS = (0.05, 1, 30, 1000)
 _ = rows  # what waits in an outbox is applied by its functions
 
 
@@ -197,57 +197,65 @@ class Project:
         Args:
             limit: how many at most.
         """
-        found = sorted(self._newest(limit), key=lambda run: run.started_at, reverse=True)
         from expops_prefect.notebook import RunList
 
-        return RunList(self._shown(record) for record in found[:limit])
-
-    def _newest(self, limit: int | None) -> list[records.RunRecord]:
-        """At least the newest runs; all of them without a limit."""
-        for days in () if limit is None else _LOOK_BACK_DAYS:
-            start = names.first_run_id(self.project_id, time.time() - days * 86_400)
-            found = list(records.read_runs(self.kv, after=start))
-            if len(found) >= (limit or 0):
-                return found
-        return list(records.read_runs(self.kv))
+        if limit is not None:
+            return RunList(self._shown(run) for run in newest_runs(self.kv, self.project_id, limit))
+        found = sorted(records.read_runs(self.kv), key=lambda run: run.started_at, reverse=True)
+        return RunList(self._shown(run) for run in found)
 
     def _shown(self, record: records.RunRecord) -> ShownRun:
         from expops_prefect.notebook import ShownRun
 
-        return ShownRun.of(record, lambda: (self.rows(record.run_id), self.metrics(record.run_id)))
+        return ShownRun.of(record, lambda: (self.rows(record), self.metrics(record)))
 
-    def run(self, name: str) -> records.RunRecord | None:
-        """The run with this id, or whose id ends or starts with it; ``latest`` is the newest."""
-        exact = None if name == "latest" else records.read_run(self.kv, name)
-        if exact is not None:
-            return self._shown(exact)
-        if name == "latest":
-            return next(iter(self.runs(limit=1)), None)
-        runs = records.read_runs(self.kv)
-        matching = [run for run in runs if run.run_id.endswith(name) or run.run_id.startswith(name)]
-        return self._shown(matching[0]) if len(matching) == 1 else None
+    def run(self, name: RunName) -> records.RunRecord:
+        """A run: named by its record, ``latest``, its id, or the beginning or the end of the id's digits.
 
-    def rows(self, run: str) -> list[records.Row]:
+        All readers below take a run so.
+
+        Raises:
+            RunNotFoundError: there is none, or there are several; the message says which come near.
+            BackendError: the store failed.
+        """
+        return self._shown(find_run(self.kv, self.project_id, name))
+
+    def _read(self, run: RunName, read: Callable[[KVStore, str], _T]) -> _T:
+        try:
+            name = find_run(self.kv, self.project_id, run).run_id
+        except RunNotFoundError:
+            # ExpOps itself keeps no record of ours.
+            found = read(self.kv, run) if isinstance(run, str) and run else None
+            if not found:
+                raise
+            return found
+        return read(self.kv, name)
+
+    def rows(self, run: RunName) -> list[records.Row]:
         """The rows of a run: processes, their calls, steps."""
-        return records.read_rows(self.kv, run)
+        return self._read(run, records.read_rows)
 
-    def metrics(self, run: str) -> MetricValues:
+    def metrics(self, run: RunName) -> MetricValues:
         """Metrics of a run: probe path, metric, step number as text, value; a dictionary with ``frame()``."""
         from expops_prefect.notebook import MetricValues
 
-        return MetricValues(records.read_metrics(self.kv, run))
+        return MetricValues(self._read(run, records.read_metrics))
 
-    def charts(self, run: str) -> dict[str, list[Mapping[str, JSON]]]:
+    def charts(self, run: RunName) -> dict[str, list[Mapping[str, JSON]]]:
         """Charts of a run by probe path, each with ``title``, ``object_path`` and ``cache_path``."""
-        return records.read_charts(self.kv, run)
+        return self._read(run, records.read_charts)
 
-    def graph(self, run: str) -> Graph:
+    def graph(self, run: RunName) -> Graph:
         """The pipeline graph of a run, as far as it has come."""
         from expops_prefect.graph import graph_of
 
-        return graph_of(self.rows(run), self.charts(run))
+        def read(kv: KVStore, name: str) -> tuple[Any, Any] | None:
+            found = records.read_rows(kv, name), records.read_charts(kv, name)
+            return found if any(found) else None
 
-    def explain(self, run: str, process: str | None = None) -> list[Explanation]:
+        return graph_of(*(self._read(run, read) or ((), {})))
+
+    def explain(self, run: RunName, process: str | None = None) -> list[Explanation]:
         """Why the calls of a run were executed, or whose results they were given, in the order in which they began.
 
         Args:
@@ -255,12 +263,12 @@ class Project:
             process: only this process or step, as shown or as the user wrote it, or a probe path.
 
         Raises:
+            RunNotFoundError: see :meth:`run`.
             BackendError: a store failed.
         """
         from expops_prefect.explain import explain
 
-        record = self.run(run)
-        return [] if record is None else explain(self.kv, self.objects, record, process)
+        return explain(self.kv, self.objects, self.run(run), process)
 
     def cache_record(self, key: names.CacheKey) -> records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""

@@ -295,14 +295,34 @@ def read_run(kv: KVStore, run: str) -> RunRecord | None:
     return None if value is None else RunRecord.load(value)
 
 
-def read_runs(kv: KVStore, *, after: str | None = None, limit: int | None = None) -> Iterator[RunRecord]:
-    """The project's runs by run id, oldest first; records of newer releases are left out."""
+def read_runs(kv: KVStore, *, head: str = "") -> Iterator[RunRecord]:
+    """The project's runs by run id, oldest first; records of newer releases are left out.
+
+    Args:
+        kv: the KV store.
+        head: only those whose ids begin with this.
+    """
+    return (run for _, run in scan_runs(kv, head=head) if run is not None)
+
+
+def scan_runs(
+    kv: KVStore, *, head: str = "", after: str | None = None, limit: int | None = None
+) -> Iterator[tuple[str, RunRecord | None]]:
+    """Run ids with their records, oldest first; ``None`` for a record of a newer release or a damaged one.
+
+    Args:
+        kv: the KV store.
+        head: what the ids begin with.
+        after: only ids greater than this one.
+        limit: how many at most.
+    """
     start = None if after is None else names.run_record_key(after)
-    for _, value in sound.scan(kv, names.RUN_RECORD_PREFIX, after=start, limit=limit):
+    for key, value in sound.scan(kv, names.run_record_key(head), after=start, limit=limit):
         try:
-            yield RunRecord.load(value)
+            run = RunRecord.load(value)
         except FormatError:
-            continue
+            run = None
+        yield key.removeprefix(names.RUN_RECORD_PREFIX), run
 
 
 def read_rows(kv: KVStore, run: str) -> list[Row]:

@@ -23,11 +23,11 @@ from expops_prefect.cli.output import (
     print_line,
     print_note,
     print_table,
-    short_run,
     size,
 )
 from expops_prefect.effects import dependencies
 from expops_prefect.errors import FormatError
+from expops_prefect.lookup import short_run
 from expops_prefect.names import CacheKey, normalise
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, read_cache_records

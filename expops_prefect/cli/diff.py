@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from expops_prefect.cli.opening import find_run, open_project
-from expops_prefect.cli.output import OK, age, duration, print_json, print_line, print_table, short_run
+from expops_prefect.cli.output import OK, age, duration, print_json, print_line, print_table
 from expops_prefect.comparison import Comparison, compare
+from expops_prefect.lookup import newest_runs, short_run
 from expops_prefect.names import readable
+from expops_prefect.project import Project
+from expops_prefect.records import RunRecord
+
+_LOOKED_AT: Final = 20
+"""Earlier runs among which that of the same flow is looked for."""
 
 
-def diff_runs(first: str, second: str = "latest", *, project: Path | None = None, json: bool = False) -> int:
+def diff_runs(first: str, second: str | None = None, *, project: Path | None = None, json: bool = False) -> int:
     """Compare two runs: the flow's parameters, what was executed and why, and the last values of metrics.
 
     Of a process whose cache key changed it names the parts that did: inputs, config or function.
+    ``latest`` alone is compared with the run of the same flow before it, any other run with ``latest``.
 
     Example: expops-prefect runs diff 0f3a latest
 
     Args:
-        first: a run: its id, the beginning or the end of it, or ``latest``.
+        first: a run: its id, the beginning or the end of its digits, or ``latest``.
         second: the other one.
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
-    records = [find_run(opened, name) for name in (first, second)]
-    one, other = ((record, opened.rows(record.run_id), opened.metrics(record.run_id)) for record in records)
+    records = [find_run(opened, first), find_run(opened, second or "latest")]
+    if second is None and records[0].run_id == records[1].run_id:
+        records[0] = _before(opened, records[0])
+    one, other = ((record, opened.rows(record), opened.metrics(record)) for record in records)
     found = compare(one, other)
     if json:
         print_json(_as_json([record.run_id for record in records], found))
@@ -69,6 +78,12 @@ def diff_runs(first: str, second: str = "latest", *, project: Path | None = None
             ],
         )
     return OK
+
+
+def _before(project: Project, run: RunRecord) -> RunRecord:
+    """The run before, of the same flow if there is one among the last; itself if it is the first."""
+    earlier = newest_runs(project.kv, project.project_id, _LOOKED_AT, before=run)
+    return next((item for item in earlier if item.flow == run.flow), earlier[0] if earlier else run)
 
 
 def _value(value: Any) -> str:

@@ -15,9 +15,9 @@ from expops_prefect.cli.output import (
     print_line,
     print_note,
     print_table,
-    short_run,
 )
 from expops_prefect.explain import Explanation
+from expops_prefect.lookup import short_run
 from expops_prefect.names import readable
 
 
@@ -32,7 +32,7 @@ def explain(
     Example: expops-prefect cache explain latest train
 
     Args:
-        run: its id, the beginning or the end of it, or ``latest``.
+        run: its id, the beginning or the end of its digits, or ``latest``.
         process: only this process or step; without it all.
         project: the project's root folder; without it found from the current folder.
         limit: how many processes and steps at most.
@@ -40,7 +40,7 @@ def explain(
     """
     opened = open_project(project)
     record = find_run(opened, run)
-    found = opened.explain(record.run_id, process)
+    found = opened.explain(record, process)
     if not found and process is not None:
         raise ProblemError(f"no process or step {process!r} in run {record.run_id}; see expops-prefect runs show {run}")
     if json:

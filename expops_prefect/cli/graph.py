@@ -20,14 +20,14 @@ def graph(run: str = "latest", *, write: bool = False, project: Path | None = No
     Example: expops-prefect graph latest --write
 
     Args:
-        run: its id, the beginning or the end of it, or ``latest``.
+        run: its id, the beginning or the end of its digits, or ``latest``.
         write: write the graph into the configuration.
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
     record = find_run(opened, run)
-    found = opened.graph(record.run_id)
+    found = opened.graph(record)
     if not found.processes:
         raise ProblemError(f"run {record.run_id} called no task whose process could be drawn; name another run")
     written = None
@@ -38,7 +38,7 @@ def graph(run: str = "latest", *, write: bool = False, project: Path | None = No
         print_json({"run": record.run_id, **_as_json(found), **changes})
         return OK
     if written is None:
-        print_tree(draw(found, record.run_id, {row.path: row for row in opened.rows(record.run_id)}))
+        print_tree(draw(found, record.run_id, {row.path: row for row in opened.rows(record)}))
         print_note("to draw this in ExpOps' UI too: expops-prefect graph --write")
     elif not written.changed:
         print_line(f"{written.file} has this graph already")

@@ -25,12 +25,13 @@ from expops_prefect.cli.output import (
     print_line,
     print_note,
     print_table,
-    short_run,
     size,
 )
 from expops_prefect.cli.progress import progress_bar
 from expops_prefect.config.model import Duration
+from expops_prefect.errors import RunNotFoundError
 from expops_prefect.lifecycle import Collected, Entry, Policy, Selection, Verified, collect, invalidate, verify
+from expops_prefect.lookup import short_run
 from expops_prefect.objects.base import GRACE
 from expops_prefect.project import Project
 
@@ -256,9 +257,11 @@ def _print_entries(entries: list[tuple[Entry, str]]) -> None:
 def _run_id(project: Project, text: str | None) -> str | None:
     if text is None or is_empty(project):
         return text
-    found = project.run(text)
-    # A run that is still going on, or whose own record is gone, can be named whole.
-    return text if found is None else found.run_id
+    try:
+        return project.run(text).run_id
+    except RunNotFoundError:
+        # A run whose own record is gone can be named whole.
+        return text
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

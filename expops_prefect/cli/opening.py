@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from expops_prefect.cli.output import ProblemError, print_note, short_run
+from expops_prefect.cli.output import ProblemError, print_note
 from expops_prefect.project import Project
 from expops_prefect.records import RunRecord
 
@@ -34,24 +34,12 @@ def is_empty(project: Project) -> bool:
 
 
 def find_run(project: Project, name: str) -> RunRecord:
-    """The run with this id, or whose id has this at its beginning or end; ``latest`` is the newest.
+    """The run that is meant, as :meth:`Project.run` finds it.
 
     Raises:
-        ProblemError: there is none, or more than one.
+        ProblemError: no run was ever recorded.
+        RunNotFoundError: there is none of that name, or more than one.
     """
-    runs = [] if is_empty(project) else project.runs()
-    place = project.kv.describe()
-    if not runs:
-        raise ProblemError(f"no runs yet in {place}; {HOW}")
-    matching = runs[:1] if name == "latest" else [run for run in runs if run.run_id == name]
-    matching = matching or [run for run in runs if run.run_id.endswith(name) or _begins(run.run_id, name)]
-    if len(matching) == 1:
-        return matching[0]
-    if not matching:
-        raise ProblemError(f"no run {name!r} in {place}; see expops-prefect runs list")
-    some = ", ".join(short_run(run.run_id) for run in matching[:3]) + (", …" if len(matching) > 3 else "")
-    raise ProblemError(f"{name!r} fits {len(matching)} runs in {place}: {some}; give more of the id, or 'latest'")
-
-
-def _begins(run: str, name: str) -> bool:
-    return run.startswith(name) or short_run(run).startswith(name)
+    if is_empty(project) or not project.runs(limit=1):
+        raise ProblemError(f"no runs yet in {project.kv.describe()}; {HOW}")
+    return project.run(name)

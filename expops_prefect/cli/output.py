@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -36,7 +35,6 @@ UNKNOWN: Final = "unknown"
 """For times that cannot be."""
 _CENTURIES: Final = 1e10
 """Seconds: more is no time of a run."""
-_RUN: Final = re.compile(r"-(\d{14}-[0-9a-f]{8})$")
 _UNLIMITED: Final = 100_000
 """Into a pipe there is no width to respect, and broken lines are hard to process."""
 
@@ -112,12 +110,6 @@ def print_note(text: str) -> None:
 def print_error(text: str) -> None:
     """Print one line to the standard error output."""
     Console(stderr=True).print(_printable(text), style="red", markup=False, highlight=False, soft_wrap=True)
-
-
-def short_run(run: str | None) -> str:
-    """A run id without its project, as ``runs show`` takes it."""
-    found = _RUN.search(run or "")
-    return found[1] if found else run or ""
 
 
 def moment(seconds: float | None) -> str:

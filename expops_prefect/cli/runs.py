@@ -22,9 +22,9 @@ from expops_prefect.cli.output import (
     print_note,
     print_table,
     print_tree,
-    short_run,
 )
 from expops_prefect.graph import graph_of
+from expops_prefect.lookup import short_run
 from expops_prefect.names import CanonicalName, normalise, parse_path, readable
 from expops_prefect.records import Row, RunRecord, single_calls
 
@@ -69,14 +69,14 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     Example: expops-prefect runs show latest
 
     Args:
-        run: its id, the beginning or the end of it, or ``latest``.
+        run: its id, the beginning or the end of its digits, or ``latest``.
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
     record = find_run(opened, run)
-    rows = _in_order(opened.rows(record.run_id))
-    metrics, charts = opened.metrics(record.run_id), opened.charts(record.run_id)
+    rows = _in_order(opened.rows(record))
+    metrics, charts = opened.metrics(record), opened.charts(record)
     if json:
         print_json({**asdict(record), "rows": [row.fields for row in rows], "metrics": metrics, "charts": charts})
         return OK

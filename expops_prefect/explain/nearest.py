@@ -12,13 +12,14 @@ from expops_prefect.explain.differences import Difference, of_code, of_config, o
 from expops_prefect.explain.parts import Code, load_parts, load_sources
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, KVStore
+from expops_prefect.lookup import newest_runs
 from expops_prefect.names import CacheKey
 from expops_prefect.objects.base import ObjectStore
 from expops_prefect.records import Row, RunRecord
 
-_RUNS: Final = 50
+_RUNS: Final = 20
 """Earlier runs in which the same call is looked up."""
-_SCANNED: Final = 1000
+_SCANNED: Final = 300
 """Records of a task that are looked at."""
 _COMPARED: Final = 200
 """Of those the newest, which are compared."""
@@ -67,9 +68,7 @@ class History:
         known = self._rows.get(path)
         if known is None:
             if self._runs is None:
-                started, own = self._run.started_at, self._run.run_id
-                runs = (run for run in records.read_runs(self.kv) if run.started_at <= started and run.run_id != own)
-                self._runs = sorted(runs, key=lambda run: run.started_at, reverse=True)[:_RUNS]
+                self._runs = newest_runs(self.kv, self._run.project_id, _RUNS, before=self._run)
             keys = {names.row_key(run.run_id, path): run.run_id for run in self._runs}
             found = sound.get_many(self.kv, list(keys))
             known = self._rows[path] = [
@@ -86,13 +85,21 @@ class History:
     def nearest(self, row: Row, made: Made) -> Made | None:
         """The earlier key of the same task that shares most with a key, the newest of several; ``None`` for none.
 
+        It is none that this very run has computed: that is of another call of the same task. Of those that
+        share as much, one of the same call in earlier runs comes first.
+
         Args:
             row: the row of the call.
             made: its key.
         """
         started = row.started_at or self._run.started_at
-        found = {str(item.key): item for item in self._of_task(made.key.task) if item.at <= started}
+        own = self._run.run_id
+        stored = (item for item in self._of_task(made.key.task) if item.at <= started and item.run_id != own)
+        found = {str(item.key): item for item in stored}
+        same_call = set()
+        # The newest are among these, however many are stored: those are scanned in the order of their digests.
         for item in self._in_earlier_runs(row.path, made.key.task):
+            same_call.add(str(item.key))
             known = found.get(str(item.key))
             if known is None or known.at < item.at:
                 found[str(item.key)] = item if known is None or item.parts else known
@@ -100,7 +107,7 @@ class History:
         newest = sorted(found.values(), key=lambda item: item.at, reverse=True)[:_COMPARED]
         self._load_codes([made, *newest])
         # Of equals the first, which is the newest.
-        return max(newest, key=lambda item: self._shared(item, made), default=None)
+        return max(newest, key=lambda item: (self._shared(item, made), str(item.key) in same_call), default=None)
 
     def differences(self, before: Made, after: Made) -> Iterator[Difference]:
         """What differs between two keys; at least one difference, if they are different."""

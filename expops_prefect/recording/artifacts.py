@@ -189,7 +189,7 @@ class _Writer:
 
     def _charts(self) -> Iterator[Chart]:
         shown = 0
-        for path, items in self._project.charts(self._record.run_id).items():
+        for path, items in self._project.charts(self._record).items():
             for item in items:
                 key, mime = item.get("object_key"), str(item.get("mime_type"))
                 small = mime.startswith("image/") and int(item.get("size_bytes") or CHART_BYTES + 1) <= CHART_BYTES

@@ -40,7 +40,7 @@ class Workspace:
         """
         kv, known = self._project.kv, self._newest
         # Run ids sort by their start: only what came after is asked for.
-        newer = list(records.read_runs(kv, after=None if known is None else known.run_id))
+        newer = [run for _, run in records.scan_runs(kv, after=None if known is None else known.run_id) if run]
         ended = not newer and (known is None or known.ended_at is not None)
         if ended:
             return False

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from expops_prefect import Project, flow, log_metric, task
-from expops_prefect.cli.output import short_run
+from expops_prefect.lookup import short_run
 from expops_prefect.recording.parameters import shown_parameters
 from tests.cli.conftest import Command
 from tests.config.support import make_project
@@ -51,7 +51,9 @@ def test_two_runs_are_compared(cli: Command, tmp_path: Path) -> None:
     assert as_json["metrics"] == [{"path": "//process[@name='train']", "metric": "loss", "first": 0.5, "second": 0.25}]
     assert "hidden" not in str(as_json)
     assert first.parameters == {"rate": "0.5", "api_key": "not shown"}
-    same = cli("runs", "diff", "latest", "--project", root)
+    alone = cli("runs", "diff", "latest", "--project", root)
+    assert alone.out == cli("runs", "diff", first.run_id, "latest", "--project", root).out
+    same = cli("runs", "diff", "latest", "latest", "--project", root)
     assert same.lines[2:] == ["the two do not differ in parameters, statuses, cache keys or metrics"]
 
 

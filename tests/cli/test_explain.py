@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from expops_prefect.cli.output import short_run
+from expops_prefect.lookup import short_run
 from expops_prefect.names import process_path
 from tests.cli.conftest import PREPARE, Command
 from tests.config.support import make_project
@@ -35,12 +35,12 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
     assert (shown.code, shown.err) == (0, "")
 
     every = cli("cache", "explain", first.run_id[-8:], "--project", root, "--json").json()
-    assert {item["because"] for item in every} == {"new", "changed", "calls"}, "train and prepare were called twice"
+    assert {item["because"] for item in every} == {"new", "calls"}, "calls of one run are not compared with each other"
     calls = {item["path"]: item for item in every if "'train'" in item["path"]}
     assert [calls[path]["because"] for path in (TRAIN, process_path("train", 1), process_path("train", 2))] == [
         "calls",
         "new",
-        "changed",
+        "new",
     ]
     assert len(every) == len(recorded.rows(first.run_id)) + 1
     (step,) = cli(
@@ -52,7 +52,7 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
         root,
         "--json",
     ).json()
-    assert (step["label"], step["differences"][0]["text"]) == (PREPARE, "parameter `rows` changed")
+    assert (step["label"], step["because"], step["differences"]) == (PREPARE, "new", [])
     limited = cli("cache", "explain", "latest", "--limit", 1, "--project", root)
     assert len(limited.lines) == 3
     assert limited.err == f"the first 1 of {len(recorded.rows(second.run_id)) + 1}; more with --limit\n"

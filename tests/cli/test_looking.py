@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project
-from expops_prefect.cli.output import short_run
+from expops_prefect.errors import RunNotFoundError
+from expops_prefect.lookup import short_run
 from expops_prefect.names import normalise
 from tests.cli.conftest import FLOW, NOISY, PREPARE, Command
 from tests.config.support import make_project
@@ -79,8 +80,14 @@ def test_runs_show(cli: Command, recorded: Project) -> None:
 
 def test_a_run_is_found_by_any_part_of_its_id_that_is_its_own(cli: Command, recorded: Project) -> None:
     second, first = (run.run_id for run in recorded.runs())
-    for name in (first, short_run(first), first[-8:], first[:-4]):
+    for name in (first, short_run(first), first[-8:], first[:-4], first[-8:-4], first[-4:]):
         assert cli("runs", "show", name).lines[0].startswith(first), name
+        assert recorded.run(name).run_id == first
+        assert recorded.rows(name) == recorded.rows(first) == recorded.rows(recorded.run(first))
+        assert recorded.graph(name) == recorded.graph(first)
+        assert recorded.metrics(name) == recorded.metrics(first)
+        assert recorded.charts(name) == recorded.charts(first)
+        assert recorded.explain(name) == recorded.explain(first)
     begin = next(end for end in range(1, 24) if short_run(first)[:end] != short_run(second)[:end])
     assert cli("runs", "show", short_run(first)[:begin]).lines[0].startswith(first)
 
@@ -89,11 +96,23 @@ def test_runs_that_are_not_there_or_not_one(cli: Command, recorded: Project) -> 
     place = f"SQLite {recorded.settings.runtime_dir / 'metrics.sqlite'}"
     unknown = cli("runs", "show", "nope")
     assert (unknown.code, unknown.out) == (1, "")
-    assert unknown.err == f"no run 'nope' in {place}; see expops-prefect runs list\n"
     second, first = (short_run(run.run_id) for run in recorded.runs())
+    assert unknown.err == f"no run 'nope' in {place}; the nearest: {second}, {first}; see expops-prefect runs list\n"
     many = cli("runs", "show", "project-shop-")
     assert many.code == 1
     assert many.err == f"'project-shop-' fits 2 runs in {place}: {second}, {first}; give more of the id, or 'latest'\n"
+
+
+@pytest.mark.parametrize("reader", ["run", "rows", "metrics", "charts", "graph", "explain"])
+def test_what_is_not_there_is_never_answered_in_silence(recorded: Project, reader: str) -> None:
+    second, first = (run.run_id for run in recorded.runs())
+    for name in ("nope", "", first[:-1] + "x", "20010101"):
+        with pytest.raises(RunNotFoundError, match=r"no run .* the nearest: ") as error:
+            getattr(recorded, reader)(name)
+        assert first in [run.run_id for run in error.value.near]
+    with pytest.raises(RunNotFoundError, match="fits 2 runs") as error:
+        getattr(recorded, reader)("project-shop-")
+    assert {run.run_id for run in error.value.near} == {first, second}
 
 
 # cache -------------------------------------------------------------------------------------------

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from expops_prefect import names
-from expops_prefect.kv.base import MetricPoint
+from expops_prefect.kv.base import JSON, KVStore, MetricPoint
+from expops_prefect.lookup import newest_runs
 from expops_prefect.project import Project
 from expops_prefect.recording.makers import Makers
 from expops_prefect.recording.outputs import Outputs
@@ -17,6 +21,8 @@ from expops_prefect.recording.run import Run
 from expops_prefect.records import CacheRecord, Output, RunRecord, read_cache_records
 from tests.config.support import settings_of
 from tests.support.cached import Cache
+from tests.support.faults import Faults, FaultyKV
+from tests.support.firestore import new_store
 
 PROCESS = names.process_path("train")
 
@@ -32,6 +38,28 @@ def cache_record(object_key: str) -> CacheRecord:
 
 def make_project(folder: Path) -> Project:
     return Project(settings_of(folder / "shop", "prefect: {project_id: shop}"))
+
+
+class Counted(FaultyKV):
+    """Counts the records that are read."""
+
+    def __init__(self, inner: KVStore) -> None:
+        super().__init__(inner, Faults())
+        self.read = 0
+
+    def take(self) -> int:
+        """How many since it was asked last."""
+        read, self.read = self.read, 0
+        return read
+
+    def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
+        for item in super().scan(prefix, after=after, limit=limit):
+            self.read += 1
+            yield item
+
+    def get(self, key: str) -> JSON | None:
+        self.read += 1
+        return super().get(key)
 
 
 def test_a_recorder_keeps_nothing_of_calls_that_have_ended(tmp_path: Path) -> None:
@@ -130,6 +158,27 @@ def test_the_newest_runs_are_found_without_reading_all(tmp_path: Path) -> None:
     project.kv.scan = lambda prefix, **page: read.append(page.get("after")) or scan(prefix, **page)  # type: ignore
     project.runs(limit=2)
     assert None not in read
+
+
+@pytest.mark.parametrize("seconds", [0.01, 30.0, 100_000.0])
+@pytest.mark.parametrize("remote", [False, True])
+def test_few_records_are_read_whatever_the_number_of_runs(tmp_path: Path, remote: bool, seconds: float) -> None:
+    project, now = make_project(tmp_path), time.time()
+    project.kv = counted = Counted(new_store() if remote else project.kv)
+    made = [run_record(project, now - 5 - number * seconds, number) for number in range(600)]
+    for start in range(0, 600, 200):
+        counted.put_many({names.run_record_key(run.run_id): run.dump() for run in made[start : start + 200]})
+    assert project.run("latest") == made[0]
+    # Runs of one second cannot be told apart by their ids.
+    dense = seconds < 1
+    assert counted.take() <= (300 if dense else 150)
+    assert project.run(made[300].run_id) == project.run(made[300]) == made[300]
+    assert counted.take() <= 1
+    assert project.runs(limit=20) == made[:20]
+    assert counted.take() <= 600
+    assert newest_runs(counted, "shop", 5, before=made[300])[:5] == made[301:306]
+    assert dense or counted.take() <= 300
+    counted.close()
 
 
 def test_cached_results_of_one_task_are_found_without_reading_others(tmp_path: Path) -> None:
