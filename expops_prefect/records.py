@@ -258,6 +258,16 @@ class Row:
         )
 
     @property
+    def saved(self) -> float | None:
+        """Seconds that a hit took less than computing; ``None`` for what is no hit of one call."""
+        if self.status != "cached" or sum(self.calls.values()) > 1:
+            return None
+        took = self.execution_time
+        if took is None and self.started_at is not None and self.ended_at is not None:
+            took = self.ended_at - self.started_at
+        return saved_seconds(self.cached_execution_time, took)
+
+    @property
     def first(self) -> Row | None:
         """Of a row that sums several calls up the first one, if there is no row of its own and it is known.
 
@@ -268,6 +278,11 @@ class Row:
             return None
         shared = {name: self.fields[name] for name in ("label", *OF_ONE_CALL) if name in self.fields}
         return Row.load(names.first_call_path(self.path), {**shared, **said})
+
+
+def saved_seconds(computing: float | None, hit: float | None) -> float | None:
+    """What a hit saved: the seconds of computing less its own, never below zero; ``None`` if they are not known."""
+    return None if computing is None else max(0.0, computing - (hit or 0.0))
 
 
 def single_calls(rows: Iterable[Row]) -> Iterator[Row]:

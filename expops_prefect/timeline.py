@@ -36,10 +36,10 @@ def draw_run(record: RunRecord, rows: Sequence[Row], metrics: Mapping[str, Mappi
     """
     single = [row for row in single_calls(rows) if row.started_at is not None]
     cached = sum(row.status == "cached" for row in single)
-    saved = sum(row.cached_execution_time or 0.0 for row in single)
+    saved = sum(row.saved or 0.0 for row in single)
     head = (
         f"<div><b>{escape(record.flow)}</b> <code>{escape(record.run_id)}</code>: {escape(record.status)}, "
-        f"{len(single) - cached} executed, {cached} from the cache, {saved:.2f} s saved</div>"
+        f"{len(single) - cached} executed, {cached} from the cache{f', {saved:.2f} s saved' if saved else ''}</div>"
     )
     return f'<div style="font-family: sans-serif">{head}{_timeline(record, single)}{_curves(metrics)}</div>'
 
@@ -58,7 +58,7 @@ def _timeline(record: RunRecord, rows: Sequence[Row]) -> str:
         begun, ended = row.started_at or start, row.ended_at or end
         left, width = _NAMES + (begun - start) * scale, max((ended - begun) * scale, 2.0)
         took = f"{ended - begun:.2f} s"
-        saved = f", saved {row.cached_execution_time:.2f} s" if row.cached_execution_time is not None else ""
+        saved = f", saved {row.saved:.2f} s" if row.saved else ""
         name = readable(row.path)
         parts.append(
             f'<text x="{_NAMES - 8}" y="{top + 14}" text-anchor="end">{escape(_cut(name))}</text>'

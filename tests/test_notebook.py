@@ -103,13 +103,13 @@ def test_the_timeline_has_a_bar_for_each_call() -> None:
     (picture,) = pictures(html)
     bars = picture.findall(f"{SVG}rect")
     titles = [title.text for bar in bars for title in bar.findall(f"{SVG}title")]
-    assert titles == ["load: failed, 1.00 s", "train #2: cached, 0.50 s, saved 7.00 s", *titles[2:]]
+    assert titles == ["load: failed, 1.00 s", "train #2: cached, 0.50 s, saved 6.50 s", *titles[2:]]
     assert len(bars) == 4
     assert len({bar.get("fill") for bar in bars}) == 4
     lefts = [float(bar.get("x", "0")) for bar in bars]
     assert lefts == sorted(lefts)
     assert all(float(bar.get("x", "0")) + float(bar.get("width", "0")) <= 760 for bar in bars)
-    assert "3 executed, 1 from the cache, 7.00 s saved" in html
+    assert "3 executed, 1 from the cache, 6.50 s saved" in html
 
 
 def test_curves_of_metrics() -> None:

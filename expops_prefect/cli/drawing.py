@@ -41,8 +41,8 @@ def _node(graph: Graph, process: str, others: list[str], row: Row | None) -> Tex
         calls = sum(row.calls.values())
         parts[0] += f" ({calls} calls)" if calls > 1 else ""
         parts += [row.status, duration(row.execution_time)]
-        if row.cached_execution_time is not None and calls <= 1:
-            parts.append(f"saved {duration(row.cached_execution_time)}")
+        if row.saved:
+            parts.append(f"saved {duration(row.saved)}")
     if process in graph.charts:
         parts.append("chart")
     if others:

@@ -50,7 +50,7 @@ def explain(
     print_table(
         ["process or step", "status", "took", "saved", "because"],
         [
-            (readable(item.path), item.status, duration(item.took), duration(item.saved), _because(item))
+            (readable(item.path), item.status, duration(item.took), duration(item.saved or None), _because(item))
             for item in found[:limit]
         ],
     )

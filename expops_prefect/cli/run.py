@@ -87,7 +87,7 @@ def _print(rows: list[Row], run_id: str | None, state: Any) -> None:
     print_table(
         ["process", "status", "took", "saved"],
         [
-            (readable(row.path), row.status, duration(row.execution_time), duration(row.cached_execution_time))
+            (readable(row.path), row.status, duration(row.execution_time), duration(row.saved or None))
             for row in processes
         ],
     )

@@ -88,8 +88,9 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     graph = graph_of(rows, charts)
     if graph.edges:
         print_tree(draw(graph, "", {row.path: row for row in rows}))
-    saved = sum(row.cached_execution_time or 0 for row in single_calls(rows))
-    print_line(f"time saved by the cache: {duration(saved)}")
+    saved = sum(row.saved or 0.0 for row in single_calls(rows))
+    if saved:
+        print_line(f"time saved by the cache: {duration(saved)}")
     for path, items in charts.items():
         for item in items:
             print_line(f"chart {item.get('title')} of {readable(path)}: {item.get('object_path')}")
@@ -171,7 +172,7 @@ def _line(row: Row, metrics: dict[str, dict[str, Any]]) -> tuple[object, ...]:
         readable(row.path) + label + calls,
         row.status,
         duration(row.execution_time),
-        duration(row.cached_execution_time) if _single(row) else "",
+        duration(row.saved or None),
         short_run(row.cached_run_id) if _single(row) else "",
         row.fields.get("miss_reason") if _single(row) else "",
         last,

@@ -181,7 +181,7 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
         host = _host_of(kv, run_id)
     fields, took = row.fields, row.cached_execution_time
     by = Computed(run_id, host, fields.get("cached_started_at"), fields.get("cached_ended_at"), took, key)
-    saved = None if took is None else max(0.0, took - (row.execution_time or 0.0))
+    saved = records.saved_seconds(took, row.execution_time)
     reason = f"computed by {f'run {run_id}' if run_id else 'a task outside any run'}"
     return Explanation(
         row.path,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from expops_prefect.recording.run import Run
 
 _logger = logging.getLogger("prefect.expops")
+_SHOWN_SAVING: Final = 0.05
 _WORKER_FLUSH: Final = 5.0
 """Seconds to wait at most where others have to be heard of first."""
 
@@ -49,12 +50,12 @@ def end_run(run: Run, status: Status) -> None:
             run.outbox.write(Put(names.run_record_key(run.run_id), asdict(run.record)))
             run.outbox.flush(_WORKER_FLUSH, while_failing=False)
     _logger.info(
-        "run %s %s: %d executed, %d from the cache (%.1f s saved)%s",
+        "run %s %s: %d executed, %d from the cache%s%s",
         run.run_id,
         status,
         run.tally["completed"] + run.tally["failed"],
         run.tally["cached"],
-        run.saved,
+        f" ({run.saved:.1f} s saved)" if run.saved >= _SHOWN_SAVING else "",
         "" if not degraded else f"; degraded: {described(degraded, since)}",
     )
 
@@ -65,7 +66,7 @@ def take_rows(run: Run, rows: Sequence[Row]) -> None:
     run.overview.replace(rows)
     run.tally = sum((Counter(row.calls) for row in rows), Counter())
     hits = (row for row in records.single_calls(rows) if row.status == "cached")
-    run.saved = sum(row.cached_execution_time or 0.0 for row in hits)
+    run.saved = sum(row.saved or 0.0 for row in hits)
 
 
 def _cut_off_rows(run: Run, rows: Sequence[Row]) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from expops_prefect.kv.base import JSON, MetricPoint, MetricValue
 from expops_prefect.names import parse_path, process_path, step_path
-from expops_prefect.records import TERMINAL, CacheRecord, Row, single_calls
+from expops_prefect.records import TERMINAL, CacheRecord, Row, saved_seconds, single_calls
 
 LINKED_HITS: Final = 100
 """Hits of which it is kept which task run computed them."""
@@ -28,7 +28,7 @@ class Line:
         label: the user's name for it.
         calls: how many ended with each status.
         started, ended: the first start and the last end, epoch seconds.
-        saved: seconds that its hits took when they were computed.
+        saved: seconds that its hits took less than computing.
         sources: the runs that computed its hits, with how many of them.
         key: the cache key of the last call; empty if it has none.
         object_key: where the result under that key lies; empty if that is not known.
@@ -63,7 +63,8 @@ class Line:
         if object_key or key != self.key:
             self.key, self.object_key = key, object_key or ""
         if status == "cached":
-            self.saved += fields.get("cached_execution_time") or 0.0
+            took = None if started is None or ended is None else ended - started
+            self.saved += saved_seconds(fields.get("cached_execution_time"), took) or 0.0
             self.sources[fields.get("cached_run_id") or ""] += 1
         elif fields.get("miss_reason"):
             self.reasons[fields["miss_reason"]] += 1

@@ -29,7 +29,7 @@ from expops_prefect.recording.open_calls import OpenCall, hit_fields
 from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import Overview
 from expops_prefect.recording.wrapping import Surrounded
-from expops_prefect.records import TERMINAL, Output, RunRecord, Status
+from expops_prefect.records import TERMINAL, Output, RunRecord, Status, saved_seconds
 from expops_prefect.scope import Call, Place, Scope
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Run:
         makers: the processes that data came out of.
         life: its signs of life, in the process that runs the root flow.
         tally: how many calls ended in which status.
-        saved: seconds that hits would have taken.
+        saved: seconds that hits took less than computing.
         overview: what the summaries of its end say.
         events: what went wrong beside the flow since it began.
         elsewhere: the probe paths of calls that were handed to a task runner and have not begun here.
@@ -212,7 +212,7 @@ class Run:
                 *self._outputs.carry_over(record, held.call, self.overview),
                 Increment(names.stat_key(self.run_id, HIT_COUNT)),
             ]
-            self.saved += record.execution_time
+            self.saved += saved_seconds(record.execution_time, now - fields["started_at"]) or 0.0
             self.overview.hit(held.run_uuid, record)
         self.tally[status] += 1
         self._turn(held, status, fields, more)

@@ -88,8 +88,9 @@ class Summary:
         cached = sum(count["cached"] for count in calls)
         executed = sum(count.total() for count in calls) - cached
         saved = sum(line.saved for line in self.lines)
+        saving = f", {seconds(saved)} saved" if saved else ""
         return (
-            f"**{self.record.status}**: {executed} executed, {cached} from the cache, {seconds(saved) or '0 s'} saved. "
+            f"**{self.record.status}**: {executed} executed, {cached} from the cache{saving}. "
             f"ExpOps run `{self.record.run_id}`: see it with `expops-prefect ui` or "
             f"`expops-prefect runs show {self.record.run_id[-23:]}` in the project's folder."
         )

@@ -32,7 +32,8 @@ def test_the_graph_of_the_newest_run_is_drawn(cli: Command, copied: Path) -> Non
     assert drawn.lines[0] == Project.open(copied).runs()[0].run_id
     prepared, train, final, noisy = drawn.lines[1:]
     assert prepared.startswith(f"├── {PREPARED}  cached  ")
-    assert "  saved " in prepared
+    (row,) = [row for row in Project.open(copied).rows("latest") if row.label == PREPARE]
+    assert ("  saved " in prepared) is bool(row.saved)
     assert train.startswith("│   ├── train (2 calls)  cached  ")
     assert "saved" not in train
     assert final.startswith("│   └── train_final  cached  ")

@@ -10,6 +10,7 @@ from expops_prefect import Project
 from expops_prefect.errors import RunNotFoundError
 from expops_prefect.lookup import short_run
 from expops_prefect.names import normalise
+from expops_prefect.records import single_calls
 from tests.cli.conftest import FLOW, NOISY, PREPARE, Command
 from tests.config.support import make_project
 
@@ -61,7 +62,9 @@ def test_runs_show(cli: Command, recorded: Project) -> None:
         assert short_run(first.run_id) in train
         assert train.endswith("loss 0.25")
     assert "loss" not in total, "what the first call logged"
-    assert shown.lines[-2].startswith("time saved by the cache: ")
+    saved = sum(row.saved or 0.0 for row in single_calls(recorded.rows("latest")))
+    assert ("time saved by the cache: " in shown.out) is bool(saved)
+    assert sum(item.saved or 0.0 for item in recorded.explain("latest")) == pytest.approx(saved)
     assert shown.lines[-1].startswith("chart scores of train_final: ")
     assert Path(shown.lines[-1].partition("train_final: ")[2]).read_bytes().startswith(b"\x89PNG")
 

@@ -38,17 +38,17 @@ def test_calls_add_up() -> None:
     overview.ended(step_path(train, "scale"), "scale", "completed", executed)
     lines = overview.lines
     assert [line.path for line in lines] == [load, train, step_path(train, "scale")]
-    assert (lines[1].took, lines[1].saved, lines[1].calls) == (3.5, 5.0, {"cached": 2, "completed": 1})
+    assert (lines[1].took, lines[1].saved, lines[1].calls) == (3.5, 4.0, {"cached": 2, "completed": 1})
 
     summary = Summary(record(), lines, objects={KEY: "cache/x.pkl"}, linked=1, run_url=lambda run: f"http://ui/{run}")
     said = summary.markdown()
-    assert said.startswith("**completed**: 3 executed, 2 from the cache, 5.00 s saved. ")
+    assert said.startswith("**completed**: 3 executed, 2 from the cache, 4.00 s saved. ")
     (line,) = [line for line in said.splitlines() if line.startswith("| train |")]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
         "train",
         "2 cached, 1 completed",
         "3.50 s",
-        "5.00 s",
+        "4.00 s",
         f"[0000abcd](http://ui/{OLD}) (2 times)",
         "it has expired",
     ]
@@ -71,7 +71,7 @@ def test_rows_of_other_processes_add_up_alike() -> None:
     overview.replace(rows)
     assert [(line.path, line.calls, line.saved) for line in overview.lines] == [
         (process_path("load"), {"completed": 1}, 0.0),
-        (total, {"cached": 2}, 4.0),
+        (total, {"cached": 2}, 3.0),
     ]
 
 
@@ -85,7 +85,21 @@ def test_the_first_call_out_of_the_sum_adds_up_too() -> None:
             Row.load(process_path("train", 2), {"status": "cached", **cached(2.0)}),
         ]
     )
-    assert [(line.path, line.calls, line.saved) for line in overview.lines] == [(total, {"cached": 2}, 10.0)]
+    assert [(line.path, line.calls, line.saved) for line in overview.lines] == [(total, {"cached": 2}, 9.0)]
+
+
+def test_what_was_saved_is_one_answer_everywhere() -> None:
+    # The hit took longer than computing would have: nothing was saved, and nothing says so.
+    slow = {"status": "cached", "started_at": 1.0, "ended_at": 3.0, "execution_time": 2.0, "cached_execution_time": 1.5}
+    quick = {**slow, "ended_at": 1.5, "execution_time": 0.5}
+    rows = [Row.load(process_path(name), value) for name, value in (("slow", slow), ("quick", quick))]
+    assert [row.saved for row in rows] == [0.0, 1.0]
+    overview = Overview()
+    overview.replace(rows)
+    assert sorted(line.saved for line in overview.lines) == [0.0, 1.0]
+    assert "2 from the cache, 1.00 s saved. " in Summary(record(), overview.lines).markdown()
+    overview.replace(rows[:1])
+    assert "1 from the cache. " in Summary(record(), overview.lines).markdown()
 
 
 def test_what_went_wrong_and_charts_are_shown() -> None:
