@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 # More than the two cores of a small machine: tests wait for servers and processes most of the time.
 XDIST ?= 3
 
-.PHONY: demo test test-all nightly soak fuzz compat check-tools lint bench bench-report pictures clean
+.PHONY: demo test test-all test-values nightly soak fuzz compat check-tools lint bench bench-report pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -23,10 +23,15 @@ test: check-tools $(VENV)/.node lint
 test-all: check-tools $(VENV)/.node lint
 	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs
 
+## Fingerprints of objects of many libraries, which are installed for it.
+test-values: check-tools
+	$(PIP) -e '.[values]'
+	$(BIN)/python -m pytest -m values -n 0
+
 ## What takes minutes: ExpOps' large template, clusters of Ray, every single fault, kills, outages, load. Prints figures.
 nightly: check-tools $(VENV)/.node
-	$(PIP) -e '.[ray]' 'xgboost>=1.7'
-	$(BIN)/python -m pytest -m nightly -s
+	$(PIP) -e '.[ray,values]'
+	$(BIN)/python -m pytest -m 'nightly or values' -s
 
 ## Half an hour of flow runs in one process: memory, open files, threads and the outbox must not grow.
 soak: $(VENV)/.dev

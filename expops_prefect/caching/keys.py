@@ -36,6 +36,7 @@ from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.canonical import ATOMS, Note
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.files import DataFile, data_digest
+from expops_prefect.fingerprint.sharing import Arguments
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 from expops_prefect.project import Project
 
@@ -249,10 +250,15 @@ def _made(
     # Objects count by their state; what they do is their class's code, which may be the project's.
     classes: set[type] = set()
     notes: dict[str, list[Note]] = {parameter: [] for parameter in values}
+    arguments = Arguments()
     digests = {
-        parameter: fingerprint(value, name=parameter, classes=classes, notes=notes[parameter])
+        parameter: fingerprint(value, name=parameter, classes=classes, notes=notes[parameter], arguments=arguments)
         for parameter, value in values.items()
     }
+    entering: list[Any] = [digests, list(others)]
+    if arguments.together:
+        # Two arguments hold one mutable object: a task that changes one of them changes the other.
+        entering.append(fingerprint(values, name="arguments"))
     if classes:
         code = code_fingerprint(task.fn, classes=classes, marks=marks)
     if code.imports_by_name:
@@ -271,7 +277,7 @@ def _made(
     # A hit skips the tasks that it calls, so what is configured for them counts too.
     configured = frozenset({name, *map(names.normalise, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
-    key = names.CacheKey(name, fingerprint([digests, list(others)]), config, code.digest)
+    key = names.CacheKey(name, fingerprint(entering), config, code.digest)
     material = Material(values, digests, notes, others, config_made_of, code)
     return _Made(key, material, configured, decision, code.effects)
 

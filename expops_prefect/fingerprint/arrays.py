@@ -12,8 +12,13 @@ from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.forms import buffer, integer, named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.leftovers import attributes_of
 
 _BLOCK: Final = 8 << 20
+_MASKED: Final = frozenset(vars(np.ma.masked_array([0, 1], [0, 1]))) | {
+    *("_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_optinfo", "_basedict"),
+}
+"""Where NumPy keeps what a masked array is."""
 _SPARSE_PARTS: Final = {
     "csr": ("data", "indices", "indptr"),
     "csc": ("data", "indices", "indptr"),
@@ -27,7 +32,10 @@ _SPARSE_PARTS: Final = {
 def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     """An array by class, dtype, shape and elements in C order, whatever its layout in memory."""
     cls = type(value)
+    walk.meet(value)
     if cls is np.ndarray:
+        if walk.classes is not None:
+            walk.classes.add(cls)
         if not value.dtype.hasobject and value.dtype.kind != "T":
             return named("numpy.ndarray", dtype_form(walk, value.dtype), _shape(value), elements(walk, value))
     elif cls.__reduce__ is not np.ndarray.__reduce__ or cls.__reduce_ex__ is not np.ndarray.__reduce_ex__:
@@ -43,7 +51,7 @@ def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
         return walk.leave(value, named("numpy.ndarray", *parts))
     if walk.classes is not None:
         walk.classes.add(cls)
-    state = {} if isinstance(value, np.memmap) else getattr(value, "__dict__", {})
+    state = {} if isinstance(value, np.memmap) else attributes_of(value, cls)
     return walk.leave(value, named("array", text(class_name(cls)), *parts, walk.at(".__dict__", dict(state))))
 
 
@@ -52,7 +60,16 @@ def _shape(value: np.ndarray[Any, Any]) -> bytes:
 
 
 def dtype_form(walk: Walk, dtype: np.dtype[Any]) -> bytes:
-    """The form of a dtype: byte order, fields with their offsets and titles, sub-arrays."""
+    """The form of a dtype: byte order, fields with their offsets and titles, sub-arrays, metadata, class of records."""
+    form = _dtype_form(walk, dtype)
+    kind = dtype.type if dtype.fields is not None and dtype.type is not np.void else None
+    if dtype.metadata is None and kind is None:
+        return form
+    metadata = dict(dtype.metadata or {})
+    return named("dtype with more", form, walk.encode(metadata), text(class_name(kind) if kind else ""))
+
+
+def _dtype_form(walk: Walk, dtype: np.dtype[Any]) -> bytes:
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return named("dtype[]", dtype_form(walk, base), walk.encode(shape))
@@ -117,6 +134,7 @@ def encode_scalar(walk: Walk, value: np.generic) -> bytes:
 
 def encode_masked(walk: Walk, value: Any) -> bytes:
     """A masked array; no mask is the same as one that hides nothing, as it is after pickling."""
+    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -126,6 +144,12 @@ def encode_masked(walk: Walk, value: Any) -> bytes:
         # Of a view, because asking for the default stores it in the array that is asked.
         walk.encode(np.asarray(value.view().fill_value, dtype=value.dtype)),
     ]
+    if value.hardmask:
+        parts.append(walk.encode("hard mask"))
+    own = {name: part for name, part in attributes_of(value, type(value)).items() if name not in _MASKED}
+    own |= {name: value.__dict__[name] for name in ("_optinfo", "_basedict") if value.__dict__.get(name)}
+    if own:
+        parts.append(walk.at(".__dict__", dict(sorted(own.items()))))
     return walk.leave(value, named("masked", text(class_name(type(value))), *parts))
 
 
@@ -133,6 +157,9 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
     """A SciPy sparse matrix or array by its parts, without what it remembers about them."""
     from expops_prefect.fingerprint.objects import encode_object
 
+    walk.meet(value)
+    if walk.classes is not None:
+        walk.classes.add(type(value))
     names = _SPARSE_PARTS.get(value.format)
     if names is None:
         return encode_object(walk, value)
@@ -145,9 +172,12 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
 
 
 def encode_tensor(walk: Walk, value: Any) -> bytes:
-    """A Torch tensor by class, dtype, device kind, shape, ``requires_grad`` and elements."""
+    """A Torch tensor by class, dtype, device kind, shape, ``requires_grad``, elements, and what hangs on it."""
     import torch
 
+    if walk.classes is not None:
+        walk.classes.add(type(value))
+    walk.meet(value)
     head = [
         text(class_name(type(value))),
         string(str(value.dtype)),
@@ -156,17 +186,45 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
         walk.encode(tuple(value.shape)),
         walk.encode(bool(value.requires_grad)),
     ]
+    if value.device.type == "meta":
+        return walk.refuse(value, "it has no data")
+    more = _on_tensor(walk, value, torch)
     plain = value.detach()
     if plain.layout is not torch.strided:
         plain = plain.to_dense() if not plain.is_sparse else plain.coalesce()
         if plain.is_sparse:
             parts = [walk.encode(plain.indices()), walk.encode(plain.values())]
-            return named("tensor", *head, *parts)
+            return named("tensor", *head, *parts, *more)
     if plain.is_quantized:
         return walk.refuse(value, "it is a quantized tensor; pass value.int_repr() and its scale")
     plain = plain.cpu().resolve_conj().resolve_neg().contiguous()
     data = plain.reshape(-1).view(torch.uint8).numpy() if plain.numel() else np.empty(0, np.uint8)
-    return named("tensor", *head, buffer(b"A", _bytes_of(data)))
+    return named("tensor", *head, buffer(b"A", _bytes_of(data)), *more)
+
+
+def _on_tensor(walk: Walk, value: Any, torch: Any) -> list[bytes]:
+    """What else a task can ask a tensor for, where it is not as usual."""
+    more = []
+    # Of one that is computed Torch warns, and it has none.
+    if value.is_leaf and value.grad is not None:
+        more.append(named("grad", walk.at(".grad", value.grad)))
+    if value.layout is torch.strided and not value.is_contiguous():
+        more.append(named("strides", walk.encode(value.stride())))
+    if value.device.index:
+        more.append(named("device", integer(value.device.index)))
+    state = {name: part for name, part in attributes_of(value, type(value)).items() if name != "_backward_hooks"}
+    if state:
+        more.append(named("attributes", walk.at(".__dict__", dict(sorted(state.items())))))
+    return more
+
+
+def encode_random_state(walk: Walk, value: Any) -> bytes:
+    """A generator of NumPy's; the one that is NumPy's own, by being that: libraries hold it for want of another."""
+    from expops_prefect.fingerprint.objects import encode_object
+
+    if value is np.random.mtrand._rand:  # type: ignore[attr-defined]
+        return named("numpy.random")
+    return encode_object(walk, value)
 
 
 def families() -> dict[type, Encoder]:
@@ -176,6 +234,7 @@ def families() -> dict[type, Encoder]:
         np.generic: encode_scalar,
         np.dtype: dtype_form,
         np.ma.MaskedArray: encode_masked,
+        np.random.RandomState: encode_random_state,
     }
     if sparse := sys.modules.get("scipy.sparse"):
         found[sparse.sparray] = found[sparse.spmatrix] = encode_sparse

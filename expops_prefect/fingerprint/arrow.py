@@ -24,7 +24,29 @@ def encode_chunks(walk: Walk, array: Any) -> bytes:
     Chunks, offsets, validity bitmaps that hide nothing and what lies under nulls mean nothing.
     """
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    return named("arrow", string(str(array.type)), _values(walk, array.type, chunks))
+    return named("arrow", string(str(array.type)), _values(walk, array.type, chunks), *_unsaid(walk, array.type))
+
+
+def _unsaid(walk: Walk, kind: Any) -> list[bytes]:
+    """What a type's text does not say: parameters of extension types, metadata of fields in it, sorted keys."""
+    if isinstance(kind, pa.BaseExtensionType):
+        parameters = kind.__arrow_ext_serialize__() if isinstance(kind, pa.ExtensionType) else b""
+        if walk.classes is not None and isinstance(kind, pa.ExtensionType):
+            walk.classes.add(type(kind))
+        name = string(str(kind.extension_name))
+        return [named("extension", name, walk.encode(bytes(parameters or b"")), *_unsaid(walk, kind.storage_type))]
+    more = []
+    for number in range(kind.num_fields if pa.types.is_nested(kind) else 0):
+        field = kind.field(number)
+        inner = [walk.encode(dict(field.metadata))] if field.metadata else []
+        inner += _unsaid(walk, field.type)
+        if inner:
+            more.append(named("field", size(number), *inner))
+    if pa.types.is_dictionary(kind):
+        more += _unsaid(walk, kind.value_type)
+    if pa.types.is_map(kind) and kind.keys_sorted and "sorted" not in str(kind):
+        more.append(named("sorted"))
+    return more
 
 
 def _values(walk: Walk, kind: Any, chunks: Chunks) -> bytes:
@@ -149,6 +171,8 @@ def encode_array(walk: Walk, value: Any) -> bytes:
 
 def encode_table(walk: Walk, value: Any) -> bytes:
     """A table or record batch by its schema and columns."""
+    if walk.classes is not None:
+        walk.classes.add(type(value))
     schema = encode_schema(walk, value.schema)
     names = value.schema.names
     parts = [encode_chunks(walk, value.column(number)) for number in range(len(names))]
@@ -162,12 +186,13 @@ def encode_schema(walk: Walk, value: Any) -> bytes:
 
 def encode_field(walk: Walk, value: Any) -> bytes:
     """A field by name, type, nullability and metadata."""
-    return named("arrow field", walk.encode((value.name, str(value.type), value.nullable, value.metadata)))
+    plain = walk.encode((value.name, str(value.type), value.nullable, value.metadata))
+    return named("arrow field", plain, *_unsaid(walk, value.type))
 
 
-def encode_type(_walk: Walk, value: Any) -> bytes:
-    """A type by its text, which holds all of its parameters."""
-    return named("arrow type", string(str(value)))
+def encode_type(walk: Walk, value: Any) -> bytes:
+    """A type by its text, which holds most of its parameters, and the others."""
+    return named("arrow type", string(str(value)), *_unsaid(walk, value))
 
 
 def encode_scalar(walk: Walk, value: Any) -> bytes:
@@ -182,16 +207,25 @@ def encode_buffer(walk: Walk, value: Any) -> bytes:
 
 def encode_polars_frame(walk: Walk, value: Any) -> bytes:
     """A polars frame by class and columns."""
+    if walk.classes is not None:
+        walk.classes.add(type(value))
+    walk.meet(value)
     columns = [walk.at(f"[{name!r}]", value.get_column(name)) for name in value.columns]
     return named("polars frame", text(class_name(type(value))), walk.encode(value.height), *columns)
 
 
 def encode_polars_series(walk: Walk, value: Any) -> bytes:
     """A polars series by name, dtype and values."""
+    if walk.classes is not None:
+        walk.classes.add(type(value))
     head = (text(class_name(type(value))), string(value.name), string(str(value.dtype)))
     if value.dtype.is_object():
         return named("polars series", *head, walk.sequence(value.to_list()))
-    return named("polars series", *head, encode_chunks(walk, value.to_arrow()))
+    try:
+        column = value.to_arrow()
+    except pa.ArrowInvalid:  # a type that Arrow does not know, such as 128-bit integers
+        return named("polars series", *head, walk.sequence(value.to_list()))
+    return named("polars series", *head, encode_chunks(walk, column))
 
 
 def families() -> dict[type, Encoder]:

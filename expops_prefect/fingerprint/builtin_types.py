@@ -13,6 +13,7 @@ import logging
 import pathlib
 import re
 import struct
+import sys
 import threading
 import types
 import weakref
@@ -26,9 +27,10 @@ from pickle import PickleBuffer
 from typing import Any, Final
 from uuid import UUID
 
-from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.canonical import SOLE, Encoder, Walk
 from expops_prefect.fingerprint.forms import buffer, integer, named, string, text
 from expops_prefect.fingerprint.identity import class_name, original
+from expops_prefect.fingerprint.leftovers import attributes_of
 
 _VIEW_REASON: Final = "it is a view of a dictionary; pass a list"
 _FILE_REASON: Final = "it is an open file; pass its path, or DataFile(path) so that its content counts"
@@ -84,7 +86,9 @@ def _timezone(_walk: Walk, value: datetime.timezone) -> bytes:
     return named("datetime.timezone", string(repr(offset)), string(value.tzname(None)))
 
 
-def _bytearray(_walk: Walk, value: bytearray) -> bytes:
+def _bytearray(walk: Walk, value: bytearray) -> bytes:
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
     return named("bytearray", buffer(b"b", value))
 
 
@@ -120,6 +124,7 @@ def _alias(walk: Walk, value: types.GenericAlias) -> bytes:
 
 def _mapping(name: str, *fields: str) -> Encoder:
     def encode(walk: Walk, value: Any) -> bytes:
+        walk.meet(value)
         known = walk.enter(value)
         if known is not None:
             return known
@@ -131,6 +136,7 @@ def _mapping(name: str, *fields: str) -> Encoder:
 
 
 def _deque(walk: Walk, value: deque[Any]) -> bytes:
+    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -160,10 +166,12 @@ def _set_subclass(walk: Walk, value: set[Any] | frozenset[Any]) -> bytes:
     # Its reduced form lists the elements in an order that depends on the hash seed.
     if walk.classes is not None:
         walk.classes.add(type(value))
+    if isinstance(value, set):
+        walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
-    state = walk.at(".__dict__", dict(sorted(getattr(value, "__dict__", {}).items())))
+    state = walk.at(".__dict__", dict(sorted(attributes_of(value, type(value)).items())))
     return walk.leave(value, named("set", text(class_name(type(value))), walk.unordered(value), state))
 
 
@@ -270,6 +278,19 @@ def _held(reason: str, hold: Callable[[Any], Any]) -> Encoder:
     return encode
 
 
+def _memory_file(walk: Walk, value: io.BytesIO | io.StringIO) -> bytes:
+    """A file in memory by its content and the position in it."""
+    if value.closed:
+        return walk.refuse(value, "it is closed")
+    walk.meet(value)
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    # Its content, for texts how lines end, the position, and its attributes.
+    parts = [walk.encode(part) for part in value.__getstate__()]
+    return walk.leave(value, named("file in memory", text(class_name(type(value))), *parts))
+
+
 def _match(value: re.Match[Any]) -> Any:
     return value.re.pattern, value.re.flags, value.string, value.span()
 
@@ -323,8 +344,8 @@ EXACT: Final[dict[type, Encoder]] = {
     weakref.WeakSet: _held("pass a set", set),
     threading.local: _held("pass what it holds", lambda value: dict(vars(value))),
     re.Match: _held("pass its groups", _match),
-    io.StringIO: _held(_FILE_REASON, lambda value: value.getvalue()),
-    io.BytesIO: _held(_FILE_REASON, lambda value: value.getvalue()),
+    io.StringIO: _memory_file,
+    io.BytesIO: _memory_file,
     types.FunctionType: _callable,
     types.BuiltinFunctionType: _builtin,
     types.ModuleType: _callable,

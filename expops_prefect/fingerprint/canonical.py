@@ -2,14 +2,14 @@
 
 Encoders return the form of one value. A form of more than 64 bytes is *sealed*: replaced by its
 BLAKE3 digest. So the form of a value is small, does not depend on what surrounds it, and one that
-is met again is not walked again. Whether two parts are one object or equal copies makes no
-difference, except in cycles, where a part that was met before is named by its distance on the
-stack of what is still open (Tarjan's, so only members of the same cycle are named that way).
+is met again is not walked again. In cycles a part that was met before is named by its distance on
+the stack of what is still open (Tarjan's, so only members of the same cycle are named that way).
+That two parts are one mutable object is no matter of forms: the walk notes it, and
+:mod:`expops_prefect.fingerprint.sharing` makes another form of the whole.
 """
 
 from __future__ import annotations
 
-import pickle
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,8 @@ from typing import Any, Final, TypeAlias
 
 from blake3 import blake3
 
-from expops_prefect.fingerprint.forms import INLINE, PACKED, buffer, integer, named, seal, size, string, text
+from expops_prefect.fingerprint.foreign import said
+from expops_prefect.fingerprint.forms import PACKED, buffer, integer, named, seal, size, string, text
 
 _CHUNK: Final = 4096
 _MAX_REWALKS: Final = 20_000
@@ -25,17 +26,6 @@ _NO_CYCLE: Final = sys.maxsize
 # How many references an object has in `enter` when only one container and its encoder hold it.
 _SOLE_REFERENCES: Final = 6
 
-# What the pickling methods of other people's classes raise for "cannot".
-REDUCE_ERRORS: Final = (
-    pickle.PickleError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    ArithmeticError,
-    OSError,
-)
 Encoder: TypeAlias = Callable[["Walk", Any], bytes]
 Note: TypeAlias = tuple[Callable[[int], str] | str | None, int, bytes, int, Any]
 """A part that was met: its step, or what makes it of the index that follows; its form; where its own parts begin in
@@ -74,6 +64,10 @@ class Walk:
         classes: collects the classes of the objects that are met.
         on_callable: encodes functions, classes and modules; ``None`` for the default.
         notes: takes the parts that are met, see :mod:`expops_prefect.fingerprint.outline`.
+
+    Attributes:
+        seen: the mutable parts that were met and may be met again, by id; ``None`` where that means nothing.
+        shared: the ids of those that were.
     """
 
     __slots__ = (
@@ -82,13 +76,15 @@ class Walk:
         "_memo",
         "_outer",
         "_place",
-        "_resolve",
         "_rewalks",
         "_stack",
         "classes",
         "lenient",
         "notes",
         "on_callable",
+        "resolver",
+        "seen",
+        "shared",
     )
 
     def __init__(
@@ -100,11 +96,14 @@ class Walk:
         on_callable: Callable[[Any], bytes] | None = None,
         notes: list[Note] | None = None,
     ) -> None:
-        self._resolve = resolve
+        self.resolver = resolve
         self.lenient = lenient
         self.classes = classes
         self.on_callable = on_callable
         self.notes = notes
+        # Not among what code refers to: it is looked at again for each call.
+        self.seen: dict[int, object] | None = None if lenient else {}
+        self.shared: set[int] = set()
         self._stack: list[object] = []
         self._place: dict[int, int] = {}
         self._outer: list[int] = []
@@ -118,7 +117,7 @@ class Walk:
     def encode(self, value: object) -> bytes:
         """The form of any value."""
         kind = type(value)
-        encoder = ENCODERS.get(kind) or self._resolve(kind)
+        encoder = ENCODERS.get(kind) or self.resolver(kind)
         return encoder(self, value)
 
     def at(self, step: str, value: object) -> bytes:
@@ -142,6 +141,41 @@ class Walk:
 
         return named("opaque", text(class_name(type(value))))
 
+    @property
+    def mark(self) -> tuple[int, int, int]:
+        """Where the walk is, for :meth:`failed`."""
+        return len(self._stack), len(self._outer), self._low
+
+    def failed(self, value: object, mark: tuple[int, int, int], error: BaseException) -> bytes:
+        """Go back to before a part of which the code has raised while it was looked at, and refuse it."""
+        stack, outer, self._low = mark
+        del self._outer[outer:]
+        for member in self._stack[stack:]:
+            self._place.pop(id(member), None)
+        del self._stack[stack:]
+        return self.refuse(value, f"it cannot be looked at ({said(error)})", error)
+
+    def meet(self, value: object) -> None:
+        """A mutable part that more than one other may hold: it may be one object with an earlier one."""
+        seen = self.seen
+        if seen is not None:
+            key = id(value)
+            if key not in seen:
+                seen[key] = value
+            elif key not in self._place:  # else it is in itself, which its form says
+                self.shared.add(key)
+
+    def meet_again(self, value: object) -> None:
+        """An immutable part, such as a tuple, is one object with an earlier one: then so is what is in it."""
+        key = id(value)
+        if key not in self.shared:
+            from expops_prefect.fingerprint.sharing import holds_mutable
+
+            if holds_mutable(self, value):
+                self.shared.add(key)
+            elif self.seen is not None:
+                self.seen[key] = value
+
     def enter(self, value: object) -> bytes | None:
         """Begin a value that may hold others. Its form if it is known already, or is being walked."""
         key = id(value)
@@ -151,6 +185,8 @@ class Walk:
             return b"^" + size(len(self._stack) - place)
         known = self._memo.get(key)
         if known is not None:
+            if self.seen is not None and key not in self.seen:
+                self.meet_again(value)
             return known[1]
         if key in self._left_open:
             self._rewalks += 1
@@ -181,7 +217,7 @@ class Walk:
             self._memo[id(member)] = member, seal(b"@" + size(index) + form)
         # An object that nothing else refers to cannot be met again. The first of a cycle is always kept:
         # walked again, it would find the others known and get another form.
-        if len(members) > 1 or (len(form) > INLINE // 2 and sys.getrefcount(value) > _SOLE_REFERENCES):
+        if len(members) > 1 or sys.getrefcount(value) > _SOLE_REFERENCES:
             self._memo[key] = value, form
         return form
 
@@ -218,7 +254,7 @@ class Walk:
         forms: list[bytes] = []
         done = 0
         hasher = None
-        encoders, resolve = ENCODERS, self._resolve
+        encoders, resolve = ENCODERS, self.resolver
         try:
             for item in items:
                 kind = type(item)
@@ -267,6 +303,7 @@ class Walk:
         elements = list(items)
         kinds = set(map(type, elements))
         notes, self.notes = self.notes, None  # elements of a set have no names
+        seen, self.seen = self.seen, None  # nor an order in which they could be met
         try:
             if len(kinds) == 1 and next(iter(kinds)) in (int, str, bytes):
                 return self.sequence(sorted(elements), kinds=kinds)
@@ -275,7 +312,7 @@ class Walk:
             refusal.trail.append("{…}")
             raise
         finally:
-            self.notes = notes
+            self.notes, self.seen = notes, seen
         return b"m" + size(len(forms)) + b"".join(forms)
 
     def pairs(self, keys: Sequence[Any], values: Sequence[Any], kinds: set[type] | None = None) -> bytes:
@@ -324,20 +361,31 @@ def _bytes(_walk: Walk, value: bytes) -> bytes:
     return buffer(b"b", value)
 
 
-def _sequence(tag: bytes) -> Encoder:
-    def encode(walk: Walk, value: list[Any] | tuple[Any, ...]) -> bytes:
-        kinds = set(map(type, value))
-        if kinds <= ATOMS:
-            return seal(tag + walk.sequence(value, kinds=kinds))
-        known = walk.enter(value)
-        if known is not None:
-            return known
-        return walk.leave(value, tag + walk.sequence(value, kinds=kinds))
+def _list(walk: Walk, value: list[Any]) -> bytes:
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
+    kinds = set(map(type, value))
+    if kinds <= ATOMS:
+        return seal(b"l" + walk.sequence(value, kinds=kinds))
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    return walk.leave(value, b"l" + walk.sequence(value, kinds=kinds))
 
-    return encode
+
+def _tuple(walk: Walk, value: tuple[Any, ...]) -> bytes:
+    kinds = set(map(type, value))
+    if kinds <= ATOMS:
+        return seal(b"t" + walk.sequence(value, kinds=kinds))
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    return walk.leave(value, b"t" + walk.sequence(value, kinds=kinds))
 
 
 def _dict(walk: Walk, value: dict[Any, Any]) -> bytes:
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
     keys, values = list(value), list(value.values())
     kinds = set(map(type, values))
     if kinds <= ATOMS and ATOMS.issuperset(map(type, keys)):
@@ -350,6 +398,8 @@ def _dict(walk: Walk, value: dict[Any, Any]) -> bytes:
 
 def _set(tag: bytes) -> Encoder:
     def encode(walk: Walk, value: set[Any] | frozenset[Any]) -> bytes:
+        if tag == b"S" and sys.getrefcount(value) > SOLE:
+            walk.meet(value)
         if ATOMS.issuperset(map(type, value)):
             return seal(tag + walk.unordered(value))
         known = walk.enter(value)
@@ -368,10 +418,26 @@ ENCODERS: Final[dict[type, Encoder]] = {
     complex: _complex,
     str: _str,
     bytes: _bytes,
-    list: _sequence(b"l"),
-    tuple: _sequence(b"t"),
+    list: _list,
+    tuple: _tuple,
     dict: _dict,
     set: _set(b"S"),
     frozenset: _set(b"Z"),
 }
 """Encoders by exact type. Others are added when a type is first met, see ``registry``."""
+
+
+def _references_of_one() -> int:
+    """How many references an encoder sees of an object that one container holds. Pythons differ in that."""
+    found: list[int] = []
+
+    def look(_walk: Walk, value: Any) -> bytes:
+        found.append(sys.getrefcount(value))
+        return b""
+
+    Walk(lambda _kind: look).sequence([Walk.__new__(Walk)])
+    return found[0]
+
+
+SOLE: Final = _references_of_one()
+"""What has no more references cannot be met again, so that nothing has to be noted of it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import FunctionType, ModuleType
 from typing import Any
 
-from expops_prefect.fingerprint.canonical import Refusal, Walk
+from expops_prefect.fingerprint.canonical import Walk
 from expops_prefect.fingerprint.external import external_form, external_name, owner_of_function
+from expops_prefect.fingerprint.foreign import is_for_the_flow
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 from expops_prefect.fingerprint.ownership import Owner
@@ -32,7 +33,9 @@ def constant_form(value: Any, found: list[tuple[bytes, Any]] | None = None, clas
 
     try:
         return Walk(resolve, lenient=True, classes=classes, on_callable=on_callable).encode(value)
-    except (RecursionError, Refusal):  # nested too deeply, or too entangled
+    except BaseException as error:
+        if is_for_the_flow(error):
+            raise
         return named("opaque", text(class_name(type(value))))
 
 

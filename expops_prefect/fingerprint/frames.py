@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from collections.abc import Container
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,19 @@ from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.forms import named, string, text
 from expops_prefect.fingerprint.identity import class_name
 
+_PANDAS: Final = frozenset(
+    {
+        *("_mgr", "_item_cache", "_attrs", "_flags", "_cacher", "_is_copy", "_metadata", "_name", "_index", "_data"),
+        *("_cache", "_id", "_range", "_references", "_no_setting_name", "_levels", "_codes", "_names", "_engine"),
+        *("sortorder", "_freq", "_tz", "_dtype", "_hidden_attrs", "_comparables", "_typ", "_constructor_expanddim"),
+    }
+)
+"""Where pandas keeps what a frame, series or index is, and what it remembers of them."""
+
 
 def encode_frame(walk: Walk, value: Any) -> bytes:
     """A frame by class, column names, columns, index and attributes; how it is kept in blocks means nothing."""
+    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -33,6 +44,7 @@ def _shown(names: Any, index: int) -> str:
 
 def encode_series(walk: Walk, value: Any) -> bytes:
     """A series by class, name, values, index and attributes."""
+    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -51,7 +63,14 @@ def _extra(walk: Walk, value: Any) -> bytes:
         walk.classes.add(cls)
     own = {name: getattr(value, name, None) for name in sorted(cls._metadata) if name != "_name"}
     flags = bool(value.flags.allows_duplicate_labels)
-    return text(class_name(cls)) + walk.at(".attrs", value.attrs) + walk.encode(flags) + walk.encode(own)
+    form = text(class_name(cls)) + walk.at(".attrs", value.attrs) + walk.encode(flags) + walk.encode(own)
+    return form + _own_attributes(walk, value, own)
+
+
+def _own_attributes(walk: Walk, value: Any, known: Container[str] = ()) -> bytes:
+    """What others have put on a frame, series or index; nothing for nearly all of them."""
+    own = {name: part for name, part in vars(value).items() if name not in _PANDAS and name not in known}
+    return walk.at(".__dict__", dict(sorted(own.items()))) if own else b""
 
 
 def _plain(array: Any) -> Any:
@@ -63,7 +82,7 @@ def _plain(array: Any) -> Any:
 def encode_index(walk: Walk, value: Any) -> bytes:
     """An index by class, names, dtype, values and frequency."""
     cls = type(value)
-    head = text(class_name(cls))
+    head = text(class_name(cls)) + _own_attributes(walk, value)
     names = walk.at(".names", list(value.names))
     if isinstance(value, pd.RangeIndex):
         return named("index", head, names, walk.encode((value.start, value.stop, value.step)))
@@ -76,9 +95,17 @@ def encode_index(walk: Walk, value: Any) -> bytes:
             # By value: levels and codes may hold more than is used, and in another order.
             level = value.get_level_values(number)
             parts.append(walk.at(f".get_level_values({number})", level.rename(None)))
+        if not all(map(_as_usual, value.levels, value.codes)):
+            parts.append(named("levels", *(walk.encode(level.rename(None)) for level in value.levels)))
         return walk.leave(value, named("multiindex", head, names, *parts))
     parts = [_frequency(walk, value), walk.at(".array", _plain(value.array))]
     return walk.leave(value, named("index", head, names, *parts))
+
+
+def _as_usual(level: Any, codes: Any) -> bool:
+    """Whether a level holds what is used of it, in its order: then it says nothing more than its values."""
+    used = np.unique(np.asarray(codes))
+    return len(used) - int(len(used) > 0 and used[0] < 0) == len(level) and bool(level.is_monotonic_increasing)
 
 
 def _frequency(walk: Walk, value: Any) -> bytes:
@@ -115,6 +142,15 @@ def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
 
 def encode_extension_array(walk: Walk, value: Any) -> bytes:
     """An array of pandas' own by its dtype and values; what lies under missing values does not count."""
+    # Copies are made of it, which would be kept for as long as what is met may be met again.
+    seen, walk.seen = walk.seen, None
+    try:
+        return _extension_form(walk, value)
+    finally:
+        walk.seen = seen
+
+
+def _extension_form(walk: Walk, value: Any) -> bytes:
     from expops_prefect.fingerprint.objects import encode_object
 
     dtype = value.dtype

@@ -8,15 +8,19 @@ import gc
 import sys
 import warnings
 from collections.abc import Callable
-from types import FunctionType
+from inspect import getattr_static
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from expops_prefect.fingerprint.builtin_types import ITERATOR_REASON
-from expops_prefect.fingerprint.canonical import REDUCE_ERRORS, Walk
+from expops_prefect.fingerprint.canonical import SOLE, Refusal, Walk
 from expops_prefect.fingerprint.external import version_of, wrapped_function
+from expops_prefect.fingerprint.foreign import is_for_the_flow, said
 from expops_prefect.fingerprint.forms import named, size, text
 from expops_prefect.fingerprint.identity import STANDS_FOR, callable_name, class_name, module_name
+from expops_prefect.fingerprint.leftovers import caches_of, what_is_left
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
+from expops_prefect.fingerprint.sharing import is_mutable
 
 _PROTOCOL: Final = 5
 _TELLING: Final = frozenset({"builtins", "itertools"})
@@ -27,30 +31,51 @@ _newobj: Final[Callable[..., Any]] = copyreg.__newobj__  # type: ignore[attr-def
 
 def encode_object(walk: Walk, value: Any) -> bytes:
     """The form of an object: its class, what makes it, its state and its items, each walked in turn."""
-    cls = type(value)
-    if hasattr(cls, "__next__") and hasattr(cls, "__iter__") and not (walk.lenient and cls.__module__ in _TELLING):
-        return walk.refuse(value, ITERATOR_REASON)
-    known = walk.enter(value)
-    if known is not None:
-        return known
-    function = wrapped_function(value)
-    if function is not None:
-        cls = vars(cls).get(STANDS_FOR, cls)
-        return walk.leave(value, named("wrapped", text(class_name(cls)), walk.at(".__wrapped__", function)))
-    if walk.classes is not None:
-        walk.classes.add(cls)
+    cls: Any = type(value)
+    mark = walk.mark
     try:
-        # Libraries (tblib, with Dask) register reducers for exceptions while a program runs, and add the traceback.
-        reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
-        if cls.__module__ == "itertools":
-            reduced = _reduced_silently(value)
-        else:
-            reduced = reducer(value) if reducer else value.__reduce_ex__(_PROTOCOL)
-    except REDUCE_ERRORS as error:
-        return walk.leave(value, _without_state(walk, value, error))
-    if isinstance(reduced, str):
-        return walk.leave(value, _by_name(walk, value, reduced))
-    return walk.leave(value, _reduced_form(walk, cls, *reduced))
+        if hasattr(cls, "__next__") and hasattr(cls, "__iter__") and not (walk.lenient and cls.__module__ in _TELLING):
+            return walk.refuse(value, ITERATOR_REASON)
+        if walk.seen is not None and sys.getrefcount(value) > SOLE and is_mutable(cls):
+            walk.meet(value)
+        known = walk.enter(value)
+        if known is not None:
+            return known
+        function = wrapped_function(value)
+        if function is not None:
+            cls = vars(cls).get(STANDS_FOR, cls)
+            return walk.leave(value, named("wrapped", text(class_name(cls)), walk.at(".__wrapped__", function)))
+        if walk.classes is not None:
+            walk.classes.add(cls)
+        try:
+            reduced = _reduced(value, cls)
+        except RecursionError:
+            raise
+        except BaseException as error:
+            if is_for_the_flow(error):
+                raise
+            return walk.leave(value, _without_state(walk, value, error))
+        if isinstance(reduced, str):
+            return walk.leave(value, _by_name(walk, value, reduced))
+        form = _reduced_form(walk, cls, *reduced)
+        left = what_is_left(value, cls, reduced)
+        if left:
+            form = named("and more", form, _leniently(walk, left))
+        return walk.leave(value, form)
+    except (Refusal, RecursionError):
+        raise
+    except BaseException as error:
+        if is_for_the_flow(error):
+            raise
+        return walk.failed(value, mark, error)
+
+
+def _reduced(value: Any, cls: type) -> Any:
+    # Libraries (tblib, with Dask) register reducers for exceptions while a program runs, and add the traceback.
+    reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
+    if cls.__module__ == "itertools":
+        return _reduced_silently(value)
+    return reducer(value) if reducer else value.__reduce_ex__(_PROTOCOL)
 
 
 def _reduced_silently(value: Any) -> Any:
@@ -62,9 +87,18 @@ def _reduced_silently(value: Any) -> Any:
         return value.__reduce_ex__(_PROTOCOL)
 
 
-def _without_state(walk: Walk, value: Any, error: Exception) -> bytes:
+def _leniently(walk: Walk, state: dict[str, Any]) -> bytes:
+    """What a class does not say of its objects: a lock or a client in it counts by its type."""
+    lenient, walk.lenient = walk.lenient, True
+    try:
+        return _attributes(walk, state)
+    finally:
+        walk.lenient = lenient
+
+
+def _without_state(walk: Walk, value: Any, error: BaseException) -> bytes:
     """The form of an object that does not say what it holds."""
-    reason = f"it has no state that could be read ({error})"
+    reason = f"it has no state that could be read ({said(error)})"
     state = getattr(value, "__dict__", None)
     if walk.lenient and type(state) is dict and owner_of_module(type(value).__module__) is Owner.PROJECT:
         # Among a module's constants, such as a client: code that has it can read its attributes.
@@ -112,8 +146,17 @@ def _named_code(name: str) -> Any | None:
     if value is None or owner_of_module(module) is not Owner.PROJECT:
         return None
     for part in path.split("."):
-        value = getattr(value, "__dict__", {}).get(part)
-    return value if hasattr(value, "__dict__") else None
+        if not issubclass(type(value), (type, ModuleType)):
+            return None  # it may answer to any name
+        value = vars(value).get(part)
+    return value if issubclass(type(value), (type, FunctionType)) or _has_attributes(value) else None
+
+
+def _has_attributes(value: Any) -> bool:
+    return (
+        type(getattr_static(value, "__dict__", None)) is not type(None)
+        and owner_of_module(type(value).__module__) is Owner.PROJECT
+    )
 
 
 def _reduced_form(
@@ -146,7 +189,7 @@ def _reduced_form(
         text(",".join((*getattr(cls, "__dataclass_fields__", ()), *_field_names(cls)))),
         size(len(args)) + b"".join(_argument(walk, value, index, cls) for index, value in enumerate(args)),
         _attributes(walk, keywords),
-        _state(walk, state),
+        _state(walk, state, caches_of(cls)),
     ]
     if items is not None:
         parts.append(b"l" + walk.sequence(list(items)))
@@ -161,12 +204,14 @@ def _field_names(cls: type) -> tuple[str, ...]:
     return fields if isinstance(fields, tuple) and all(isinstance(field, str) for field in fields) else ()
 
 
-def _state(walk: Walk, state: Any) -> bytes:
-    if type(state) is dict:
-        return _attributes(walk, state)
+def _state(walk: Walk, state: Any, caches: frozenset[str]) -> bytes:
     if type(state) is tuple and len(state) == 2 and type(state[1]) is dict and type(state[0]) in (dict, type(None)):
         # ``__dict__`` and slots. An object whose dictionary is empty may reduce to either form.
-        return _attributes(walk, {**(state[0] or {}), **state[1]})
+        state = {**(state[0] or {}), **state[1]}
+    if type(state) is dict:
+        if caches and not caches.isdisjoint(state):
+            state = {name: part for name, part in state.items() if name not in caches}
+        return _attributes(walk, state)
     if state is None:
         return _attributes(walk, {})
     return b"=" + walk.at("<state>", state)

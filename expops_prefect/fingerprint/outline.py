@@ -24,7 +24,14 @@ Outline: TypeAlias = str | dict[str, str]
 
 _DIGITS: Final = 16
 _MOST_TEXT: Final = 60
-_LIBRARIES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy", "torch"})
+_DATA: Final = frozenset(
+    {
+        *("numpy.ndarray", "numpy.generic", "torch.Tensor", "pandas.DataFrame", "pandas.Series", "pandas.Index"),
+        *("pandas.ExtensionArray", "polars.DataFrame", "polars.Series", "scipy._spbase", "scipy.spmatrix"),
+        *("scipy.sparray", "pyarrow.Array", "pyarrow.ChunkedArray", "pyarrow.Table", "pyarrow.RecordBatch"),
+    }
+)
+"""Classes, by package and name, whose objects are there as a whole. Others may compute or read what they are asked."""
 _MOST_COLUMNS: Final = 160
 """Hashing that many columns takes so long that their digests do not count."""
 _HIDDEN: Final = re.compile(r"\.__dict__\['(\w+)'\]|\.?<state>|\.__pydantic_\w+.*")
@@ -85,7 +92,7 @@ def _is_data(value: object) -> bool:
 
 @lru_cache(maxsize=1024)
 def _of_library(kind: type) -> bool:
-    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in kind.__mro__)
+    return any(f"{str(base.__module__).partition('.')[0]}.{base.__name__}" in _DATA for base in kind.__mro__)
 
 
 def _is_leaf(value: object) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from expops_prefect.fingerprint.canonical import ENCODERS, REDUCE_ERRORS, Encoder, Walk
+from expops_prefect.fingerprint.canonical import ENCODERS, Encoder, Refusal, Walk
+from expops_prefect.fingerprint.foreign import is_for_the_flow, said
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 
@@ -25,6 +26,8 @@ _LIBRARIES: Final = {
     "pyarrow": "arrow",
     "polars": "arrow",
 }
+_PLANS: Final = frozenset({"polars", "pyarrow", "dask", "django", "duckdb", "_duckdb", "ibis", "pyspark", "xarray"})
+"""Packages with objects that read files or databases when they are asked."""
 _MOST_RESOLVED: Final = 4096
 
 _resolved: dict[type, Encoder] = {}
@@ -62,8 +65,10 @@ def _through(canonical: Callable[[Any], object]) -> Encoder:
             return known
         try:
             stand_in = canonical(value)
-        except REDUCE_ERRORS as error:
-            return walk.leave(value, walk.refuse(value, f"its own fingerprint method failed ({error!r})", error))
+        except BaseException as error:
+            if is_for_the_flow(error) or isinstance(error, RecursionError):
+                raise
+            return walk.leave(value, walk.refuse(value, f"its own fingerprint method failed ({said(error)})", error))
         return walk.leave(value, named("registered", text(class_name(cls)), walk.encode(stand_in)))
 
     return encode
@@ -80,7 +85,7 @@ def resolve(kind: type) -> Encoder:
 
 
 def _find(kind: type) -> Encoder:
-    from expops_prefect.fingerprint import builtin_types, objects
+    from expops_prefect.fingerprint import builtin_types, kinds, objects
 
     for base in kind.__mro__:
         encoder = _registered.get(base)
@@ -90,8 +95,37 @@ def _find(kind: type) -> Encoder:
             encoder = builtin_types.EXACT.get(kind)
         if encoder is None and base is not object:
             encoder = builtin_types.FAMILIES.get(base)
+        if encoder is None:
+            encoder = kinds.encoder_of(base) or _of_plans(base)
         if encoder is None and (library := _LIBRARIES.get(base.__module__.partition(".")[0])):
             encoder = cast("_Families", import_module(_PACKAGE + library)).families().get(base)
+            encoder = encoder and _guarded(encoder)
         if encoder is not None:
             return encoder
     return objects.encode_object
+
+
+def _of_plans(base: type) -> Encoder | None:
+    if base.__module__.partition(".")[0] not in _PLANS:
+        return None
+    from expops_prefect.fingerprint import lazy_data
+
+    encoder = lazy_data.encoder_of(base)
+    return encoder and _guarded(encoder)
+
+
+def _guarded(encoder: Encoder) -> Encoder:
+    """An encoder that refuses what the library cannot give, whatever the library raises then."""
+
+    def encode(walk: Walk, value: object) -> bytes:
+        mark = walk.mark
+        try:
+            return encoder(walk, value)
+        except (Refusal, RecursionError):
+            raise
+        except BaseException as error:
+            if is_for_the_flow(error):
+                raise
+            return walk.failed(value, mark, error)
+
+    return encode

@@ -8,8 +8,10 @@ from blake3 import blake3
 
 from expops_prefect.errors import FingerprintError
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Note, Refusal, Walk
+from expops_prefect.fingerprint.foreign import is_for_the_flow, said
 from expops_prefect.fingerprint.forms import FORMAT
 from expops_prefect.fingerprint.registry import METHOD, register_fingerprint, resolve
+from expops_prefect.fingerprint.sharing import Arguments, SharedWalk
 
 __all__ = ["FORMAT", "fingerprint", "register_fingerprint"]
 
@@ -19,12 +21,18 @@ _NO_WALK: Final = Walk(resolve)
 
 
 def fingerprint(
-    value: object, *, name: str = "value", classes: set[type] | None = None, notes: list[Note] | None = None
+    value: object,
+    *,
+    name: str = "value",
+    classes: set[type] | None = None,
+    notes: list[Note] | None = None,
+    arguments: Arguments | None = None,
 ) -> str:
     """The BLAKE3 digest of a value's canonical form.
 
     The same in every process, under every hash seed, after copying and pickling. Values of other
-    types, dtypes, shapes, names, indexes or orders get another one.
+    types, dtypes, shapes, names, indexes or orders get another one, and so do values in which one
+    mutable object stands twice rather than two equal ones.
 
     Args:
         value: anything but iterators, open files, locks and the like.
@@ -32,6 +40,7 @@ def fingerprint(
         classes: collects the classes of the objects in the value. Objects count by the name and
             state of their class; give these to ``code_fingerprint`` so that their code counts too.
         notes: collects the parts of the value, for :func:`~expops_prefect.fingerprint.outline.outline`.
+        arguments: collects the mutable parts of the arguments of one call.
 
     Returns:
         64 hexadecimal digits.
@@ -42,8 +51,11 @@ def fingerprint(
     if type(value) in ATOMS:
         form = ENCODERS[type(value)](_NO_WALK, value)
         return blake3(_HEAD + form).hexdigest()
+    walk = Walk(resolve, classes=classes, notes=notes)
     try:
-        form = Walk(resolve, classes=classes, notes=notes).encode(value)
+        form = walk.encode(value)
+        if walk.shared:
+            form = SharedWalk(walk).encode(value)
     except Refusal as refusal:
         path = name + refusal.path
         kind = f"{refusal.kind.__module__}.{refusal.kind.__qualname__}"
@@ -52,8 +64,13 @@ def fingerprint(
             f"Leave it out of the key (ignore=), define {METHOD}() in its class, or use register_fingerprint()."
         )
         raise FingerprintError(message, path=path, type_name=kind) from refusal.__cause__
-    except RecursionError as error:
+    except BaseException as error:  # the edge to other people's classes
+        if is_for_the_flow(error):
+            raise
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else said(error)
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        message = f"{name} of type {kind} cannot be fingerprinted: it is nested too deeply"
+        message = f"{name} of type {kind} cannot be fingerprinted: {why}"
         raise FingerprintError(message, path=name, type_name=kind) from error
+    if arguments is not None:
+        arguments.add(walk)
     return blake3(_HEAD + form).hexdigest()

@@ -1,0 +1,188 @@
+"""Objects that count by their kind: clients, registries and the like, of which each process has its own.
+
+Among what code refers to they count by their class and by what of their configuration is plain data.
+Names of servers and folders are; secrets, addresses in memory, counters and caches are not. What
+makes another kind of result, such as the units that a registry knows, is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
+from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.identity import class_name
+
+_SECRET: Final = re.compile(
+    r"pass(wor[dt]|wd|phrase)|secret|token|credential|api_?key|private|auth|cookie|session", re.IGNORECASE
+)
+
+
+def _plain(items: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration is plain data and no secret."""
+    return {
+        name: value
+        for name, value in sorted(items.items())
+        if type(name) is str and type(value) in ATOMS and not _SECRET.search(name)
+    }
+
+
+def _nothing(_value: Any) -> Any:
+    return None
+
+
+def _headers(value: Any) -> Any:
+    return _plain({str(name): str(held) for name, held in dict(value.headers).items()})
+
+
+def _requests(value: Any) -> Any:
+    return _headers(value), str(value.verify), value.max_redirects
+
+
+def _httpx(value: Any) -> Any:
+    return _headers(value), str(value.base_url), repr(value.timeout), value.follow_redirects
+
+
+def _redis(value: Any) -> Any:
+    return _plain(value.connection_pool.connection_kwargs)
+
+
+def _engine(value: Any) -> Any:
+    return value.url.render_as_string(hide_password=True)
+
+
+def _boto3_client(value: Any) -> Any:
+    meta = value.meta
+    return meta.service_model.service_name, meta.region_name, meta.endpoint_url
+
+
+def _boto3_resource(value: Any) -> Any:
+    meta = value.meta
+    return meta.service_name, [str(getattr(value, name)) for name in meta.identifiers], _boto3_client(meta.client)
+
+
+def _boto3_session(value: Any) -> Any:
+    return value.region_name, value.profile_name
+
+
+def _units(value: Any) -> Any:
+    """A registry of pint by what was defined, without what it has made of that since."""
+    value = value.get() if type(value).__name__ == "ApplicationRegistry" else value
+    if type(value).__name__ == "LazyRegistry":
+        return None  # nobody has asked it yet
+    prefixes = tuple(sorted(map(str, value._prefixes)))
+    found = {}
+    for name, unit in dict(value._units).items():
+        made = any(part and name.startswith(part) and name[len(part) :] in value._units for part in prefixes)
+        if not made:
+            found[name] = f"{unit.converter!r} {unit.reference!r}"
+    return found, value.autoconvert_offset_to_baseunit, str(value.formatter.default_format)
+
+
+def _faker(value: Any) -> Any:
+    return list(value.locales)
+
+
+def _spacy(value: Any) -> Any:
+    return value.lang, list(value.pipe_names), repr(sorted(value.meta.items(), key=str))
+
+
+_KINDS: Final[dict[str, Callable[[Any], Any]]] = {
+    "loguru._logger:Logger": _nothing,
+    "structlog._config:BoundLoggerLazyProxy": _nothing,
+    "structlog._base:BoundLoggerBase": _nothing,
+    "requests.sessions:Session": _requests,
+    "httpx._client:BaseClient": _httpx,
+    "httpx:BaseClient": _httpx,
+    "redis.client:Redis": _redis,
+    "redis.asyncio.client:Redis": _redis,
+    "sqlalchemy.engine.base:Engine": _engine,
+    "botocore.client:BaseClient": _boto3_client,
+    "boto3.resources.base:ServiceResource": _boto3_resource,
+    "boto3.session:Session": _boto3_session,
+    "botocore.session:Session": _nothing,
+    "faker.proxy:Faker": _faker,
+    "faker.generator:Generator": _nothing,
+    "spacy.language:Language": _spacy,
+    "concurrent.futures._base:Executor": _nothing,
+    "multiprocessing.pool:Pool": _nothing,
+    "aiohttp.client:ClientSession": _nothing,
+    "urllib3.poolmanager:PoolManager": _nothing,
+    "pymongo.synchronous.mongo_client:MongoClient": _nothing,
+    "pymongo.mongo_client:MongoClient": _nothing,
+    "google.cloud.client:Client": _nothing,
+    "dask.distributed:Client": _nothing,
+    "distributed.client:Client": _nothing,
+}
+_REGISTRIES: Final[dict[str, Callable[[Any], Any]]] = {
+    "pint.facets.plain.registry:GenericPlainRegistry": _units,
+    "pint.registry:LazyRegistry": _units,
+    "pint.registry:ApplicationRegistry": _units,
+}
+"""Those that count alike as arguments: they hold no connection."""
+_MOCK: Final = "what a mock gives cannot be told from it; pass plain data"
+_FIGURE: Final = "it counts what was drawn with it; pass what it shows, or the picture's bytes"
+_TEXT: Final = "it belongs to a pipeline of spaCy, which each process makes anew; pass its text or doc.to_json()"
+_REFUSED: Final = {
+    "matplotlib.artist:Artist": _FIGURE,
+    "spacy.tokens.doc:Doc": _TEXT,
+    "spacy.tokens.span:Span": _TEXT,
+    "spacy.tokens.token:Token": _TEXT,
+    "spacy.vocab:Vocab": _TEXT,
+    "unittest.mock:Base": _MOCK,
+    "unittest.mock:NonCallableMock": _MOCK,
+    "spacy.language:Language": "a pipeline of spaCy holds what each process makes anew; pass its name",
+}
+_CONNECTION: Final = "it is a client or a logger, of which each process has its own; make it in the task"
+
+
+def _tree(walk: Walk, value: Any) -> bytes:
+    """A tree of scikit-learn's neighbours, without its counts of what it was asked."""
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    state = value.__getstate__()
+    parts = [part for index, part in enumerate(state) if index not in _COUNTS]
+    return walk.leave(value, named("tree", text(class_name(type(value))), walk.sequence(parts)))
+
+
+_COUNTS: Final = range(7, 11)
+_OWN: Final[dict[str, Encoder]] = {
+    "sklearn.neighbors._kd_tree:BinaryTree32": _tree,
+    "sklearn.neighbors._kd_tree:BinaryTree64": _tree,
+    "sklearn.neighbors._ball_tree:BinaryTree32": _tree,
+    "sklearn.neighbors._ball_tree:BinaryTree64": _tree,
+}
+
+
+def encoder_of(cls: type) -> Encoder | None:
+    """The encoder of a class that counts by its kind, for its own objects and those of classes derived from it."""
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    own = _OWN.get(name)
+    if own is not None:
+        return own
+    registry = _REGISTRIES.get(name)
+    if registry is not None:
+        return _by_kind(registry, None)
+    configuration, refusal = _KINDS.get(name), _REFUSED.get(name)
+    if configuration is None and refusal is None:
+        return None
+    return _by_kind(configuration or _nothing, refusal or _CONNECTION)
+
+
+def _by_kind(configuration: Callable[[Any], Any], refusal: str | None) -> Encoder:
+    def encode(walk: Walk, value: Any) -> bytes:
+        if refusal is not None and not walk.lenient:
+            return walk.refuse(value, refusal)
+        cls = type(value)
+        if walk.classes is not None:
+            walk.classes.add(cls)
+        try:
+            plain = configuration(value)
+        except Exception:  # noqa: BLE001 - another release of the library, or a class derived from it
+            plain = None
+        return named("kind", text(class_name(cls)), walk.encode(plain))
+
+    return encode
