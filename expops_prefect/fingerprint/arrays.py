@@ -15,7 +15,7 @@ from expops_prefect.fingerprint.identity import class_name
 from expops_prefect.fingerprint.leftovers import attributes_of
 
 _BLOCK: Final = 8 << 20
-_MASKED: Final = frozenset(vars(np.ma.masked_array([0, 1], [0, 1]))) | {
+_MASKED: Final = frozenset(vars(np.ma.masked_array([0, 1]))) | {
     *("_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_optinfo", "_basedict"),
 }
 """Where NumPy keeps what a masked array is."""

@@ -278,7 +278,7 @@ def _held(reason: str, hold: Callable[[Any], Any]) -> Encoder:
     return encode
 
 
-def _memory_file(walk: Walk, value: io.BytesIO | io.StringIO) -> bytes:
+def _memory_file(walk: Walk, value: Any) -> bytes:
     """A file in memory by its content and the position in it."""
     if value.closed:
         return walk.refuse(value, "it is closed")

@@ -127,6 +127,7 @@ _FIGURE: Final = "it counts what was drawn with it; pass what it shows, or the p
 _TEXT: Final = "it belongs to a pipeline of spaCy, which each process makes anew; pass its text or doc.to_json()"
 _REFUSED: Final = {
     "matplotlib.artist:Artist": _FIGURE,
+    "sqlalchemy.orm.state:InstanceState": "it is an object of a database session; pass its columns",
     "spacy.tokens.doc:Doc": _TEXT,
     "spacy.tokens.span:Span": _TEXT,
     "spacy.tokens.token:Token": _TEXT,
@@ -148,8 +149,20 @@ def _tree(walk: Walk, value: Any) -> bytes:
     return walk.leave(value, named("tree", text(class_name(type(value))), walk.sequence(parts)))
 
 
+def _image(walk: Walk, value: Any) -> bytes:
+    """An image of Pillow's with its EXIF data, which are not in its state once they were changed."""
+    from expops_prefect.fingerprint.objects import encode_object
+
+    form = encode_object(walk, value)
+    if getattr(value, "_exif", None) is None and "exif" not in value.info:
+        return form
+    tags = sorted(dict(value.getexif()).items())
+    return named("image", form, walk.encode(repr(tags))) if tags else form
+
+
 _COUNTS: Final = range(7, 11)
 _OWN: Final[dict[str, Encoder]] = {
+    "PIL.Image:Image": _image,
     "sklearn.neighbors._kd_tree:BinaryTree32": _tree,
     "sklearn.neighbors._kd_tree:BinaryTree64": _tree,
     "sklearn.neighbors._ball_tree:BinaryTree32": _tree,

@@ -40,7 +40,7 @@ def caches_of(cls: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def what_is_left(value: Any, cls: type, reduced: tuple[Any, ...]) -> dict[str, Any]:
+def what_is_left(value: Any, cls: Any, reduced: tuple[Any, ...]) -> dict[str, Any]:
     """The attributes of an object that its reduction leaves out; empty for nearly all objects."""
     if issubclass(cls, BaseException):
         return _of_exception(value)

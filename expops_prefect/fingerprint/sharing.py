@@ -79,7 +79,8 @@ class _Search(Walk):
     __slots__ = ()
 
     def encode(self, value: object) -> bytes:
-        if _is_mutable_part(type(value)):
+        kind: Any = type(value)
+        if _is_mutable_part(kind):
             raise _Found
         return super().encode(value)
 

@@ -68,7 +68,12 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     ],
 }
 
-ALIKE: dict[str, Callable[[], list[Any]]] = {name: (lambda make=make: [make(), make()]) for name, make in PLANS.items()}
+
+def _twice(make: Callable[[], Any]) -> Callable[[], list[Any]]:
+    return lambda: [make(), make()]
+
+
+ALIKE: dict[str, Callable[[], list[Any]]] = {name: _twice(make) for name, make in PLANS.items()}
 
 REFUSED: dict[str, Callable[[], Any]] = {
     "python function": lambda: DATA.lazy().map_batches(lambda frame: frame),

@@ -55,6 +55,12 @@ class Zone(dt.tzinfo):
     def utcoffset(self, _when: Any) -> dt.timedelta:
         return dt.timedelta(hours=self.hours)
 
+    def dst(self, _when: Any) -> None:
+        return None
+
+    def tzname(self, _when: Any) -> None:
+        return None
+
 
 class Number(int):
     pass

@@ -36,9 +36,9 @@ LOST_BY_PICKLE = (
     "dataset",
     "plotly",
     "xarray",
-    "voting",
-    "stacking",
-    "pint",
+    "pendulum.duration",
+    "orientation of an image",
+    "image after use",
 )
 """What libraries lose themselves, so that a task can tell the loaded value from the first one."""
 
