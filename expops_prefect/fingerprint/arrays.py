@@ -222,7 +222,7 @@ def encode_random_state(walk: Walk, value: Any) -> bytes:
     """A generator of NumPy's; the one that is NumPy's own, by being that: libraries hold it for want of another."""
     from expops_prefect.fingerprint.objects import encode_object
 
-    if value is np.random.mtrand._rand:  # type: ignore[attr-defined]
+    if value is np.random.mtrand._rand:
         return named("numpy.random")
     return encode_object(walk, value)
 
