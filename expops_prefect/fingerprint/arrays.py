@@ -32,7 +32,6 @@ _SPARSE_PARTS: Final = {
 def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     """An array by class, dtype, shape and elements in C order, whatever its layout in memory."""
     cls = type(value)
-    walk.meet(value)
     if cls is np.ndarray:
         if walk.classes is not None:
             walk.classes.add(cls)
@@ -134,7 +133,6 @@ def encode_scalar(walk: Walk, value: np.generic) -> bytes:
 
 def encode_masked(walk: Walk, value: Any) -> bytes:
     """A masked array; no mask is the same as one that hides nothing, as it is after pickling."""
-    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -157,7 +155,6 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
     """A SciPy sparse matrix or array by its parts, without what it remembers about them."""
     from expops_prefect.fingerprint.objects import encode_object
 
-    walk.meet(value)
     if walk.classes is not None:
         walk.classes.add(type(value))
     names = _SPARSE_PARTS.get(value.format)
@@ -177,7 +174,6 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
 
     if walk.classes is not None:
         walk.classes.add(type(value))
-    walk.meet(value)
     head = [
         text(class_name(type(value))),
         string(str(value.dtype)),

@@ -209,7 +209,6 @@ def encode_polars_frame(walk: Walk, value: Any) -> bytes:
     """A polars frame by class and columns."""
     if walk.classes is not None:
         walk.classes.add(type(value))
-    walk.meet(value)
     columns = [walk.at(f"[{name!r}]", value.get_column(name)) for name in value.columns]
     return named("polars frame", text(class_name(type(value))), walk.encode(value.height), *columns)
 

@@ -25,7 +25,6 @@ _PANDAS: Final = frozenset(
 
 def encode_frame(walk: Walk, value: Any) -> bytes:
     """A frame by class, column names, columns, index and attributes; how it is kept in blocks means nothing."""
-    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -44,7 +43,6 @@ def _shown(names: Any, index: int) -> str:
 
 def encode_series(walk: Walk, value: Any) -> bytes:
     """A series by class, name, values, index and attributes."""
-    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known

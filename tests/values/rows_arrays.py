@@ -95,20 +95,6 @@ def drawing(seed: int) -> Any:
     return made
 
 
-def shared_arrays() -> list[Any]:
-    one = np.arange(40.0)
-    rng = np.random.default_rng(0)
-    tensor = torch.arange(40.0)
-    return [
-        [np.arange(40.0), np.arange(40.0)],
-        [one, one],
-        [np.random.default_rng(0), np.random.default_rng(0)],
-        [rng, rng],
-        [torch.arange(40.0), torch.arange(40.0)],
-        [tensor, tensor],
-    ]
-
-
 RECORD = np.dtype([("a", "i4"), ("b", "f8")])
 
 DIFFERENT: dict[str, Callable[[], list[Any]]] = {
@@ -155,7 +141,6 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     "distribution with a generator": lambda: [drawing(0), drawing(1)],
     "tree of points": lambda: [scipy.spatial.cKDTree([[0.0, 1.0]]), scipy.spatial.cKDTree([[0.0, 2.0]])],
     "polynomial": lambda: [np.polynomial.Polynomial([1, 2]), np.polynomial.Polynomial([1, 3])],
-    "shared arrays": shared_arrays,
 }
 
 ALIKE: dict[str, Callable[[], list[Any]]] = {

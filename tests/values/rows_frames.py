@@ -71,11 +71,6 @@ def nested(metadata: dict[str, str] | None) -> Any:
     return pa.struct([field(metadata)])
 
 
-def shared_frames() -> list[Any]:
-    one = frame()
-    return [[frame(), frame()], [one, one], {"a": one["a"], "b": one["a"]}]
-
-
 DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     "attribute of a frame": named(frame, "name"),
     "attribute of a series": named(lambda: pd.Series([1]), "unit"),
@@ -128,7 +123,6 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     "polars objects": lambda: [pl.Series([{n}], dtype=pl.Object) for n in (1, 2)],
     "polars expression": lambda: [pl.col("a") + n for n in (1, 2)],
     "polars schema": lambda: [pl.Schema({"a": pl.Int8}), pl.Schema({"a": pl.Int16})],
-    "shared frames": shared_frames,
 }
 
 ALIKE: dict[str, Callable[[], list[Any]]] = {
