@@ -32,7 +32,7 @@ def step(ran: list[str]) -> str:
     return "step"
 
 
-@expops_prefect.task(ignore=["ran"])
+@expops_prefect.task(ignore=["ran"], cache_policy=EXPOPS)
 def process(ran: list[str]) -> str:
     """A task of ours with a step."""
     ran.append("process")

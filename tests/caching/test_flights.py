@@ -79,7 +79,7 @@ def made(kind: str, body: Callable[[int], int]) -> Any:
 
     make: Any = prefect.task
     if kind == "drop-in":
-        return task(work)
+        return task(work, cache_policy=EXPOPS)
     if kind == "policy":
         return make(work, cache_policy=EXPOPS)
     if kind == "key function":
@@ -154,7 +154,7 @@ def test_async_tasks_of_one_loop(project: Project, waits: list[str]) -> None:
     # More of them than asyncio has threads: the holder has to store its result while the others wait.
     ran: list[int] = []
 
-    @task(ignore=["ran"])
+    @task(ignore=["ran"], cache_policy=EXPOPS)
     async def work(x: int, ran: list[int]) -> int:
         ran.append(x)
         while len(waits) < 5:

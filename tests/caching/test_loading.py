@@ -82,7 +82,7 @@ def test_a_result_that_is_no_hit_is_found_by_whoever_refers_to_it(project: Proje
 
 
 def test_a_returned_failed_state_is_no_hit() -> None:
-    @expops_prefect.task(ignore=["ran"])
+    @expops_prefect.task(ignore=["ran"], cache_policy=EXPOPS)
     def refuse(ran: list[Any]) -> Any:
         ran.append("refuse")
         return Failed(message="no", data={"why": "because"})
@@ -174,15 +174,15 @@ def test_a_result_without_the_files_that_it_names_is_no_hit(project: Project, tm
         made.write_text(name)
         return made
 
-    @expops_prefect.task(ignore=["ran"])
+    @expops_prefect.task(ignore=["ran"], cache_policy=EXPOPS)
     def one(ran: list[Any]) -> Path:
         return write("one", ran)
 
-    @expops_prefect.task(ignore=["ran"])
+    @expops_prefect.task(ignore=["ran"], cache_policy=EXPOPS)
     def several(ran: list[Any]) -> dict[str, Any]:
         return {"rows": 2, "report": write("several", ran)}
 
-    @expops_prefect.task(ignore=["ran"])
+    @expops_prefect.task(ignore=["ran"], cache_policy=EXPOPS)
     def planned(ran: list[Any]) -> list[Path]:
         ran.append("planned")
         return [tmp_path / "not written yet"]
