@@ -50,7 +50,7 @@ class Server:
                 start_new_session=group,
             )
         try:
-            wait_until(lambda: self._answers(health), 90, f"{command[0]} at {health}", on_failure=self.tail)
+            wait_until(lambda: self._answers(health), 240, f"{command[0]} at {health}", on_failure=self.tail)
         except BaseException:
             self.stop()
             raise
