@@ -79,7 +79,7 @@ def made(kind: str, body: Callable[[int], int]) -> Any:
 
     make: Any = prefect.task
     if kind == "drop-in":
-        return task(work, cache_policy=EXPOPS)
+        return task(cache_policy=EXPOPS)(work)
     if kind == "policy":
         return make(work, cache_policy=EXPOPS)
     if kind == "key function":
