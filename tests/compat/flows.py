@@ -12,7 +12,7 @@ import expops_prefect
 from expops_prefect import log_chart, log_metric
 
 PNG = b"\x89PNG\r\n\x1a\n a small picture"
-CONFIG = "prefect: {project_id: shop, cache: {spill_bytes: 1024}}\n"
+CONFIG = "prefect: {project_id: shop, cache: {default: all, spill_bytes: 1024}}\n"
 RAN: list[str] = []
 """What was executed."""
 
