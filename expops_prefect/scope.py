@@ -1,11 +1,13 @@
 """Where the code that runs now stands: in which recorded run, inside which call of a task.
 
 A context variable follows threads that copy their context, as Prefect's do. It does not cross into
-worker processes: there the call travels with the task itself, under :data:`CALL_ATTRIBUTE`.
+worker processes: there the call travels with the task itself, under :data:`CALL_ATTRIBUTE`. A bare thread
+has a context of its own: what starts it, or gives it work, tells it by :func:`follow` or :data:`given`.
 """
 
 from __future__ import annotations
 
+import threading
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -81,6 +83,9 @@ class ActiveRun(Protocol):
     def uncached(self, context: TaskRunContext, why: Reason) -> None:
         """A call is executed without looking at the cache."""
 
+    def is_open(self, call: Call | None) -> bool:
+        """Whether a call has not ended yet; for ``None``, the run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -90,13 +95,58 @@ class Scope:
     call: Call | None
 
 
+_FOLLOWED: Final = "_expops_place"
+"""The attribute of a thread that holds the :class:`Scope` of the body that started it."""
 current: ContextVar[Scope | None] = ContextVar("expops_scope", default=None)
+given: ContextVar[Scope | None] = ContextVar("expops_given_scope", default=None)
+"""The scope of the body that gave the work that runs here to a pool of threads."""
 flow_project: ContextVar[Project | None] = ContextVar("expops_flow_project", default=None)
 """The project of the flow whose body runs here, recorded or not."""
 computing: ContextVar[tuple[Attempt, ...]] = ContextVar("expops_computing", default=())
 """The cached results that the code that runs now contributes to: those of the tasks around it, outermost first."""
 task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
 """The transaction of the task whose body runs here."""
+
+
+def place() -> Scope | None:
+    """The run and the call that the code belongs to that runs now, in its threads too; ``None`` outside any."""
+    context = task_here()
+    if context is not None:
+        # The recorder stands below the cache, which asks this.
+        from expops_prefect.recording.calls import run_of_task
+
+        run = run_of_task(context.task)
+        call = None if run is None else run.call_of(context.task_run.id)
+        if run is not None and call is not None:
+            return Scope(run, call)
+        return current.get()
+    return current.get() or _followed()
+
+
+def _followed() -> Scope | None:
+    """What this thread was told, as long as the body runs that told it."""
+    told = given.get()
+    if told is None:
+        # Not by current_thread(), which makes an object for a thread that is none of Python's.
+        thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
+        told = None if thread is None else thread.__dict__.get(_FOLLOWED)
+    return told if told is not None and told.run.is_open(told.call) else None
+
+
+def follow(thread: threading.Thread, place: Scope | None) -> None:
+    """Let what a thread records count for the body that starts it."""
+    if place is not None:
+        setattr(thread, _FOLLOWED, place)
+
+
+def task_here() -> TaskRunContext | None:
+    """Prefect's context of the task whose own body this is; ``None`` in a flow's, which a task may have called."""
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    if task is None or flow is None or flow.flow_run is None:
+        return task
+    return task if task.task_run.flow_run_id == flow.flow_run.id else None
 
 
 def run_of(task: Any) -> ActiveRun | None:

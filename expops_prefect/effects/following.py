@@ -1,4 +1,7 @@
-"""Bodies are followed into the threads that they start, and into the pools of threads that they use."""
+"""Bodies are followed into the threads that they start, and into the pools of threads that they use.
+
+What is followed is the watch, and the place in the recorded run: what such a thread logs is the task's.
+"""
 
 from __future__ import annotations
 
@@ -11,76 +14,124 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import Any
 
+from expops_prefect import scope
 from expops_prefect.effects.chain import Link, current, innermost, running
 from expops_prefect.effects.hearing import heard, note_thread
-from expops_prefect.effects.origin import origin_of
+from expops_prefect.effects.origin import Place, origin_of, place_of
 from expops_prefect.effects.record import Record
 from expops_prefect.fingerprint.identity import STANDS_FOR
+from expops_prefect.forks import ForkSafeLock
+from expops_prefect.scope import Scope
 
 _EVENTS_OF_THREADS = sys.version_info >= (3, 12)
+_POOL_OF_THREADS = "multiprocessing.pool"
+_GIVEN = ("apply_async", "_map_async", "imap", "imap_unordered")
+"""The methods of a pool of threads that all others go through; each takes the function first."""
+_lock = ForkSafeLock()
+_replaced: set[str] = set()  # of the process, as what is replaced is
 
 
 def install() -> None:
-    """Replace what starts threads, where Python tells no audit hook of it, and what gives work to a pool."""
-    if not _EVENTS_OF_THREADS:
-        threading.Thread.start = _followed_start(threading.Thread.start)  # type: ignore[method-assign]
-    pool = concurrent.futures.ThreadPoolExecutor
-    pool.submit = _followed_submit(pool.submit)  # type: ignore[method-assign]
+    """Replace what starts threads and what gives work to a pool, once each."""
+    if len(_replaced) == 2:
+        return
+    with _lock:
+        if "threading" not in _replaced:
+            _replaced.add("threading")
+            threading.Thread.start = _followed_start(threading.Thread.start)  # type: ignore[method-assign]
+            executor = concurrent.futures.ThreadPoolExecutor
+            executor.submit = _followed_submit(executor.submit)  # type: ignore[method-assign]
+        if _POOL_OF_THREADS in sys.modules and _POOL_OF_THREADS not in _replaced:
+            _replaced.add(_POOL_OF_THREADS)
+            pool: Any = sys.modules[_POOL_OF_THREADS].ThreadPool
+            for name in _GIVEN:
+                setattr(pool, name, _followed_gift(getattr(pool, name)))
 
 
 def _followed_start(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def followed(self: threading.Thread, *args: Any, **kwargs: Any) -> None:
-        if running:
+        if running and not _EVENTS_OF_THREADS:  # else the audit hook hears of it
             link = innermost()
             if link is not None:
                 heard(note_thread, self._bootstrap, link, sys._getframe(0))  # type: ignore[attr-defined]
+        heard(_mark, self, sys._getframe(1))
         return start(self, *args, **kwargs)
 
     setattr(followed, STANDS_FOR, start)
     return followed
 
 
+def _mark(thread: threading.Thread, frame: FrameType) -> None:
+    """Tell a thread whose it is, if the project's own code starts it: those of libraries may serve several tasks."""
+    if place_of(frame.f_code.co_filename) is Place.PROJECT and origin_of(frame) is not None:
+        scope.follow(thread, scope.place())
+
+
 def _followed_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
     @functools.wraps(submit)
     def followed(self: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if not running or not args:
-            return submit(self, *args, **kwargs)
-        link = innermost()
         made: list[_Work] = []
-        if link is not None:
-            heard(_take, made, args[0], link, sys._getframe(1))
+        if args:
+            heard(_take, made, args[0], sys._getframe(1))
         if not made:
             return submit(self, *args, **kwargs)
         future = submit(self, made[0], *args[1:], **kwargs)
-        future.add_done_callback(made[0].over)  # it may be cancelled, and then never runs
+        if made[0].is_noted:
+            future.add_done_callback(made[0].over)  # it may be cancelled, and then never runs
         return future
 
     setattr(followed, STANDS_FOR, submit)
     return followed
 
 
-def _take(made: list[_Work], function: Callable[..., Any], link: Link, frame: FrameType) -> None:
-    if link.record is not None and origin_of(frame) is not None:
-        made.append(_Work(function, link, link.record))
+def _followed_gift(give: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(give)
+    def followed(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        made: list[_Work] = []
+        if args:
+            # Its threads are noted where they are started: what they still do at the end counts by that.
+            heard(_take, made, args[0], sys._getframe(1), noted=False)
+        return give(self, made[0], *args[1:], **kwargs) if made else give(self, *args, **kwargs)
+
+    setattr(followed, STANDS_FOR, give)
+    return followed
+
+
+def _take(made: list[_Work], function: Callable[..., Any], frame: FrameType, *, noted: bool = True) -> None:
+    if origin_of(frame) is None:
+        return
+    link, place = innermost() if running else None, scope.place()
+    if link is not None or place is not None:
+        made.append(_Work(function, link, link.record if link is not None and noted else None, place))
 
 
 class _Work:
     """A call that a body gave to a pool, whose threads may be older than the body."""
 
-    __slots__ = ("_function", "_link", "_record")
+    __slots__ = ("_function", "_link", "_place", "_record")
 
-    def __init__(self, function: Callable[..., Any], link: Link, record: Record) -> None:
+    def __init__(
+        self, function: Callable[..., Any], link: Link | None, record: Record | None, place: Scope | None
+    ) -> None:
         self._function = function
         self._link = link
-        self._record: Record | None = record
-        record.unfinished.add(self)
+        self._place = place
+        self._record = record
+        if record is not None:
+            record.unfinished.add(self)
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether a watch waits for it."""
+        return self._record is not None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        token = current.set(self._link)
+        token, place_token = current.set(self._link), scope.given.set(self._place)
         try:
             return self._function(*args, **kwargs)
         finally:
+            scope.given.reset(place_token)
             current.reset(token)
             self.over()
 

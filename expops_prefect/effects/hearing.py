@@ -44,7 +44,7 @@ def hook(event: str, arguments: tuple[Any, ...]) -> None:
         heard(handler, event, arguments, link, sys._getframe(1))
 
 
-def heard(note: Callable[..., None], *arguments: Any) -> None:
+def heard(note: Callable[..., None], *arguments: Any, **options: Any) -> None:
     """Note something, unless it happens because something is being noted in this thread.
 
     Whatever goes wrong stays here: it would be raised into the user's call.
@@ -54,7 +54,7 @@ def heard(note: Callable[..., None], *arguments: Any) -> None:
         return
     _noting.add(thread)
     try:
-        note(*arguments)
+        note(*arguments, **options)
     except Exception as error:
         if not is_own(error):
             raise
@@ -136,7 +136,10 @@ def note_thread(function: Any, link: Link, frame: FrameType) -> None:
                 record.effect("process", "_thread.start_new_thread", origin)
         return
     follow(thread, link)
-    if frame.f_back is not None and place_of(frame.f_back.f_code.co_filename) is Place.PROJECT:
+    caller = frame.f_back
+    while caller is not None and caller.f_code.co_filename.startswith(_HERE):
+        caller = caller.f_back
+    if caller is not None and place_of(caller.f_code.co_filename) is Place.PROJECT:
         for record in records(link):
             record.thread(thread, origin)
 

@@ -118,9 +118,9 @@ def install() -> None:
         with _lock:
             if not _installed:
                 sys.addaudithook(hook)
-                following.install()
                 questions.install()
                 _installed.append(1)
+    following.install()
     libraries.install()
     traffic.install()
     generators.install()

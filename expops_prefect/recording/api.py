@@ -19,7 +19,6 @@ from expops_prefect.errors import ConfigurationError
 if TYPE_CHECKING:
     from expops_prefect.kv.base import MetricPoint
     from expops_prefect.recording.run import Run
-    from expops_prefect.scope import Call
 
 _logger = logging.getLogger("prefect.expops")
 _said: set[str] = set()
@@ -115,7 +114,7 @@ def process_parameters(name: str) -> dict[str, Any]:
     from expops_prefect.names import normalise
     from expops_prefect.project import Project
 
-    context = _task_here()
+    context = scope.task_here()
     if context is not None and normalise(name) != key_name(context.task):
         raise ConfigurationError(
             f"process_parameters({name!r}) inside the task {context.task.name!r}: these parameters are not part of "
@@ -135,47 +134,31 @@ def process_parameters(name: str) -> dict[str, Any]:
     return dict(project.settings.process_parameters(name))
 
 
-def _task_here() -> Any:
-    """Prefect's context of the task whose own body this is; ``None`` in a flow's, which a task may have called."""
-    from prefect.context import FlowRunContext, TaskRunContext
-
-    task, flow = TaskRunContext.get(), FlowRunContext.get()
-    if task is None or flow is None or flow.flow_run is None:
-        return task
-    return task if task.task_run.flow_run_id == flow.flow_run.id else None
-
-
 def _here(what: str) -> tuple[Run | None, str]:
     """The run and the probe path of the code that calls."""
-    from expops_prefect.recording.calls import run_of_task
     from expops_prefect.recording.run import Run
 
-    context = _task_here()
-    run: Run | None = None if context is None else run_of_task(context.task)
-    call: Call | None = None if run is None or context is None else run.call_of(context.task_run.id)
-    here = scope.current.get()
-    if call is None and here is not None and isinstance(here.run, Run):
-        run, call = here.run, here.call
-    if run is None:
+    here = scope.place()
+    if here is None or not isinstance(here.run, Run):
         _tell_of_nothing_kept(what)
         return None, ""
-    if call is not None:
-        return run, call.path
+    if here.call is not None:
+        return here.run, here.call.path
     from expops_prefect.names import normalise, process_path
 
-    return run, process_path(normalise(run.record.flow or "flow"))
+    return here.run, process_path(normalise(here.run.record.flow or "flow"))
 
 
 def _tell_of_nothing_kept(what: str) -> None:
-    """Say once why a call has no place: a thread that a task has started does not know whose it is, nor a process."""
+    """Say once why a call has no place: a thread need not know whose it is, and no process does."""
     import multiprocessing
 
     from expops_prefect.recording.runs import active
 
     if active and threading.current_thread() is not threading.main_thread():
         said = (
-            f"{what} in a thread that a task or flow has started: nothing is kept, because a thread does not know "
-            "whose it is. Start what runs there with contextvars.copy_context().run, one copy for each thread"
+            f"{what} in a thread of which it is not known which task it works for, or whose task has ended: nothing is "
+            "kept. Start what runs there with contextvars.copy_context().run, one copy for each thread"
         )
         degrade("metrics not recorded", said, key="threads")
     elif multiprocessing.parent_process() is not None:

@@ -17,6 +17,7 @@ from expops_prefect.caching import attempts, chosen, reasons
 from expops_prefect.caching.keys import project_of_task
 from expops_prefect.caching.observation import Observation
 from expops_prefect.degraded import degrade
+from expops_prefect.effects import following
 from expops_prefect.errors import BackendError
 from expops_prefect.names import flow_run_key, normalise
 from expops_prefect.outbox.changes import Put
@@ -62,6 +63,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
             run.executing(context.task_run.id)
             # A suspended generator would leave its scope behind in its consumer's context.
             token = None if context.task.isgenerator else scope.current.set(Scope(run, call))
+            following.install()
             watch_submissions(_runner())
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
             degrade("task starts not recorded", repr(error), key=context.task.name)
@@ -159,6 +161,7 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
     with body_of_entry(context) as is_entry:
         if project.settings.record.enabled:
             here = _record_flow(project, context, outer, is_entry=is_entry)
+            following.install()
         token = None if here is None else scope.current.set(here)
         context_token, project_token = _flow_context.set(context), scope.flow_project.set(project)
         watch_submissions(context.task_runner)

@@ -148,6 +148,12 @@ class Run:
         held = self._open.get(run_uuid)
         return None if held is None else held.call
 
+    def is_open(self, call: Call | None) -> bool:
+        """See :meth:`expops_prefect.scope.ActiveRun.is_open`."""
+        if call is None:
+            return not self._ended
+        return any(held.call is call for held in list(self._open.values()))
+
     def contains(self, flow_run_id: UUID) -> None:
         """A subflow run has begun inside the task that stands for it, whose row is that task's."""
         self._inside.add(flow_run_id)
