@@ -181,9 +181,9 @@ def of_value(project: Project, key: str, value: JSON | None) -> Reason:
 
 
 def switched_off(project: Project, name: str) -> Reason:
-    """The configuration switches caching off, for all tasks or for this process."""
-    cache = project.settings.cache
-    where = f"prefect.cache.processes.{name}.enabled" if cache.enabled else "prefect.cache.enabled"
+    """The configuration switches caching off: for this process, else for all tasks."""
+    own = project.settings.cache.says_enabled(name)
+    where = "prefect.cache.enabled" if own is None else f"prefect.cache.processes.{name}.enabled"
     return Reason("off", f"caching is switched off: {where} is false in project_config.yaml")
 
 

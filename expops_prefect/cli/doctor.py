@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from expops_prefect.cli.opening import is_empty
 from expops_prefect.cli.output import OK, PROBLEM, print_json, print_table
+from expops_prefect.configured_names import names_of, unmatched
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.project import Project
 
@@ -105,13 +106,20 @@ def _caching(project: Project) -> Iterator[Check]:
     cache = project.settings.cache
     if not cache.enabled:
         yield Check("caching", "warning", "prefect.cache.enabled is false: only processes that are enabled are cached")
-        return
-    yield Check("caching", "ok", f"prefect.cache.default: {cache.default or 'pure'}: {_RULES[cache.default or 'pure']}")
+    else:
+        yield Check(
+            "caching", "ok", f"prefect.cache.default: {cache.default or 'pure'}: {_RULES[cache.default or 'pure']}"
+        )
     try:
         run = None if is_empty(project) else next(iter(project.runs(limit=1)), None)
         rows = () if run is None else project.rows(run.run_id)
+        seen = names_of(row.path for row in rows)
+        whole = not any(row.calls.get("cached") for row in rows)
+        wrong = [] if run is None else list(unmatched(project, seen, complete=whole))
     except ExpOpsPrefectError:
         return  # the checks of the stores say why
+    for text in wrong:
+        yield Check("caching", "warning", text, "correct the name, or remove its section")
     why = {row.label: str(row.fields.get("miss_reason")) for row in rows if row.fields.get("miss") == "effect"}
     for label, text in list(why.items())[:_MOST_NAMED]:
         yield Check("caching", "ok", f"{label}: {text}")

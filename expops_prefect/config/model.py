@@ -122,8 +122,13 @@ class CacheSettings(_Closed):
 
     def enabled_for(self, name: str) -> bool:
         """Whether the task of this process is cached: what is said of the process counts, else what is said of all."""
+        own = self.says_enabled(name)
+        return self.enabled if own is None else own
+
+    def says_enabled(self, name: str) -> bool | None:
+        """What is said of this very process; ``None`` if nothing is."""
         process = self._process(name)
-        return self.enabled if process is None or process.enabled is None else process.enabled
+        return None if process is None else process.enabled
 
     def default_for(self, name: str) -> CacheDefault | None:
         """What becomes of the task of this process where its author said nothing; ``None`` if that is left open."""

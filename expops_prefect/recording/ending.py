@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final
 
 from expops_prefect import names, records
-from expops_prefect.degraded import concern, degrade, described
+from expops_prefect.degraded import concern, degrade, described, first
 from expops_prefect.errors import BackendError
 from expops_prefect.outbox.changes import APPLIED, Delete, Put
 from expops_prefect.records import Row, Status
@@ -49,6 +49,8 @@ def end_run(run: Run, status: Status) -> None:
             run.record = replace(run.record, degraded=degraded, degraded_since=since)
             run.outbox.write(Put(names.run_record_key(run.run_id), asdict(run.record)))
             run.outbox.flush(_WORKER_FLUSH, while_failing=False)
+    if status == "completed":
+        _tell_of_names(run)
     _logger.info(
         "run %s %s: %d executed, %d from the cache%s%s",
         run.run_id,
@@ -58,6 +60,22 @@ def end_run(run: Run, status: Status) -> None:
         f" ({run.saved:.1f} s saved)" if run.saved >= _SHOWN_SAVING else "",
         "" if not degraded else f"; degraded: {described(degraded, since)}",
     )
+
+
+def _tell_of_names(run: Run) -> None:
+    """Warn once of what the configuration says of a task that is not there."""
+    if not run.project.settings.cache.processes:
+        return
+    from expops_prefect.configured_names import names_of, unmatched
+
+    seen = names_of(line.path for line in run.overview.lines)
+    try:
+        with run.project.kv_availability.watch():
+            for text in unmatched(run.project, seen, complete=not run.tally["cached"]):
+                if first("configured names", text):
+                    _logger.warning("%s", text)
+    except BackendError:
+        return  # another run will say it
 
 
 def take_rows(run: Run, rows: Sequence[Row]) -> None:

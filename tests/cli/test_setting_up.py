@@ -86,7 +86,7 @@ def test_init_elsewhere(cli: Command, tmp_path: Path, monkeypatch: pytest.Monkey
 
 # doctor ------------------------------------------------------------------------------------------
 
-CHECKS = ["prefect", "fastapi", "expops", "configuration", "KV store", "object store"]
+CHECKS = ["prefect", "fastapi", "expops", "configuration", "caching", "KV store", "object store"]
 
 
 def verdicts(cli: Command, *arguments: object, code: int = 0) -> list[tuple[str, str, str]]:
@@ -110,13 +110,14 @@ def test_doctor_finds_nothing_wrong(cli: Command, tmp_path: Path, monkeypatch: p
         "fastapi",
         "expops",
         "configuration",
+        "caching",
         "KV store",
         "object store",
     ]
     assert {verdict for _, verdict, _ in found} == {"ok"}
     assert found[0][2] == f"prefect {version('prefect')}"
     assert str(tmp_path / "churn" / CONFIG) in found[3][2]
-    assert str(tmp_path / "lasting" / "churn" / "metrics.sqlite") in found[4][2]
+    assert str(tmp_path / "lasting" / "churn" / "metrics.sqlite") in found[5][2]
     assert "'churn'" in found[3][2]
     lasting = [path.name for path in (tmp_path / "lasting" / "churn").iterdir()]
     assert [name for name in lasting if not name.startswith("metrics.sqlite")] == [".gitignore"], "no test entry"
