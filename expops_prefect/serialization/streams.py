@@ -23,6 +23,7 @@ from expops_prefect.serialization import script_names
 _EXTRA: Final = "expops_prefect"
 _NAMED: Final = "expops-prefect "
 _NOTHING: Final = (None, None, None)
+_POLARS: Final = frozenset({"polars.dataframe.frame", "polars.series.series"})
 _CLOUDPICKLE: Final = "cloudpickle.cloudpickle"
 
 
@@ -51,6 +52,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._class(obj)
         self.kinds.add(kind)
         special = _SPECIAL.get(kind)
+        if special is None and kind.__module__ in _POLARS and kind.__name__ in ("DataFrame", "Series"):
+            special = _of_polars
         return NotImplemented if special is None else special(obj)
 
     def _class(self, obj: Any) -> Any:
@@ -159,6 +162,19 @@ def _text_file(obj: io.TextIOWrapper) -> Any:
         if obj is getattr(sys, name):
             return getattr, (sys, name)
     raise pickle.PicklingError("it is an open file; return its path, or what it holds")
+
+
+def _of_polars(obj: Any) -> Any:
+    """Polars refuses to pickle what it holds as Python's own objects: they come as a list, the rest as itself."""
+    import polars as pl
+
+    if type(obj) is pl.Series:
+        if obj.dtype == pl.Object:
+            series: Any = pl.Series
+            return functools.partial(series, dtype=pl.Object), (obj.name, obj.to_list())
+    elif pl.Object in obj.dtypes:
+        return pl.DataFrame, (obj.get_columns(),)
+    return NotImplemented
 
 
 _SPECIAL: Final[dict[type, Callable[[Any], Any]]] = {

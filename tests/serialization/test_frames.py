@@ -3,6 +3,8 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import io
+import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import pandas as hpd
 
-from expops_prefect.errors import FormatError, IntegrityError
-from expops_prefect.serialization import frames
+from expops_prefect.errors import FormatError, IntegrityError, ResultNotStorableError
+from expops_prefect.serialization import frames, pickling
 from expops_prefect.serialization.manifest import pack, unpack
 from expops_prefect.serialization.payloads import Mapping
 from tests.serialization.exact import assert_same
@@ -297,3 +299,28 @@ def test_unknown_formats_and_damaged_files() -> None:
 def test_any_frame(frame: pd.DataFrame) -> None:
     packed = pack(frame, spill_bytes=1)
     assert_same(frame, unpack(packed.manifest, FromMemory(packed)))
+
+
+class Unknown:
+    """Polars keeps it as an object of Python's."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def test_objects_in_polars(tmp_path: Path) -> None:
+    objects = pl.Series("o", [Unknown(1), None, Unknown(2)], dtype=pl.Object)
+    frame = pl.DataFrame({"a": [1, 2, 3]}).with_columns(objects)
+    for value in (frame, objects, {"deep": [frame]}):
+        stream = pickling.dumps(value)
+        for loaded in (pickling.loads(stream), pickle.loads(stream)):
+            found: Any = loaded["deep"][0] if isinstance(loaded, dict) else loaded
+            assert type(found) is type(value if not isinstance(value, dict) else frame)
+            series = found if isinstance(found, pl.Series) else found["o"]
+            assert (series.name, series.dtype) == ("o", pl.Object)
+            assert [None if item is None else item.number for item in series.to_list()] == [1, None, 2]
+            if isinstance(found, pl.DataFrame):
+                assert found.drop("o").equals(frame.drop("o"))
+    locked = pl.DataFrame({"a": [1]}).with_columns(pl.Series("o", [threading.Lock()], dtype=pl.Object))
+    with pytest.raises(ResultNotStorableError, match="return plain data"):
+        pickling.dumps(locked)
