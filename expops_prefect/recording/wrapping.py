@@ -183,8 +183,8 @@ def _warn_of_thread(seconds: float) -> None:
     from prefect.logging import get_run_logger
 
     get_run_logger().warning(
-        "This task has a time-out of %s seconds and runs in a worker thread. Calls that block, such as time.sleep() or "
-        "reading from the network, cannot be interrupted there; the time-out takes effect once they return. An async "
-        "task can be interrupted wherever it awaits.",
+        "This task has a time-out of %s seconds and is running in a worker thread. Calls that block, such as "
+        "time.sleep() or reading from the network, cannot be interrupted there; the time-out takes effect once they "
+        "return. An async task can be interrupted wherever it awaits.",
         seconds,
     )
