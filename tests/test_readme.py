@@ -78,7 +78,6 @@ class Demo:
         self.env = {
             **clean_environment(folder / "home"),
             "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]]),
-            "EXPOPS_RUNTIME_DIR": ".expops-demo",
         }
 
     def run(self, command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

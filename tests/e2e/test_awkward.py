@@ -309,9 +309,9 @@ def test_prefects_settings_switch_caching_off(shop: FlowProject) -> None:
     assert shop.run("main.py").ok().total == 0
     assert shop.run("main.py", env={"PREFECT_TASKS_DEFAULT_NO_CACHE": "true"}).ok().executions == {"default": 1}
     assert shop.run("main.py", env={"PREFECT_TASKS_DISABLE_CACHING": "true"}).ok().executions == both
-    shop.configure("prefect: {project_id: shop, cache: {enabled: false}}")
+    shop.configure("prefect: {project_id: shop, cache: {default: all, enabled: false}}")
     assert shop.run("main.py").ok().executions == both
-    shop.configure("prefect: {project_id: shop, cache: {processes: {default: {enabled: false}}}}")
+    shop.configure("prefect: {project_id: shop, cache: {default: all, processes: {default: {enabled: false}}}}")
     assert shop.run("main.py").ok().executions == {"default": 1}
 
 

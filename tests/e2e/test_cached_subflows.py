@@ -15,7 +15,7 @@ CONFIG = """
 experiment:
   pipeline:
     processes: [{name: prepare, parameters: {rate: RATE}}]
-prefect: {project_id: shop, cache: {single_flight: FLIGHT, processes: {training: {enabled: ENABLED}}}}
+prefect: {project_id: shop, cache: {default: all, single_flight: FLIGHT, processes: {training: {enabled: ENABLED}}}}
 """
 ALWAYS = {"uncached_caller": 1, "nothing": 1, "unkept": 1, "several_futures": 1, "failing": 1, "again": 2}
 """Not cached: ``None``, states and failures, what must not persist, and a flow that is no subflow, once retried."""

@@ -119,7 +119,7 @@ def main():
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 assert main() == (True, [1_000_000, 0, 1, 2])
 """
-CONFIG = "prefect: {project_id: shop, record: {artifacts: false}}\n"
+CONFIG = "prefect: {project_id: shop, cache: {default: all}, record: {artifacts: false}}\n"
 
 
 @pytest.mark.local

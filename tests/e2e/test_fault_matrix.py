@@ -23,7 +23,7 @@ PNG = b"\x89PNG\r\n\x1a\n a small picture"
 CONFIG = """
 prefect:
   project_id: shop
-  cache: {small_bytes: 128, spill_bytes: 512}
+  cache: {default: all, small_bytes: 128, spill_bytes: 512}
   record: {artifacts: false, flush_seconds: %s, final_flush_seconds: 0.05}
 """
 EXPECTED: Final = 3.0 * sum(range(100)) + 5

@@ -22,7 +22,9 @@ from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 
 LEASE_SECONDS = 2
-CONFIG = f"prefect: {{project_id: shop, cache: {{single_flight: true, lease_seconds: {LEASE_SECONDS}}}}}\n"
+CONFIG = (
+    f"prefect: {{project_id: shop, cache: {{default: all, single_flight: true, lease_seconds: {LEASE_SECONDS}}}}}\n"
+)
 FLOW = """
 import json
 import os

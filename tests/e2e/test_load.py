@@ -14,7 +14,7 @@ import pytest
 from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
 
-CONFIG = "prefect: {project_id: shop, record: {artifacts: false}}\n"
+CONFIG = "prefect: {project_id: shop, cache: {default: all}, record: {artifacts: false}}\n"
 FLOW = """
 import json
 import os

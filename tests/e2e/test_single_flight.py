@@ -10,7 +10,7 @@ from expops_prefect.names import LEASE_PREFIX
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 
-CONFIG = "prefect: {project_id: shop, cache: {single_flight: true, lease_seconds: %s}}\n"
+CONFIG = "prefect: {project_id: shop, cache: {default: all, single_flight: true, lease_seconds: %s}}\n"
 
 FLOW = """
 import logging, os, sys, time

@@ -33,6 +33,11 @@ def ran(name):
 '''
 
 
+CONFIG = "prefect: {project_id: shop, cache: {default: all}}\n"
+"""Most flows of the suite show the machinery, with tasks that fail, wait and count; which tasks are cached unasked is
+shown by tests of its own."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a flow process did."""
@@ -66,7 +71,7 @@ class FlowProject:
     def __init__(
         self,
         folder: Path,
-        config: str | None = "prefect: {project_id: shop}\n",
+        config: str | None = CONFIG,
         name: str = "shop",
         environ: Mapping[str, str] | None = None,
         complete: Callable[[str], str] = str,
