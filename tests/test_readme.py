@@ -325,7 +325,7 @@ def test_the_example_of_an_existing_flow(demo: Demo) -> None:
 
 
 def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) -> None:
-    config, _ = blocks("yaml")
+    _, config, _ = blocks("yaml")
     settings = settings_of(tmp_path / "elsewhere", config)
     assert (settings.project_id, settings.runtime_dir) == ("shop", tmp_path / "elsewhere" / ".shop")
     assert settings.reproducibility == {"random_seed": 7}
@@ -335,12 +335,20 @@ def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) ->
     assert settings.process_parameters("train") == {"rate": 0.1}
     assert settings.cache.ttl_of("train") is not None
     assert settings.cache.ttl_of("load") is None
-    assert settings.cache.model_copy(update={"processes": {}}) == CacheSettings()
+    # Which rule holds where nothing is said depends on whose project it is.
+    assert settings.cache.default == "pure"
+    assert settings.cache.model_copy(update={"processes": {}, "default": None}) == CacheSettings()
     assert settings.record == RecordSettings()
 
 
+def test_the_rule_of_caching(tmp_path: Path) -> None:
+    cache = settings_of(tmp_path / "elsewhere", blocks("yaml")[0]).cache
+    assert (cache.default_for("load"), cache.default_for("train")) == ("pure", "all")
+    assert (cache.asked_for("fetch"), cache.asked_for("train")) == (True, False)
+
+
 def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
-    _, config = blocks("yaml")
+    config = blocks("yaml")[-1]
     settings = settings_of(tmp_path / "churn", config)
     assert settings.kv.type == "gcp"
     assert settings.kv.gcp_project == "my-gcp-project-id"

@@ -31,7 +31,7 @@ def project_on(combination: str, folder: Path, config: str) -> FlowProject:
     name = f"shop-{uuid.uuid4().hex[:8]}"
     content = yaml.safe_load(config)
     content["experiment"]["cache"] = section
-    content["prefect"] = {"project_id": name}
+    content["prefect"] = {"project_id": name, "cache": {"default": "all"}}
     environ = {"STORAGE_EMULATOR_HOST": endpoint} if section["object_store"]["type"] == "gcs" else {}
     return FlowProject(folder, yaml.safe_dump(content), name, environ=environ)
 

@@ -172,7 +172,7 @@ def test_firestore(tmp_path: Path) -> None:
 def test_local_mode(tmp_path: Path) -> None:
     # The place in which the SDK looks for the database.
     config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}, " + CONFIG.removeprefix("experiment: {")
-    shop = FlowProject(tmp_path / "workspace", config + "\nprefect: {project_id: shop}\n")
+    shop = FlowProject(tmp_path / "workspace", config + "\nprefect: {project_id: shop, cache: {default: all}}\n")
     shop.write("main.py", FLOW)
     environ = {"EXPOPS_SQLITE_DIR": str(shop.folder)}
     with (
@@ -227,7 +227,7 @@ def test_how_soon_a_status_arrives(tmp_path: Path, mode: str) -> None:
         with listening("firestore", os.environ[emulators.FIRESTORE], shop.root.name, []) as heard:
             seconds = delays(shop, heard, tmp_path)
     else:
-        config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}}\nprefect: {project_id: shop}\n"
+        config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}}\nprefect: {project_id: shop, cache: {default: all}}\n"
         shop = FlowProject(tmp_path / "workspace", config)
         environ = {"EXPOPS_SQLITE_DIR": str(shop.folder)}
         with serving(shop.folder) as server, listening("local", server.url, "shop", [], environ) as heard:

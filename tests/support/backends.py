@@ -44,7 +44,8 @@ class Cloud:
     def config(self, combination: str, project_id: str, more: str = "") -> str:
         """The text of a ``project_config.yaml``."""
         section = yaml.safe_dump({"experiment": {"cache": self.section(combination)}})
-        return f"{section}prefect:\n  project_id: {project_id}\n{more}"
+        rule = "" if "cache:" in more else "  cache: {default: all}\n"
+        return f"{section}prefect:\n  project_id: {project_id}\n{rule}{more}"
 
     def anywhere(self, folder: Path, combination: str) -> FlowProject:
         """A project whose configuration is the test's own, but for the backends and the id."""
