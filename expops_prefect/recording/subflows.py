@@ -156,7 +156,9 @@ def run_inside(flow: Any, function: Function, args: tuple[Any, ...], kwargs: dic
     """Run a subflow as Prefect does; a coroutine for an async one."""
     from prefect.flow_engine import run_flow
 
-    return run_flow(flow=flow, parameters=get_call_parameters(function, args, kwargs), return_type="result")
+    # Prefect would put a method's object before the arguments, where it is already.
+    unbound = functools.partial(function)
+    return run_flow(flow=flow, parameters=get_call_parameters(unbound, args, kwargs), return_type="result")
 
 
 def handed_through(flow: Any, result: Any) -> Any:
