@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 # More than the two cores of a small machine: tests wait for servers and processes most of the time.
 XDIST ?= 3
 
-.PHONY: demo test test-all test-values nightly soak fuzz compat check-tools lint bench bench-report pictures clean
+.PHONY: demo test test-all test-values nightly soak fuzz compat prefect-suite check-tools lint bench bench-report pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -51,6 +51,11 @@ compat: $(VENV)/bin/python
 	  $(VENV)/compat/bin/python -m pytest -q tests/prefect_contract; \
 	done
 
+## Prefect's own tests, plain and with our flow and task: make prefect-suite PREFECT_CHECKOUT=path. Fetches no sources.
+prefect-suite: $(VENV)/.prefect-suite
+	@test -n '$(PREFECT_CHECKOUT)' || { echo "name a checkout of Prefect's sources: PREFECT_CHECKOUT=path"; exit 1; }
+	$(BIN)/python -m tests.prefect_suite '$(PREFECT_CHECKOUT)'
+
 ## Programs outside Python that the suite starts: install what may be installed, name what is missing.
 check-tools: $(VENV)/.dev
 	@$(BIN)/python -m tests.support.tools
@@ -88,6 +93,12 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m venv $(VENV)/peers
 	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check \
 	  mlflow-skinny==3.10.1 'sqlalchemy<3' 'alembic<2' sqlparse
+	@touch $@
+
+# What only Prefect's tests need, beside the packages of this one's.
+$(VENV)/.prefect-suite: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(VENV)/prefect-suite \
+	  'pytest-asyncio>=1.1' pytest-env respx asgiref opentelemetry-test-utils
 	@touch $@
 
 # ExpOps' listener SDK, for node.
