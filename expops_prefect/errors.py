@@ -110,12 +110,14 @@ class FingerprintError(ExpOpsPrefectError, TypeError):
     Attributes:
         path: where in the value the offending part sits, for example ``config['lock']``.
         type_name: its qualified type.
+        unread: where a file is part of it, and could not be read: which one, and why. Else empty.
     """
 
-    def __init__(self, message: str, *, path: str = "", type_name: str = "") -> None:
+    def __init__(self, message: str, *, path: str = "", type_name: str = "", unread: str = "") -> None:
         super().__init__(message)
         self.path = path
         self.type_name = type_name
+        self.unread = unread
 
 
 class RunNotFoundError(ExpOpsPrefectError, LookupError):

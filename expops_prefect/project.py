@@ -12,6 +12,7 @@ from expops_prefect.availability import Availability
 from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import ConfigurationError, FormatError, RunNotFoundError
+from expops_prefect.fingerprint.files import DataRules
 from expops_prefect.folders import runtime_folder
 from expops_prefect.forks import ForkSafeLock
 from expops_prefect.kv import sound
@@ -141,6 +142,10 @@ class Project:
     def reference_prefix(self) -> str:
         """What a manifest's references start with: nothing for files, so that a project can be moved."""
         return self.objects.uri(f"{names.CACHE_PREFIX}x")[:-1] if self.remote_objects else ""
+
+    def data_rules(self) -> DataRules:
+        """What of data folders does not count, and a list that takes those that are met."""
+        return DataRules(self.settings.cache.ignore_files, self.settings.runtime_dir, [])
 
     def reconcile(self, *, dry_run: bool = False) -> list[records.RunRecord]:
         """Show runs as failed whose processes have died, on this machine or another.

@@ -78,6 +78,7 @@ class Attempt:
         refused: its body did more than its key can say, so that its result is no hit.
         watched, proven, effects: see :class:`CacheRecord`.
         named, reads: what it read, see :mod:`expops_prefect.effects.dependencies`.
+        data_folders: the folders of its key that count by their content, see :class:`DataRules`.
         inherited: the dependencies of hits inside its body.
     """
 
@@ -122,6 +123,7 @@ class Attempt:
     effects: str = ""
     named: Named | None = None
     reads: tuple[Read, ...] = ()
+    data_folders: tuple[str, ...] = ()
     inherited: tuple[Dependency, ...] = ()
 
     @classmethod

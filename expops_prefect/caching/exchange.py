@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import orjson
@@ -168,7 +167,7 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
         found: tuple[Dependency, ...] = ()
         if record is not None:
             found = dependencies.load(record.dependencies)
-            why = _stands_against(attempt, record, found, project.settings.root)
+            why = _stands_against(attempt, record, found, project)
             if why is not None and attempt is not None:
                 attempt.why = why
             if why is not None:
@@ -204,7 +203,7 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
 
 
 def _stands_against(
-    attempt: Attempt | None, record: CacheRecord, found: tuple[Dependency, ...], root: Path
+    attempt: Attempt | None, record: CacheRecord, found: tuple[Dependency, ...], project: Project
 ) -> Reason | None:
     """Why a result may not be given to a task run although its key fits; ``None`` if it may."""
     before = None if attempt is None else attempt.before
@@ -215,7 +214,7 @@ def _stands_against(
             return reasons.UNWATCHED
         if record.computed_in and record.computed_in == attempt.computed_in and not record.proven:
             return reasons.SAME_RUN
-    what = dependencies.changed(found, root)
+    what = dependencies.changed(found, project.settings.root, project.data_rules()) if found else None
     return None if what is None else reasons.dependency(what)
 
 

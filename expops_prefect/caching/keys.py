@@ -35,7 +35,7 @@ from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, Finger
 from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.canonical import ATOMS, Note
 from expops_prefect.fingerprint.code import code_fingerprint
-from expops_prefect.fingerprint.files import DataFile, data_digest
+from expops_prefect.fingerprint.files import DataFile, counting, data_digest
 from expops_prefect.fingerprint.sharing import Arguments
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 from expops_prefect.project import Project
@@ -104,7 +104,8 @@ def _prepared(
             run.uncached(context, reasons.switched_off(project, name))
         return None
     try:
-        made = _made(project, task, name, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+        with counting(project.data_rules()) as rules:
+            made = _made(project, task, name, inputs, (*ignore, *getattr(task, "ignore", ())), others)
     except FingerprintError as error:
         _warn_unhashable(task.name, error)
         if run is not None:
@@ -133,6 +134,7 @@ def _prepared(
     surrounded = getattr(task, scope.SURROUNDED_ATTRIBUTE, False)
     if made.decision.watched:
         attempt.before = _before(made, store, plain, surrounded=surrounded)
+        attempt.data_folders = tuple(rules.folders or ())
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
     if project.settings.cache.single_flight and not surrounded:
@@ -339,7 +341,16 @@ def _warn_unhashable(task: str, error: FingerprintError) -> None:
             _logger.warning("%s runs uncached: %s", task, error)
         return
     parameter = error.path.split(".")[0].split("[")[0]
-    if first("unhashable", f"{task} {parameter}"):
+    if error.unread:
+        if first("unread", f"{task} {parameter}"):
+            _logger.warning(
+                "%s runs uncached: its parameter %r counts by its content, and %s. Make it before the task is called, "
+                "or correct the path.",
+                task,
+                parameter,
+                error.unread,
+            )
+    elif first("unhashable", f"{task} {parameter}"):
         _logger.warning(
             "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). Leave it out of the key with "
             "@task(ignore=[%r]) or EXPOPS - %r if the result does not depend on it, or pass plain data.",

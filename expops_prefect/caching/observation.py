@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -23,6 +23,7 @@ from expops_prefect.effects.model import CodeEffects, Effect, Seen
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
 from expops_prefect.errors import ExpOpsPrefectError, FingerprintError
+from expops_prefect.fingerprint.files import counting
 from expops_prefect.fingerprint.values import fingerprint
 
 if TYPE_CHECKING:
@@ -115,11 +116,12 @@ class Observation:
         before = self._before
         if before.code.reads_only:
             return ()
-        return tuple(
-            Effect("state", f"{name} (an argument that it changes in place)")
-            for name, value in before.arguments.items()
-            if _digest(name, value) != before.digests.get(name)
-        )
+        with counting(self._attempt.project.data_rules()):
+            return tuple(
+                Effect("state", f"{name} (an argument that it changes in place)")
+                for name, value in before.arguments.items()
+                if _digest(name, value) != before.digests.get(name)
+            )
 
     def _leave_to_prefect(self, transaction: Any, context: Any) -> None:
         """From here on the result is treated as if this package were not there."""
@@ -148,7 +150,9 @@ def settled(attempt: Attempt) -> tuple[Dependency, ...]:
     Raises:
         ChangedMeanwhileError: something of it was changed since.
     """
-    found = dependencies.taken(attempt.named or Named((), ()), attempt.reads, attempt.project.settings.root)
+    project = attempt.project
+    rules = replace(project.data_rules(), folders=list(attempt.data_folders))
+    found = dependencies.taken(attempt.named or Named((), ()), attempt.reads, project.settings.root, rules)
     known = {(item.kind, item.name) for item in found}
     return (*found, *(item for item in attempt.inherited if (item.kind, item.name) not in known))
 

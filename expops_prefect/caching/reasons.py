@@ -191,8 +191,9 @@ def unhashable(error: FingerprintError) -> Reason:
     """A parameter cannot be fingerprinted."""
     if not error.path:
         return Reason("unhashable", f"cannot be fingerprinted: {error}")
-    cause = f": {error.__cause__}" if isinstance(error.__cause__, OSError) else ""
-    return Reason("unhashable", f"cannot be fingerprinted: {error.path} ({error.type_name}){cause}")
+    if error.unread:
+        return Reason("unhashable", f"the content of {error.path} counts, and {error.unread}")
+    return Reason("unhashable", f"cannot be fingerprinted: {error.path} ({error.type_name})")
 
 
 def without_key(task: Any) -> Reason:

@@ -19,7 +19,7 @@ metadata:
 # reproducibility:
 #   random_seed: 42
 
-# A data file: when its content changes, every task is executed again.
+# A data file or folder: when its content changes, every task is executed again.
 # data:
 #   path: data/train.csv
 
@@ -52,6 +52,7 @@ prefect:
   #   enabled: true
   #   default: pure            # cache what only computes; all: what returns something; none: what asks for it
   #   ttl: 30d                 # how long results live; without it for ever
+  #   ignore_files: [.DS_Store, "*~", .git]   # what does not count in data folders, in place of a longer list
   #   processes:
   #     train: {{enabled: false}}
   #     fetch: {{ttl: 1h}}       # cache it although it uses the network

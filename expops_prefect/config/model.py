@@ -58,6 +58,13 @@ MappingMode = Annotated[
 ]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=31_536_000, allow_inf_nan=False)]
 Bytes = Annotated[StrictInt, Field(ge=1)]
+FileName = Annotated[StrictStr, Field(pattern=r"^[^/]+$")]
+IGNORED: Final = (
+    *(".DS_Store", "._*", ".Spotlight-V100", ".Trashes", ".fseventsd", "Thumbs.db", "desktop.ini", ".directory"),
+    *("__pycache__", ".ipynb_checkpoints", ".git", ".hg", ".svn", ".idea", ".vscode"),
+    *("*.swp", "*.swo", "*~", ".#*", ".~lock.*#", ".nfs*"),
+)
+"""Files and folders of editors and systems, which are no data."""
 
 
 def _empty_section(value: object) -> object:
@@ -117,6 +124,7 @@ class CacheSettings(_Closed):
     single_flight: StrictBool = False
     lease_seconds: Seconds = 30
     signing_key_file: StrictStr | None = None
+    ignore_files: tuple[FileName, ...] = IGNORED
     effects: Annotated[dict[EffectName, EffectKind], _Section] = Field(default_factory=dict)
     processes: Annotated[dict[str, Annotated[ProcessCache, _Section]], _Section] = Field(default_factory=dict)
 

@@ -19,12 +19,14 @@ import orjson
 
 from expops_prefect.effects.model import CodeEffects, Read
 from expops_prefect.errors import ExpOpsPrefectError, FormatError
-from expops_prefect.fingerprint.files import file_digest
+from expops_prefect.fingerprint.files import USUAL, DataRules, file_digest
 
 Kind = Literal["file", "folder", "environment", "variable"]
 ABSENT: Final = "absent"
 _DATED: Final = " of "
 """Between a digest and the time of the last change, where a body asked for that."""
+_SIFTED: Final = " sifted"
+"""After the digest of the names in a data folder, less those that do not count."""
 _SETTLED_NS: Final = 2_000_000_000
 """A file that was written so recently may be written again without its times showing it."""
 
@@ -66,13 +68,14 @@ def named(code: CodeEffects) -> Named:
     )
 
 
-def taken(before: Named, reads: Iterable[Read], root: Path) -> tuple[Dependency, ...]:
+def taken(before: Named, reads: Iterable[Read], root: Path, rules: DataRules = USUAL) -> tuple[Dependency, ...]:
     """The dependencies of a body that has run.
 
     Args:
         before: the variables, as they were before.
         reads: the files and folders that it read.
         root: the project's root.
+        rules: the data folders of its key, and what does not count in them.
 
     Raises:
         ChangedMeanwhileError: one of them was changed since the body looked at it.
@@ -85,13 +88,19 @@ def taken(before: Named, reads: Iterable[Read], root: Path) -> tuple[Dependency,
                 raise ChangedMeanwhileError(f"{_words(kind, name)} was changed while it ran")
             found[kind, name] = Dependency("environment" if kind == "environment" else "variable", name, digest)
     for read in reads:
-        made = _of_read(read, root)
+        made = _of_read(read, root, rules)
         found[made.kind, made.name] = made
     return tuple(found.values())
 
 
-def changed(dependencies: Sequence[Dependency], root: Path) -> str | None:
-    """What differs from when a result was computed, for people; ``None`` if nothing does."""
+def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = USUAL) -> str | None:
+    """What differs from when a result was computed, for people; ``None`` if nothing does.
+
+    Args:
+        dependencies: what it was read from.
+        root: the project's root.
+        rules: what does not count in data folders.
+    """
     for dependency in dependencies:
         if dependency.kind == "environment":
             current = _environment(dependency.name)
@@ -101,7 +110,9 @@ def changed(dependencies: Sequence[Dependency], root: Path) -> str | None:
             path = os.path.join(root, dependency.name)  # noqa: PTH118 - on the path of every hit
             if dependency.stamp and _stamp(path) == dependency.stamp:
                 continue
-            current = _content(path, listing=dependency.kind == "folder", dated=_DATED in dependency.digest)
+            sifting = rules if dependency.digest.endswith(_SIFTED) else None
+            listing = dependency.kind == "folder"
+            current = _content(path, listing=listing, dated=_DATED in dependency.digest, sifting=sifting)
         if current != dependency.digest:
             return f"{_words(dependency.kind, dependency.name)} {_how(dependency.digest, current)}"
     return None
@@ -151,7 +162,7 @@ def _how(before: str, now: str) -> str:
     return "is gone" if now == ABSENT else "changed"
 
 
-def _of_read(read: Read, root: Path) -> Dependency:
+def _of_read(read: Read, root: Path, rules: DataRules) -> Dependency:
     kind: Kind = "folder" if read.listing else "file"
     name = _relative(read.path, root)
     if not read.listing and not read.dated and read.stamp is not None and os.path.isdir(read.path):  # noqa: PTH112
@@ -159,10 +170,16 @@ def _of_read(read: Read, root: Path) -> Dependency:
     stamp = _stamp(read.path)
     if _identity(stamp) != _identity("" if read.stamp is None else " ".join(map(str, read.stamp))):
         raise ChangedMeanwhileError(f"{name} was changed while it ran")
-    digest = _content(read.path, listing=read.listing, dated=read.dated)
+    sifting = rules if read.listing and _is_below(read.path, rules.folders or ()) else None
+    digest = _content(read.path, listing=read.listing, dated=read.dated, sifting=sifting)
     if _stamp(read.path) != stamp:
         raise ChangedMeanwhileError(f"{name} was changed while it ran")
     return Dependency(kind, name, digest, stamp if _settled(stamp) else "")
+
+
+def _is_below(path: str, folders: Sequence[str]) -> bool:
+    real = os.path.realpath(path) + os.sep
+    return any(real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
 def _relative(path: str, root: Path) -> str:
@@ -191,8 +208,11 @@ def _settled(stamp: str) -> bool:
     return time.time_ns() - max(times) > _SETTLED_NS
 
 
-def _content(path: str, *, listing: bool, dated: bool = False) -> str:
+def _content(path: str, *, listing: bool, dated: bool = False, sifting: DataRules | None = None) -> str:
     try:
+        if sifting is not None:
+            kept = (name for name in os.listdir(path) if not sifting.ignores(name))  # noqa: PTH208
+            return _digest("\0".join(sorted(kept))) + _SIFTED
         if listing:
             return _digest("\0".join(sorted(os.listdir(path))))  # noqa: PTH208 - names are all that counts
         status = os.stat(path)  # noqa: PTH116 - asked whether it is there

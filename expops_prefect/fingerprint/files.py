@@ -2,27 +2,88 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
+import stat
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from blake3 import blake3
 
+from expops_prefect.config.model import IGNORED
 from expops_prefect.fingerprint.buffers import threads_for
 from expops_prefect.forks import ForkSafeLock
 
 _CHUNK: Final = 8 << 20
 _MOST_FILES: Final = 10_000
+_MOST_FOLDERS: Final = 256
+_AROUND: Final = -1
 # A file that was written so recently may be written again without its times showing it.
 _UNSETTLED_NS: Final = 2_000_000_000
 
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 _known: OrderedDict[str, tuple[_Stamp, str]] = OrderedDict()
+_folders: OrderedDict[tuple[str, bool, DataRules], _Folder] = OrderedDict()
 _lock = ForkSafeLock()
+
+
+@dataclass(frozen=True)
+class DataRules:
+    """What of data folders does not count.
+
+    Attributes:
+        names: patterns of names, as ``fnmatch`` reads them.
+        without: a folder that is left out wherever it is: the project's own results.
+        folders: takes the folders that count by their content; ``None`` if nobody asks.
+    """
+
+    names: tuple[str, ...] = IGNORED
+    without: Path | None = None
+    folders: list[str] | None = field(default=None, compare=False)
+
+    def ignores(self, name: str) -> bool:
+        """Whether a file or folder of this name is left out."""
+        return _pattern(self.names).match(name) is not None
+
+    def leaves_out(self, status: os.stat_result) -> bool:
+        """Whether this is the folder that is left out."""
+        return self._place == (status.st_dev, status.st_ino)
+
+    @cached_property
+    def _place(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.without) if self.without is not None else None  # noqa: PTH116
+        except OSError:
+            return None
+        return None if status is None else (status.st_dev, status.st_ino)
+
+
+USUAL: Final = DataRules()
+# A class says what stands for its objects without an argument that could tell it the project.
+_rules: ContextVar[DataRules] = ContextVar("expops_data_rules", default=USUAL)
+
+
+@contextmanager
+def counting(rules: DataRules) -> Iterator[DataRules]:
+    """Have data folders counted by these rules."""
+    token = _rules.set(rules)
+    try:
+        yield rules
+    finally:
+        _rules.reset(token)
+
+
+@lru_cache(maxsize=64)
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, names)) or r"(?!)")
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
@@ -56,48 +117,157 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     return digest
 
 
-def data_digest(path: str | os.PathLike[str]) -> str:
+def data_digest(path: str | os.PathLike[str], *, links: bool = False) -> str:
     """The digest of a file, or of all that is below a folder: names and contents, links followed.
+
+    What :class:`DataRules` leave out does not count. A folder's files are not opened again while its stamps and
+    theirs stay the same.
+
+    Args:
+        path: the file or folder.
+        links: whether it counts where a link points that leads nowhere.
 
     Raises:
         OSError: something of it cannot be read.
     """
-    if not Path(path).is_dir():
+    status = os.stat(path)  # noqa: PTH116 - on the way of every look-up
+    if not stat.S_ISDIR(status.st_mode):
         return file_digest(path)
+    rules = _rules.get()
+    real = os.path.realpath(path)
+    if rules.folders is not None:
+        rules.folders.append(real)
+    asked = time.monotonic_ns()
+    folder = _folder(real, links, rules)
+    with folder.looking:
+        if folder.began < asked:
+            began = time.monotonic_ns()
+            _look_again(folder, real, status, rules, links=links)
+            folder.began = began
+        return folder.digest
+
+
+@dataclass
+class _Folder:
+    """What is known of a data folder.
+
+    Attributes:
+        looking: held while it is looked at; those who ask meanwhile share the next look.
+        began: when the last look began.
+        stamps: a digest of the stamps of all that counts in it; empty if they tell nothing.
+        digest: that of the contents.
+    """
+
+    looking: ForkSafeLock = field(default_factory=ForkSafeLock)
+    began: int = -1
+    stamps: str = ""
+    digest: str = ""
+
+
+def _folder(real: str, links: bool, rules: DataRules) -> _Folder:
+    key = real, links, rules
+    with _lock:
+        folder = _folders.setdefault(key, _Folder())
+        _folders.move_to_end(key)
+        if len(_folders) > _MOST_FOLDERS:
+            _folders.popitem(last=False)
+    return folder
+
+
+def _look_again(folder: _Folder, real: str, status: os.stat_result, rules: DataRules, *, links: bool) -> None:
+    stamps, newest, entries = _look(real, status, rules)
+    if stamps == folder.stamps:
+        return
+    folder.stamps = ""
     hasher = blake3(b"folder")
-    for name, what in _below(os.fspath(path), "", ()):
-        for part in (name, what):
+    for entry in entries:
+        for part in (entry.name, _what(entry, links=links)):
             data = os.fsencode(part)
             hasher.update(len(data).to_bytes(8, "little") + data)
-    return hasher.hexdigest()
+    folder.digest = hasher.hexdigest()
+    if time.time_ns() - newest > _UNSETTLED_NS and _look(real, status, rules)[0] == stamps:
+        folder.stamps = stamps
 
 
-def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    real = os.path.realpath(folder)
-    if real in above:
-        yield prefix, "a folder around it"
-        return
+class _Entry(NamedTuple):
+    """Something below a folder; ``mode`` is 0 for a link that leads nowhere, -1 for one to a folder around it."""
+
+    name: str
+    path: str
+    mode: int
+
+
+def _what(entry: _Entry, *, links: bool) -> str:
+    if entry.mode == _AROUND:
+        return "a folder around it"
+    if stat.S_ISREG(entry.mode):
+        return f"file {file_digest(entry.path)}"
+    if stat.S_ISDIR(entry.mode):
+        return "folder"
+    if links and not entry.mode:
+        return f"link {os.readlink(entry.path)}"  # noqa: PTH115 - text
+    return "neither file nor folder"
+
+
+def _look(folder: str, status: os.stat_result, rules: DataRules) -> tuple[str, int, list[_Entry]]:
+    """A digest of all stamps below a folder, the newest time among them, and what is there."""
+    entries: list[_Entry] = []
+    hasher = blake3()
+    newest = 0
+    for entry, found in _below(folder, "", (status,), rules):
+        entries.append(entry)
+        if found is None:
+            text = "" if entry.mode else os.readlink(entry.path)  # noqa: PTH115 - text
+        elif stat.S_ISDIR(entry.mode):
+            text = "folder"  # its names follow
+        else:
+            stamp = _stamp_of(found)
+            newest = max(newest, stamp[1], stamp[2])
+            text = f"{entry.mode} {stamp}"
+        hasher.update(os.fsencode(f"{entry.name}\0{text}\0"))
+    return hasher.hexdigest(), newest, entries
+
+
+def _below(
+    folder: str, prefix: str, above: tuple[os.stat_result, ...], rules: DataRules
+) -> Iterator[tuple[_Entry, os.stat_result | None]]:
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
     for entry in entries:
+        if rules.ignores(entry.name):
+            continue
         name = f"{prefix}{entry.name}"
-        if entry.is_file():
-            yield name, f"file {file_digest(entry.path)}"
-        elif entry.is_dir():
-            yield name, "folder"
-            yield from _below(entry.path, f"{name}/", (*above, real))
-        else:
-            yield name, "neither file nor folder"
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            if not entry.is_symlink():
+                raise  # it has just gone
+            yield _Entry(name, entry.path, 0), None
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            yield _Entry(name, entry.path, status.st_mode), status
+        elif not rules.leaves_out(status):
+            yield _Entry(name, entry.path, status.st_mode), status
+            if any(os.path.samestat(status, other) for other in above):
+                yield _Entry(f"{name}/", entry.path, _AROUND), None
+            else:
+                yield from _below(entry.path, f"{name}/", (*above, status), rules)
 
 
 def _stamp(descriptor: int) -> _Stamp:
-    status = os.fstat(descriptor)
+    return _stamp_of(os.fstat(descriptor))
+
+
+def _stamp_of(status: os.stat_result) -> _Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
 
 @dataclass(frozen=True)
 class DataFile(os.PathLike[str]):
     """A path that counts by the content of its file, not by its name.
+
+    A folder counts by all that is below it: names, contents, links. Files of editors and of the system do not count,
+    see ``prefect.cache.ignore_files``.
 
     Usable wherever a path is: ``open(data)``, ``pandas.read_csv(data)``, ``Path(data)``.
 
@@ -118,4 +288,10 @@ class DataFile(os.PathLike[str]):
 
     def __expops_fingerprint__(self) -> object:
         """Its content's digest."""
-        return file_digest(self.path)
+        try:
+            if os.path.isdir(self.path):  # noqa: PTH112 - text
+                return "folder", data_digest(self.path, links=True)
+            return file_digest(self.path)
+        except OSError as error:
+            error.filename = error.filename or self.path
+            raise

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Encoder, Walk
-from expops_prefect.fingerprint.files import data_digest
+from expops_prefect.fingerprint.files import DataRules, counting, data_digest
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 
@@ -27,6 +27,10 @@ _FUNCTIONS: Final = frozenset(
     {"OpaquePython", "AnonymousFunction", "PythonScan", "PythonFunction", "Anonymous", "Opaque"}
 )
 """What polars calls the parts of a plan that are functions of Python."""
+
+
+# Nobody knows what a library skips in a folder that it scans.
+_EVERYTHING: Final = DataRules(names=())
 
 
 class _CannotTellError(Exception):
@@ -53,7 +57,8 @@ def _content(path: str) -> tuple[str, str]:
 def _form(walk: Walk, value: Any, plan: Any, files: list[str]) -> bytes:
     if walk.classes is not None:
         walk.classes.add(type(value))
-    contents = [_content(path) for path in files]
+    with counting(_EVERYTHING):
+        contents = [_content(path) for path in files]
     return named("plan", text(class_name(type(value))), walk.encode(plan), walk.encode(contents))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from blake3 import blake3
@@ -59,6 +60,9 @@ def fingerprint(
     except Refusal as refusal:
         path = name + refusal.path
         kind = f"{refusal.kind.__module__}.{refusal.kind.__qualname__}"
+        if unread := _unread(refusal.__cause__):
+            message = f"{path}: {unread}"
+            raise FingerprintError(message, path=path, type_name=kind, unread=unread) from refusal.__cause__
         message = (
             f"{path} of type {kind} cannot be fingerprinted: {refusal.reason}. "
             f"Leave it out of the key (ignore=), define {METHOD}() in its class, or use register_fingerprint()."
@@ -74,3 +78,10 @@ def fingerprint(
     if arguments is not None:
         arguments.add(walk)
     return blake3(_HEAD + form).hexdigest()
+
+
+def _unread(error: BaseException | None) -> str:
+    if not isinstance(error, OSError) or error.filename is None:
+        return ""
+    why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    return f"{os.fsdecode(error.filename)} {why}"

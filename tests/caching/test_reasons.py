@@ -133,7 +133,7 @@ def test_why_a_task_run_is_executed(rows: Callable[..., dict[str, Any]], tmp_pat
 
     unread = first["counted"]
     assert unread["miss"] == "unhashable"
-    assert "x (expops_prefect.fingerprint.files.DataFile): [Errno 2] No such file" in unread["miss_reason"]
+    assert unread["miss_reason"] == f"the content of x counts, and {tmp_path / 'nowhere'} does not exist"
     own = "which found no result"
     assert first["other_policy"]["miss_reason"] == f"it has its own cache policy, Inputs, {own}"
     assert first["own_key"]["miss_reason"] == f"it has its own cache_key_fn, {own}"
