@@ -29,8 +29,10 @@ _ADVICE: Final = {
     errno.EROFS: "the file system is read-only; set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a writable folder",
     errno.EACCES: "this user may not do that; correct the permissions, or set EXPOPS_RUNTIME_DIR or "
     "prefect.runtime_dir to a folder of this user's",
-    errno.EMFILE: "too many open files; raise the limit with `ulimit -n`, or set prefect.cache.mmap to false",
+    errno.EMFILE: "too many open files; raise the limit with `ulimit -n`, or close what you can",
 }
+_MAPPED: Final = "too many open files; raise the limit with `ulimit -n`, or set prefect.cache.mmap to false"
+"""A file that is read stays open for as long as an array is mapped to it."""
 
 
 class LocalObjects:
@@ -263,7 +265,8 @@ def _translated(action: str, key: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "see the cause")
+        mapped = action == "read" and error.errno == errno.EMFILE
+        advice = _MAPPED if mapped else _ADVICE.get(error.errno or 0, "see the cause")
         failed = ObjectStoreError(f"cannot {action} {key!r} in the local object store: {error}; {advice}")
         raise failed.for_long() from error
 

@@ -144,6 +144,8 @@ def test_a_body_that_takes_all_descriptors(shop: FlowProject) -> None:
     assert outcome.output.count("results not stored: large") == 1, "said once"
     assert "results not stored 1x" in outcome.output, "and counted"
     assert "Too many open files" in outcome.output
+    assert "or close what you can" in outcome.output
+    assert "prefect.cache.mmap" not in outcome.output, "nothing is mapped"
     assert shop.last_run().status == "completed"
     ended = [row for row in shop.rows().values() if row.status in ("completed", "cached")]
     assert len(ended) == len(shop.rows()) >= 4, "the record is whole"
