@@ -130,6 +130,8 @@ class Bindings:
             module = self._module_name(cls.__module__, file)
             for chain in known.names:
                 namespace = next((names for names in namespaces if chain[0] in names), namespaces[0])
+                if chain[0] == "__annotations__" and namespace.get(chain[0]) == {}:
+                    continue  # a script that is run has them, even if it says none; the same file imported has not
                 reference = self._global(chain, namespace, module)
                 # Names that are not the module's are the class body's own, or an outer function's.
                 if reference and not reference[0].startswith("unbound ") and reference[0] not in vars(cls):

@@ -227,7 +227,8 @@ def test_how_soon_a_status_arrives(tmp_path: Path, mode: str) -> None:
         with listening("firestore", os.environ[emulators.FIRESTORE], shop.root.name, []) as heard:
             seconds = delays(shop, heard, tmp_path)
     else:
-        config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}}\nprefect: {project_id: shop, cache: {default: all}}\n"
+        config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}}\n"
+        config += "prefect: {project_id: shop, cache: {default: all}}\n"
         shop = FlowProject(tmp_path / "workspace", config)
         environ = {"EXPOPS_SQLITE_DIR": str(shop.folder)}
         with serving(shop.folder) as server, listening("local", server.url, "shop", [], environ) as heard:
