@@ -80,7 +80,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "python function on a column": lambda: DATA.lazy().select(pl.col("a").map_elements(lambda a: a, pl.Int64)),
     "scan of a dataset": lambda: pl.scan_pyarrow_dataset(pyarrow.dataset.dataset("d.parquet")),
     "remote": lambda: pl.scan_parquet("s3://bucket/key.parquet"),
-    "remote csv": lambda: pl.scan_csv("https://example.org/d.csv"),
+    "remote csv": lambda: pl.scan_csv("https://bucket.invalid/d.csv"),
     "dask csv": lambda: dask.dataframe.read_csv("d.csv"),
     "dask bag": lambda: dask.bag.read_text("d.csv"),
     "scanner": lambda: pyarrow.dataset.dataset("d.parquet").scanner(),
