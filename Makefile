@@ -8,6 +8,9 @@ PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.versi
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 # More than the two cores of a small machine: tests wait for servers and processes most of the time.
 XDIST ?= 3
+# Flows from end to end, where Prefect's engine and ours meet.
+COMPAT = $(addprefix tests/e2e/test_,execution_counts.py when_not_to_cache.py existing_flows.py cached_subflows.py \
+  transactions.py instrumented_flows.py task_runners.py) tests/transparency
 
 .PHONY: demo test test-all test-values nightly soak fuzz compat prefect-suite check-tools lint bench bench-report pictures clean
 
@@ -42,13 +45,13 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz
 
-## What we take from Prefect, with the lowest release that is supported and the newest that installs.
+## What we take from Prefect, and flows from end to end, with the oldest releases and the newest that installs.
 compat: $(VENV)/bin/python
-	@set -e; for prefect in 'prefect==3.8.0' 'prefect>=3.8,<4'; do \
+	@set -e; for prefect in 'prefect==3.8.0' 'prefect==3.8.8' 'prefect>=3.8,<4'; do \
 	  echo "$$prefect"; rm -rf $(VENV)/compat; $(PYTHON) -m venv $(VENV)/compat; \
 	  $(VENV)/compat/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' "$$prefect"; \
 	  $(VENV)/compat/bin/prefect --version; \
-	  $(VENV)/compat/bin/python -m pytest -q tests/prefect_contract; \
+	  $(VENV)/compat/bin/python -m pytest -q -n $(XDIST) tests/prefect_contract $(COMPAT); \
 	done
 
 ## Prefect's own tests, plain and with our flow and task: make prefect-suite PREFECT_CHECKOUT=path. Fetches no sources.

@@ -58,6 +58,7 @@ NOT_HERE = {
     "make test": "this suite",
     "make lint": "runs before this suite",
     "make bench": "compares speeds on a quiet machine; tests/test_make.py shows that it is planned",
+    "make prefect-suite PREFECT_CHECKOUT=…": "needs a checkout of Prefect, whose own tests it runs",
     "pip install expops-prefect": "needs a package index",
 }
 
