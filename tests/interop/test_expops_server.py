@@ -120,6 +120,7 @@ def test_a_run_is_seen_while_it_runs_afterwards_and_from_the_cache(
     process = shop.start("main.py", env={"GATE": str(gate)})
     try:
         wait_until(lambda: shop.executions()["train"] == 2, 60, "both calls of train have begun")
+        wait_until(lambda: bool(shop.project().runs()), 60, "the run is recorded, which a slow store delays")
         run = shop.last_run().run_id
         wait_until(lambda: expops.statuses(run).get(TRAIN) == "running", 20, "the server shows train running")
         assert expops.statuses(run)[""] == "running"
