@@ -20,7 +20,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from expops_prefect import Project, flow, log_chart, log_metric, task
+from expops_prefect import EXPOPS, Project, flow, log_chart, log_metric, task
 from tests.support.server import start_prefect_server
 
 PNG = b"\x89PNG\r\n\x1a\n a small picture"
@@ -33,7 +33,7 @@ MORE_THREADS = 2
 WAITING = 1 << 20
 
 
-@task(ignore=["ran"])
+@task(ignore=["ran"], cache_policy=EXPOPS)
 def load(turn: int, ran: list[int]) -> np.ndarray:
     """A payload; every other turn it is a hit."""
     ran.append(turn)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,6 +136,8 @@ class ExpOpsLockManager:
         return await await_(self._wait(key, timeout))
 
     def _acquire(self, key: str, holder: str, timeout: float | None, hold_seconds: float | None) -> Steps[bool]:
+        with suppress(ValueError):
+            _released.remove((key, holder))
         held = leases.find(key, holder)
         if (held is not None and held.renewing) or (key, holder) in _without:
             return True

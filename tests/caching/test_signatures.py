@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expops_prefect import degraded, flow, task
+from expops_prefect import EXPOPS, degraded, flow, task
 from expops_prefect.caching import attempts
 from expops_prefect.caching.results import read_hit, record_key
 from expops_prefect.config import load_settings
@@ -58,13 +58,13 @@ def unsigned() -> int:
     return degraded.counts().get("unsigned records", 0)
 
 
-@task(ignore=["ran"])
+@task(ignore=["ran"], cache_policy=EXPOPS)
 def step(n: int, ran: list[str]) -> int:
     ran.append("step")
     return n + 1
 
 
-@task(ignore=["ran"])
+@task(ignore=["ran"], cache_policy=EXPOPS)
 def process(n: int, ran: list[str]) -> int:
     ran.append("process")
     return step(n, ran) * 10

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 
-from expops_prefect import flow, task
+from expops_prefect import EXPOPS, flow, task
 from tests.caching.test_storage import make_project
 from tests.support.server import wait_until
 
@@ -24,7 +24,7 @@ def test_a_summary_starts_a_deployment(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
     ran: list[int] = []
 
-    @task(ignore=["ran"])
+    @task(ignore=["ran"], cache_policy=EXPOPS)
     def double(number: int, ran: list[int]) -> int:
         ran.append(number)
         return number * 2

@@ -182,6 +182,11 @@ class KnownCalls(OwnCalls):
             self.depends(effect, "none", seed)
 
     def _time(self, path: str, call: Call) -> Value | None:
+        if path in clock.OF_TEXTS:
+            text = call.argument(0)
+            if text is not None and text.constant in clock.NOW:
+                return PLAIN.made(type=path, taints=self.candidate("clock", call.node))
+            return None
         if self.table.kind(path) != "clock" or _is_class(call.function, path):
             return None
         place = clock.UNLESS_GIVEN.get(path)

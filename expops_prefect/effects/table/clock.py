@@ -24,3 +24,12 @@ UNLESS_GIVEN = {
     "time.strftime": 1,
 }
 """Those that tell the time only without the argument at this place."""
+
+OF_TEXTS = frozenset(
+    {
+        *("pandas.to_datetime", "pandas.core.tools.datetimes.to_datetime", "numpy.datetime64", "pandas.Timestamp"),
+        "pandas._libs.tslibs.timestamps.Timestamp",
+    }
+)
+"""What reads a time out of a text, and the clock where the text is one of these."""
+NOW = frozenset({"now", "today"})
