@@ -111,6 +111,16 @@ def test_whole_bodies(load: Callable[..., ModuleType]) -> None:
     assert not wrong, "\n".join(map(str, wrong))
 
 
+@pytest.mark.parametrize(
+    "drawn", ["x.normal(size=2)", "x.random()", "[1].append(x.integers(9))", "len(x.sample(3, random_state=1))"]
+)
+def test_drawing_from_an_argument_may_change_it(drawn: str, load: Callable[..., ModuleType]) -> None:
+    """The generator may be the argument's: whether it is, the comparison of the arguments tells."""
+    found = effects_of(load("drawing", {"drawing.py": f"def task(x):\n    return {drawn}\n"}).task)
+    assert not found.reads_only
+    assert not found.resolved
+
+
 def test_what_looks_like_an_effect_and_is_none(load: Callable[..., ModuleType]) -> None:
     files = {f"fine/fine{number}.py": COMMON + source for number, source in enumerate(FINE)}
     load("fine", {"fine/__init__.py": "", **files})

@@ -56,7 +56,8 @@ class MethodCalls(KnownCalls):
                 self.effect(told, call.node)
                 return FRESH
         changed = self._changes(call, receiver, name)
-        if kind is None and name not in HARMLESS_METHODS and not changed:
+        known = name in HARMLESS_METHODS and not (name in methods.DRAWS and not receiver.type)
+        if kind is None and not known and not changed:
             self.unresolved(call.node, receiver, *call.given)
             return Value(taints=receiver.taints)
         return self._given_back(call, receiver, name, kind)

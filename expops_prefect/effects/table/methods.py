@@ -72,6 +72,15 @@ CHANGES_IF_UNUSED = frozenset(
 )
 """Methods that change the object where nothing is done with what they return; others of that name make a copy."""
 
+DRAWS = frozenset(
+    """
+    normal random integers uniform choice permutation permuted shuffle standard_normal poisson binomial exponential rvs
+    sample randint rand randn random_sample lognormal multinomial multivariate_normal laplace geometric
+    standard_exponential negative_binomial
+    """.split()
+)
+"""Methods that advance a generator of random numbers: on an object of an unknown type they prove nothing."""
+
 CHANGE_NOT_FRAMES = frozenset({"update", "insert", "pop"})
 
 VIEWS = frozenset(
