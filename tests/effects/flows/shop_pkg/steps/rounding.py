@@ -1,0 +1,6 @@
+"""Rounding."""
+
+
+def rounded(amount: float) -> float:
+    """To cents."""
+    return round(amount, 2)
