@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from expops_prefect.caching.policy import EXPOPS
 from expops_prefect.decorators import flow, task
 from expops_prefect.project import Project
 
@@ -61,7 +62,7 @@ class Counted:
         return counted
 
 
-@task(ignore=["executed"])
+@task(ignore=["executed"], cache_policy=EXPOPS)
 def work(number: int, size: int, executed: list[int]) -> Any:
     """A result of one payload."""
     executed.append(number)
