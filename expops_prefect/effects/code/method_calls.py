@@ -56,7 +56,9 @@ class MethodCalls(KnownCalls):
                 self.effect(told, call.node)
                 return FRESH
         changed = self._changes(call, receiver, name)
-        known = name in HARMLESS_METHODS and not (name in methods.DRAWS and not receiver.type)
+        seed = call.argument(-1, "random_state", "seed")
+        draws = name in methods.DRAWS and not receiver.type and (seed is None or seed.constant is None)
+        known = name in HARMLESS_METHODS and not draws
         if kind is None and not known and not changed:
             self.unresolved(call.node, receiver, *call.given)
             return Value(taints=receiver.taints)
