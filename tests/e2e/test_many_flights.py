@@ -22,7 +22,7 @@ from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 
 LEASE_SECONDS = 2.0
-CONFIG = f"prefect: {{cache: {{single_flight: true, lease_seconds: {LEASE_SECONDS}}}}}\n"
+CONFIG = f"prefect: {{cache: {{default: all, single_flight: true, lease_seconds: {LEASE_SECONDS}}}}}\n"
 FLOW = """
 import json
 import logging
