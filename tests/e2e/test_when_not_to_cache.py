@@ -136,6 +136,7 @@ CACHED = {
 
 @pytest.fixture
 def shop(shop: FlowProject) -> FlowProject:
+    shop.configure("prefect: {project_id: shop}\n")  # what holds where nothing is said
     shop.write("flow.py", FLOW)
     shop.write("data.csv", "a,b\n")
     shop.write("folder/one", "1")
