@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from expops_prefect import liveness, names
+from expops_prefect import degraded, liveness, names
 from expops_prefect.kv.base import KVStore
 from expops_prefect.liveness import BEAT_SECONDS, SILENT_BEATS, Sign
 from expops_prefect.outbox.changes import Delete, Put
@@ -358,6 +358,8 @@ def test_a_worker_forgets_runs_of_others_that_it_has_not_seen_for_long(
 def test_a_sign_of_life_that_cannot_be_given_is_called_that(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # It is said once in a process, and this test runs for each store.
+    monkeypatch.setattr(degraded._process, "said", set())
     monkeypatch.setattr("expops_prefect.recording.life.BEAT_SECONDS", 0.0)
     monkeypatch.setattr("expops_prefect.recording.life.Life.sign", lambda _: 1 / 0)
     life = Life(project.outbox, project.settings.runtime_dir, "run")

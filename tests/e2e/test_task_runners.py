@@ -127,7 +127,7 @@ def test_background_tasks(shop: FlowProject, tmp_path: Path) -> None:
         client = FlowProject.run(shop, "client.py", env={"EXECUTION_LOG": str(log)}).ok()
         assert client.output.count("14999850000.0") == 2, client.output
         assert "Cached" in client.output
-        assert not log.exists(), "bodies run in the worker alone"
+        assert not log.exists() or log.read_text() == "", "bodies run in the worker alone"
         first = shop.folder / "executions-1.log"
         wait_until(lambda: first.read_text().split() == ["job"], 10, "the worker executed it once")
         assert executed() == {}
