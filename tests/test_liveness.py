@@ -8,6 +8,7 @@ import os
 import signal
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -358,8 +359,9 @@ def test_a_worker_forgets_runs_of_others_that_it_has_not_seen_for_long(
 def test_a_sign_of_life_that_cannot_be_given_is_called_that(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # It is said once in a process, and this test runs for each store.
+    # It is said once in a process and for the runs of a project, and this test runs for each store.
     monkeypatch.setattr(degraded._process, "said", set())
+    monkeypatch.setattr(degraded, "_watching", weakref.WeakSet())
     monkeypatch.setattr("expops_prefect.recording.life.BEAT_SECONDS", 0.0)
     monkeypatch.setattr("expops_prefect.recording.life.Life.sign", lambda _: 1 / 0)
     life = Life(project.outbox, project.settings.runtime_dir, "run")
