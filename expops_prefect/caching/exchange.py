@@ -66,6 +66,9 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
                 found = observation.settled(attempt)
             except ChangedMeanwhileError as error:
                 no_hit, attempt.not_kept = "meanwhile", str(error)
+            except Exception as error:  # noqa: BLE001 - Prefect's API may be away, which a Variable is asked of
+                no_hit, attempt.not_kept = "meanwhile", f"what it read could not be told again: {error!r}"
+                degrade("results not cached", f"{_short(path)}: {attempt.not_kept}", key=path)
         if no_hit and attempt is not None and attempt.kept is not None and attempt.kept == results.digest_of(body):
             return  # It is there, and as little of a hit as before.
         with project.objects_availability.watch():

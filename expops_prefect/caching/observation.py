@@ -83,8 +83,15 @@ class Observation:
 
     def finish(self, transaction: Any, context: Any) -> None:
         """The body has returned: its result is kept, or left to Prefect."""
-        attempt, before = self._attempt, self._before
         self.close()
+        try:
+            self._judge(transaction, context)
+        except Exception as error:  # noqa: BLE001 - a user's own objects are looked at; the task has done its work
+            self._attempt.refuse(reasons.unsettled(f"what its body did could not be told ({type(error).__name__})"))
+            degrade("bodies not watched", f"{self._attempt.label}: {error!r}", key=self._attempt.label)
+
+    def _judge(self, transaction: Any, context: Any) -> None:
+        attempt, before = self._attempt, self._before
         attempt.before = None
         seen = None if self._watch is None else self._watch.seen()
         if seen is None:
