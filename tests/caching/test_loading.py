@@ -203,3 +203,24 @@ def test_a_result_without_the_files_that_it_names_is_no_hit(project: Project, tm
     assert f"the result names {tmp_path / 'one'}, which is not there any more" in answer.reason
     assert run() == first
     assert len(RAN) == 5
+
+
+def test_what_fails_while_a_body_is_judged_stays_with_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("expops_prefect.caching.observation.Observation._changed_arguments", fail)
+
+    @expops_prefect.task(ignore=["ran"], cache_policy=EXPOPS)
+    def double(numbers: list[int], ran: list[Any]) -> list[int]:
+        ran.append("double")
+        return [number * 2 for number in numbers]
+
+    @expops_prefect.flow
+    def run() -> list[int]:
+        return double([1, 2], RAN)
+
+    before = degraded.counts().get("bodies not watched", 0)
+    assert run() == run() == [2, 4]
+    assert RAN == ["double", "double"], "what could not be judged is no hit"
+    assert degraded.counts()["bodies not watched"] == before + 2
