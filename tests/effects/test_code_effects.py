@@ -121,6 +121,42 @@ def test_drawing_from_an_argument_may_change_it(drawn: str, load: Callable[..., 
     assert not found.resolved
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "pd.DataFrame().sample(3, random_state=x)",
+        "y.sample(3, random_state=x).size",
+        "sklearn.utils.shuffle(y, random_state=x)",
+        "scipy.stats.norm.rvs(size=3, random_state=x)",
+        "np.nan_to_num(x, copy=False)",
+        "np.nan_to_num(x, copy=y)",
+        "sklearn.preprocessing.scale(x, copy=False)",
+        "scipy.linalg.solve(y, x, overwrite_b=True)",
+        "scipy.ndimage.shift(y, 1, output=x)",
+    ],
+)
+def test_a_library_may_change_what_it_is_given(call: str, load: Callable[..., ModuleType]) -> None:
+    libraries = "scipy.linalg, scipy.stats, scipy.ndimage, sklearn.utils, sklearn.preprocessing"
+    source = f"import numpy as np, pandas as pd, {libraries}\n"
+    found = effects_of(load("given", {"given.py": f"{source}def task(x, y):\n    return {call}\n"}).task)
+    assert not found.effects
+    assert not found.reads_only
+
+
+@pytest.mark.parametrize(
+    "call", ["np.add(y, 1, out=x)", "np.add(y, 1, x)", "np.divmod(y, 1, out=(y, x))", "y.dot(y, out=x)"]
+)
+def test_a_library_writes_into_what_it_is_given(call: str, load: Callable[..., ModuleType]) -> None:
+    found = effects_of(load("into", {"into.py": f"import numpy as np\ndef task(x, y):\n    return {call}\n"}).task)
+    assert [effect.kind for effect in found.effects][:1] == ["state"], found
+
+
+@pytest.mark.parametrize("call", ["x.sample(3, random_state=1)", "np.add(x, 1, out=None)", "np.array(x, copy=True)"])
+def test_a_library_that_surely_leaves_it_alone(call: str, load: Callable[..., ModuleType]) -> None:
+    found = effects_of(load("alone", {"alone.py": f"import numpy as np\ndef task(x):\n    return {call}\n"}).task)
+    assert found.reads_only, found
+
+
 def test_what_looks_like_an_effect_and_is_none(load: Callable[..., ModuleType]) -> None:
     files = {f"fine/fine{number}.py": COMMON + source for number, source in enumerate(FINE)}
     load("fine", {"fine/__init__.py": "", **files})

@@ -286,6 +286,21 @@ class KnownCalls(OwnCalls):
             return Value(origins=call.arguments[0].all_origins)
         return None
 
+    def change_given(self, call: Call) -> None:
+        """Note what somebody else's function changes of what it is given, as far as the call tells it."""
+        keywords = call.keywords
+        inputs = getattr(call.function.live, "nin", None)  # of a function of numpy's
+        out = call.arguments[inputs:] if isinstance(inputs, int) else ()
+        for value in (*out, *((keywords["out"],) if "out" in keywords else ())):
+            self.change(value.made(origins=value.origins | value.inner), call.node)
+        for value in call.given:
+            if self.is_generator(value):
+                self.change(value, call.node)
+        unsure = [value for name, value in keywords.items() if name in random.KEYWORDS + methods.OUTPUTS]
+        if any(value.constant is not methods.IN_PLACE.get(name, value.constant) for name, value in keywords.items()):
+            unsure += call.given
+        self.summary.unsure = self.summary.unsure.union(*(value.all_origins for value in unsure if not value.plain))
+
     def is_generator(self, value: Value) -> bool:
         """Whether it is a generator of random numbers, which each draw changes."""
         return value.type.startswith(_GENERATORS)

@@ -114,6 +114,8 @@ class Expressions(MethodCalls):
         handed_on = tuple(
             c for value in call.given if value.live is not MISSING or value.callees for c in value.callees
         )
+        if not function.callees:
+            self.change_given(call)
         if function.callees:
             found = self._own(call)
         elif function.receiver is not None:

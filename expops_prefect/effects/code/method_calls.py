@@ -56,9 +56,8 @@ class MethodCalls(KnownCalls):
                 self.effect(told, call.node)
                 return FRESH
         changed = self._changes(call, receiver, name)
-        seed = call.argument(-1, "random_state", "seed")
-        draws = name in methods.DRAWS and not receiver.type and (seed is None or seed.constant is None)
-        known = name in HARMLESS_METHODS and not draws
+        given = any(name in call.keywords and call.keywords[name].constant is not None for name in random.KEYWORDS)
+        known = name in HARMLESS_METHODS and not (name in methods.DRAWS and not receiver.type and not given)
         if kind is None and not known and not changed:
             self.unresolved(call.node, receiver, *call.given)
             return Value(taints=receiver.taints)

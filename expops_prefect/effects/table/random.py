@@ -64,4 +64,7 @@ RANDOM_STATE = {
 }
 """Methods and functions that draw from numpy's global generator unless one of these keywords is given."""
 
+KEYWORDS = ("random_state", "seed", "rng", "generator", "prng", "random_generator", "bit_generator")
+"""Keywords that take a seed, or a generator, which is advanced then."""
+
 SHUFFLES = ("sklearn.model_selection", "sklearn.utils.shuffle", "sklearn.utils.resample")
