@@ -16,7 +16,7 @@ from expops_prefect.fingerprint.bytecode import ANNOTATIONS, DOCUMENTATION
 from expops_prefect.fingerprint.canonical import ATOMS
 from expops_prefect.fingerprint.external import version_of
 from expops_prefect.fingerprint.guards import Guards
-from expops_prefect.fingerprint.identity import class_file, class_name, module_name, started_by_file
+from expops_prefect.fingerprint.identity import class_file, class_name, file_of_names, module_name, started_by_file
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.fingerprint.sources import ClassSource, class_source, function_source, plain_functions
 from expops_prefect.fingerprint.syntax import Chain
@@ -130,8 +130,6 @@ class Bindings:
             module = self._module_name(cls.__module__, file)
             for chain in known.names:
                 namespace = next((names for names in namespaces if chain[0] in names), namespaces[0])
-                if chain[0] == "__annotations__" and namespace.get(chain[0]) == {}:
-                    continue  # a script that is run has them, even if it says none; the same file imported has not
                 reference = self._global(chain, namespace, module)
                 # Names that are not the module's are the class body's own, or an outer function's.
                 if reference and not reference[0].startswith("unbound ") and reference[0] not in vars(cls):
@@ -209,7 +207,7 @@ class Bindings:
     def function_name(self, function: FunctionType) -> str:
         """``module:qualname``; of the code, because ``functools.wraps`` renames the function."""
         code = function.__code__
-        module = self._module_name(function.__globals__.get("__name__"), code.co_filename)
+        module = self._module_name(function.__globals__.get("__name__"), file_of_names(function))
         return f"{module}:{getattr(code, 'co_qualname', function.__qualname__)}"
 
     def _module_name(self, module: Any, file: str | None) -> str:
@@ -241,6 +239,8 @@ class Bindings:
             return f"place {first}", module.encode(), f"place:{module}"  # not as a text, which could name a module
         self.guards.name(namespace, first)
         value = namespace.get(first, _MISSING)
+        if first == "__annotations__" and not (isinstance(value, dict) and value):
+            return None  # a script that is run has some, even if it says none; the same file imported has not
         if value is _MISSING:
             # Python's own functions are the same wherever they have their own name.
             return None if hasattr(builtins, first) else (f"unbound {first}", None, f"unbound:{module}:{first}")

@@ -96,6 +96,20 @@ def callable_name(value: Any) -> str:
     if isinstance(value, type):
         return class_name(value)
     module = getattr(value, "__module__", None) or ""
-    code = getattr(value, "__code__", None)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or type(value).__qualname__
-    return f"{module_name(str(module), getattr(code, 'co_filename', None))}:{name}"
+    return f"{module_name(str(module), _file_of(value, module))}:{name}"
+
+
+def file_of_names(function: FunctionType) -> str | None:
+    """The file whose names a function uses: right also for what was written by a decorator, or came by value."""
+    file = function.__code__.co_filename
+    return file if is_source_file(file) else function.__globals__.get("__file__")
+
+
+def _file_of(value: Any, module: str) -> str | None:
+    """The file of a function. A decorator's wrapper bears the name of what it wraps, and that one's module."""
+    while isinstance(value, FunctionType):
+        if value.__globals__.get("__name__") == module:
+            return file_of_names(value)
+        value = value.__dict__.get("__wrapped__")
+    return None

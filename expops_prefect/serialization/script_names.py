@@ -70,6 +70,14 @@ def find_imported(module: str, path: str) -> Any:
     return None
 
 
+def running_name(module: str) -> str:
+    """The name under which a script runs here, by that of its file; the latter if it does not run here."""
+    for name in (*_MAINS, *_loaded()):
+        if name in sys.modules and module_name(name) == module:
+            return name
+    return module
+
+
 def load(name: str) -> Any:
     """What has no form but its name.
 
@@ -92,11 +100,15 @@ def _namespaces(module: str) -> Iterator[Mapping[str, Any]]:
         function = inspect.unwrap(running.fn) if running is not None else None
         if isinstance(function, FunctionType):
             yield function.__globals__
-    loaded = [name for name in list(sys.modules) if name.startswith(_LOADED)]
-    for name in (*_MAINS, *loaded, module):
+    for name in (*_MAINS, *_loaded(), module):
         found = sys.modules.get(name)
         if isinstance(found, ModuleType):
             yield vars(found)
+
+
+def _loaded() -> list[str]:
+    """The names that Prefect has made up for files of flows."""
+    return [name for name in list(sys.modules) if name.startswith(_LOADED)]
 
 
 def _walk(names: Mapping[str, Any], path: str) -> Any:

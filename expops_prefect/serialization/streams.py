@@ -13,16 +13,18 @@ import pickle
 import sys
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cloudpickle
 from cloudpickle import cloudpickle as by_value
 
+from expops_prefect.fingerprint.identity import class_name, module_name, started_by_file
 from expops_prefect.serialization import script_names
 
 _EXTRA: Final = "expops_prefect"
 _NAMED: Final = "expops-prefect "
-_NOTHING: Final = (None, None, None)
+_OF: Final = "expops-prefect of "
+_NOTHING: Final = (None, None, None, None)
 _POLARS: Final = frozenset({"polars.dataframe.frame", "polars.series.series"})
 _CLOUDPICKLE: Final = "cloudpickle.cloudpickle"
 
@@ -50,6 +52,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._function(obj)
         if issubclass(kind, type):
             return self._class(obj)
+        if kind is TypeVar and script_names.is_of_script(obj):
+            return by_value._make_typevar, by_value._decompose_typevar(obj)
         self.kinds.add(kind)
         special = _SPECIAL.get(kind)
         if special is None and kind.__module__ in _POLARS and kind.__name__ in ("DataFrame", "Series"):
@@ -71,7 +75,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 return script_names.load, (name,)
             return operator.getitem, (origin, parameters)
         constructor, (*given, _), *rest = by_value._dynamic_class_reduce(obj)
-        return constructor, (*given, {_EXTRA: (name, parameters, obj.__qualname__)}), *rest
+        module = class_name(obj).partition(":")[0]
+        return constructor, (*given, {_EXTRA: (name, parameters, obj.__qualname__, module)}), *rest
 
     def _function(self, obj: Any) -> Any:
         if not script_names.is_of_script(obj):
@@ -81,10 +86,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if name is not None and self.names_only:
             return script_names.load, (name,)
         made = self._dynamic_function_reduce(obj)
-        if name is None:
-            return made
+        told = _OF + module_name(obj.__module__) if name is None else _NAMED + name
         constructor, (code, names, _, *given), *rest = made
-        return constructor, (code, names, _NAMED + name, *given), *rest
+        return constructor, (code, names, told, *given), *rest
 
 
 class Unpickler(pickle.Unpickler):
@@ -110,28 +114,52 @@ class Unpickler(pickle.Unpickler):
             found = script_names.find(name.removeprefix(_NAMED), FunctionType)
             if found is not None:
                 return self._own(found)
-        return by_value._make_function(code, names, None, *given)
+        made = by_value._make_function(code, names, None, *given)
+        if name is not None and name.startswith(_OF):
+            self._modules[id(made)] = name.removeprefix(_OF)
+        return made
 
     def _expops_class_setstate(self, made: Any, state: Any) -> Any:
-        return made if id(made) in self._found else by_value._class_setstate(made, state)
+        if id(made) in self._found:
+            return made
+        by_value._class_setstate(made, state)
+        return self._named_as_here(made)
 
     def _expops_function_setstate(self, made: Any, state: Any) -> Any:
-        return made if id(made) in self._found else by_value._function_setstate(made, state)
+        if id(made) in self._found:
+            return made
+        by_value._function_setstate(made, state)
+        return self._named_as_here(made)
+
+    def _named_as_here(self, made: Any) -> Any:
+        """A class or function that came by value, of the module that runs here: it may have been started otherwise."""
+        module = self._modules.get(id(made))
+        if module is not None and started_by_file(str(made.__module__)):
+            made.__module__ = script_names.running_name(module)
+        return made
 
     def _in_script(self, by_value: Callable[..., Any], given: tuple[Any, ...]) -> Any:
         extra = given[-1]
-        name, parameters, path = extra.get(_EXTRA, _NOTHING) if isinstance(extra, dict) else _NOTHING
+        told = extra.get(_EXTRA, _NOTHING) if isinstance(extra, dict) else _NOTHING
+        name, parameters, path, module = (*told, *_NOTHING)[:4]
         found = None if name is None else script_names.find(name, type)
         if found is not None:
             return self._own(found if parameters is None else found[parameters])
         made = by_value(*given)
         if path is not None:
             made.__qualname__ = path
+        if module is not None:
+            self._modules[id(made)] = module
         return made
 
     def _own(self, found: Any) -> Any:
         self._found[id(found)] = found
         return found
+
+    @functools.cached_property
+    def _modules(self) -> dict[int, str]:
+        """The modules of what comes by value, by the names of their files."""
+        return {}
 
     @functools.cached_property
     def _found(self) -> dict[int, Any]:

@@ -253,7 +253,7 @@ def outcome(asked: Crowd) -> tuple[list[str], list[str]]:
     return asked.figures.lost, asked.figures.wrong
 
 
-@pytest.mark.parametrize("combination", ["local-local", pytest.param("gcp-gcs", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("combination", ["local-local", "gcp-gcs"])
 def test_some_flights(cloud: Cloud, tmp_path: Path, combination: str) -> None:
     with crowd(cloud, tmp_path, combination) as asked:
         undisturbed(asked, 3, 12)

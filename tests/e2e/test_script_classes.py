@@ -262,7 +262,6 @@ def script(shop: FlowProject) -> FlowProject:
     return shop
 
 
-@pytest.mark.nightly
 def test_in_a_script_and_in_a_deployment(script: FlowProject) -> None:
     first = script.run("script.py").ok()
     assert "WRONG []" in first.output
@@ -277,7 +276,6 @@ def test_in_a_script_and_in_a_deployment(script: FlowProject) -> None:
         assert other.total == 0
 
 
-@pytest.mark.nightly
 def test_what_a_deployment_has_stored(script: FlowProject) -> None:
     script.write("start.py", DEPLOYED)
     assert script.run("start.py").ok().executions["one"] > 25
