@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from expops_prefect.project import _open as opened_projects
 from tests.support import emulators
 from tests.support.backends import COMBINATIONS, Cloud
 from tests.support.processes import FlowProject
@@ -105,6 +106,18 @@ def import_path() -> Iterator[None]:
     path = list(sys.path)
     yield
     sys.path[:] = path
+
+
+@pytest.fixture(autouse=True)
+def projects_closed() -> Iterator[None]:
+    """A process keeps its projects open, and each test has one of its own."""
+    before = set(opened_projects)
+    yield
+    for root in set(opened_projects) - before:
+        _, project = opened_projects.pop(root)
+        if "outbox" in vars(project):
+            project.outbox.close(10)
+        project.kv.close()
 
 
 @pytest.fixture

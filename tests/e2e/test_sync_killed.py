@@ -50,8 +50,8 @@ def test_a_killed_copy_goes_on_where_it_stopped(tmp_path: Path, cloud: Cloud) ->
 
     home = cloud.project(tmp_path / "three", "gcp-gcs", name)
     home.write("main.py", FLOW)
-    local = FlowProject(tmp_path / "look", cloud.config("local-local", name))
-    local.environ["EXPOPS_RUNTIME_DIR"] = str(home.root / f".{name}")
+    runtime_dir = f"  runtime_dir: {json.dumps(str(home.root / f'.{name}'))}\n"
+    local = FlowProject(tmp_path / "look", cloud.config("local-local", name, runtime_dir))
     _killed_then_finished(home, local, cloud, (*SYNC, "--to", "local"))
     home.configure(cloud.config("local-local", name))
     assert home.run("main.py").ok().total == 0

@@ -90,9 +90,9 @@ ARTIFACTS = """
 from prefect.client.orchestration import get_client
 
 with get_client(sync_client=True) as client:
-    for artifact in client.request("POST", "/artifacts/filter", json={"limit": 200}).json():
-        if "shop-of-secrets" in str(artifact["key"]):
-            print(artifact["data"], artifact["description"])
+    ours = {"limit": 200, "artifacts": {"key": {"like_": "%shop-of-secrets%"}}}
+    for artifact in client.request("POST", "/artifacts/filter", json=ours).json():
+        print(artifact["data"], artifact["description"])
 """
 
 

@@ -98,18 +98,20 @@ class TestFormat:
             unpack(packed.manifest[:start] + pickle.dumps(unknown), reader)
 
 
-class TwoArgumentsError(Exception):
+class TwoArguments:
     """Its reduced form has one argument."""
 
     def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
+        self.code, self.text = code, text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TwoArguments, (self.text,)
 
 
 class TestNotLoadable:
     def test_it_is_said_when_it_is_stored(self) -> None:
         with pytest.raises(ResultNotStorableError, match=r"result\['e'\]\[0\].*can be pickled but not loaded again"):
-            pack({"e": [TwoArgumentsError(1, "x")]})
+            pack({"e": [TwoArguments(1, "x")]})
 
     def test_open_files(self) -> None:
         with (
