@@ -68,9 +68,14 @@ def is_told(project: Project, task: Any, name: str) -> bool:
     """Whether somebody asked for this task to be cached: its author in its decorator, or the configuration."""
     if project.settings.cache.asked_for(name):
         return True
-    if getattr(task, RULE_ATTRIBUTE, None) is not None:
+    if not is_decorated(task):
         return False  # made by this package, policy and all
     return task.cache_expiration is not None or not is_left_open(task)
+
+
+def is_decorated(task: Any) -> bool:
+    """Whether it has a decorator that its author can change: the processes of an ExpOps project have none."""
+    return getattr(task, RULE_ATTRIBUTE, None) is None
 
 
 def is_left_open(task: Any) -> bool:

@@ -25,7 +25,15 @@ from prefect.transactions import IsolationLevel, get_transaction
 from expops_prefect import names, scope
 from expops_prefect.caching import attempts, blocks, chosen, flights, reasons, retries
 from expops_prefect.caching.attempts import Attempt
-from expops_prefect.caching.decision import Decision, decide, forbidding, is_left_open, persists, plain_policy
+from expops_prefect.caching.decision import (
+    Decision,
+    decide,
+    forbidding,
+    is_decorated,
+    is_left_open,
+    persists,
+    plain_policy,
+)
 from expops_prefect.caching.locks import ExpOpsLockManager
 from expops_prefect.caching.observation import Before, tell_once, warn_once
 from expops_prefect.caching.parts import Material, config_parts
@@ -107,7 +115,7 @@ def _prepared(
         with counting(project.data_rules()) as rules:
             made = _made(project, task, name, inputs, (*ignore, *getattr(task, "ignore", ())), others)
     except FingerprintError as error:
-        _warn_unhashable(task.name, error)
+        _warn_unhashable(task, error)
         if run is not None:
             run.uncached(context, reasons.unhashable(error))
         return None
@@ -246,7 +254,7 @@ def _made(
     code = code_fingerprint(task.fn, marks=marks)
     decision = decide(project, task, name, code.effects)
     if decision.why_not is not None:
-        _tell(project, name, decision, code.effects)
+        _tell(project, task, name, decision, code.effects)
         return decision
     values = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
     # Objects count by their state; what they do is their class's code, which may be the project's.
@@ -270,10 +278,11 @@ def _made(
     if code.unresolved:
         raise FingerprintError(
             f"{code.unresolved[0]} imports a module by a name that stands neither in the code nor in the arguments, so "
-            "a change of that module would be missed; name it where it is called, or give the task NO_CACHE"
+            "a change of that module would be missed; name it where it is called, or "
+            + ("give the task NO_CACHE" if is_decorated(task) else f"set prefect.cache.processes.{name}.enabled: false")
         )
     decision = decide(project, task, name, code.effects)
-    _tell(project, name, decision, code.effects)
+    _tell(project, task, name, decision, code.effects)
     if decision.why_not is not None:
         return decision
     # A hit skips the tasks that it calls, so what is configured for them counts too.
@@ -284,13 +293,13 @@ def _made(
     return _Made(key, material, configured, decision, code.effects)
 
 
-def _tell(project: Project, name: str, decision: Decision, effects: CodeEffects) -> None:
+def _tell(project: Project, task: Any, name: str, decision: Decision, effects: CodeEffects) -> None:
     """Say once of a task with an effect what becomes of it."""
     found = forbidding(project, effects.effects)
     if decision.why_not is not None and decision.why_not.kind == "effect":
-        tell_once(name, found[0])
+        tell_once(name, found[0], decorated=is_decorated(task))
     elif decision.watched and decision.told and found:
-        warn_once(project, name, found[0])
+        warn_once(project, name, found[0], decorated=is_decorated(task))
 
 
 def _config_digest(project: Project, name: str, configured: frozenset[str]) -> tuple[str, Mapping[str, str]]:
@@ -335,31 +344,34 @@ def _serializable(task: Any) -> bool:
     return level is not None and IsolationLevel(level) == IsolationLevel.SERIALIZABLE
 
 
-def _warn_unhashable(task: str, error: FingerprintError) -> None:
+def _warn_unhashable(task: Any, error: FingerprintError) -> None:
+    name = task.name
     if not error.path:
-        if first("unhashable", task):
-            _logger.warning("%s runs uncached: %s", task, error)
+        if first("unhashable", name):
+            _logger.warning("%s runs uncached: %s", name, error)
         return
     parameter = error.path.split(".")[0].split("[")[0]
     if error.unread:
-        if first("unread", f"{task} {parameter}"):
+        if first("unread", f"{name} {parameter}"):
             _logger.warning(
                 "%s runs uncached: its parameter %r counts by its content, and %s. Make it before the task is called, "
                 "or correct the path.",
-                task,
+                name,
                 parameter,
                 error.unread,
             )
-    elif first("unhashable", f"{task} {parameter}"):
+    elif first("unhashable", f"{name} {parameter}"):
+        leave_out = (
+            f"Leave it out of the key with @task(ignore=[{parameter!r}]) or EXPOPS - {parameter!r} if the result does "
+            "not depend on it, or pass plain data."
+        )
         _logger.warning(
-            "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). Leave it out of the key with "
-            "@task(ignore=[%r]) or EXPOPS - %r if the result does not depend on it, or pass plain data.",
-            task,
+            "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). %s",
+            name,
             parameter,
             error.type_name or "unknown type",
             error.path,
-            parameter,
-            parameter,
+            leave_out if is_decorated(task) else "Let what it comes from return plain data.",
         )
 
 

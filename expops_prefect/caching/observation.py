@@ -106,7 +106,8 @@ class Observation:
         attempt.effects = _dump(shown)
         if effects and not before.told:
             attempt.refuse(reasons.effect(effects[0], more=len(effects) - 1))
-            tell_once(attempt.label if attempt.cache_key is None else attempt.cache_key.task, effects[0])
+            name = attempt.label if attempt.cache_key is None else attempt.cache_key.task
+            tell_once(name, effects[0], decorated=decision.is_decorated(context.task))
             self._leave_to_prefect(transaction, context)
 
     def close(self) -> None:
@@ -164,21 +165,22 @@ def settled(attempt: Attempt) -> tuple[Dependency, ...]:
     return (*found, *(item for item in attempt.inherited if (item.kind, item.name) not in known))
 
 
-def tell_once(name: str, effect: Effect) -> None:
+def tell_once(name: str, effect: Effect, *, decorated: bool) -> None:
     """Say once of a task that it is executed every time, why, and what to write to have it cached."""
     if first("effect", f"{name} {effect.kind} {effect.call} {effect.line}"):
-        _logger.info("%s: %s; %s", name, reasons.effect(effect).text, reasons.how_to_cache(name))
+        _logger.info("%s: %s; %s", name, reasons.effect(effect).text, reasons.how_to_cache(name, decorated=decorated))
 
 
-def warn_once(project: Project, name: str, effect: Effect) -> None:
+def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -> None:
     """Say once of a task that is cached as its author asked although it does more than compute."""
     settings = project.settings.cache
     if settings.ttl_of(name) is None and first("effect", f"{name} told"):
         _logger.info(
-            "%s: it is cached as asked for, although %s. Give it a cache_expiration, or "
-            "prefect.cache.processes.%s.ttl, so that its result does not stay for ever",
+            "%s: it is cached as asked for, although %s. Give it %sprefect.cache.processes.%s.ttl, so that its result "
+            "does not stay for ever",
             name,
             reasons.effect(effect).text.removesuffix(reasons.EVERY_TIME),
+            "a cache_expiration, or " if decorated else "",
             name,
         )
 

@@ -54,6 +54,11 @@ class Reason:
     kind: Kind
     text: str
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether it goes without saying: nothing was computed yet, or the task is executed every time."""
+        return self.kind in _USUAL_KINDS or self.text in _USUAL
+
     def fields(self) -> dict[str, JSON]:
         """As it stands in the row of the call."""
         return {"miss": self.kind, "miss_reason": self.text}
@@ -75,6 +80,9 @@ NO_HITS: Final = {
     "meanwhile": "what it read was changed while it ran",
 }
 """Why a result that is kept is no hit; the words that stand in its record."""
+
+_USUAL_KINDS: Final = frozenset({"off", "policy", "generator", "effect", "not asked for"})
+_USUAL: Final = frozenset({ABSENT.text, _ELSEWHERE.text, *(NO_HITS[name] for name in ("none", "state", "effect"))})
 
 
 def effect(found: Effect, *, more: int = 0) -> Reason:
@@ -98,12 +106,15 @@ def of_record(effects: str) -> Reason:
         return damaged("its record does not say legibly what its body did")
 
 
-def how_to_cache(name: str) -> str:
-    """What to write to have a task cached although it does more than compute."""
-    return (
-        f"to cache it all the same, give it cache_policy=EXPOPS and a cache_expiration, or set "
-        f"prefect.cache.processes.{name}.ttl"
-    )
+def how_to_cache(name: str, *, decorated: bool) -> str:
+    """What to write to have a task cached although it does more than compute.
+
+    Args:
+        name: its name in the configuration.
+        decorated: whether it has a decorator that can be changed.
+    """
+    decorator = "give it cache_policy=EXPOPS and a cache_expiration, or " if decorated else ""
+    return f"to cache it all the same, {decorator}set prefect.cache.processes.{name}.ttl"
 
 
 def dependency(what: str) -> Reason:

@@ -47,10 +47,10 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
 
 
 def _tell(task_run: Any, attempt: Attempt) -> None:
-    """Say of a task run that could be cached whether it was, and by whom or why not."""
+    """Say of a task run whose result it was given, or why it was executed where that does not go without saying."""
     if attempt.hit is not None and not attempt.missed:
         text = f"from the cache: computed by {attempt.hit.run_id or 'a task outside runs'}"
-    elif attempt.why is not None:
+    elif attempt.why is not None and not attempt.why.is_usual:
         text = f"executed: {attempt.why.text}"
     else:
         return

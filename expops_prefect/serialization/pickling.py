@@ -131,7 +131,7 @@ def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> byt
 def _refused(path: str, part: object, why: str) -> str:
     return (
         f"result{path} of type {type(part).__module__}.{type(part).__qualname__} {why}; "
-        "return plain data, or use cache_policy=NO_CACHE or persist_result=False for this task"
+        "return plain data, or switch caching off for it: prefect.cache.processes.<its name>.enabled: false"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -214,3 +215,19 @@ def test_on_firestore_and_cloud_storage(
     expops_project.run()
     assert expops_project.executions() == Counter(score=4)
     assert expops_project.metrics()[branch("score", 2, 42)] == {"sum": {"1": 10.0}}
+
+
+def test_advice_names_no_decorator_where_there_is_none(
+    expops_project: ExpOpsProject, caplog: pytest.LogCaptureFixture
+) -> None:
+    expops_project.edit(
+        "configs/project_config.yaml",
+        "prefect: {project_id: shop}",
+        "prefect: {project_id: shop, cache: {default: pure, processes: {load: {enabled: true}}}}",
+    )
+    caplog.set_level(logging.INFO)
+    expops_project.run()
+    said = "\n".join(record.getMessage() for record in caplog.records if record.name == "prefect.expops")
+    assert "to cache it all the same, set prefect.cache.processes.fit.ttl" in said
+    assert "Give it prefect.cache.processes.load.ttl" in said
+    assert not [word for word in ("EXPOPS -", "@task", "cache_policy", "cache_expiration", "NO_CACHE") if word in said]

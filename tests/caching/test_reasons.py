@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,28 @@ def test_a_mistake_of_ours_is_said(
     monkeypatch.setattr(f"expops_prefect.caching.{place}", fail)
     row = rows(lambda: plain(1))["plain"]
     assert (row["status"], row["miss"], row["miss_reason"]) == ("completed", "unreadable", said)
+
+
+def test_the_log_says_what_does_not_go_without_saying(
+    rows: Callable[..., dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def ends(*calls: Callable[[], object]) -> list[str]:
+        caplog.clear()
+        rows(*calls)
+        texts = [record.getMessage() for record in caplog.records if record.name == "prefect.task_runs"]
+        return [text.removeprefix("Finished in state ") for text in texts if text.startswith("Finished in state ")]
+
+    each: tuple[Callable[[int], object], ...] = (brief, nothing, switched, uncached, other_policy, large)
+    calls = [partial(one, 77) for one in each]
+    assert ends(*calls) == ["Completed()"] * 6
+    project = Project.open(tmp_path / "shop")
+    ((key, record),) = project.kv.scan("process://process[@name='brief']")
+    project.kv.put(key, {**record, "ended_at": record["ended_at"] - 7200})
+    ((_, record),) = project.kv.scan("process://process[@name='large']")
+    project.objects.delete(record["object_key"])
+    expired, *usual, damaged = ends(*calls)
+    assert expired.startswith("Completed(); executed: its cached result expired at ")
+    assert damaged.startswith("Completed(); executed: its cached result is damaged: ")
+    assert not [text for text in usual if "executed" in text]
