@@ -46,8 +46,8 @@ def graph(run: str = "latest", *, write: bool = False, project: Path | None = No
         print_line(f"wrote the graph of {len(found.processes)} processes into {written.file}")
         if written.added:
             print_line(f"new entries: {', '.join(written.added)}")
-        for process in written.charts:
-            print_note(f"{process} got type: chart, which is part of its cache key: it is executed once more")
+        if written.charts:
+            print_line(f"drawn as charts: {', '.join(written.charts)}")
     for source, target in found.left_out:
         print_note(f"left out, since it would close a cycle: {source} to {target}")
     if found.edges and found.alone:

@@ -129,11 +129,11 @@ class Settings(_Closed):
         return {"process": part, "reproducibility": self.reproducibility}
 
 
+# Not the type: it says how a process is drawn.
 _KEYED: Final = (
     "parameters",
     "hyperparameters",
     "environment",
-    "type",
     "data_parallelism",
     "data_aggregation",
     "seed_parallelism",
