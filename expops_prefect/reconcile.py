@@ -62,7 +62,9 @@ def _end(kv: KVStore, sign: Sign, dry_run: bool) -> RunRecord | None:
         return None
     rows = records.read_rows(kv, sign.run_id)
     end = _last_known(found, sign, rows)
-    record = replace(found, status="failed", ended_at=end, died=True)
+    failure = f"its process, {found.pid} on {found.host}, died"
+    record = replace(found, status="failed", ended_at=end, died=True, failure=failure)
+    record = records.with_first_failed(record, rows)
     if dry_run:
         return record
     for row in rows:

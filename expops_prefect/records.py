@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from types import UnionType
@@ -35,7 +36,18 @@ _TIMES: Final = (
     *("started_at", "ended_at", "execution_time"),
     *("cached_started_at", "cached_ended_at", "cached_execution_time", "waited_seconds"),
 )
-_TEXTS: Final = ("status", "label", "cached_run_id", "cache_path", "cache_key", "task_run_id", "not_kept", "parts")
+_TEXTS: Final = (
+    "status",
+    "label",
+    "cached_run_id",
+    "cache_path",
+    "cache_key",
+    "task_run_id",
+    "not_kept",
+    "parts",
+    "failure",
+    "log",
+)
 _ROW_KINDS: Final[dict[str, Any]] = {
     **dict.fromkeys(_TIMES, (int, float)),
     **dict.fromkeys(_TEXTS, str),
@@ -191,7 +203,21 @@ class RunRecord:
     """Its process ended without a word; ``ended_at`` is the last that is known of it."""
     parameters: dict[str, str] = field(default_factory=dict)
     """The flow's parameters as short texts; what may be a secret is left out."""
+    failure: str = ""
+    """Why it failed: the exception's type and message without secrets, or what Prefect says."""
+    failed_path: str = ""
+    """The probe path of the call that failed first; empty if none did."""
+    failed_log: str = ""
+    """What Prefect keeps its log under: ``task-run/<id>`` or ``flow-run/<id>``."""
+    failed_because: str = ""
+    """Why that call failed."""
     format: int = PLAIN_FORMAT
+
+    @property
+    def log(self) -> str:
+        """The command that shows the log of what failed first, else of the whole run."""
+        kind, _, run_uuid = (self.failed_log or f"flow-run/{self.flow_run_id}").partition("/")
+        return f"prefect {kind} logs {run_uuid}"
 
     def dump(self) -> dict[str, JSON]:
         """The JSON form."""
@@ -268,6 +294,11 @@ class Row:
         return saved_seconds(self.cached_execution_time, took)
 
     @property
+    def failure(self) -> str:
+        """Why it failed, or the first of its calls that did; empty if that is not known."""
+        return str(self.fields.get("failure") or "")
+
+    @property
     def first(self) -> Row | None:
         """Of a row that sums several calls up the first one, if there is no row of its own and it is known.
 
@@ -292,6 +323,23 @@ def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
             yield row
         elif (first := row.first) is not None:
             yield first
+
+
+def with_first_failed(record: RunRecord, rows: Iterable[Row]) -> RunRecord:
+    """The record of a run that has failed, with the call that failed first.
+
+    Args:
+        record: what is known of the run.
+        rows: its rows, of all processes.
+    """
+    record = replace(record, failed_path="", failed_log="", failed_because="")
+    failed = [row for row in single_calls(rows) if row.status == "failed"]
+    if not failed:
+        return record
+    # A step ends before the process that it fails.
+    first = min(failed, key=lambda row: (row.ended_at or math.inf, row.path.count("/step[") == 0, row.path))
+    log = str(first.fields.get("log") or "")
+    return replace(record, failed_path=first.path, failed_log=log, failed_because=first.failure)
 
 
 # Readers ---------------------------------------------------------------------------------------

@@ -109,6 +109,15 @@ def masked_message(text: str) -> str:
     return _by_name(_by_form(text), prose=True)
 
 
+def masked_error(error: BaseException) -> str:
+    """An exception for people, its type and its message, without its secrets."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a user's own class
+        text = ""
+    return f"{type(error).__name__}: {masked_message(text)}" if text else type(error).__name__
+
+
 def _by_form(text: str) -> str:
     text = _URL.sub(rf"\1:{_MASK}@", text)
     text = _URL_TOKEN.sub(rf"\1{_MASK}@", text)

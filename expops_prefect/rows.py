@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Fields = Mapping[str, JSON]
 _OF_FIRST: Final = frozenset(
     {"started_at", "ended_at", "cached_run_id", "cached_started_at", "cached_ended_at", "cached_execution_time"}
-    | {"cache_path", "waited_seconds", "task_run_id", "upstream"}
+    | {"cache_path", "waited_seconds", "task_run_id", "upstream", "failure", "log"}
 )
 """What a sum keeps of its first call; what is of one call alone stands in the sum itself."""
 _CUT_OFF: Final = "cut_off"
@@ -82,6 +82,8 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
     if merged["status"] != "cached":
         # Of one of its calls, while the sum was executed.
         merged = {name: value for name, value in merged.items() if not name.startswith("cached_")}
+    if "failure" in row:  # the first one says more than what follows from it
+        merged |= {name: row[name] for name in ("failure", "log") if name in row}
     if sum(calls.values()) > 1:
         merged["started_at"] = _first(row.get("started_at"), fields.get("started_at"))
         last = _last(row.get("ended_at_latest", row.get("ended_at")), fields.get("ended_at"))

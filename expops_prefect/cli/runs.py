@@ -78,9 +78,18 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     rows = _in_order(opened.rows(record))
     metrics, charts = opened.metrics(record), opened.charts(record)
     if json:
-        print_json({**asdict(record), "rows": [row.fields for row in rows], "metrics": metrics, "charts": charts})
+        print_json(
+            {
+                **asdict(record),
+                "log": record.log,
+                "rows": [row.fields for row in rows],
+                "metrics": metrics,
+                "charts": charts,
+            }
+        )
         return OK
     print_line(f"{record.run_id}: flow {record.flow} {record.status}, {moment(record.started_at)}", style="bold")
+    _print_failure(record)
     print_table(
         ["process or step", "status", "took", "saved", "computed by", "executed because", "last metrics"],
         [line for row in rows for line in _lines(row, metrics.get(row.path, {}))],
@@ -101,6 +110,17 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
         since = moment(record.degraded_since.get(kind))
         print_line(f"degraded: {kind}, {count} times" + (f", since {since}" if since else ""), style="yellow")
     return OK
+
+
+def _print_failure(record: RunRecord) -> None:
+    if record.status != "failed":
+        return
+    if record.failure and not record.died:
+        print_line(f"failed: {record.failure}", style="red")
+    if record.failed_path:
+        because = f": {record.failed_because}" if record.failed_because else ""
+        print_line(f"failed first: {readable(record.failed_path)}{because}", style="red")
+    print_line(f"its log: {record.log}")
 
 
 @app.command

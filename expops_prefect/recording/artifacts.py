@@ -122,6 +122,7 @@ class _Writer:
             charts=list(self._charts()) if self._overview.charts or self._overview.elsewhere else (),
             linked=len(self._overview.hits),
             run_url=self._run_url,
+            log_url=_log_url,
         )
         made = _made("markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id))
         if not self._given_up.is_set():
@@ -210,6 +211,13 @@ class _Writer:
 
         record = records.read_run(self._project.kv, run)
         return None if record is None else url_for("flow-run", obj_id=record.flow_run_id)
+
+
+def _log_url(log: str) -> str | None:
+    from prefect.utilities.urls import url_for
+
+    kind, _, run_uuid = log.partition("/")
+    return url_for("task-run" if kind == "task-run" else "flow-run", obj_id=run_uuid)
 
 
 def _made(kind: str, data: str, description: str, **owner: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import start_run
 from expops_prefect.recording.subflows import States, body_of_entry
 from expops_prefect.recording.wrapping import INNER, keeps_time
+from expops_prefect.redaction import masked_error
 from expops_prefect.scope import Scope
 
 _logger = logging.getLogger("prefect.expops")
@@ -103,7 +104,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
         timed_out = context.task.timeout_seconds is not None and not keeps_time(context.task)
         timed_out = timed_out and isinstance(error, asyncio.CancelledError)
         if run is not None and not context.task.isgenerator and not timed_out:
-            run.end(context.task_run.id, "failed")
+            run.end(context.task_run.id, "failed", failure=masked_error(error))
         raise
     finally:
         if watched is not None:

@@ -82,6 +82,8 @@ def take_rows(run: Run, rows: Sequence[Row]) -> None:
     """Count what the rows of a run say: not everything came by in this process. What runs by them has failed."""
     rows = _cut_off_rows(run, rows)
     run.overview.replace(rows)
+    # What failed in another process may have failed before what failed here.
+    run.record = records.with_first_failed(run.record, rows)
     run.tally = sum((Counter(row.calls) for row in rows), Counter())
     hits = (row for row in records.single_calls(rows) if row.status == "cached")
     run.saved = sum(row.saved or 0.0 for row in hits)

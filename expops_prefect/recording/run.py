@@ -11,7 +11,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 from expops_prefect import names
@@ -195,13 +196,23 @@ class Run:
         held.started = time.time()
         self._turn(held, "running", {"started_at": held.started, "ended_at": None})
 
-    def end(self, run_uuid: UUID, status: Status, *, started: float | None = None) -> None:
+    def end(
+        self,
+        run_uuid: UUID,
+        status: Status,
+        *,
+        started: float | None = None,
+        failure: str = "",
+        kind: Literal["task-run", "flow-run"] = "task-run",
+    ) -> None:
         """A call has ended.
 
         Args:
             run_uuid: its task run or subflow run.
             status: ``completed`` or ``failed``; a hit at the cache turns the former into ``cached``.
             started: when it began, where the body was not seen to begin.
+            failure: why it failed, without secrets.
+            kind: what Prefect keeps its log under.
         """
         with self._lock:
             held = self._open.pop(run_uuid, None)
@@ -209,6 +220,9 @@ class Run:
             return
         now = time.time()
         fields: dict[str, Any] = {"started_at": held.started or started or now, "ended_at": now}
+        if status == "failed":
+            fields |= {"failure": failure, "log": f"{kind}/{run_uuid}"}
+            self._failed(held.call.path, fields)
         record = held.hit
         more: list[AnyChange] = []
         if status == "completed" and record is not None:
@@ -230,6 +244,13 @@ class Run:
             # A worker may be taken down as soon as it is idle.
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         self._end_if_over()
+
+    def _failed(self, path: str, fields: dict[str, Any]) -> None:
+        """Keep which call failed first."""
+        with self._lock:
+            if not self.record.failed_path:
+                said = {"failed_log": fields["log"], "failed_because": fields["failure"]}
+                self.record = replace(self.record, failed_path=path, **said)
 
     def _turn(self, held: OpenCall, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
         said, changes = held.turned(status, fields)
@@ -297,8 +318,14 @@ class Run:
             self._submitted -= 1
         self._end_if_over()
 
-    def flow_ended(self, status: Status) -> None:
-        """The root flow has ended; the run ends with its last call."""
+    def flow_ended(self, status: Status, failure: str = "") -> None:
+        """The root flow has ended; the run ends with its last call.
+
+        Args:
+            status: how.
+            failure: why it failed, without secrets.
+        """
+        self.record = replace(self.record, failure=failure)
         self._final = status
         self._end_if_over()
 

@@ -52,6 +52,7 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
         known = _known_run(project, flow_run_id)
         if known is not None:
             again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, died=False)
+            again = replace(again, failure="", failed_path="", failed_log="", failed_because="")
             record = replace(again, host=socket.gethostname(), pid=os.getpid())
         else:
             started = time.time()
@@ -124,7 +125,7 @@ def _forget_idle() -> None:
                 active.pop(run_id, None)
 
 
-def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None:
+def end_from_outside(project: Project, flow_run_id: str, status: Status, failure: str = "") -> None:
     """End a run in a process that did not run it (a deployment's runner, after a crash)."""
     # What the dead process had still to say comes first.
     project.outbox.deliver_orphans()
@@ -139,7 +140,7 @@ def end_from_outside(project: Project, flow_run_id: str, status: Status) -> None
         forget_lock(project.settings.runtime_dir, str(sign.get("lock")))
     run = Run(project, record, owner=True)
     take_rows(run, records.read_rows(project.kv, record.run_id))
-    run.flow_ended(status)
+    run.flow_ended(status, failure)
 
 
 def forget_process_state() -> None:

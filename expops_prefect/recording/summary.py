@@ -53,6 +53,7 @@ class Summary:
         charts: its charts.
         linked: how many task runs that were hits get a link to the one that computed them.
         run_url: where Prefect's UI shows the flow run of a run; ``None`` if that is not known.
+        log_url: where it shows ``task-run/<id>`` or ``flow-run/<id>``; ``None`` likewise.
     """
 
     record: RunRecord
@@ -62,11 +63,23 @@ class Summary:
     charts: Sequence[Chart] = ()
     linked: int = 0
     run_url: Callable[[str], str | None] = lambda _: None
+    log_url: Callable[[str], str | None] = lambda _: None
 
     def markdown(self) -> str:
         """The text of the artifact."""
         return "\n\n".join(
-            filter(None, [self._head(), self._processes(), self._degraded(), self._charts(), self._keys(), _MORE])
+            filter(
+                None,
+                [
+                    self._head(),
+                    self._failure(),
+                    self._processes(),
+                    self._degraded(),
+                    self._charts(),
+                    self._keys(),
+                    _MORE,
+                ],
+            )
         )
 
     def metric_rows(self) -> list[dict[str, Any]]:
@@ -94,6 +107,18 @@ class Summary:
             f"ExpOps run `{self.record.run_id}`: see it with `expops-prefect ui` or "
             f"`expops-prefect runs show {self.record.run_id[-23:]}` in the project's folder."
         )
+
+    def _failure(self) -> str:
+        record = self.record
+        if record.status != "failed":
+            return ""
+        lines = [f"- failed: {text(record.failure)}"] if record.failure else []
+        if record.failed_path:
+            because = f": {text(record.failed_because)}" if record.failed_because else ""
+            lines.append(f"- failed first: {text(readable(record.failed_path))}{because}")
+        url = self.log_url(record.failed_log or f"flow-run/{record.flow_run_id}")
+        lines.append(f"- its log: {f'[in this UI]({url}), ' if url else ''}{code(record.log)}")
+        return "\n".join(lines)
 
     def _processes(self) -> str:
         if not self.lines:
