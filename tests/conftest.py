@@ -116,7 +116,7 @@ def projects_closed() -> Iterator[None]:
     for root in set(opened_projects) - before:
         _, project = opened_projects.pop(root)
         if "outbox" in vars(project):
-            project.outbox.close(10)
+            project.outbox.close(1)
         project.kv.close()
 
 

@@ -29,14 +29,16 @@ _FILES_IN_SQL: Final = re.compile(
 _SCANNED: Final = re.compile(r"\bSCAN \[(.*?)\](?=\n|$)")
 _WRITING: Final = re.compile(r"^(?:write_|sink_|serialize|save|to_)")
 _waiting: list[Reader] = list(READERS)  # of the process: those whose library has not been imported yet
+_awaited: set[str] = {reader.module for reader in _waiting}
 
 
 def install() -> None:
     """Wrap what has been imported since the last time."""
     loaded = sys.modules
-    if any(reader.module in loaded for reader in _waiting):
+    if not loaded.keys().isdisjoint(_awaited):  # on the way of every task run
         for reader in [reader for reader in _waiting if reader.module in loaded]:
             _waiting.remove(reader)
+            _awaited.discard(reader.module)
             try:
                 _wrap(reader)
             except (AttributeError, TypeError):

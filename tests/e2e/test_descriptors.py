@@ -18,8 +18,8 @@ import prefect
 from executions import ran
 from expops_prefect import flow, task
 
-count = int(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_NOFILE, (80, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+count, limit = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 most, over = {}, threading.Event()
 
 
@@ -29,7 +29,7 @@ def watch(name):
         try:
             most[name] = max(most[name], len(os.listdir("/proc/self/fd")))
         except OSError:
-            most[name] = 80
+            most[name] = limit
 
 
 def square(number):
@@ -123,17 +123,20 @@ CONFIG = "prefect: {project_id: shop, cache: {default: all}, record: {artifacts:
 
 
 @pytest.mark.local
-def test_many_threads_share_a_few_descriptors(shop: FlowProject) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("count", "limit"), [(150, 80), pytest.param(2000, 256, marks=pytest.mark.nightly)])
+def test_many_threads_share_a_few_descriptors(shop: FlowProject, count: int, limit: int) -> None:
     shop.configure(CONFIG)
     shop.write("mapped.py", MAPPED)
-    outcome = shop.run("mapped.py", "150").ok()
-    assert outcome.total == 150
+    outcome = shop.finish(shop.start("mapped.py", str(count), str(limit)), 500).ok()
+    assert outcome.total == count
     found = re.search(r"MOST (\d+) (\d+)", outcome.output)
     assert found is not None, outcome.output
     # Five connections, the journal, the run's lock; files for a moment, more of them at once on a busy machine.
     assert max(map(int, found.groups())) <= 75
+    print(f"{count} mapped: {found[0]}")
     assert shop.last_run().status == "completed"
-    assert shop.project().kv.get(f"runs:{shop.last_run().run_id}:stats:cache_hit_count") == 150
+    assert shop.project().kv.get(f"runs:{shop.last_run().run_id}:stats:cache_hit_count") == count
 
 
 @pytest.mark.local
