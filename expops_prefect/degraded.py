@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from expops_prefect.forks import ForkSafeLock
+from expops_prefect.formatting import moment
 from expops_prefect.redaction import Redacting
 
 _logger = logging.getLogger("prefect.expops")
@@ -152,14 +152,8 @@ def merged(known: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str
 
 
 def described(counts: Mapping[str, int], since: Mapping[str, float]) -> str:
-    """Events for people: ``results not stored 3x since 12:00:01``."""
-    return ", ".join(f"{kind} {count}x{_since(since.get(kind))}" for kind, count in counts.items())
-
-
-def _since(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime(" since %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return ""
+    """Events for people: ``results not stored 3x since 2026-11-25 12:00:01 UTC``."""
+    return ", ".join(
+        f"{kind} {count}x" + (f" since {at}" if (at := moment(since.get(kind))) else "")
+        for kind, count in counts.items()
+    )

@@ -13,6 +13,7 @@
     ├── FormatError               a persisted format or version that this release does not know
     ├── FingerprintError          a value or a function that cannot be fingerprinted
     ├── RunNotFoundError          no run of that name, or several (also a LookupError)
+    ├── ProcessNotFoundError      no process or step of that name in a run (also a LookupError)
     ├── LeaseLostError            another process computes what this one was computing
     └── ResultNotStorableError    a result that cannot be pickled
 
@@ -130,6 +131,10 @@ class RunNotFoundError(ExpOpsPrefectError, LookupError):
     def __init__(self, message: str, near: tuple[RunRecord, ...] = ()) -> None:
         super().__init__(message)
         self.near = near
+
+
+class ProcessNotFoundError(ExpOpsPrefectError, LookupError):
+    """A run has no process or step of a name."""
 
 
 class LeaseLostError(ExpOpsPrefectError):

@@ -269,6 +269,7 @@ class Project:
 
         Raises:
             RunNotFoundError: see :meth:`run`.
+            ProcessNotFoundError: the run has no process or step of that name.
             BackendError: a store failed.
         """
         from expops_prefect.explain import explain

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from expops_prefect.formatting import saving
 from expops_prefect.names import readable
 from expops_prefect.records import Row, RunRecord, single_calls
 
@@ -58,7 +59,7 @@ def _timeline(record: RunRecord, rows: Sequence[Row]) -> str:
         begun, ended = row.started_at or start, row.ended_at or end
         left, width = _NAMES + (begun - start) * scale, max((ended - begun) * scale, 2.0)
         took = f"{ended - begun:.2f} s"
-        saved = f", saved {row.saved:.2f} s" if row.saved else ""
+        saved = f", saved {saving(row.saved)}" if saving(row.saved) else ""
         name = readable(row.path)
         parts.append(
             f'<text x="{_NAMES - 8}" y="{top + 14}" text-anchor="end">{escape(_cut(name))}</text>'

@@ -7,7 +7,6 @@ nothing is read or computed for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +15,7 @@ import orjson
 from expops_prefect.caching.results import record_key
 from expops_prefect.effects.model import Effect
 from expops_prefect.errors import FingerprintError, FormatError
+from expops_prefect.formatting import moment
 from expops_prefect.kv.base import JSON
 from expops_prefect.names import CacheKey
 from expops_prefect.project import Project
@@ -186,8 +186,7 @@ def of_value(project: Project, key: str, value: JSON | None) -> Reason:
     except (FormatError, TypeError) as error:
         return damaged(f"its record is {error}")
     if expires is not None:
-        at = datetime.fromtimestamp(expires, tz=timezone.utc)
-        return Reason("expired", f"its cached result expired at {at:%Y-%m-%d %H:%M:%S} UTC")
+        return Reason("expired", f"its cached result expired at {moment(expires)}")
     return damaged("its record is incomplete")
 
 

@@ -13,20 +13,10 @@ from cyclopts import App
 from expops_prefect.caching import reasons
 from expops_prefect.cli.explain import explain
 from expops_prefect.cli.opening import Limit, is_empty, open_project
-from expops_prefect.cli.output import (
-    OK,
-    ProblemError,
-    age,
-    duration,
-    moment,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-    size,
-)
+from expops_prefect.cli.output import OK, ProblemError, print_json, print_line, print_note, print_table, size
 from expops_prefect.effects import dependencies
 from expops_prefect.errors import FormatError
+from expops_prefect.formatting import age, duration, moment
 from expops_prefect.lookup import short_run
 from expops_prefect.names import CacheKey, normalise
 from expops_prefect.project import Project

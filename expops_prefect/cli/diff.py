@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from expops_prefect.cli.opening import find_run, open_project
-from expops_prefect.cli.output import OK, age, duration, print_json, print_line, print_table
+from expops_prefect.cli.output import OK, print_json, print_line, print_table
 from expops_prefect.comparison import Comparison, compare
+from expops_prefect.formatting import age, duration
 from expops_prefect.lookup import newest_runs, short_run
 from expops_prefect.names import readable
 from expops_prefect.project import Project

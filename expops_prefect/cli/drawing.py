@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from rich.text import Text
 from rich.tree import Tree
 
-from expops_prefect.cli.output import duration, label
+from expops_prefect.cli.output import label
+from expops_prefect.formatting import duration, saving
 from expops_prefect.graph import Graph
 from expops_prefect.names import process_path
 from expops_prefect.records import Row
@@ -41,8 +42,8 @@ def _node(graph: Graph, process: str, others: list[str], row: Row | None) -> Tex
         calls = sum(row.calls.values())
         parts[0] += f" ({calls} calls)" if calls > 1 else ""
         parts += [row.status, duration(row.execution_time)]
-        if row.saved:
-            parts.append(f"saved {duration(row.saved)}")
+        if saved := saving(row.saved):
+            parts.append(f"saved {saved}")
     if process in graph.charts:
         parts.append("chart")
     if others:

@@ -6,17 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from expops_prefect.cli.opening import Limit, find_run, open_project
-from expops_prefect.cli.output import (
-    OK,
-    ProblemError,
-    duration,
-    moment,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-)
+from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table
 from expops_prefect.explain import Explanation
+from expops_prefect.formatting import age, duration, moment, saving
 from expops_prefect.lookup import short_run
 from expops_prefect.names import readable
 
@@ -41,8 +33,6 @@ def explain(
     opened = open_project(project)
     record = find_run(opened, run)
     found = opened.explain(record, process)
-    if not found and process is not None:
-        raise ProblemError(f"no process or step {process!r} in run {record.run_id}; see expops-prefect runs show {run}")
     if json:
         print_json([asdict(item) for item in found[:limit]])
         return OK
@@ -50,7 +40,7 @@ def explain(
     print_table(
         ["process or step", "status", "took", "saved", "because"],
         [
-            (readable(item.path), item.status, duration(item.took), duration(item.saved or None), _because(item))
+            (readable(item.path), item.status, duration(item.took), saving(item.saved), _because(item))
             for item in found[:limit]
         ],
     )
@@ -70,7 +60,10 @@ def _because(item: Explanation) -> str:
         return item.reason + calls
     who = f"run {short_run(by.run_id)}" if by.run_id else "a task outside any run"
     where = f" on {by.host}" if by.host else ""
-    return f"computed by {who}{where} at {moment(by.ended_at)} in {duration(by.execution_time)}{calls}"
+    if by.ended_at is None:
+        return f"computed by {who}{where}{calls}"
+    when = f"at {moment(by.ended_at)} in {duration(by.execution_time)}"
+    return f"computed {age(by.ended_at)} by {who}{where} {when}{calls}"
 
 
 def _print_differences(item: Explanation) -> None:

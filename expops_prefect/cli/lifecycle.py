@@ -20,7 +20,6 @@ from expops_prefect.cli.output import (
     PROBLEM,
     ProblemError,
     UsageError,
-    age,
     print_json,
     print_line,
     print_note,
@@ -30,6 +29,7 @@ from expops_prefect.cli.output import (
 from expops_prefect.cli.progress import progress_bar
 from expops_prefect.config.model import Duration
 from expops_prefect.errors import RunNotFoundError
+from expops_prefect.formatting import age
 from expops_prefect.lifecycle import Collected, Entry, Policy, Selection, Verified, collect, invalidate, verify
 from expops_prefect.lookup import short_run
 from expops_prefect.objects.base import GRACE

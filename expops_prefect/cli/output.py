@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
 from typing import Any, Final
 
 import orjson
@@ -31,10 +29,6 @@ COLOURS: Final = {
     "warning": "yellow",
 }
 _INDENT: Final = 4
-UNKNOWN: Final = "unknown"
-"""For times that cannot be."""
-_CENTURIES: Final = 1e10
-"""Seconds: more is no time of a run."""
 _UNLIMITED: Final = 100_000
 """Into a pipe there is no width to respect, and broken lines are hard to process."""
 
@@ -112,31 +106,6 @@ def print_error(text: str) -> None:
     Console(stderr=True).print(_printable(text), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def moment(seconds: float | None) -> str:
-    """A point in time for people, local."""
-    if seconds is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return UNKNOWN
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time for people."""
-    if seconds is None:
-        return ""
-    if abs(seconds) > _CENTURIES:
-        return UNKNOWN
-    if seconds < 0.001:
-        return "< 1 ms"
-    if seconds < 0.1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 100:
-        return f"{seconds:.2f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
 def size(count: float) -> str:
     """A number of bytes for people."""
     for unit in ("B", "KiB", "MiB"):
@@ -144,18 +113,6 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
-
-
-def age(seconds: float) -> str:
-    """How long ago a point in time was."""
-    passed = time.time() - seconds
-    if abs(passed) > _CENTURIES:
-        return UNKNOWN
-    passed = max(0.0, passed)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if passed >= length:
-            return f"{passed / length:.0f} {unit} ago"
-    return f"{passed:.0f} s ago"
 
 
 def _console() -> Console:

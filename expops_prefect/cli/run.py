@@ -12,7 +12,8 @@ import orjson
 from cyclopts import Parameter
 
 from expops_prefect.cli.opening import open_project
-from expops_prefect.cli.output import OK, PROBLEM, UsageError, duration, print_json, print_line, print_table
+from expops_prefect.cli.output import OK, PROBLEM, UsageError, print_json, print_line, print_table
+from expops_prefect.formatting import duration
 from expops_prefect.names import flow_run_key, parse_path, readable
 from expops_prefect.project import Project
 

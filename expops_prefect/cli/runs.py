@@ -12,17 +12,8 @@ from cyclopts import App
 
 from expops_prefect.cli.drawing import draw
 from expops_prefect.cli.opening import HOW, Limit, find_run, is_empty, open_project
-from expops_prefect.cli.output import (
-    OK,
-    age,
-    duration,
-    moment,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-    print_tree,
-)
+from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table, print_tree
+from expops_prefect.formatting import age, duration, moment, saving
 from expops_prefect.graph import graph_of
 from expops_prefect.lookup import short_run
 from expops_prefect.names import CanonicalName, normalise, parse_path, readable
@@ -91,15 +82,15 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     print_line(f"{record.run_id}: flow {record.flow} {record.status}, {moment(record.started_at)}", style="bold")
     _print_failure(record)
     print_table(
-        ["process or step", "status", "took", "saved", "computed by", "executed because", "last metrics"],
+        ["process or step", "status", "took", "saved", "computed", "computed by", "executed because", "last metrics"],
         [line for row in rows for line in _lines(row, metrics.get(row.path, {}))],
     )
     graph = graph_of(rows, charts)
     if graph.edges:
         print_tree(draw(graph, "", {row.path: row for row in rows}))
-    saved = sum(row.saved or 0.0 for row in single_calls(rows))
+    saved = saving(sum(row.saved or 0.0 for row in single_calls(rows)))
     if saved:
-        print_line(f"time saved by the cache: {duration(saved)}")
+        print_line(f"time saved by the cache: {saved}")
     for path, items in charts.items():
         for item in items:
             print_line(f"chart {item.get('title')} of {readable(path)}: {item.get('object_path')}")
@@ -192,7 +183,8 @@ def _line(row: Row, metrics: dict[str, dict[str, Any]]) -> tuple[object, ...]:
         readable(row.path) + label + calls,
         row.status,
         duration(row.execution_time),
-        duration(row.saved or None),
+        saving(row.saved),
+        age(row.fields.get("cached_ended_at")) if _single(row) else "",
         short_run(row.cached_run_id) if _single(row) else "",
         row.fields.get("miss_reason") if _single(row) else "",
         last,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any, Final, Literal
 
 from expops_prefect import names, records
-from expops_prefect.errors import FormatError
+from expops_prefect.errors import FormatError, ProcessNotFoundError
 from expops_prefect.explain.differences import Difference
 from expops_prefect.explain.nearest import History
+from expops_prefect.formatting import moment
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import KVStore
 from expops_prefect.objects.base import ObjectStore
@@ -114,11 +114,13 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
         process: only this one: the name of a process or step, as shown or as the user wrote it, or a probe path.
 
     Raises:
+        ProcessNotFoundError: the run has none of that name.
         BackendError: a store failed.
     """
     rows = records.read_rows(kv, run.run_id)
     executed = {_process(row.path) for row in rows if row.status != "cached"}
-    rows = [row for row in rows if process is None or _is(row, process)]
+    if process is not None:
+        rows = _of_process(run, rows, process)
     rows.sort(key=lambda row: (row.started_at or 0.0, row.path))
     history = History(kv, objects, run)
     return [
@@ -141,6 +143,17 @@ def _all_explained(history: History, row: Row) -> Iterator[Explanation]:
 def _process(path: str) -> str:
     parsed = names.parse_path(path)
     return path if parsed is None else parsed.process
+
+
+def _of_process(run: RunRecord, rows: list[Row], process: str) -> list[Row]:
+    found = [row for row in rows if _is(row, process)]
+    if not found:
+        known = list(dict.fromkeys(_process(row.path) for row in rows))
+        some = f"; it has {', '.join(known[:_NAMED])}{', …' if len(known) > _NAMED else ''}" if known else ""
+        raise ProcessNotFoundError(
+            f"no process or step {process!r} in run {run.run_id}{some}; see expops-prefect runs show {run.run_id[-8:]}"
+        )
+    return found
 
 
 def _is(row: Row, wanted: str) -> bool:
@@ -240,7 +253,7 @@ def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[B
     at, how = note.get("at"), str(note.get("how"))
     ended = (same[1].get("ended_at") or 0.0) if same is not None else 0.0
     if isinstance(at, int | float) and ended <= at <= (row.started_at or at):
-        return "removed", f"its result was {how} at {_moment(at)} ({_HOW.get(how, 'cache')})"
+        return "removed", f"its result was {how} at {moment(at)} ({_HOW.get(how, 'cache')})"
     if same is None:
         return None
     run_id, fields = same
@@ -253,11 +266,5 @@ def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[B
     return None
 
 
+_NAMED: Final = 10
 _HOW: Final = {"invalidated": "cache invalidate", "collected": "cache gc", "repaired": "cache verify --repair"}
-
-
-def _moment(seconds: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return "an unknown time"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from expops_prefect import names, records
 from expops_prefect.degraded import concern, degrade, described, first
 from expops_prefect.errors import BackendError
+from expops_prefect.formatting import saving
 from expops_prefect.outbox.changes import APPLIED, Delete, Put
 from expops_prefect.records import Row, Status
 from expops_prefect.rows import cut_off
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from expops_prefect.recording.run import Run
 
 _logger = logging.getLogger("prefect.expops")
-_SHOWN_SAVING: Final = 0.05
 _WORKER_FLUSH: Final = 5.0
 """Seconds to wait at most where others have to be heard of first."""
 
@@ -57,7 +57,7 @@ def end_run(run: Run, status: Status) -> None:
         status,
         run.tally["completed"] + run.tally["failed"],
         run.tally["cached"],
-        f" ({run.saved:.1f} s saved)" if run.saved >= _SHOWN_SAVING else "",
+        f" ({saving(run.saved)} saved)" if saving(run.saved) else "",
         "" if not degraded else f"; degraded: {described(degraded, since)}",
     )
 

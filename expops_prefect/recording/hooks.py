@@ -59,7 +59,9 @@ def _failure(state: Any) -> str:
 def _tell(task_run: Any, attempt: Attempt) -> None:
     """Say of a task run whose result it was given, or why it was executed where that does not go without saying."""
     if attempt.hit is not None and not attempt.missed:
-        text = f"from the cache: computed by {attempt.hit.run_id or 'a task outside runs'}"
+        from expops_prefect.formatting import age
+
+        text = f"from the cache: computed {age(attempt.hit.ended_at)} by {attempt.hit.run_id or 'a task outside runs'}"
     elif attempt.why is not None and not attempt.why.is_usual:
         text = f"executed: {attempt.why.text}"
     else:

@@ -30,6 +30,7 @@ class Line:
         started, ended: the first start and the last end, epoch seconds.
         saved: seconds that its hits took less than computing.
         sources: the runs that computed its hits, with how many of them.
+        computed: when those runs computed the first of them, epoch seconds.
         key: the cache key of the last call; empty if it has none.
         object_key: where the result under that key lies; empty if that is not known.
         reasons: why calls were executed, with how many of them.
@@ -42,6 +43,7 @@ class Line:
     ended: float | None = None
     saved: float = 0.0
     sources: Counter[str] = field(default_factory=Counter)
+    computed: dict[str, float] = field(default_factory=dict)
     key: str = ""
     object_key: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
@@ -65,7 +67,10 @@ class Line:
         if status == "cached":
             took = None if started is None or ended is None else ended - started
             self.saved += saved_seconds(fields.get("cached_execution_time"), took) or 0.0
-            self.sources[fields.get("cached_run_id") or ""] += 1
+            source, at = fields.get("cached_run_id") or "", fields.get("cached_ended_at")
+            self.sources[source] += 1
+            if at is not None:
+                self.computed[source] = min(at, self.computed.get(source, at))
         elif fields.get("miss_reason"):
             self.reasons[fields["miss_reason"]] += 1
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from expops_prefect.formatting import between, duration, saving
 from expops_prefect.names import CacheKey, readable
 from expops_prefect.recording.overview import SHOWN_METRICS, Line, Series
 from expops_prefect.records import RunRecord
@@ -100,10 +100,10 @@ class Summary:
         calls = [line.calls for line in self.lines]
         cached = sum(count["cached"] for count in calls)
         executed = sum(count.total() for count in calls) - cached
-        saved = sum(line.saved for line in self.lines)
-        saving = f", {seconds(saved)} saved" if saved else ""
+        saved = saving(sum(line.saved for line in self.lines))
+        hits = f"{cached} from the cache" + (f", {saved} saved" if saved else "")
         return (
-            f"**{self.record.status}**: {executed} executed, {cached} from the cache{saving}. "
+            f"**{self.record.status}**: {executed} executed, {hits}. "
             f"ExpOps run `{self.record.run_id}`: see it with `expops-prefect ui` or "
             f"`expops-prefect runs show {self.record.run_id[-23:]}` in the project's folder."
         )
@@ -130,9 +130,9 @@ class Summary:
                 [
                     _name(line),
                     _status(line),
-                    seconds(line.took),
-                    seconds(line.saved) if line.saved else "",
-                    "<br>".join(self._source(run, count) for run, count in line.sources.most_common(3)),
+                    duration(line.took),
+                    saving(line.saved),
+                    "<br>".join(self._source(line, run, count) for run, count in line.sources.most_common(3)),
                     "<br>".join(text(reason) for reason, _ in line.reasons.most_common(3)),
                 ]
                 for line in shown
@@ -157,10 +157,13 @@ class Summary:
     def _object(self, line: Line) -> str:
         return f" in {code(self.objects[line.key])}" if line.key in self.objects else ""
 
-    def _source(self, run: str, count: int) -> str:
+    def _source(self, line: Line, run: str, count: int) -> str:
         times = f" ({count} times)" if count > 1 else ""
         url = self.run_url(run)
-        return (f"[{text(run[-8:])}]({url})" if url else text(run[-8:])) + times
+        before = between(line.computed.get(run), line.started)
+        return (
+            (f"[{text(run[-8:])}]({url})" if url else text(run[-8:])) + (f", {before} before" if before else "") + times
+        )
 
     def _degraded(self) -> str:
         if not self.record.degraded:
@@ -209,15 +212,6 @@ def _name(line: Line) -> str:
 def row(cells: Sequence[str]) -> str:
     """A row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
-
-
-def seconds(value: float | None) -> str:
-    """A length of time for people."""
-    if value is None or not math.isfinite(value):
-        return ""
-    if value < 0.1:
-        return f"{value * 1000:.0f} ms"
-    return f"{value:.2f} s" if value < 100 else f"{value / 60:.1f} min"
 
 
 def _status(line: Line) -> str:

@@ -31,7 +31,7 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
     assert heading.startswith(f"{second.run_id}: flow ")
     assert columns.split("  ")[0] == "process or step"
     assert line.split()[:2] == ["train_final", "cached"]
-    assert f"computed by run {short_run(first.run_id)} on {first.host} at 20" in line
+    assert f" ago by run {short_run(first.run_id)} on {first.host} at 20" in line
     assert (shown.code, shown.err) == (0, "")
 
     every = cli("cache", "explain", first.run_id[-8:], "--project", root, "--json").json()
@@ -119,5 +119,6 @@ def test_what_differs(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     unknown = cli("cache", "explain", "latest", "trian")
     assert (unknown.code, unknown.out) == (1, "")
-    assert unknown.err == f"no process or step 'trian' in run {second.run_id}; see expops-prefect runs show latest\n"
+    see = f"see expops-prefect runs show {second.run_id[-8:]}"
+    assert unknown.err == f"no process or step 'trian' in run {second.run_id}; it has train; {see}\n"
     assert cli("cache", "explain", "nope").err.startswith("no run 'nope' in SQLite ")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project
-from expops_prefect.errors import RunNotFoundError
+from expops_prefect.errors import ProcessNotFoundError, RunNotFoundError
 from expops_prefect.lookup import short_run
 from expops_prefect.names import normalise
 from expops_prefect.records import single_calls
@@ -116,6 +116,11 @@ def test_what_is_not_there_is_never_answered_in_silence(recorded: Project, reade
     with pytest.raises(RunNotFoundError, match="fits 2 runs") as error:
         getattr(recorded, reader)("project-shop-")
     assert {run.run_id for run in error.value.near} == {first, second}
+
+
+def test_a_process_that_a_run_has_not_is_not_answered_in_silence(recorded: Project) -> None:
+    with pytest.raises(ProcessNotFoundError, match=r"no process or step 'tain' in run .*; it has .*train"):
+        recorded.explain("latest", "tain")
 
 
 # cache -------------------------------------------------------------------------------------------

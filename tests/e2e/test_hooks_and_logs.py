@@ -111,7 +111,7 @@ def lines(shop: FlowProject, package: str) -> tuple[list[str], list[str]]:
 
 
 _OURS = re.compile(
-    r"Task run '.*' - Finished in state .*(; (from the cache: computed by "
+    r"Task run '.*' - Finished in state .*(; (from the cache: computed \d+ seconds? ago by "
     r"project-shop[\w-]*-\d{14}-[0-9a-f]{8}))$"
 )
 

@@ -1,0 +1,70 @@
+"""Times and lengths of time for people: the one place for commands, artifacts, reasons and the log."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Final
+
+UNKNOWN: Final = "unknown"
+"""For times that cannot be."""
+_CENTURIES: Final = 1e10
+"""Seconds: more is no time of a run."""
+_SAVING: Final = 0.001
+"""Seconds: less is no saving."""
+_UNITS: Final = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def moment(seconds: float | None) -> str:
+    """A point in time: local, with its zone.
+
+    Args:
+        seconds: since the epoch; ``None`` for an empty text.
+    """
+    if seconds is None:
+        return ""
+    try:
+        local = datetime.fromtimestamp(seconds, tz=timezone.utc).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return UNKNOWN
+    zone = local.strftime("%z")
+    return f"{local:%Y-%m-%d %H:%M:%S} {'UTC' if zone == '+0000' else f'{zone[:3]}:{zone[3:5]}'}"
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time; an empty text for ``None``."""
+    if seconds is None:
+        return ""
+    if not abs(seconds) <= _CENTURIES:
+        return UNKNOWN
+    if seconds < 0.001:
+        return "< 1 ms"
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.2f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def saving(seconds: float | None) -> str:
+    """What a hit saved; an empty text where that is nothing."""
+    return duration(seconds) if seconds is not None and seconds >= _SAVING else ""
+
+
+def between(earlier: float | None, later: float | None) -> str:
+    """How long one point in time was before another, such as ``3 days``; an empty text if one is not known."""
+    if earlier is None or later is None:
+        return ""
+    passed = later - earlier
+    if not abs(passed) <= _CENTURIES:
+        return UNKNOWN
+    passed = max(0.0, passed)
+    unit, length = next((item for item in _UNITS if passed >= item[1]), _UNITS[-1])
+    count = round(passed / length)
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago a point in time was, such as ``3 days ago``; an empty text if it is not known."""
+    passed = between(seconds, time.time())
+    return passed if passed in ("", UNKNOWN) else f"{passed} ago"
