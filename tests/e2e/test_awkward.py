@@ -251,7 +251,7 @@ def test_awkward_input_and_own_choices(shop: FlowProject) -> None:
     # One warning each, that says what to do.
     (unpicklable,) = [line for line in said.splitlines() if "WARNING" in line and "results not stored" in line]
     assert "lock" in unpicklable
-    assert "cache_policy=NO_CACHE" in unpicklable
+    assert "prefect.cache.processes" in unpicklable
     (unhashable,) = [line for line in said.splitlines() if "unhashable runs uncached" in line]
     assert "'session'" in unhashable
     assert "ignore=" in unhashable

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from expops_prefect.config import load_settings
 from expops_prefect.project import Project
 from expops_prefect.records import Row, RunRecord
+from tests.support import forked
 from tests.support.server import clean_environment
 
 _RAN = '''
@@ -127,15 +127,8 @@ class FlowProject:
             **self.environ,
             **(env or {}),
         }
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=self.root,
-            env=environment,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+        streams = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": stderr}
+        return forked.start(list(arguments), self.root, environment, **streams)
 
     def finish(self, process: subprocess.Popen[str], timeout: float = 120) -> Outcome:
         """Wait for a process and count what it executed."""
