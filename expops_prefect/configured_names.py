@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from expops_prefect.names import normalise, parse_path
+from expops_prefect.names import parse_path, process_name
 from expops_prefect.project import Project
 
 LATEST_RUNS: Final = 5
@@ -33,11 +33,11 @@ def unmatched(project: Project, seen: set[str], *, complete: bool) -> Iterator[s
         BackendError: a store failed.
     """
     names = project.settings.cache.processes
-    if any(normalise(name) not in seen for name in names):
+    if any(process_name(name) not in seen for name in names):
         seen = seen | _seen_lately(project)
     for name in names:
-        if seen and normalise(name) not in seen:
-            close = difflib.get_close_matches(normalise(name), sorted(seen), 1)
+        if seen and process_name(name) not in seen:
+            close = difflib.get_close_matches(process_name(name), sorted(seen), 1)
             if close:
                 yield f"{_SECTION} names {name}, which no task of the latest runs is called; did you mean {close[0]}?"
             elif complete:

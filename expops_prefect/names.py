@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -23,6 +24,28 @@ MAX_NAME: Final = 80
 MAX_SHOWN: Final = 200
 _LOOK_ALIKES: Final = {"<": "‹", ">": "›", '"': "”", "'": "’", "&": "＆", "`": "‘"}  # noqa: RUF001
 _SAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+_WORDS: Final = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
+_HASHED: Final = re.compile(r"-[0-9a-f]{8}$")
+_LETTERS: Final = {
+    "ß": "ss",
+    "æ": "ae",
+    "Æ": "AE",
+    "œ": "oe",
+    "Œ": "OE",
+    "ø": "o",
+    "Ø": "O",
+    "ł": "l",
+    "Ł": "L",
+    "đ": "d",
+    "Đ": "D",
+    "ð": "d",
+    "Ð": "D",
+    "þ": "th",
+    "Þ": "Th",
+    "ı": "i",  # noqa: RUF001
+}
+"""Letters that are no other letter with an accent."""
+_older: dict[str, str] = {}
 _REFUSED: Final = frozenset({"status"})
 _TEMPORARY: Final = ".tmp"
 _CANONICAL: Final = re.compile(
@@ -54,6 +77,44 @@ def normalise(name: str) -> str:
     if reserved or safe.startswith("__"):
         safe = "n" + safe
     return f"{safe[: MAX_NAME - 9]}-{short_hash(name)}"
+
+
+@lru_cache(maxsize=1024)
+def process_name(label: str) -> str:
+    """The name of a process or step that a user calls so.
+
+    Spaces become dashes and letters lose their accents: ``Données du jour`` is ``Donnees-du-jour``. What else would
+    have to be changed is :func:`normalise`'s. Two labels may have one name: see :func:`apart`.
+    """
+    plain = "".join(
+        _LETTERS.get(letter, letter)
+        for letter in unicodedata.normalize("NFKD", label)
+        if not unicodedata.combining(letter)
+    )
+    if not _WORDS.fullmatch(plain):
+        return normalise(label)
+    name = normalise(plain.replace(" ", "-"))
+    if name != normalise(label):
+        _older[name] = normalise(label)
+    return name
+
+
+def older_name(name: str) -> str | None:
+    """What earlier releases called a process or step of this name, if this process has met its label."""
+    return _older.get(name)
+
+
+def apart(label: str) -> str:
+    """A name for a label beside another one that has its :func:`process_name`."""
+    return f"{process_name(label)[: MAX_NAME - 9]}-{short_hash(label)}"
+
+
+def is_named_by(name: str, label: str) -> bool:
+    """Whether a process or step of this name was called so by its user, in this release or an earlier one.
+
+    It was not where the user named another process. A label may be cut, so that its hash is not known any more.
+    """
+    return name in (process_name(label), normalise(label)) or (label != normalise(label) and bool(_HASHED.search(name)))
 
 
 @lru_cache(maxsize=1024)
@@ -126,17 +187,24 @@ def parse_path(path: str) -> CanonicalName | None:
     return CanonicalName(match["process"], call, match["name"], int(sk) if sk else None, layers)
 
 
-def readable(path: str) -> str:
+def readable(path: str, labels: Mapping[str, str] | None = None) -> str:
     """A probe path for people: ``train``, ``train #2`` for its second call, ``train P1 S41`` inside splits,
     ``train / load`` for a step.
+
+    Args:
+        path: the probe path.
+        labels: what users call processes and steps, by their names.
     """
     parsed = parse_path(path)
     if parsed is None:
         return path
-    text = f"{parsed.process} #{parsed.call}" if parsed.call else " ".join((parsed.process, *parsed.layers))
+    labels = labels or {}
+    process = labels.get(parsed.process, parsed.process)
+    text = f"{process} #{parsed.call}" if parsed.call else " ".join((process, *parsed.layers))
     if parsed.step is None:
         return text
-    return f"{text} / {parsed.step}" + (f" #{parsed.step_call}" if parsed.step_call else "")
+    step = labels.get(parsed.step, parsed.step)
+    return f"{text} / {step}" + (f" #{parsed.step_call}" if parsed.step_call else "")
 
 
 def first_call_path(path: str) -> str:

@@ -325,6 +325,28 @@ def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
             yield first
 
 
+def labels_of(called: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What users call the processes and steps of a run, by their names, where that is not the name.
+
+    A task that was given another process's name is shown by that.
+
+    Args:
+        called: probe paths with their labels.
+    """
+    found = {}
+    for path, label in called:
+        parsed = names.parse_path(path)
+        name = None if parsed is None else parsed.step or parsed.process
+        if name is not None and label not in (name, path) and names.is_named_by(name, label):
+            found[name] = label
+    return found
+
+
+def row_labels(rows: Iterable[Row]) -> dict[str, str]:
+    """:func:`labels_of` of rows."""
+    return labels_of((row.path, row.label) for row in rows)
+
+
 def with_first_failed(record: RunRecord, rows: Iterable[Row]) -> RunRecord:
     """The record of a run that has failed, with the call that failed first.
 

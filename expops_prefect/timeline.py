@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from expops_prefect.formatting import saving
 from expops_prefect.names import readable
-from expops_prefect.records import Row, RunRecord, single_calls
+from expops_prefect.records import Row, RunRecord, row_labels, single_calls
 
 SHOWN_CALLS: Final = 60
 SHOWN_METRICS: Final = 12
@@ -53,14 +53,14 @@ def _timeline(record: RunRecord, rows: Sequence[Row]) -> str:
     start = min(record.started_at, *(row.started_at or record.started_at for row in shown))
     end = max([record.ended_at or start, *(row.ended_at or start for row in shown)])
     scale = (_WIDTH - _NAMES - 70) / max(end - start, 1e-3)
-    parts = []
+    labels, parts = row_labels(rows), []
     for number, row in enumerate(shown):
         top = number * _LINE
         begun, ended = row.started_at or start, row.ended_at or end
         left, width = _NAMES + (begun - start) * scale, max((ended - begun) * scale, 2.0)
         took = f"{ended - begun:.2f} s"
         saved = f", saved {saving(row.saved)}" if saving(row.saved) else ""
-        name = readable(row.path)
+        name = readable(row.path, labels)
         parts.append(
             f'<text x="{_NAMES - 8}" y="{top + 14}" text-anchor="end">{escape(_cut(name))}</text>'
             f'<rect x="{left:.1f}" y="{top + 4}" width="{width:.1f}" height="12" rx="2" '

@@ -24,7 +24,7 @@ from expops_prefect.decorators import ExpOpsTask
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
-from expops_prefect.names import normalise, readable
+from expops_prefect.names import process_name, readable
 from expops_prefect.recording.api import log_metric
 from expops_prefect.scope import PLACE_ATTRIBUTE, Place
 from expops_prefect.serialization.deferred import Deferred
@@ -149,7 +149,7 @@ def _task(call: ProcessCall, body: Function) -> ExpOpsTask[..., Outputs]:
         cache_policy=EXPOPS + _Given(str(call.seed)),
     )
     setattr(task, RULE_ATTRIBUTE, "all")  # its project's author wrote each process to be cached
-    upstream = {normalise(source.process) for source in call.instance.sources}
+    upstream = {process_name(source.process) for source in call.instance.sources}
     setattr(task, PLACE_ATTRIBUTE, Place(call.instance.path, tuple(sorted(upstream))))
     return task
 

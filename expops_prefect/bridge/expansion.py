@@ -141,4 +141,4 @@ def _sources(
 
 def _path(name: str, chosen: dict[Layer, int], layers: Sequence[Layer]) -> str:
     by_kind = {kind: [chosen[layer] for layer in layers if layer.kind == kind] for kind in ("data", "seed")}
-    return names.split_path(names.normalise(name), by_kind["data"], by_kind["seed"])
+    return names.split_path(names.process_name(name), by_kind["data"], by_kind["seed"])

@@ -10,7 +10,7 @@ from expops_prefect.bridge.core import expops
 from expops_prefect.bridge.expansion import Instance
 from expops_prefect.bridge.pipeline import wrong
 from expops_prefect.config import Settings
-from expops_prefect.names import normalise, parse_path, step_path
+from expops_prefect.names import parse_path, process_name, step_path
 
 _LAYER: Final = re.compile(r"\*\[@(partition|seed)='([^']*)'\]")
 
@@ -95,7 +95,7 @@ def _place(node: Any) -> tuple[str, str] | None:
 
 def _written(place: tuple[str, str]) -> str:
     path, step = place
-    return step_path(path, normalise(step)) if step else path
+    return step_path(path, process_name(step)) if step else path
 
 
 def _etree() -> Any:

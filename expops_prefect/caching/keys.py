@@ -219,7 +219,7 @@ def _unrecorded_run(task_run: Any) -> str:
 
 def key_name(task: Any) -> str:
     """The name under which a task is cached, configured and shown: its ``process``, else its own."""
-    return names.normalise(getattr(task, "process", None) or task.name)
+    return names.process_name(getattr(task, "process", None) or task.name)
 
 
 def project_of_task(function: Callable[..., object]) -> Project:
@@ -286,7 +286,7 @@ def _made(
     if decision.why_not is not None:
         return decision
     # A hit skips the tasks that it calls, so what is configured for them counts too.
-    configured = frozenset({name, *map(names.normalise, code.calls)})
+    configured = frozenset({name, *map(names.process_name, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint(entering), config, code.digest)
     material = Material(values, digests, notes, others, config_made_of, code)

@@ -18,7 +18,7 @@ from expops_prefect.effects import dependencies
 from expops_prefect.errors import FormatError
 from expops_prefect.formatting import age, duration, moment
 from expops_prefect.lookup import short_run
-from expops_prefect.names import CacheKey, normalise
+from expops_prefect.names import CacheKey, normalise, process_name
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord, read_cache_records
 
@@ -39,8 +39,9 @@ def list_records(*, project: Path | None = None, task: str | None = None, limit:
         json: print JSON.
     """
     opened = open_project(project)
-    name = None if task is None else normalise(task)
-    records = (item for item in _records(opened, name or "") if name is None or item[0].task == name)
+    # Results of earlier releases stand under the name that those gave the task.
+    called = [""] if task is None else dict.fromkeys((process_name(task), normalise(task)))
+    records = (item for name in called for item in _records(opened, name) if task is None or item[0].task == name)
     found = list(islice(records, limit + 1))
     if json:
         print_json([_as_json(key, record) for key, record in found[:limit]])

@@ -6,20 +6,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from expops_prefect.cli.opening import find_run, open_project
+from expops_prefect.cli.opening import Unfold, find_run, open_project
 from expops_prefect.cli.output import OK, print_json, print_line, print_table
-from expops_prefect.comparison import Comparison, compare
+from expops_prefect.comparison import Comparison, ProcessDifference, compare
+from expops_prefect.folding import Fold, fold
 from expops_prefect.formatting import age, duration
 from expops_prefect.lookup import newest_runs, short_run
 from expops_prefect.names import readable
 from expops_prefect.project import Project
-from expops_prefect.records import RunRecord
+from expops_prefect.records import RunRecord, row_labels
 
 _LOOKED_AT: Final = 20
 """Earlier runs among which that of the same flow is looked for."""
 
 
-def diff_runs(first: str, second: str | None = None, *, project: Path | None = None, json: bool = False) -> int:
+def diff_runs(
+    first: str,
+    second: str | None = None,
+    *,
+    unfold: Unfold = False,
+    project: Path | None = None,
+    json: bool = False,
+) -> int:
     """Compare two runs: the flow's parameters, what was executed and why, and the last values of metrics.
 
     Of a process whose cache key changed it names the parts that did: inputs, config or function.
@@ -30,6 +38,7 @@ def diff_runs(first: str, second: str | None = None, *, project: Path | None = N
     Args:
         first: a run: its id, the beginning or the end of its digits, or ``latest``.
         second: the other one.
+        unfold: give each call of a mapped or looped task a line of its own.
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
@@ -39,6 +48,7 @@ def diff_runs(first: str, second: str | None = None, *, project: Path | None = N
         records[0] = _before(opened, records[0])
     one, other = ((record, opened.rows(record), opened.metrics(record)) for record in records)
     found = compare(one, other)
+    labels = row_labels([*one[1], *other[1]])
     if json:
         print_json(_as_json([record.run_id for record in records], found))
         return OK
@@ -58,27 +68,45 @@ def diff_runs(first: str, second: str | None = None, *, project: Path | None = N
     if found.processes:
         print_table(
             ["process or step", "-", "took", "+", "took", "changed"],
-            [
-                (
-                    readable(item.path),
-                    item.status.first or "absent",
-                    duration(item.seconds.first),
-                    item.status.second or "absent",
-                    duration(item.seconds.second),
-                    ", ".join(item.changed),
-                )
-                for item in found.processes
-            ],
+            [_line(item) for item in fold(found.processes, _path, _outcome, labels=labels, unfold=unfold)],
         )
     if found.metrics:
         print_table(
             ["metric", "of", "-", "+", "change"],
             [
-                (name, readable(path), _value(pair.first), _value(pair.second), _change(pair.first, pair.second))
+                (
+                    name,
+                    readable(path, labels),
+                    _value(pair.first),
+                    _value(pair.second),
+                    _change(pair.first, pair.second),
+                )
                 for (path, name), pair in found.metrics.items()
             ],
         )
     return OK
+
+
+def _path(item: ProcessDifference) -> str:
+    return item.path
+
+
+def _outcome(item: ProcessDifference) -> tuple[object, ...]:
+    return item.status, item.changed
+
+
+def _line(item: Fold[ProcessDifference]) -> tuple[object, ...]:
+    one = item.items[0]
+    first = [found.seconds.first for found in item.items if found.seconds.first is not None]
+    second = [found.seconds.second for found in item.items if found.seconds.second is not None]
+    return (
+        item.name,
+        one.status.first or "absent",
+        duration(sum(first) if first else None),
+        one.status.second or "absent",
+        duration(sum(second) if second else None),
+        ", ".join(one.changed),
+    )
 
 
 def _before(project: Project, run: RunRecord) -> RunRecord:

@@ -11,7 +11,7 @@ from expops_prefect.cli.output import label
 from expops_prefect.formatting import duration, saving
 from expops_prefect.graph import Graph
 from expops_prefect.names import process_path
-from expops_prefect.records import Row
+from expops_prefect.records import Row, row_labels
 
 
 def draw(graph: Graph, title: str, rows: Mapping[str, Row]) -> Tree:
@@ -22,6 +22,7 @@ def draw(graph: Graph, title: str, rows: Mapping[str, Row]) -> Tree:
         title: what stands above it.
         rows: the run's rows by probe path: what became of each process, and how long it took.
     """
+    labels = row_labels(rows.values())
     place = {process: number for number, process in enumerate(graph.processes)}
     tree = Tree(label(title), hide_root=not title)
     branches: dict[str, Tree] = {}
@@ -31,13 +32,15 @@ def draw(graph: Graph, title: str, rows: Mapping[str, Row]) -> Tree:
             sources = sorted(graph.sources(process), key=lambda source: place[source])
             if all(source in branches for source in sources):
                 above = branches[sources[-1]] if sources else tree
-                branches[process] = above.add(_node(graph, process, sources[:-1], rows.get(process_path(process))))
+                branches[process] = above.add(
+                    _node(graph, process, sources[:-1], rows.get(process_path(process)), labels)
+                )
         waiting = [process for process in waiting if process not in branches]
     return tree
 
 
-def _node(graph: Graph, process: str, others: list[str], row: Row | None) -> Text:
-    parts = [process]
+def _node(graph: Graph, process: str, others: list[str], row: Row | None, labels: Mapping[str, str]) -> Text:
+    parts = [labels.get(process, process)]
     if row is not None:
         calls = sum(row.calls.values())
         parts[0] += f" ({calls} calls)" if calls > 1 else ""
@@ -47,5 +50,5 @@ def _node(graph: Graph, process: str, others: list[str], row: Row | None) -> Tex
     if process in graph.charts:
         parts.append("chart")
     if others:
-        parts.append(f"also from {', '.join(others)}")
+        parts.append(f"also from {', '.join(labels.get(name, name) for name in others)}")
     return label(*parts)

@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from expops_prefect.cli.opening import Limit, find_run, open_project
+from expops_prefect.cli.opening import Limit, Unfold, find_run, open_project
 from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table
 from expops_prefect.explain import Explanation
+from expops_prefect.folding import Fold, fold
 from expops_prefect.formatting import age, duration, moment, saving
 from expops_prefect.lookup import short_run
-from expops_prefect.names import readable
+from expops_prefect.records import row_labels
 
 
 def explain(
-    run: str, process: str | None = None, *, project: Path | None = None, limit: Limit = 50, json: bool = False
+    run: str,
+    process: str | None = None,
+    *,
+    unfold: Unfold = False,
+    project: Path | None = None,
+    limit: Limit = 50,
+    json: bool = False,
 ) -> int:
     """Explain a run: why each process and step was executed, or whose result it was given.
 
@@ -26,6 +33,7 @@ def explain(
     Args:
         run: its id, the beginning or the end of its digits, or ``latest``.
         process: only this process or step; without it all.
+        unfold: give each call of a mapped or looped task a line of its own.
         project: the project's root folder; without it found from the current folder.
         limit: how many processes and steps at most.
         json: print JSON.
@@ -37,19 +45,41 @@ def explain(
         print_json([asdict(item) for item in found[:limit]])
         return OK
     print_line(f"{record.run_id}: flow {record.flow} {record.status}, {moment(record.started_at)}", style="bold")
-    print_table(
-        ["process or step", "status", "took", "saved", "because"],
-        [
-            (readable(item.path), item.status, duration(item.took), saving(item.saved), _because(item))
-            for item in found[:limit]
-        ],
-    )
-    for item in found[:limit]:
-        if item.differences:
-            _print_differences(item)
-    if len(found) > limit:
-        print_note(f"the first {limit} of {len(found)}; more with --limit")
+    labels = row_labels(opened.rows(record))
+    lines = fold(found, _path, _outcome, labels=labels, unfold=unfold)
+    print_table(["process or step", "status", "took", "saved", "because"], map(_line, lines[:limit]))
+    for line in lines[:limit]:
+        if line.items[0].differences:
+            _print_differences(line)
+    if len(lines) > limit:
+        print_note(f"the first {limit} of {len(lines)}; more with --limit")
     return OK
+
+
+def _path(item: Explanation) -> str:
+    return item.path
+
+
+def _outcome(item: Explanation) -> tuple[object, ...]:
+    by, with_ = item.computed_by, item.compared_with
+    what = [(difference.kind, difference.name) for difference in item.differences]
+    return (
+        *(item.status, item.because, item.calls, tuple(what) if what else item.reason),
+        *(None if by is None else by.run_id, None if with_ is None else with_.run_id),
+    )
+
+
+def _line(line: Fold[Explanation]) -> tuple[object, ...]:
+    one = line.items[0]
+    took = [item.took for item in line.items if item.took is not None]
+    alike = " and the like" if one.differences and len({item.reason for item in line.items}) > 1 else ""
+    return (
+        line.name,
+        one.status,
+        duration(sum(took) if took else None),
+        saving(sum(item.saved or 0.0 for item in line.items)),
+        _because(one) + alike,
+    )
 
 
 def _because(item: Explanation) -> str:
@@ -66,14 +96,16 @@ def _because(item: Explanation) -> str:
     return f"computed {age(by.ended_at)} by {who}{where} {when}{calls}"
 
 
-def _print_differences(item: Explanation) -> None:
+def _print_differences(line: Fold[Explanation]) -> None:
+    item = line.items[0]
     with_ = item.compared_with
     who = "" if with_ is None else f", compared with run {short_run(with_.run_id)} of {moment(with_.ended_at)}"
     print_line("")
-    print_line(f"{readable(item.path)}{who}", style="bold")
+    first = f", of the first of {len(line.items)}" if len(line.items) > 1 else ""
+    print_line(f"{line.name}{who}{first}", style="bold")
     if item.upstream and any(difference.kind == "input" for difference in item.differences):
         print_line(f"  executed in this run too, and its input: {', '.join(item.upstream)}")
     for difference in item.differences:
         print_line(f"  {difference.text}")
-        for line in difference.diff:
-            print_line(f"    {line}", style={"+": "green", "-": "red"}.get(line[:1]))
+        for part in difference.diff:
+            print_line(f"    {part}", style={"+": "green", "-": "red"}.get(part[:1]))

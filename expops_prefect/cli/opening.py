@@ -13,6 +13,7 @@ from expops_prefect.project import Project
 from expops_prefect.records import RunRecord
 
 HOW: Final = "run a flow whose flow and task come from expops_prefect"
+Unfold: TypeAlias = Annotated[bool, Parameter(name="--all", negative="")]
 Limit: TypeAlias = Annotated[int, Parameter(validator=Number(gte=1))]
 
 

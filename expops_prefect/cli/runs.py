@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from cyclopts import App
 
 from expops_prefect.cli.drawing import draw
-from expops_prefect.cli.opening import HOW, Limit, find_run, is_empty, open_project
+from expops_prefect.cli.opening import HOW, Limit, Unfold, find_run, is_empty, open_project
 from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table, print_tree
+from expops_prefect.folding import Fold, fold
 from expops_prefect.formatting import age, duration, moment, saving
 from expops_prefect.graph import graph_of
 from expops_prefect.lookup import short_run
-from expops_prefect.names import CanonicalName, normalise, parse_path, readable
-from expops_prefect.records import Row, RunRecord, single_calls
+from expops_prefect.names import CanonicalName, parse_path, readable
+from expops_prefect.records import Row, RunRecord, row_labels, single_calls
 
 app = App(name="runs", help="Runs of the project.")
 
@@ -54,13 +55,14 @@ def list_runs(*, project: Path | None = None, limit: Limit = 20, json: bool = Fa
 
 
 @app.command
-def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
+def show(run: str, *, unfold: Unfold = False, project: Path | None = None, json: bool = False) -> int:
     """Show a run: what was executed, what came from the cache and from where, metrics and charts.
 
     Example: expops-prefect runs show latest
 
     Args:
         run: its id, the beginning or the end of its digits, or ``latest``.
+        unfold: give each call of a mapped or looped task a line of its own.
         project: the project's root folder; without it found from the current folder.
         json: print JSON.
     """
@@ -80,10 +82,11 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
         )
         return OK
     print_line(f"{record.run_id}: flow {record.flow} {record.status}, {moment(record.started_at)}", style="bold")
-    _print_failure(record)
+    labels = row_labels(rows)
+    _print_failure(record, labels)
     print_table(
-        ["process or step", "status", "took", "saved", "computed", "computed by", "executed because", "last metrics"],
-        [line for row in rows for line in _lines(row, metrics.get(row.path, {}))],
+        ["process or step", "status", "took", "saved", "computed", "computed by", "because", "last metrics"],
+        [_line(item) for item in fold(_calls(rows, metrics), _path, _outcome, labels=labels, unfold=unfold)],
     )
     graph = graph_of(rows, charts)
     if graph.edges:
@@ -93,7 +96,7 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
         print_line(f"time saved by the cache: {saved}")
     for path, items in charts.items():
         for item in items:
-            print_line(f"chart {item.get('title')} of {readable(path)}: {item.get('object_path')}")
+            print_line(f"chart {item.get('title')} of {readable(path, labels)}: {item.get('object_path')}")
     if record.died:
         words = f"its process, {record.pid} on {record.host}, died; it ends with its last sign of life"
         print_line(words, style="yellow")
@@ -103,14 +106,14 @@ def show(run: str, *, project: Path | None = None, json: bool = False) -> int:
     return OK
 
 
-def _print_failure(record: RunRecord) -> None:
+def _print_failure(record: RunRecord, labels: Mapping[str, str]) -> None:
     if record.status != "failed":
         return
     if record.failure and not record.died:
         print_line(f"failed: {record.failure}", style="red")
     if record.failed_path:
         because = f": {record.failed_because}" if record.failed_because else ""
-        print_line(f"failed first: {readable(record.failed_path)}{because}", style="red")
+        print_line(f"failed first: {readable(record.failed_path, labels)}{because}", style="red")
     print_line(f"its log: {record.log}")
 
 
@@ -164,40 +167,70 @@ def _in_order(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def _lines(row: Row, metrics: dict[str, dict[str, Any]]) -> Iterator[tuple[object, ...]]:
-    first = row.first
-    if first is None:
-        yield _line(row, metrics)
-        return
-    yield _line(row, {})
-    # What it logged stands under the name's own path.
-    yield _line(first, metrics)
+_Call: TypeAlias = tuple[Row, Mapping[str, Mapping[str, Any]]]
+"""A row with its metrics."""
 
 
-def _line(row: Row, metrics: dict[str, dict[str, Any]]) -> tuple[object, ...]:
-    last = ", ".join(f"{name} {_last(series)}" for name, series in sorted(metrics.items()))
-    # What the user called it, where that could not be its name.
-    label = "" if row.label in (normalise(row.label), row.path) else f" ({row.label})"
-    calls = "" if _single(row) else f" ({sum(row.calls.values())} calls)"
+def _calls(rows: Iterable[Row], metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[_Call]:
+    for row in rows:
+        first, logged = row.first, metrics.get(row.path, {})
+        if first is None:
+            yield row, logged
+            continue
+        yield row, {}
+        # What it logged stands under the name's own path.
+        yield first, logged
+
+
+def _path(call: _Call) -> str:
+    return call[0].path
+
+
+def _outcome(call: _Call) -> tuple[object, ...]:
+    row = call[0]
+    return row.status, row.cached_run_id, row.fields.get("miss_reason"), row.failure, _single(row)
+
+
+def _line(item: Fold[_Call]) -> tuple[object, ...]:
+    rows = [row for row, _ in item.items]
+    one, single = rows[0], _single(rows[0])
+    took = [row.execution_time for row in rows if row.execution_time is not None]
+    computed = [at for row in rows if (at := row.fields.get("cached_ended_at")) is not None]
     return (
-        readable(row.path) + label + calls,
-        row.status,
-        duration(row.execution_time),
-        saving(row.saved),
-        age(row.fields.get("cached_ended_at")) if _single(row) else "",
-        short_run(row.cached_run_id) if _single(row) else "",
-        row.fields.get("miss_reason") if _single(row) else "",
-        last,
+        item.name + ("" if single else f" ({sum(one.calls.values())} calls)"),
+        one.status,
+        duration(sum(took) if took else None),
+        saving(sum(row.saved or 0.0 for row in rows)),
+        age(min(computed)) if single and computed else "",
+        short_run(one.cached_run_id) if single else "",
+        (one.failure or one.fields.get("miss_reason")) if single else "",
+        _last_metrics([logged for _, logged in item.items]),
     )
+
+
+def _last_metrics(logged: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
+    """The last value of each metric; of several calls the lowest and the highest."""
+    found: dict[str, list[Any]] = {}
+    for metrics in logged:
+        for name, series in metrics.items():
+            found.setdefault(name, []).append(series[max(series, key=int)])
+    return ", ".join(f"{name} {_spread(values)}" for name, values in sorted(found.items()))
+
+
+def _spread(values: Sequence[Any]) -> str:
+    texts = list(dict.fromkeys(map(_number, values)))
+    if len(texts) == 1:
+        return texts[0]
+    numbers = [value for value in values if not isinstance(value, str)]
+    return f"{_number(min(numbers))} to {_number(max(numbers))}" if numbers else ", ".join(texts)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _single(row: Row) -> bool:
     return sum(row.calls.values()) <= 1
-
-
-def _last(series: dict[str, Any]) -> str:
-    value = series[max(series, key=int)]
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _length(run: RunRecord) -> float | None:

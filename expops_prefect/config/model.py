@@ -273,11 +273,13 @@ class ConfigFile(_Open):
 
 
 def find_name(values: Mapping[str, Any], name: str) -> Any:
-    """Look a process up by the user's name or by the normalised one."""
+    """Look a process up by the user's name, or by the one that it has in this release or had in an earlier one."""
     if name in values:
         return values[name]
     if not values:
         return None
-    from expops_prefect.names import normalise
+    from expops_prefect.names import normalise, older_name, process_name
 
-    return next((value for key, value in values.items() if normalise(key) == name), None)
+    older = older_name(name)
+    meant = (value for key, value in values.items() if name in (process_name(key), normalise(key)) or key == older)
+    return next(meant, None)

@@ -161,7 +161,7 @@ def _is(row: Row, wanted: str) -> bool:
     known = {row.path, row.label, names.readable(row.path)}
     if parsed is not None:
         known |= {parsed.process} if parsed.step is None else {parsed.step}
-    return wanted in known or names.normalise(wanted) in known
+    return not known.isdisjoint({wanted, names.process_name(wanted), names.normalise(wanted)})
 
 
 def _explained(history: History, row: Row) -> Explanation:
@@ -238,7 +238,9 @@ def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
     made = history.made_of(key, row.fields)
     nearest = history.nearest(row, made)
     if nearest is None:
-        return explained("new", f"never computed before: {key.task} has no earlier record")
+        if history.is_complete(key.task):
+            return explained("new", f"never computed before: {key.task} has no earlier record")
+        return explained("unknown", f"nothing to compare with among the results of {key.task} that were looked at")
     differences = tuple(history.differences(nearest, made))
     more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
     with_ = Computed(nearest.run_id, nearest.host, None, nearest.at, None, str(nearest.key))

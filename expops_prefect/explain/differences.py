@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from expops_prefect.explain.parts import Code
+from expops_prefect.fingerprint.outline import VALUE
 from expops_prefect.redaction import is_secret_path, masked, masked_source, masked_text
 
 Kind = Literal["input", "config", "data", "code", "package", "python", "policy"]
@@ -212,11 +213,19 @@ def _of_place(name: str, old: str | None, new: str | None, *, frame: bool) -> st
 
 def _whole(old: str, new: str) -> str:
     """The change of a value as one: of its type, its shape, or its content."""
-    kind_old, kind_new = _value(old) or "", _value(new) or ""
+    (kind_old, value_old), (kind_new, value_new) = _described(old), _described(new)
+    if value_old and value_new:
+        return f" changed: {value_old} -> {value_new}" if value_old != value_new else " changed"
     if kind_old == kind_new:
         return " changed"
     return f" changed: {kind_old} -> {kind_new}"
 
 
+def _described(text: str) -> tuple[str, str]:
+    """Type and shape of a part, and the value of a scalar without secrets; empty if that is not kept."""
+    kind, _, value = (_value(text) or "").partition(VALUE)
+    return kind, masked_text(value)
+
+
 def _type(text: str) -> str:
-    return (_value(text) or "").partition("[")[0]
+    return _described(text)[0].partition("[")[0]

@@ -62,6 +62,7 @@ class History:
         self._rows: dict[str, list[tuple[str, Mapping[str, JSON]]]] = {}
         self._tasks: dict[str, list[Made]] = {}
         self._codes: dict[str, Code | None] = {}
+        self._cut: set[str] = set()
 
     def earlier_rows(self, path: str) -> list[tuple[str, Mapping[str, JSON]]]:
         """The rows of the same call in earlier runs with their run ids, newest first."""
@@ -75,6 +76,10 @@ class History:
                 (run_id, _of_one(path, found[key])) for key, run_id in keys.items() if isinstance(found.get(key), dict)
             ]
         return known
+
+    def is_complete(self, task: str) -> bool:
+        """Whether all records of a task were looked at, where its nearest was asked for."""
+        return task not in self._cut
 
     def made_of(self, key: CacheKey, row: Mapping[str, JSON]) -> Made:
         """What the key of a row is made of: its record says so, or the row if there is none."""
@@ -133,7 +138,10 @@ class History:
         known = self._tasks.get(task)
         if known is None:
             prefix = f"{names.PROCESS_RECORD_PREFIX}{names.process_path(task)}:"
-            made = (_made(key, value) for key, value in sound.scan(self.kv, prefix, limit=_SCANNED))
+            stored = list(sound.scan(self.kv, prefix, limit=_SCANNED))
+            if len(stored) >= _SCANNED:
+                self._cut.add(task)
+            made = (_made(key, value) for key, value in stored)
             known = sorted((item for item in made if item is not None), key=lambda item: item.at, reverse=True)
             self._tasks[task] = known[:_COMPARED]
         return self._tasks[task]

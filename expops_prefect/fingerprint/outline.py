@@ -11,19 +11,27 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
+from types import NoneType
 from typing import Any, Final, TypeAlias
 
 from blake3 import blake3
 
 from expops_prefect.fingerprint.canonical import ATOMS, GROUP, MOST_PARTS, Note, Walk
 from expops_prefect.fingerprint.registry import resolve
-from expops_prefect.redaction import masked_text
+from expops_prefect.redaction import is_secret, masked_text
 
 Outline: TypeAlias = str | dict[str, str]
 """A digest and a few words on type and shape; of a value with parts, the same by their paths, its own under ``""``."""
 
 _DIGITS: Final = 16
 _MOST_TEXT: Final = 60
+_MOST_SCALAR: Final = 40
+_MOST_NUMBER: Final = 10**30
+VALUE: Final = ": "
+"""What stands between the type of a scalar and its value."""
+_WORD: Final = re.compile(r"[\w-]+")
+_TOKEN: Final = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.~-]{16,}")
+"""What looks like a key that somebody issued, whatever it is called."""
 _DATA: Final = frozenset(
     {
         *("numpy.ndarray", "numpy.generic", "torch.Tensor", "pandas.DataFrame", "pandas.Series", "pandas.Index"),
@@ -43,15 +51,16 @@ def short_digest(form: bytes) -> str:
     return blake3(form).hexdigest(_DIGITS // 2)
 
 
-def outline(digest: str, value: object, notes: list[Note]) -> Outline:
+def outline(digest: str, value: object, notes: list[Note], name: str = "") -> Outline:
     """Make an outline of what was noted.
 
     Args:
+        name: the parameter's: it says whether values are secret.
         digest: the value's own.
         value: the value, as it was when it was walked.
         notes: of the walk.
     """
-    whole = f"{digest[:_DIGITS]} {described(value)}"
+    whole = f"{digest[:_DIGITS]} {described(value)}{_scalar(value, name)}"
     if not notes or _is_leaf(value):
         return whole
     # Digests are made last: a value with many parts needs none.
@@ -67,7 +76,7 @@ def outline(digest: str, value: object, notes: list[Note]) -> Outline:
         # A key of a dictionary may be an address.
         shown = (masked_text(shown) if "://" in shown else shown)[:_MOST_TEXT]
         if shown:
-            parts[shown] = f"{short_digest(form)} {described(part)}"
+            parts[shown] = f"{short_digest(form)} {described(part)}{_scalar(part, name, path)}"
     return parts if len(parts) > 1 else whole
 
 
@@ -82,6 +91,21 @@ def described(value: object) -> str:
             name = kind.__name__ if dtype is None else str(dtype)
             return f"{name}[{','.join(map(str, shape))}]"[:_MOST_TEXT]
     return kind.__name__[:_MOST_TEXT]
+
+
+def _scalar(value: object, *named: str) -> str:
+    """A small value itself, behind a colon, if nothing says that it is a secret."""
+    if type(value) not in (bool, int, float, str, NoneType) or any(
+        is_secret(word) for name in named for word in _WORD.findall(name)
+    ):
+        return ""
+    if isinstance(value, int) and abs(value) >= _MOST_NUMBER:
+        return ""
+    if isinstance(value, str) and (
+        len(value) > _MOST_SCALAR or _TOKEN.fullmatch(value) or masked_text(value) != value or not value.isprintable()
+    ):
+        return ""
+    return f"{VALUE}{value!r}"
 
 
 def _is_data(value: object) -> bool:
@@ -143,7 +167,7 @@ def outlines(digests: Mapping[str, str], values: Mapping[str, Any], notes: Mappi
     found: dict[str, Any] = {}
     room = MOST_PARTS + _MOST_COLUMNS
     for parameter, value in values.items():
-        made = outline(digests[parameter], value, notes.get(parameter, []))
+        made = outline(digests[parameter], value, notes.get(parameter, []), parameter)
         if isinstance(made, dict):
             room -= len(made)
             if room < 0:

@@ -42,8 +42,8 @@ class Selection:
         if self.key is not None:
             found = _by_key(found, self.key)
         if self.process is not None:
-            name = names.normalise(self.process)
-            found = [entry for entry in found if entry.task == name or _process_of(entry) == name]
+            called = {names.process_name(self.process), names.normalise(self.process)}
+            found = [entry for entry in found if not called.isdisjoint({entry.task, _process_of(entry)})]
         if self.run is not None:
             found = [entry for entry in found if entry.record.run_id == self.run]
         if self.older_than is not None:

@@ -111,17 +111,17 @@ def process_parameters(name: str) -> dict[str, Any]:
     """
     from expops_prefect.caching import attempts
     from expops_prefect.caching.keys import key_name, project_of_task
-    from expops_prefect.names import normalise
+    from expops_prefect.names import process_name
     from expops_prefect.project import Project
 
     context = scope.task_here()
-    if context is not None and normalise(name) != key_name(context.task):
+    if context is not None and process_name(name) != key_name(context.task):
         raise ConfigurationError(
             f"process_parameters({name!r}) inside the task {context.task.name!r}: these parameters are not part of "
             f"this task's cache key, so a change of them would be missed. Read them in the flow and pass them as an "
             f"argument, or name the process in the decorator: @task(process={name!r})"
         )
-    attempts.uses_configuration(frozenset((normalise(name),)))
+    attempts.uses_configuration(frozenset((process_name(name),)))
     here = scope.current.get()
     if here is not None:
         project = here.run.project
@@ -144,9 +144,9 @@ def _here(what: str) -> tuple[Run | None, str]:
         return None, ""
     if here.call is not None:
         return here.run, here.call.path
-    from expops_prefect.names import normalise, process_path
+    from expops_prefect.names import process_name, process_path
 
-    return here.run, process_path(normalise(here.run.record.flow or "flow"))
+    return here.run, process_path(process_name(here.run.record.flow or "flow"))
 
 
 def _tell_of_nothing_kept(what: str) -> None:

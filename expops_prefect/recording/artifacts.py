@@ -189,7 +189,7 @@ class _Writer:
         return found
 
     def _charts(self) -> Iterator[Chart]:
-        shown = 0
+        shown, labels = 0, records.labels_of((line.path, line.label) for line in self._overview.lines)
         for path, items in self._project.charts(self._record).items():
             for item in items:
                 key, mime = item.get("object_key"), str(item.get("mime_type"))
@@ -197,7 +197,7 @@ class _Writer:
                 content = self._picture(str(key)) if key and small and shown < SHOWN_CHARTS else None
                 shown += content is not None
                 place = str(item.get("object_path"))
-                yield Chart(str(item.get("title")), names.readable(path), mime, place, content)
+                yield Chart(str(item.get("title")), names.readable(path, labels), mime, place, content)
 
     def _picture(self, key: str) -> bytes | None:
         try:

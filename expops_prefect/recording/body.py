@@ -19,7 +19,7 @@ from expops_prefect.caching.observation import Observation
 from expops_prefect.degraded import degrade
 from expops_prefect.effects import following
 from expops_prefect.errors import BackendError
-from expops_prefect.names import flow_run_key, normalise
+from expops_prefect.names import flow_run_key, process_name
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
 from expops_prefect.recording.calls import call_of_context, run_of_task, subflow_inputs, watch_submissions
@@ -200,7 +200,7 @@ def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entr
                 name = getattr(context.flow, "process", None) or context.flow.name
                 caller = _flow_context.get()
                 upstream = () if caller is None else subflow_inputs(caller, context.parameters)
-                call = run.begin(context.flow_run.id, run.new_call(outer, normalise(name), name), upstream)
+                call = run.begin(context.flow_run.id, run.new_call(outer, process_name(name), name), upstream)
                 run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
             run.executing(context.flow_run.id)
             return Scope(run, call)

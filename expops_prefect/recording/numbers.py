@@ -14,6 +14,21 @@ class Numbers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: Counter[str] = Counter()
+        self._labels: dict[tuple[str | None, str], str] = {}
+
+    def name(self, process: str | None, name: str, label: str) -> str:
+        """The name of what a user calls so: another one where a different label has it already.
+
+        Args:
+            process: the probe path of the call around it; ``None`` in the flow's body.
+            name: the normalised name.
+            label: the user's name for it.
+        """
+        if name != names.process_name(label):
+            return name  # the process that the user named
+        with self._lock:
+            known = self._labels.setdefault((process, name), label)
+        return name if known == label else names.apart(label)
 
     def next(self, process: str | None, name: str, *, mapped: bool) -> tuple[str, str]:
         """The probe path of the next call of a name, and that of the row that sums up all of them.

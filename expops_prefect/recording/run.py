@@ -122,6 +122,7 @@ class Run:
             path = place.path
             return Call(run_id, project, name, label, path, path, path, None, attempt, place.upstream)
         outer = None if scope is None else scope.call
+        name = self._numbers.name(None if outer is None else outer.process, name, label)
         path, total = self._numbers.next(None if outer is None else outer.process, name, mapped=mapped)
         process, step_of = (path, None) if outer is None else (outer.process, (outer.process, name))
         return Call(run_id, project, name, label, path, total, process, step_of, attempt)

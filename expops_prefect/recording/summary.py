@@ -6,12 +6,13 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from expops_prefect.formatting import between, duration, saving
 from expops_prefect.names import CacheKey, readable
 from expops_prefect.recording.overview import SHOWN_METRICS, Line, Series
-from expops_prefect.records import RunRecord
+from expops_prefect.records import RunRecord, labels_of
 
 SHOWN_LINES: Final = 200
 SHOWN_CHARTS: Final = 6
@@ -41,7 +42,7 @@ class Chart:
     content: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Summary:
     """All that the summary of a run says.
 
@@ -86,7 +87,7 @@ class Summary:
         """The rows of the table of metrics."""
         return [
             {
-                "process": readable(path),
+                "process": readable(path, self._labels),
                 "metric": name,
                 "last": series.last,
                 "lowest": series.lowest,
@@ -95,6 +96,13 @@ class Summary:
             }
             for (path, name), series in sorted(self.metrics.items())[:SHOWN_METRICS]
         ]
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return labels_of((line.path, line.label) for line in self.lines)
+
+    def _name(self, path: str) -> str:
+        return text(readable(path, self._labels))
 
     def _head(self) -> str:
         calls = [line.calls for line in self.lines]
@@ -115,7 +123,7 @@ class Summary:
         lines = [f"- failed: {text(record.failure)}"] if record.failure else []
         if record.failed_path:
             because = f": {text(record.failed_because)}" if record.failed_because else ""
-            lines.append(f"- failed first: {text(readable(record.failed_path))}{because}")
+            lines.append(f"- failed first: {self._name(record.failed_path)}{because}")
         url = self.log_url(record.failed_log or f"flow-run/{record.flow_run_id}")
         lines.append(f"- its log: {f'[in this UI]({url}), ' if url else ''}{code(record.log)}")
         return "\n".join(lines)
@@ -128,7 +136,7 @@ class Summary:
             ["process or step", "status", "took", "saved", "computed by", "why executed"],
             [
                 [
-                    _name(line),
+                    self._name(line.path),
                     _status(line),
                     duration(line.took),
                     saving(line.saved),
@@ -148,7 +156,7 @@ class Summary:
     def _keys(self) -> str:
         # A list breaks its lines, as a table does not: next to nothing fits beside an object's name.
         keys = [
-            f"- {_name(line)}: {code(_short(line.key))}{self._object(line)}"
+            f"- {self._name(line.path)}: {code(_short(line.key))}{self._object(line)}"
             for line in self.lines[:SHOWN_LINES]
             if line.key
         ]
@@ -201,12 +209,6 @@ def code(value: object) -> str:
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(row(cells) for cells in [headings, ["---"] * len(headings), *rows])
-
-
-def _name(line: Line) -> str:
-    name = readable(line.path)
-    label = "" if line.label in (name.rpartition(" / ")[2], line.path) else f" ({text(line.label)})"
-    return text(name) + label
 
 
 def row(cells: Sequence[str]) -> str:

@@ -42,22 +42,35 @@ NESTED = {"model": {"layers": [1, 2], "name": "net"}, "data": FRAME, "seed": 1}
 @pytest.mark.parametrize(
     ("before", "after", "texts"),
     [
-        (1, 2, [" changed"]),
-        (1, "1", [" changed: int -> str"]),
+        (1, 2, [" changed: 1 -> 2"]),
+        (1, "1", [" changed: 1 -> '1'"]),
+        (True, 1, [" changed: True -> 1"]),
+        ("x" * 41, "y" * 41, [" changed"]),
+        ("postgres://u:pw@h/a", "postgres://u:pw@h/b", [" changed"]),
+        ("Zq7pLANTED1n2x9abc", "Zq7pLANTED1n2x9abd", [" changed"]),
+        (
+            {"api_key": "a", "n": None},
+            {"api_key": "b", "n": 2},
+            [": `['api_key']` changed", ": `['n']` changed: None -> 2"],
+        ),
         (FRAME, FRAME.assign(age=[30, 41]), [": column `age` changed"]),
         (FRAME, FRAME.assign(age=[30.0, 40.0]), [": column `age` changed: int64[2] -> float64[2]"]),
         (FRAME, FRAME.set_axis([5, 6]), [": index changed"]),
         (FRAME, FRAME.rename(columns={"age": "years"}), [": column `years` was added", ": column `age` was removed"]),
         (FRAME, FRAME.assign(x=1), [": column `x` was added"]),
         (WIDE, WIDE.assign(c77=1), [": column `c77` changed: float64[2] -> int64[2]"]),
-        (NESTED, {**NESTED, "seed": 2}, [": `['seed']` changed"]),
-        (NESTED, {**NESTED, "model": {"layers": [1, 3], "name": "net"}}, [": `['model']['layers'][1]` changed"]),
+        (NESTED, {**NESTED, "seed": 2}, [": `['seed']` changed: 1 -> 2"]),
+        (
+            NESTED,
+            {**NESTED, "model": {"layers": [1, 3], "name": "net"}},
+            [": `['model']['layers'][1]` changed: 2 -> 3"],
+        ),
         (NESTED, {**NESTED, "data": FRAME.assign(age=1)}, [": `['data']['age']` changed"]),
         (NESTED, {**NESTED, "more": 1}, [": `['more']` was added"]),
-        (Options(), Options(rate=0.6), [": `.rate` changed"]),
-        (Options(), Options(layers=[3, 5]), [": `.layers[1]` changed"]),
+        (Options(), Options(rate=0.6), [": `.rate` changed: 0.5 -> 0.6"]),
+        (Options(), Options(layers=[3, 5]), [": `.layers[1]` changed: 4 -> 5"]),
         (Options(weights=np.zeros(3)), Options(weights=np.ones(3)), [": `.weights` changed"]),
-        ([1, 2, 3], [1, 2, 4], [": `[2]` changed"]),
+        ([1, 2, 3], [1, 2, 4], [": `[2]` changed: 3 -> 4"]),
         ([1, [2, 3]], [1, [2, 3, 4]], [": `[1][2]` was added"]),
         (np.zeros(3), np.ones(3), [" changed"]),
         (np.zeros(3), np.zeros(4), [" changed: float64[3] -> float64[4]"]),
@@ -72,6 +85,15 @@ def test_the_part_of_an_argument_that_changed(before: object, after: object, tex
     old, new = outline_of(before), outline_of(after)
     assert [part.text for part in of_inputs({"x": old}, {"x": new})] == [f"parameter `x`{text}" for text in texts]
     assert list(of_inputs({"x": old}, {"x": outline_of(before)})) == []
+
+
+def test_values_of_secret_parameters_are_not_kept() -> None:
+    digest = fingerprint(7)
+    kept = outlines({"n": digest, "password": digest}, {"n": 7, "password": 7}, {})
+    assert (kept["n"].partition(" ")[2], kept["password"].partition(" ")[2]) == ("int: 7", "int")
+    # Of an earlier release's nothing but the type is kept.
+    (found,) = of_inputs({"n": "0 int"}, {"n": kept["n"]})
+    assert found.text == "parameter `n` changed"
 
 
 def outline_of(value: object) -> Any:
@@ -270,8 +292,8 @@ def test_every_reason(runs: Runs) -> None:
     # Neither of them has a record, and yet it is known what has changed.
     third = runs(lambda: unpicklable(2), lambda: failing(2, return_state=True))
     assert {name: item.reason for name, item in third.items()} == {
-        "unpicklable": "parameter `x` changed",
-        "failing": "parameter `x` changed",
+        "unpicklable": "parameter `x` changed: 1 -> 2",
+        "failing": "parameter `x` changed: 1 -> 2",
     }
 
 
@@ -335,7 +357,7 @@ def test_several_calls_of_a_task(runs: Runs) -> None:
     assert items["//process[@name='plain']"].reason == "2 cached, 2 completed"
     # It is compared with the first call of the run before.
     (first,) = [item for path, item in items.items() if readable(path) == "plain #1"]
-    assert [part.text for part in first.differences] == ["parameter `x` changed"]
+    assert [part.text for part in first.differences] == ["parameter `x` changed: 1 -> 2"]
 
     @flow(project=runs.root)
     def mapping() -> None:

@@ -35,6 +35,10 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
     assert (shown.code, shown.err) == (0, "")
 
     every = cli("cache", "explain", first.run_id[-8:], "--project", root, "--json").json()
+    folded = cli("cache", "explain", first.run_id, "train", "--project", root)
+    assert [line.split("  ")[0] for line in folded.lines[2:]] == ["train", "train #1\N{EN DASH}#2"]
+    unfolded = cli("cache", "explain", first.run_id, "train", "--all", "--project", root)
+    assert [line.split("  ")[0] for line in unfolded.lines[2:]] == ["train", "train #1", "train #2"]
     assert {item["because"] for item in every} == {"new", "calls"}, "calls of one run are not compared with each other"
     calls = {item["path"]: item for item in every if "'train'" in item["path"]}
     assert [calls[path]["because"] for path in (TRAIN, process_path("train", 1), process_path("train", 2))] == [
@@ -55,7 +59,7 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
     assert (step["label"], step["because"], step["differences"]) == (PREPARE, "new", [])
     limited = cli("cache", "explain", "latest", "--limit", 1, "--project", root)
     assert len(limited.lines) == 3
-    assert limited.err == f"the first 1 of {len(recorded.rows(second.run_id)) + 1}; more with --limit\n"
+    assert limited.err == f"the first 1 of {len(recorded.rows(second.run_id))}; more with --limit\n"
 
 
 def helper_of(version: int) -> Callable[[int], int]:
@@ -100,11 +104,11 @@ def test_what_differs(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shown = cli("cache", "explain", "latest")
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines[2].startswith("train            completed  ")
-    assert shown.lines[2].endswith("  parameter `x` changed (and 2 more)")
+    assert shown.lines[2].endswith("  parameter `x` changed: 1 -> 3 (and 2 more)")
     assert shown.lines[3] == ""
     assert shown.lines[4].startswith(f"train, compared with run {short_run(first.run_id)} of 20")
     assert shown.lines[5:] == [
-        "  parameter `x` changed",
+        "  parameter `x` changed: 1 -> 3",
         "  configuration hyperparameters.rate: 0.1 -> 0.2",
         "  code of tests.cli.test_explain:helper_of.<locals>.helper changed",
         "    @@ -1,2 +1,3 @@",

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from expops_prefect.cli.fitting import fit
 
-HEADINGS = ["process or step", "status", "took", "saved", "computed by", "executed because", "last metrics"]
+HEADINGS = ["process or step", "status", "took", "saved", "computed by", "because", "last metrics"]
 RUN = "20260101000000-0000abcd"
 WHY = "no result yet for these inputs, configuration and code"
 ROWS = [
@@ -19,7 +19,7 @@ ROWS = [
 def test_where_there_is_room_a_table_is_as_it_is() -> None:
     fitted = fit(HEADINGS, ROWS, 1000)
     assert [heading for heading, _ in fitted.headings] == HEADINGS
-    assert dict(fitted.headings)["executed because"] == len(WHY)
+    assert dict(fitted.headings)["because"] == len(WHY)
     assert (fitted.rows, fitted.below) == (ROWS, [[], []])
 
 
@@ -33,12 +33,12 @@ def test_first_run_ids_are_cut_then_the_last_columns_go_below() -> None:
     assert narrow.rows == [[*row[:4], row[4][-8:]] for row in ROWS]
     assert narrow.below == [
         [("last metrics", "loss 0.25")],
-        [("executed because", WHY), ("last metrics", "accuracy 0.123457, loss 0.25")],
+        [("because", WHY), ("last metrics", "accuracy 0.123457, loss 0.25")],
     ]
 
 
 def test_a_column_without_a_cell_takes_no_room() -> None:
-    fitted = fit(["process", "executed because", "saved"], [["train", "", "1 ms"]], 14)
+    fitted = fit(["process", "because", "saved"], [["train", "", "1 ms"]], 14)
     assert fitted.headings == [("process", 7), ("saved", 5)]
     assert (fitted.rows, fitted.below) == ([["train", "1 ms"]], [[]])
 

@@ -31,14 +31,14 @@ def test_the_graph_of_the_newest_run_is_drawn(cli: Command, copied: Path) -> Non
     assert drawn.code == 0
     assert drawn.lines[0] == Project.open(copied).runs()[0].run_id
     prepared, train, final, noisy = drawn.lines[1:]
-    assert prepared.startswith(f"├── {PREPARED}  cached  ")
+    assert prepared.startswith(f"├── {PREPARE}  cached  ")
     (row,) = [row for row in Project.open(copied).rows("latest") if row.label == PREPARE]
     assert ("  saved " in prepared) is bool(row.saved)
     assert train.startswith("│   ├── train (2 calls)  cached  ")
     assert "saved" not in train
     assert final.startswith("│   └── train_final  cached  ")
     assert final.endswith("  chart")
-    assert noisy.startswith(f"└── {NOISED}  cached  ")
+    assert noisy.startswith("└── noisy  ")
     assert drawn.err.splitlines() == [
         "to draw this in ExpOps' UI too: expops-prefect graph --write",
         f"ExpOps' UI does not draw processes without edges: {NOISED}",

@@ -1,0 +1,77 @@
+"""Equal calls are one line; what differs stays visible."""
+
+from __future__ import annotations
+
+import pytest
+
+from expops_prefect.folding import fold
+from expops_prefect.names import apart, is_named_by, normalise, older_name, process_name, process_path, step_path
+from expops_prefect.recording.numbers import Numbers
+from expops_prefect.records import labels_of
+
+FIT = process_path("fit")
+TO = "\N{EN DASH}"
+
+
+def folded(paths: list[str], outcomes: dict[str, str] | None = None, *, unfold: bool = False) -> list[tuple[str, int]]:
+    lines = fold(paths, str, lambda path: (outcomes or {}).get(path, "cached"), unfold=unfold)
+    return [(line.name, len(line.items)) for line in lines]
+
+
+def test_equal_calls_are_one_line_and_others_stay() -> None:
+    calls = [process_path("fit", number) for number in range(1, 51)]
+    odd = {calls[6]: "executed", calls[29]: "executed"}
+    assert folded([FIT, *calls]) == [("fit", 1), (f"fit #1{TO}#50", 50)]
+    assert folded(calls, odd) == [
+        (f"fit #1{TO}#6, #8{TO}#29, #31{TO}#50 (48 calls)", 48),
+        ("fit #7, #30 (2 calls)", 2),
+    ]
+    assert folded(calls[:3], unfold=True) == [("fit #1", 1), ("fit #2", 1), ("fit #3", 1)]
+    assert folded(calls[::2])[0][0] == "fit #1, #3, #5, #7, … (25 calls)"
+
+
+def test_steps_of_calls_are_one_line() -> None:
+    steps = [step_path(process_path("fit", number), "load") for number in (1, 2)]
+    assert folded(steps) == [(f"fit #1{TO}#2 / load", 2)]
+    looped = [step_path(FIT, "load", number) for number in (1, 2, 3)]
+    assert folded(looped) == [(f"fit / load #1{TO}#3", 3)]
+    both = [step_path(process_path("fit", call), "load", step) for call in (1, 2) for step in (1, 2)]
+    assert folded(both) == [(f"fit #1{TO}#2 / load #1{TO}#2 (4 calls)", 4)]
+    assert folded([FIT, step_path(FIT, "load"), "odd", "odd"]) == [
+        ("fit", 1),
+        ("fit / load", 1),
+        ("odd", 1),
+        ("odd", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("Extract Historical Data", "Extract-Historical-Data"),
+        ("Données du jour", "Donnees-du-jour"),
+        ("Große Übersicht", "Grosse-Ubersicht"),
+        ("train", "train"),
+        ("a/b", normalise("a/b")),
+        (" a", normalise(" a")),
+        ("日本", normalise("日本")),
+        ("é" * 200, normalise("e" * 200)),
+        ("status", normalise("status")),
+    ],
+)
+def test_what_a_label_is_named(label: str, name: str) -> None:
+    assert process_name(label) == name
+    assert process_name(name) == name
+    assert is_named_by(name, label)
+    assert is_named_by(normalise(label), label), "the name of an earlier release"
+    if normalise(label) != name:
+        assert older_name(name) == normalise(label)
+
+
+def test_labels_that_would_fall_together_stay_apart_in_a_run() -> None:
+    numbers = Numbers()
+    assert [numbers.name(None, "A-B", label) for label in ("A B", "A-B", "A B")] == ["A-B", apart("A-B"), "A-B"]
+    assert numbers.name(FIT, "A-B", "A-B") == "A-B", "a step of another process"
+    assert numbers.name(None, "train", "first") == "train", "the process that the user named"
+    called = [(process_path("A-B"), "A B"), (process_path("train"), "first"), (process_path(apart("A-B")), "A-B")]
+    assert labels_of(called) == {"A-B": "A B"}
