@@ -12,8 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import cache
+from pathlib import PurePath
 from types import UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import orjson
 
 from expops_prefect import names
 from expops_prefect.errors import FormatError, KVDamagedError, NameRefusedError
@@ -78,6 +81,8 @@ class Output:
     charts: bool
 
 
+OWN_SERIALIZER: Final = "expops"
+"""The type of serializer that Prefect's metadata name for a manifest."""
 COMPLETED: Final = "completed"
 """A result that is a hit."""
 KEPT: Final = "kept"
@@ -500,6 +505,31 @@ def is_newer(value: JSON | None) -> bool:
     """Whether a newer release wrote a record, which this one neither uses nor replaces."""
     known = value.get("format") if isinstance(value, dict) else None
     return isinstance(known, int) and known > RECORD_FORMAT
+
+
+def leads_to(metadata: str, record: CacheRecord, key: str | None) -> bool:
+    """Whether Prefect's metadata of a result can be followed to the result of a transaction key.
+
+    Args:
+        metadata: what a record has of Prefect's, JSON.
+        record: the record.
+        key: the transaction key; ``None`` if it is not known.
+    """
+    try:
+        known = orjson.loads(metadata)
+        kind, place = known["serializer"]["type"], known["storage_key"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    # A manifest is for our serializer alone; another one would be given its envelope's label.
+    if not isinstance(kind, str) or not isinstance(place, str) or (record.kind == "packed" and kind != OWN_SERIALIZER):
+        return False
+    return key is None or is_place_of(place, key)
+
+
+def is_place_of(place: str, key: str) -> bool:
+    """Whether a storage key is a transaction key, or that key below the folder of a storage."""
+    parts = PurePath(key).parts
+    return place == key or PurePath(place).parts[-len(parts) :] == parts
 
 
 def later(before: JSON | None, value: JSON) -> JSON:

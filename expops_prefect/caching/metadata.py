@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import PurePath
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from prefect.context import TaskRunContext
 
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.errors import IntegrityError
-from expops_prefect.records import CacheRecord
-
-_OWN_SERIALIZER: Final = "expops"
+from expops_prefect.records import CacheRecord, is_place_of, leads_to
 
 
 def check(record: CacheRecord, metadata: str, path: str, attempt: Attempt | None) -> None:
@@ -29,17 +26,9 @@ def check(record: CacheRecord, metadata: str, path: str, attempt: Attempt | None
     Raises:
         IntegrityError: they are damaged, or lead elsewhere.
     """
-    try:
-        known = orjson.loads(metadata)
-        kind, place = known["serializer"]["type"], known["storage_key"]
-        whole = isinstance(place, str) and isinstance(kind, str)
-        # A manifest is for our serializer alone; another one would be given its envelope's label.
-        whole = whole and (record.kind != "packed" or kind == _OWN_SERIALIZER)
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
+    if not leads_to(metadata, record, None):
         raise IntegrityError("the record's metadata of Prefect's are damaged")
-    if not _is_place_of(place, path, attempt):
+    if not _is_place_of(orjson.loads(metadata)["storage_key"], path, attempt):
         raise IntegrityError("the record's metadata of Prefect's lead to the result of another key")
 
 
@@ -52,8 +41,7 @@ def _is_place_of(place: str, path: str, attempt: Attempt | None) -> bool:
         return True
     if attempt is None:
         # Which storage is read is not known: it keeps the key below a folder of its own.
-        parts = PurePath(path).parts
-        return PurePath(place).parts[-len(parts) :] == parts
+        return is_place_of(place, path)
     context = TaskRunContext.get()
     storage = None if attempt.paired or context is None else context.result_store.result_storage
     resolve: Callable[[str], object | None] = getattr(storage, "_resolve_path", _unresolved)

@@ -110,7 +110,8 @@ def invalidate_records(
 def verify_records(*, repair: bool = False, project: Path | None = None, json: bool = False) -> int:
     """Read all cached results again and compare them with what was written.
 
-    Exit code 1 if something is missing or damaged, or not signed where it has to be, unless it was repaired.
+    Exit code 1 if something is missing or damaged, or not signed where it has to be, or of another key, unless it was
+    repaired.
     A flow finds out by itself: it recomputes.
 
     Example: expops-prefect cache verify --repair
@@ -128,20 +129,21 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
         with progress_bar(f"verifying {opened.objects.describe()}", visible=not json) as progress:
             found = verify(opened, repair=repair, progress=progress)
     broken = len(found.broken) + len(found.unreadable)
-    left = broken if not repair else 0
+    left = broken + len(found.files) if not repair else 0
     if json:
         print_json(asdict(found))
         return PROBLEM if left else OK
-    if broken:
+    if broken or found.files:
         print_table(
             ["record", "object", ""],
             [
                 (item.stored.kv_key, key, what)
-                for item in found.broken
+                for item in (*found.broken, *found.files)
                 for what, keys in (("MISSING", item.missing), ("DAMAGED", item.damaged))
                 for key in keys
             ]
             + [(item.stored.kv_key, "", "NOT SIGNED") for item in found.broken if not item.stored.trusted]
+            + [(item.stored.kv_key, "", "OF ANOTHER KEY") for item in found.broken if item.misleading]
             + [(key, "", "DAMAGED") for key in found.unreadable],
         )
     print_line(
@@ -150,14 +152,16 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
     )
     if found.written:
         print_line(f"{_count(found.written, 'file')} of small results written")
-    elif found.unwritten:
+    elif found.files:
         print_note(
-            f"small results that stand in their records, but in no file for ExpOps' own readers: {found.unwritten}; a "
-            "running flow may be about to write them, cache verify --repair does it now"
+            f"{_count(len(found.files), 'small result')} only in the record: hits need no file, other readers do; "
+            "cache verify --repair writes it"
         )
+    if found.unwritten and not repair:
+        print_note(f"{_count(found.unwritten, 'file')} of small results about to be written by a flow of this machine")
     if found.elsewhere:
         print_note(f"{found.elsewhere} more have their files on another machine; verify there")
-    if left:
+    if broken and not repair:
         print_note("the next use recomputes them; cache verify --repair removes them now")
     return PROBLEM if left else OK
 

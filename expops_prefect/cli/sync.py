@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from expops_prefect.cli.opening import open_project
-from expops_prefect.cli.output import OK, PROBLEM, ProblemError, print_json, print_line, print_note, size
+from expops_prefect.cli.output import OK, PROBLEM, UsageError, print_json, print_line, print_note, size
 from expops_prefect.cli.progress import progress_bar
 from expops_prefect.config import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
 from expops_prefect.outbox.journal import undeliverable
@@ -84,10 +84,10 @@ def _cloud(settings: Settings, gcp_project: str | None, bucket: str | None, cred
     file = credentials.absolute() if credentials else None
     if kv.type == "local" or gcp_project:
         if not gcp_project:
-            raise ProblemError("which Google Cloud project? pass --gcp-project, or configure type: gcp")
+            raise UsageError("which Google Cloud project? pass --gcp-project, or configure type: gcp")
         kv = FirestoreKV(gcp_project=gcp_project, credentials_json=file, emulator_host=settings.firestore_emulator)
     if objects.type == "local" or bucket:
         if not bucket:
-            raise ProblemError("which bucket? pass --bucket, or configure type: gcs")
+            raise UsageError("which bucket? pass --bucket, or configure type: gcs")
         objects = GCSObjects(bucket=bucket, credentials_json=file, emulator_host=settings.storage_emulator)
     return settings.model_copy(update={"kv": kv, "objects": objects})

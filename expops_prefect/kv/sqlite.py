@@ -82,7 +82,7 @@ class SQLiteKV:
     def get(self, key: str) -> JSON | None:
         """See :meth:`KVStore.get`."""
         with self._reading("read") as connection:
-            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+            row = _row(connection, key)
         return None if row is None else load(key, row[0])
 
     def get_many(self, keys: Sequence[str]) -> dict[str, JSON]:
@@ -92,14 +92,14 @@ class SQLiteKV:
             for start in range(0, len(keys), _MAX_VARIABLES):
                 part = keys[start : start + _MAX_VARIABLES]
                 marks = ",".join("?" * len(part))
-                rows = connection.execute(f"SELECT key, value FROM kv WHERE key IN ({marks})", tuple(part))  # noqa: S608
+                rows = _rows(connection, f"SELECT key, value FROM kv WHERE key IN ({marks})", part)  # noqa: S608
                 found.update((key, load(key, text)) for key, text in rows)
         return found
 
     def get_versioned(self, key: str) -> Versioned | None:
         """See :meth:`KVStore.get_versioned`."""
         with self._reading("read") as connection:
-            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+            row = _row(connection, key)
         return None if row is None else Versioned(load(key, row[0]), row[0])
 
     def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
@@ -116,7 +116,7 @@ class SQLiteKV:
                 values.append(upper)
             query = f"SELECT key, value FROM kv WHERE {' AND '.join(conditions)} ORDER BY key LIMIT ?"  # noqa: S608
             with self._reading("scan") as connection:
-                rows = connection.execute(query, (*values, size)).fetchall()
+                rows = _rows(connection, query, (*values, size))
             for key, text in rows:
                 yield key, load(key, text)
             if len(rows) < size:
@@ -165,7 +165,7 @@ class SQLiteKV:
     def update(self, key: str, change: Callable[[JSON | None], JSON]) -> JSON:
         """See :meth:`KVStore.update`."""
         with self._writing("update") as connection:
-            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+            row = _row(connection, key)
             value = change(None if row is None else load(key, row[0]))
             connection.execute(_UPSERT, (key, dump(value), time.time()))
         return value
@@ -187,7 +187,7 @@ class SQLiteKV:
     def increment(self, key: str, amount: int = 1, *, token: str | None = None) -> int:
         """See :meth:`KVStore.increment`. Tokens stand in a table of their own."""
         with self._writing("count") as connection:
-            row = connection.execute("SELECT value FROM kv WHERE key = ?", (key,)).fetchone()
+            row = _row(connection, key)
             value = check_counter(key, None if row is None else load(key, row[0]))
             if token is not None:
                 cursor = connection.execute(
@@ -240,6 +240,31 @@ class SQLiteKV:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
+
+
+def _row(connection: sqlite3.Connection, key: str) -> tuple[str] | None:
+    """The text under a key; see :func:`_rows`."""
+    rows = _rows(connection, "SELECT key, value FROM kv WHERE key = ?", (key,))
+    return (rows[0][1],) if rows else None
+
+
+def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object]) -> list[tuple[str, str]]:
+    """Keys and texts. A text that is not UTF-8 is one that is no JSON either, and hides no others."""
+    try:
+        return connection.execute(query, tuple(values)).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode to UTF-8" not in str(error):
+            raise
+    connection.text_factory = bytes
+    try:
+        found = connection.execute(query, tuple(values)).fetchall()
+    finally:
+        connection.text_factory = str
+    # With a surrogate a text is still none that JSON could be. Keys are ours to find, so they are UTF-8.
+    return [
+        (key.decode(errors="replace"), text.decode(errors="surrogateescape") if isinstance(text, bytes) else text)
+        for key, text in found
+    ]
 
 
 class _Borrowed:

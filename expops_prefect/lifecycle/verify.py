@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
 
+from expops_prefect import names
 from expops_prefect.backends import open_objects
 from expops_prefect.lifecycle.entries import (
     PARALLEL,
@@ -29,7 +30,10 @@ from expops_prefect.lifecycle.entries import (
 )
 from expops_prefect.objects.base import TEMPORARY, ObjectStore
 from expops_prefect.objects.claims import keep
+from expops_prefect.outbox.changes import KeepObject
+from expops_prefect.outbox.journal import Journal
 from expops_prefect.project import Project
+from expops_prefect.records import leads_to
 
 _AT_ONCE: Final = 2
 """Local files hashed side by side: each is hashed by all cores."""
@@ -43,11 +47,13 @@ class Broken:
         stored: the record.
         missing: keys of objects that are not there.
         damaged: keys of objects that are not what was written.
+        misleading: Prefect's metadata in it are damaged, or lead to the result of another key.
     """
 
     stored: Stored
     missing: tuple[str, ...]
     damaged: tuple[str, ...]
+    misleading: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,10 @@ class Verified:
         elsewhere: records of other machines whose local files cannot be seen from here.
         broken: records that cannot be used.
         repaired: how many of them were removed.
-        unwritten: records that hold their result themselves, and whose file for other readers is missing or
-            damaged: hits do not need it. One that was computed a moment ago may be about to be written.
-        written: how many of these files were written.
+        files: records that hold their result themselves, and whose file for other readers is missing or
+            damaged: hits do not need it.
+        unwritten: how many such files a process of this machine is about to write.
+        written: how many of all these files were written.
         unreadable: the KV keys of records that are no JSON; they are among the repaired.
     """
 
@@ -73,6 +80,7 @@ class Verified:
     elsewhere: int
     broken: tuple[Broken, ...]
     repaired: int
+    files: tuple[Broken, ...] = ()
     unwritten: int = 0
     written: int = 0
     unreadable: tuple[str, ...] = ()
@@ -107,15 +115,17 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
         FormatError: a newer release has written to the cache.
     """
     unreadable: list[str] = []
-    records = [stored for entry in read_entries(project, unreadable) for stored in entry.stored]
+    keys = {stored: entry.key for entry in read_entries(project, unreadable) for stored in entry.stored}
+    records = list(keys)
     progress("records", len(records))
     looked = _look(project, {item for stored in records for item in _objects_of(stored)}, progress)
     elsewhere, suspects, unwritten = 0, [], []
+    misleading = {stored for stored, key in keys.items() if not _leads_to(stored, key)}
     for stored in records:
         bad = _bad(stored, looked)
         if bad and _of_another_machine(project, stored, looked):
             elsewhere += 1
-        elif bad or not stored.trusted:
+        elif bad or not stored.trusted or stored in misleading:
             suspects.append(stored)
         elif not all(looked[item].whole for item in _objects_of(stored)) and not _of_another_machine(
             project, stored, looked
@@ -123,7 +133,10 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
             unwritten.append(stored)
     # A flow may have written one again meanwhile, or a collection removed it with its objects.
     there = [stored for stored in suspects if same(project.kv.get(stored.kv_key), stored.record)]
-    broken = tuple(_broken(stored, looked) for stored in there)
+    broken = tuple(
+        replace(_broken(stored, looked, _bad(stored, looked)), misleading=stored in misleading) for stored in there
+    )
+    files, waiting = _files(project, unwritten, looked)
     repaired = _repair(project, records, there, looked) if repair and broken else 0
     repaired += remove_unreadable(project, unreadable, "repaired") if repair else 0
     written = _write(project, unwritten) if repair else 0
@@ -134,7 +147,8 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
         elsewhere=elsewhere,
         broken=broken,
         repaired=repaired,
-        unwritten=len(unwritten),
+        files=files,
+        unwritten=waiting,
         written=written,
         unreadable=tuple(unreadable),
     )
@@ -155,8 +169,31 @@ def _bad(stored: Stored, looked: dict[_Object, _Looked]) -> list[_Object]:
     return [item for item in _objects_of(stored) if not in_record.get(item.key, looked[item].whole)]
 
 
-def _broken(stored: Stored, looked: dict[_Object, _Looked]) -> Broken:
-    bad = _bad(stored, looked)
+def _leads_to(stored: Stored, key: names.CacheKey | None) -> bool:
+    """Whether a hit could follow what Prefect keeps with it; where another storage keeps a result is not known."""
+    metadata = stored.record.prefect_metadata
+    place = None if key is None or not stored.record.object_key else str(key)
+    return metadata is None or leads_to(metadata, stored.record, place)
+
+
+def _files(project: Project, unwritten: list[Stored], looked: dict[_Object, _Looked]) -> tuple[tuple[Broken, ...], int]:
+    """The files of small results that are missing or damaged, and how many others wait to be written."""
+    if not unwritten:
+        return (), 0
+    changes = Journal.waiting_in(project.outbox.folder)
+    waiting = {change.object_key for change in changes if isinstance(change, KeepObject)}
+    found = []
+    left = [stored for stored in unwritten if stored.record.object_key not in waiting]
+    # What is not waiting any more was written, before or just now.
+    again = {**looked, **_look(project, {item for stored in left for item in _objects_of(stored)}, silent)}
+    for stored in left:
+        bad = [item for item in _objects_of(stored) if not again[item].whole]
+        if bad and same(project.kv.get(stored.kv_key), stored.record):
+            found.append(_broken(stored, again, bad))
+    return tuple(found), len(unwritten) - len(left)
+
+
+def _broken(stored: Stored, looked: dict[_Object, _Looked], bad: list[_Object]) -> Broken:
     return Broken(
         stored,
         missing=tuple(item.key for item in bad if looked[item].stamp is None),

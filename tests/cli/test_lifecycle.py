@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project
-from expops_prefect.names import CACHE_PREFIX
+from expops_prefect.names import CACHE_PREFIX, CacheKey
+from expops_prefect.outbox.changes import KeepObject
+from expops_prefect.outbox.journal import Journal
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 from tests.support.cached import PLAIN, read, store
@@ -94,19 +96,58 @@ def test_verify(cli: Command, project: Project) -> None:
     assert cli("cache", "verify").code == 0
 
 
-def test_verify_small_results(cli: Command, recorded: Project) -> None:
+@pytest.mark.parametrize("change", ["MISSING", "DAMAGED"])
+def test_verify_small_results(cli: Command, recorded: Project, change: str) -> None:
     (item,) = cli("cache", "list", "--task", "train_final", "--json", "--project", recorded.settings.root).json()
     content = recorded.objects.get(item["object_key"])
     assert content is not None
     recorded.objects.delete(item["object_key"])
+    if change == "DAMAGED":
+        recorded.objects.put(item["object_key"], [bytes(len(content))])
     where = ("--project", recorded.settings.root)
     said = cli("cache", "verify", *where)
-    assert said.code == 0
-    assert "no file for ExpOps' own readers: 1;" in " ".join(said.err.split())
+    assert said.code == 1
+    assert [item["object_key"] in line for line in said.lines if line.endswith(change)] == [True]
+    assert "1 small result only in the record" in " ".join(said.err.split())
+    assert len(cli("cache", "verify", "--json", *where).json()["files"]) == 1
     repaired = cli("cache", "verify", "--repair", *where)
-    assert repaired.lines[-1] == "1 file of small results written"
+    assert (repaired.code, repaired.lines[-1]) == (0, "1 file of small results written")
     assert recorded.objects.get(item["object_key"]) == content
-    assert cli("cache", "verify", *where).err == ""
+    assert (cli("cache", "verify", *where).code, cli("cache", "verify", *where).err) == (0, "")
+
+
+def test_verify_files_that_wait_to_be_written(cli: Command, recorded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (item,) = cli("cache", "list", "--task", "train_final", "--json", "--project", recorded.settings.root).json()
+    content = recorded.objects.get(item["object_key"])
+    assert content is not None
+    recorded.objects.delete(item["object_key"])
+    change = KeepObject(item["object_key"], bytes(content))
+    monkeypatch.setattr(Journal, "waiting_in", lambda _: [change])
+    said = cli("cache", "verify", "--project", recorded.settings.root)
+    assert said.code == 0
+    assert "1 file of small results about to be written" in said.err
+    recorded.objects.put(item["object_key"], [content], read_only=True)
+
+
+def test_verify_records_whose_metadata_lead_elsewhere(cli: Command, project: Project) -> None:
+    key = CacheKey.parse(ONE)
+    assert key is not None
+    kv_key = key.record_key
+    for metadata in ('{"serializer": {"type": "expops"}, "storage_key": "another"}', "{}"):
+        project.kv.put(kv_key, {**(project.kv.get(kv_key) or {}), "prefect_metadata": metadata})
+        said = cli("cache", "verify")
+        assert said.code == 1
+        assert [kv_key in line for line in said.lines if line.endswith("OF ANOTHER KEY")] == [True]
+    assert cli("cache", "verify", "--repair").lines[-1].endswith("1 broken, 1 removed")
+    assert cli("cache", "verify").code == 0
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("arguments", [(), ("--gcp-project", "churn-prod")])
+def test_sync_to_what_is_not_named(cli: Command, arguments: tuple[str, ...]) -> None:
+    said = cli("sync", "--to", "gcp", *arguments)
+    assert said.code == 2
+    assert said.err.startswith("which bucket?" if arguments else "which Google Cloud project?")
 
 
 def test_gc(cli: Command, project: Project) -> None:

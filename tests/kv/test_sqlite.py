@@ -15,9 +15,9 @@ import orjson
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
-from expops_prefect.errors import KVError
+from expops_prefect.errors import KVDamagedError, KVError
 from expops_prefect.kv import connections as module
-from expops_prefect.kv import schema
+from expops_prefect.kv import schema, sound
 from expops_prefect.kv.base import JSON, MetricPoint
 from expops_prefect.kv.sqlite import SQLiteKV, _Borrowed
 from tests.support.kv_conformance import KVConformance
@@ -230,3 +230,19 @@ def test_a_full_disk(store: SQLiteKV, path: Path) -> None:
     with pytest.raises(KVError, match="Free some disk space"):
         store.put_many({"k": 2, "large": "x" * 100_000})
     assert store.get_many(["k", "large"]) == {"k": 1}
+
+
+def test_a_text_that_is_not_utf_8_hides_no_others(store: SQLiteKV, path: Path) -> None:
+    store.put_many({f"k{number}": number for number in range(5)})
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE kv SET value = CAST(x'22ff22' AS TEXT) WHERE key = 'k2'")
+    left: list[str] = []
+    assert dict(sound.scan(store, "k", damaged=left.append)) == {"k0": 0, "k1": 1, "k3": 3, "k4": 4}
+    assert left == ["k2"]
+    assert sound.get_many(store, ["k1", "k2", "k3"]) == {"k1": 1, "k3": 3}
+    for read in (store.get, store.get_versioned):
+        with pytest.raises(KVDamagedError) as error:
+            read("k2")
+        assert error.value.key == "k2"
+    assert store.get("k1") == 1, "the connection reads texts again"
+    assert store.delete("k2")

@@ -34,7 +34,6 @@ T = TypeVar("T")
 SPILL = 256
 PLAIN = "prefect: {project_id: shop, cache: {small_bytes: 0}}\n"
 """Every manifest is an object, and nothing of it stands in the record."""
-METADATA = '{"storage_key": "x"}'
 
 
 @dataclass
@@ -186,12 +185,17 @@ class Cache:
         return {key for entry in entries.read_entries(self.project) for key in entry.objects}
 
 
+def metadata_of(key: str) -> str:
+    """What matters of Prefect's metadata of a result under a key."""
+    return f'{{"serializer": {{"type": "expops"}}, "storage_key": "{key}"}}'
+
+
 def store(project: Project, key: str, content: int) -> None:
     """Store a result with one payload under a key, as the two storage blocks do."""
     packed = pack({"content": content, "array": np.full(SPILL, content)}, spill_bytes=SPILL)
     assert packed.payloads
     record = results.write_result(project, key, packed, None)
-    results.write_record(project, key, replace(record, prefect_metadata=METADATA), None)
+    results.write_record(project, key, replace(record, prefect_metadata=metadata_of(key)), None)
 
 
 def read(project: Project, key: str) -> int | None:
