@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +89,8 @@ def _edited(
         offset = offset or 0
         editor.indent(mapping=_mapping_indent(text) or indent or 2, sequence=offset + 2, offset=offset)
         document = editor.load(text)
+        plain = io.StringIO()
+        editor.dump(document, plain)
         buffer = io.StringIO()
         if document is None:
             buffer.write(text if not text or text.endswith("\n") else f"{text}\n")
@@ -103,7 +106,46 @@ def _edited(
     if _same(text, edited):
         return text, added, drawn
     _check(file, text, edited, adjacency)
-    return edited, added, drawn
+    # The editor has a spelling of its own for what it does not change.
+    kept = _merged(plain.getvalue(), text, edited)
+    return kept if _is_good(file, text, edited, kept, adjacency) else edited, added, drawn
+
+
+def _merged(base: str, text: str, edited: str) -> str:
+    """The lines of a text, but for those that were edited in another spelling of it.
+
+    Args:
+        base: that spelling.
+        text: the text.
+        edited: the base, edited.
+    """
+    lines, own, others = (
+        base.splitlines(keepends=True),
+        text.splitlines(keepends=True),
+        edited.splitlines(keepends=True),
+    )
+    # What stands in the text for each line of the base; in front of the first one there may be more.
+    kept: list[list[str]] = [[] for _ in range(len(lines) + 1)]
+    for _, i, j, k, m in SequenceMatcher(None, lines, own, autojunk=False).get_opcodes():
+        if j - i == m - k:
+            for place in range(j - i):
+                kept[i + place + 1].append(own[k + place])
+        else:
+            kept[i if i == j else i + 1].extend(own[k:m])
+    merged = list(kept[0])
+    for what, i, j, k, m in SequenceMatcher(None, lines, others, autojunk=False).get_opcodes():
+        merged += others[k:m] if what != "equal" else [line for part in kept[i + 1 : j + 1] for line in part]
+    return "".join(merged)
+
+
+def _is_good(file: Path, text: str, edited: str, kept: str, adjacency: str) -> bool:
+    try:
+        if not _same(edited, kept):
+            return False
+        _check(file, text, kept, adjacency)
+    except (yaml.YAMLError, ConfigurationError):
+        return False
+    return True
 
 
 def _pipeline(document: Any, new: Any) -> Any:

@@ -322,7 +322,7 @@ class FirestoreKV:
         self, session: Session, key: str, where: Place, change: Callable[[JSON | None], JSON], deadline: Deadline
     ) -> JSON:
         def plan(found: Documents) -> tuple[JSON, Sequence[Any]]:
-            value = _checked(change(session.series.assemble(where, found, deadline)))
+            value = _checked(change(session.series.assemble(where, key, found, deadline)))
             version = found[where.document].version if where.document in found else ABSENT
             return value, session.series.put(where, key, value, found.get(where.counters), version)
 
@@ -335,7 +335,7 @@ def _documents(places: Iterable[Place]) -> list[str]:
 
 def _value(session: Session, key: str, where: Place, found: Documents, deadline: Deadline) -> JSON | None:
     if where.kind == "series":
-        return session.series.assemble(where, found, deadline)
+        return session.series.assemble(where, key, found, deadline)
     document = found.get(where.document)
     return None if document is None else unpack(where, key, document.fields)
 

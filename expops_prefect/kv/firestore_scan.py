@@ -24,7 +24,7 @@ from expops_prefect.kv.firestore_layout import (
     unescape,
 )
 from expops_prefect.kv.firestore_series import SeriesDocuments
-from expops_prefect.kv.firestore_values import Fields, key_of, unpack
+from expops_prefect.kv.firestore_values import Fields, key_of, readable, unpack
 
 PAGE: Final = 300
 """Documents that a scan reads at once."""
@@ -177,8 +177,9 @@ class Scan:
             return
         keys = {head + name: fields[name]}
         if part != name:
-            keys = {f"{head}{part}{unescape(field)}": value for field, value in fields[name].items()}
-        yield from ((key, keys[key]) for key in sorted(keys) if self._wanted(key))
+            found = fields[name] if isinstance(fields[name], dict) else {}
+            keys = {f"{head}{part}{unescape(field)}": value for field, value in found.items()}
+        yield from ((key, readable(key, keys[key])) for key in sorted(keys) if self._wanted(key))
 
     def _metrics(self, run: str) -> Pairs:
         head = names.metrics_prefix(run)
@@ -210,7 +211,7 @@ class Scan:
                     return
                 if self._wanted(key):
                     place = places[name]
-                    yield key, self.series.assemble(place, {**counters, place.document: document}, deadline)
+                    yield key, self.series.assemble(place, key, {**counters, place.document: document}, deadline)
             if len(found) < min(self.page, _SERIES_PAGE):
                 return
             lower, strict = head + found[-1][0], True

@@ -27,6 +27,7 @@ from expops_prefect.kv.encoding import check_series, dump, load
 from expops_prefect.kv.firestore_client import Conflict, Connection, Deadline, Found
 from expops_prefect.kv.firestore_layout import Place, escape, unescape
 from expops_prefect.kv.firestore_overflow import Series, batches, fits, has_spare, highest, merged, parts, thinned
+from expops_prefect.kv.firestore_values import readable
 from expops_prefect.kv.firestore_writes import ABSENT, Writes, version_of
 
 _MOST_KNOWN: Final = 4096
@@ -69,11 +70,12 @@ class SeriesDocuments:
 
     # Whole values ----------------------------------------------------------------------------------
 
-    def assemble(self, place: Place, documents: Mapping[str, Found], deadline: Deadline) -> Series | None:
+    def assemble(self, place: Place, key: str, documents: Mapping[str, Found], deadline: Deadline) -> Series | None:
         """All points of a key, from its document and the parts of it that were moved on.
 
         Args:
             place: where it stands.
+            key: named in errors.
             documents: its document and that of its counters, if they exist, read at one moment.
             deadline: for reading the parts.
         """
@@ -83,7 +85,8 @@ class SeriesDocuments:
         count = _parts_of(documents.get(place.counters))
         names = [place.part(number) for number in range(1, count + 1)]
         found = self._connection.get_many(names, deadline)
-        moved = [load(name, found[name].fields["points"]) for name in names if name in found]
+        moved = [load(key, found[name].fields["points"]) for name in names if name in found]
+        readable(key, main.fields)
         return merged([*moved, _series_of(main)])
 
     def put(self, place: Place, key: str, value: JSON, counters: Found | None, version: str | None) -> list[Any]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from google.cloud.firestore_v1 import types
 
-from expops_prefect.errors import KVError
+from expops_prefect.errors import KVDamagedError, KVError
 from expops_prefect.kv.base import JSON
 from expops_prefect.kv.encoding import dump, load
 from expops_prefect.kv.firestore_layout import KEY_FIELD, REST_FIELD, Place, is_field, sorted_part
@@ -31,8 +31,18 @@ Fields = dict[str, Any]
 """A document's fields as JSON values."""
 
 
+class Unreadable(str):
+    """A nested text that should be JSON and is not: only who asks for the key that it belongs to is told."""
+
+    __slots__ = ()
+    met: ClassVar[bool] = False
+    """Whether there ever was one in this process: as long as there was none, none has to be looked for."""
+
+
 def encode(value: JSON, depth: int = 0) -> Any:
     """A JSON value as Firestore's protobuf value."""
+    if isinstance(value, Unreadable):
+        return _wrapped(value)
     if value is None:
         return _Value(null_value=0)
     if isinstance(value, bool):
@@ -84,7 +94,7 @@ def decode(value: Any) -> JSON:
     if kind == "map_value":
         fields = value.map_value.fields
         if len(fields) == 1 and JSON_FIELD in fields and fields[JSON_FIELD].WhichOneof("value_type") == "string_value":
-            return load(JSON_FIELD, fields[JSON_FIELD].string_value)
+            return _loaded(fields[JSON_FIELD].string_value)
         return {name: decode(item) for name, item in fields.items()}
     if kind == "array_value":
         return [decode(item) for item in value.array_value.values]
@@ -106,14 +116,44 @@ def pack(place: Place, key: str, value: JSON) -> Fields:
 
 
 def unpack(place: Place, key: str, fields: Mapping[str, Any]) -> JSON | None:
-    """The value of a key in its document, which ExpOps may have written; ``None`` if it is not in it."""
+    """The value of a key in its document, which ExpOps may have written; ``None`` if it is not in it.
+
+    Raises:
+        KVDamagedError: a text in it is not JSON.
+    """
     if place.kind == "field":
-        return look_up(fields, place.field)
+        return readable(key, look_up(fields, place.field))
     if place.kind == "entry":
-        return fields.get("value")
+        return readable(key, fields.get("value"))
     if JSON_FIELD in fields:
         return load(key, fields[JSON_FIELD])
-    return {name: value for name, value in fields.items() if name not in _OWN}
+    return readable(key, {name: value for name, value in fields.items() if name not in _OWN})
+
+
+def readable(key: str, value: JSON) -> JSON:
+    """A value without a text that cannot be read.
+
+    Raises:
+        KVDamagedError: there is one in it.
+    """
+    waiting = [value] if Unreadable.met else []
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Unreadable):
+            raise KVDamagedError(f"the value of {key} is not JSON; delete the key", key)
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return value
+
+
+def _loaded(text: str) -> JSON:
+    try:
+        return load(JSON_FIELD, text)
+    except KVDamagedError:
+        Unreadable.met = True
+        return Unreadable(text)
 
 
 def key_of(fields: Mapping[str, Any]) -> str:
@@ -143,8 +183,12 @@ def replaced(fields: Mapping[str, Any], path: Sequence[str], value: JSON | None)
 
 
 def _as_text(value: JSON) -> Any:
+    return _wrapped(dump(value))
+
+
+def _wrapped(text: str) -> Any:
     wrapped = _Value()
-    wrapped.map_value.fields[JSON_FIELD].string_value = dump(value)
+    wrapped.map_value.fields[JSON_FIELD].string_value = text
     return wrapped
 
 

@@ -10,10 +10,12 @@ from multiprocessing.connection import Connection
 import pytest
 
 from expops_prefect import names
-from expops_prefect.errors import KVRefusedError
+from expops_prefect.errors import KVDamagedError, KVRefusedError
+from expops_prefect.kv import sound
 from expops_prefect.kv.base import KVStore, MetricPoint
 from expops_prefect.kv.firestore import FirestoreKV
 from expops_prefect.kv.firestore_layout import DOCUMENTS
+from expops_prefect.kv.firestore_values import JSON_FIELD
 from tests.support.firestore import Documents, new_project, new_store
 from tests.support.kv_conformance import KVConformance
 from tests.support.kv_machine import kv_machine
@@ -232,3 +234,33 @@ def test_erase_removes_a_project_and_no_other() -> None:
     assert set(Documents(f"{project}-2").every()) == there
     store.close()
     neighbour.close()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("k1", "k2", "k3"),
+        tuple(names.row_key(RUN, names.process_path(name)) for name in ("a", "b", "c")),
+        tuple(names.charts_key(RUN, names.process_path(name)) for name in ("a", "b", "c")),
+        tuple(names.metrics_key(RUN, names.process_path(name)) for name in ("a", "b", "c")),
+    ],
+    ids=["entry", "row", "charts", "metrics"],
+)
+def test_a_damaged_text_inside_a_value_hides_no_others(
+    store: FirestoreKV, raw: Documents, keys: tuple[str, str, str]
+) -> None:
+    value = {"loss": {"1": 0.5}}
+    for key in (keys[0], keys[2]):
+        store.put(key, value)
+    raw.write(keys[1], {"loss": {JSON_FIELD: "{not JSON"}})
+    left: list[str] = []
+    ends = range(len(keys[0]), -1, -1)
+    prefix = next(keys[0][:end] for end in ends if all(key.startswith(keys[0][:end]) for key in keys))
+    found = dict(sound.scan(store, prefix, damaged=left.append))
+    assert (list(found), left) == ([keys[0], keys[2]], [keys[1]])
+    assert list(sound.get_many(store, keys)) == [keys[0], keys[2]]
+    with pytest.raises(KVDamagedError) as error:
+        store.get(keys[1])
+    assert error.value.key == keys[1]
+    assert store.delete(keys[1])
+    assert list(dict(store.scan(prefix))) == [keys[0], keys[2]]
