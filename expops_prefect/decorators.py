@@ -17,6 +17,7 @@ from expops_prefect.errors import ConfigurationError
 from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks
 from expops_prefect.recording.subflows import call, entry_function, is_subflow
 from expops_prefect.recording.wrapping import Surrounded
+from expops_prefect.scope import SUBFLOW_ATTRIBUTE
 
 if TYPE_CHECKING:
     from expops_prefect.project import Project
@@ -107,7 +108,7 @@ class ExpOpsFlow(Surrounded, Flow[P, R]):
 
     def _entry(self) -> ExpOpsTask[P, Any]:
         """The task that stands for this flow where it is a cached subflow."""
-        return ExpOpsTask(
+        entry: ExpOpsTask[P, Any] = ExpOpsTask(
             entry_function(self, self.fn),
             name=self.name,
             cache_policy=EXPOPS,
@@ -116,6 +117,8 @@ class ExpOpsFlow(Surrounded, Flow[P, R]):
             result_storage=self.result_storage,
             result_serializer=self.result_serializer,
         )
+        setattr(entry, SUBFLOW_ATTRIBUTE, True)
+        return entry
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override, unused-ignore]
         """Run the flow. See :meth:`prefect.Flow.__call__`; a cached subflow is looked up first."""

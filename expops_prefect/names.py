@@ -48,8 +48,10 @@ _LETTERS: Final = {
 _older: dict[str, str] = {}
 _REFUSED: Final = frozenset({"status"})
 _TEMPORARY: Final = ".tmp"
+_STEP: Final = r"(?:/\*\[@partition='p\d+'\])?/step\[@name='[A-Za-z0-9_.-]+'\]"
 _CANONICAL: Final = re.compile(
-    r"^//(?P<layers>(?:\*\[@(?:partition='p\d+'|seed='-?\d+')\]/)*)process\[@name='(?P<process>[A-Za-z0-9_.-]+)'\]"
+    r"^(?P<inside>//(?P<layers>(?:\*\[@(?:partition='p\d+'|seed='-?\d+')\]/)*)"
+    rf"process\[@name='(?P<process>[A-Za-z0-9_.-]+)'\](?P<around>(?:{_STEP})*?))"
     r"(?P<step>(?:/\*\[@partition='p(?P<sk>\d+)'\])?/step\[@name='(?P<name>[A-Za-z0-9_.-]+)'\])?$"
 )
 _LAYER: Final = re.compile(r"@(?:partition='p(?P<k>\d+)'|seed='(?P<seed>-?\d+)')")
@@ -166,6 +168,7 @@ class CanonicalName:
         step: the step; ``None`` for the process itself.
         step_call: 1-based; ``None`` without a partition of its own.
         layers: the splits around it as ExpOps labels them, ``P1`` and ``S41``, the outermost first.
+        inside: the probe path that a step stands under: that of its process, or of a subflow in it.
     """
 
     process: str
@@ -173,6 +176,7 @@ class CanonicalName:
     step: str | None
     step_call: int | None
     layers: tuple[str, ...] = ()
+    inside: str = ""
 
 
 def parse_path(path: str) -> CanonicalName | None:
@@ -184,12 +188,12 @@ def parse_path(path: str) -> CanonicalName | None:
     layers = tuple(f"P{layer['k']}" if layer["k"] else f"S{layer['seed']}" for layer in found)
     call = int(found[0]["k"]) if len(found) == 1 and found[0]["k"] else None
     sk = match["sk"]
-    return CanonicalName(match["process"], call, match["name"], int(sk) if sk else None, layers)
+    return CanonicalName(match["process"], call, match["name"], int(sk) if sk else None, layers, match["inside"])
 
 
 def readable(path: str, labels: Mapping[str, str] | None = None) -> str:
     """A probe path for people: ``train``, ``train #2`` for its second call, ``train P1 S41`` inside splits,
-    ``train / load`` for a step.
+    ``train / load`` for a step, ``train / tune / fit`` for one of a subflow in it.
 
     Args:
         path: the probe path.
@@ -199,12 +203,11 @@ def readable(path: str, labels: Mapping[str, str] | None = None) -> str:
     if parsed is None:
         return path
     labels = labels or {}
-    process = labels.get(parsed.process, parsed.process)
-    text = f"{process} #{parsed.call}" if parsed.call else " ".join((process, *parsed.layers))
     if parsed.step is None:
-        return text
+        process = labels.get(parsed.process, parsed.process)
+        return f"{process} #{parsed.call}" if parsed.call else " ".join((process, *parsed.layers))
     step = labels.get(parsed.step, parsed.step)
-    return f"{text} / {step}" + (f" #{parsed.step_call}" if parsed.step_call else "")
+    return f"{readable(parsed.inside, labels)} / {step}" + (f" #{parsed.step_call}" if parsed.step_call else "")
 
 
 def first_call_path(path: str) -> str:
@@ -213,7 +216,7 @@ def first_call_path(path: str) -> str:
     if parsed is None:
         return path
     if parsed.step is not None:
-        return step_path(path.rpartition("/step[")[0], parsed.step, 1) if parsed.step_call is None else path
+        return step_path(parsed.inside, parsed.step, 1) if parsed.step_call is None else path
     return path if parsed.layers else process_path(parsed.process, 1)
 
 
@@ -344,6 +347,11 @@ def flow_run_key(flow_run_id: str) -> str:
 def retry_key(key: str) -> str:
     """Where the result is that a flow run has computed, by Prefect's own key for it."""
     return f"expops_prefect:retry:{key}"
+
+
+def prefect_result_key(key: str) -> str:
+    """Who computed the result that Prefect's own cache keeps under a key, and where its metrics and charts are."""
+    return f"expops_prefect:computed:{short_hash(key, 32)}"
 
 
 SIGN_PREFIX: Final = "expops_prefect:alive:"

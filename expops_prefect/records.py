@@ -22,6 +22,7 @@ from expops_prefect import names
 from expops_prefect.errors import FormatError, KVDamagedError, NameRefusedError
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, NOT_FINITE, KVStore
+from expops_prefect.redaction import masked, masked_message
 
 RECORD_FORMAT: Final = 2
 """The newest version of cache and run records that can be read; a record of a newer one is not used."""
@@ -35,10 +36,13 @@ FIRST: Final = "first"
 """Field of a row that sums calls up: the first call, which has no row of its own; empty while it is the only one."""
 OF_ONE_CALL: Final = frozenset({"cache_key", "miss", "miss_reason", "not_kept", "parts"})
 """Fields that say nothing of several calls together: in a sum they are the first call's."""
+BY_PREFECT: Final = "Prefect's own cache"
+"""What a row's ``cached_by`` says of a result that is none of ours."""
 _TIMES: Final = (
     *("started_at", "ended_at", "execution_time"),
     *("cached_started_at", "cached_ended_at", "cached_execution_time", "waited_seconds"),
 )
+_MESSAGES: Final = ("miss_reason", "not_kept")
 _TEXTS: Final = (
     "status",
     "label",
@@ -235,7 +239,10 @@ class RunRecord:
         Raises:
             FormatError: not a record of ours, or one of a newer release.
         """
-        made = _make(cls, _known(cls, value, "run record"), "run record")
+        known = _known(cls, value, "run record")
+        if isinstance(known.get("parameters"), dict):
+            known["parameters"] = masked(known["parameters"])  # older releases kept them as they were
+        made = _make(cls, known, "run record")
         numbers = [*made.degraded.values(), *made.degraded_since.values()]
         if not all(isinstance(number, int | float) for number in numbers):
             raise FormatError("a damaged run record: what was degraded is not counted")
@@ -272,6 +279,9 @@ class Row:
                 row[name] = None
         if row.get("status") not in STATUSES:
             row["status"] = "pending"
+        for name in _MESSAGES:
+            if row.get(name):
+                row[name] = masked_message(str(row[name]))  # older releases wrote them as they were
         calls, upstream = row.get("calls") or {}, row.get("upstream") or ()
         return cls(
             path=path,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Fields = Mapping[str, JSON]
 _OF_FIRST: Final = frozenset(
     {"started_at", "ended_at", "cached_run_id", "cached_started_at", "cached_ended_at", "cached_execution_time"}
-    | {"cache_path", "waited_seconds", "task_run_id", "upstream", "failure", "log"}
+    | {"cached_by", "cache_path", "waited_seconds", "task_run_id", "upstream", "failure", "log"}
 )
 """What a sum keeps of its first call; what is of one call alone stands in the sum itself."""
 _CUT_OFF: Final = "cut_off"
@@ -149,6 +149,8 @@ def _sum(calls: Mapping[str, int]) -> Status:
         return "running"
     if calls.get("failed"):
         return "failed"
+    if calls.get("pending"):
+        return "pending"
     return "cached" if set(calls) == {"cached"} else "completed"
 
 

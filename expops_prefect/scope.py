@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ SURROUNDED_ATTRIBUTE: Final = "_expops_surrounded"
 """The attribute of tasks and flows whose bodies this package surrounds."""
 PROJECT_ATTRIBUTE: Final = "_expops_project"
 """The attribute that holds its flow's project instead, where the run is not recorded."""
+SUBFLOW_ATTRIBUTE: Final = "_expops_subflow"
+"""The attribute of a task that stands for a cached subflow."""
 PLACE_ATTRIBUTE: Final = "_expops_place"
 """The attribute of a task that holds the :class:`Place` of its call, where that does not follow from its number."""
 
@@ -57,6 +59,7 @@ class Call:
         process: the probe path of the enclosing process's call; the call's own for a process.
         step_of: for a step, the process path and the step's name.
         attempt: how often the run was started; a flow that is retried or resumed starts again.
+        inside: the probe path under which steps that its body calls stand: its process's, or that of a subflow.
         upstream: the processes whose data it takes, as far as known where it was submitted.
     """
 
@@ -69,7 +72,19 @@ class Call:
     process: str
     step_of: tuple[str, str] | None
     attempt: int
+    inside: str
     upstream: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A call that comes to another process is recorded there, whatever kind of task it came with."""
+        return _arrived, tuple(getattr(self, each.name) for each in fields(self))
+
+
+def _arrived(*values: Any) -> Call:
+    from expops_prefect.recording.states import watch
+
+    watch()
+    return Call(*values)
 
 
 class ActiveRun(Protocol):

@@ -48,7 +48,8 @@ def draw_run(record: RunRecord, rows: Sequence[Row], metrics: Mapping[str, Mappi
 def _timeline(record: RunRecord, rows: Sequence[Row]) -> str:
     if not rows:
         return ""
-    ordered = sorted(rows, key=lambda row: (row.started_at or 0.0, row.path))
+    began = (row for row in rows if row.status != "pending")
+    ordered = sorted(began, key=lambda row: (row.started_at or 0.0, row.path))
     shown = ordered[:SHOWN_CALLS]
     start = min(record.started_at, *(row.started_at or record.started_at for row in shown))
     end = max([record.ended_at or start, *(row.ended_at or start for row in shown)])

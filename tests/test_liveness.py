@@ -336,7 +336,7 @@ def test_a_worker_forgets_runs_of_others_that_it_has_not_seen_for_long(
 ) -> None:
     def call(run: int) -> Call:
         path = "//process[@name='work']"
-        return Call(f"run-{run}", project, "work", "work", path, path, path, None, 1)
+        return Call(f"run-{run}", project, "work", "work", path, path, path, None, 1, path)
 
     clock = [0.0]
     monkeypatch.setattr(runs, "_clock", lambda: clock[0])

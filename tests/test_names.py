@@ -154,6 +154,7 @@ def test_paths_inside_splits(partitions: tuple[int, ...], seeds: tuple[int, ...]
         (step_path(process_path("fit", 2), "load"), "fit #2 / load #1"),
         (split_path("fit", (1,), (41,)), "fit P1 S41"),
         (step_path(process_path("fit"), "load", 3), "fit / load #3"),
+        (step_path(step_path(process_path("fit", 2), "tune", 3), "load"), "fit #2 / tune #3 / load #1"),
         ("odd", "odd"),
     ],
 )

@@ -25,7 +25,7 @@ TOTAL = process_path("train")
 
 def call(number: int = 1, attempt: int = 1) -> Call:
     path = TOTAL if number == 1 else process_path("train", number)
-    return Call(RUN, cast("Project", None), "train", "train", path, TOTAL, path, None, attempt)
+    return Call(RUN, cast("Project", None), "train", "train", path, TOTAL, path, None, attempt, path)
 
 
 Step = tuple[int, Status, float]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import orjson
+from prefect.utilities.annotations import NotSet
 
 from expops_prefect.caching.results import record_key
 from expops_prefect.effects.model import Effect
@@ -36,6 +37,7 @@ Kind = Literal[
     "dependency",
     "same run",
     "not asked for",
+    "not ready",
 ]
 """``absent``: no record; ``not kept``: the result is of a kind that is executed every time; ``policy``: not ours;
 ``effect``: it does more than compute; ``dependency``: a file or variable that it was read from changed; ``same run``:
@@ -65,6 +67,7 @@ class Reason:
 
 
 ABSENT: Final = Reason("absent", "no result yet for these inputs, configuration and code")
+NOT_READY: Final = Reason("not ready", "it never began: what it waits for failed")
 GENERATOR: Final = Reason("generator", "generator tasks are never cached")
 SAME_RUN: Final = Reason("same run", "this run computed it, and what it calls may give something else by now")
 UNWATCHED: Final = Reason("absent", "its earlier result does not say which files it was read from")
@@ -227,6 +230,14 @@ def without_key(task: Any) -> Reason:
         return _off("cache_policy=None")
     what = "cache_key_fn" if task.cache_key_fn is not None else f"cache policy, {type(task.cache_policy).__name__}"
     return Reason("policy", f"it has its own {what}, which found no result")
+
+
+def plain(task: Any) -> Reason:
+    """Why a task of Prefect's own decorator was executed: only Prefect looks for its result."""
+    reason = without_key(task)
+    if reason.kind == "policy" and getattr(task, "_user_cache_policy", None) is NotSet and task.cache_key_fn is None:
+        return Reason("policy", "made by Prefect's own decorator, so only Prefect caches it")
+    return reason
 
 
 def not_looked(task: Any) -> Reason:

@@ -22,7 +22,13 @@ from expops_prefect.errors import BackendError
 from expops_prefect.names import flow_run_key, process_name
 from expops_prefect.outbox.changes import Put
 from expops_prefect.project import Project
-from expops_prefect.recording.calls import call_of_context, run_of_task, subflow_inputs, watch_submissions
+from expops_prefect.recording.calls import (
+    call_of_context,
+    run_of_task,
+    scope_here,
+    subflow_inputs,
+    watch_submissions,
+)
 from expops_prefect.recording.run import Run
 from expops_prefect.recording.runs import start_run
 from expops_prefect.recording.subflows import States, body_of_entry
@@ -151,7 +157,7 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
     if context is None or context.flow is None or context.flow_run is None:
         yield _same
         return
-    outer = scope.current.get()
+    outer = _called_in()
     if getattr(context.flow, INNER, False) and outer is None and scope.flow_project.get() is None:
         yield _same
         return
@@ -179,6 +185,16 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
                 _reset(scope.current, token)
 
 
+def _called_in() -> Scope | None:
+    """Where the flow was called whose body begins here."""
+    from prefect.context import TaskRunContext
+
+    task, around = TaskRunContext.get(), _flow_context.get()
+    # That of the task that called it, or that of a task further out, whose subflow called it.
+    by_task = task is not None and (around is None or around.flow_run.id == task.task_run.flow_run_id)
+    return scope_here() if by_task else scope.current.get()
+
+
 def _goes_on_elsewhere(error: BaseException) -> bool:
     """Whether a flow is left so that it can be taken up again, or because another process has taken it."""
     from prefect.exceptions import Abort, Pause
@@ -200,7 +216,8 @@ def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entr
                 name = getattr(context.flow, "process", None) or context.flow.name
                 caller = _flow_context.get()
                 upstream = () if caller is None else subflow_inputs(caller, context.parameters)
-                call = run.begin(context.flow_run.id, run.new_call(outer, process_name(name), name), upstream)
+                called = run.new_call(outer, process_name(name), name, subflow=True)
+                call = run.begin(context.flow_run.id, called, upstream)
                 run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
             run.executing(context.flow_run.id)
             return Scope(run, call)

@@ -15,9 +15,9 @@ from expops_prefect import scope
 from expops_prefect.caching.keys import key_name
 from expops_prefect.degraded import concern, degrade
 from expops_prefect.recording.run import Run
-from expops_prefect.recording.runs import join_run
+from expops_prefect.recording.runs import active, join_run
 from expops_prefect.recording.wrapping import Surrounded
-from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, PROJECT_ATTRIBUTE, Call
+from expops_prefect.scope import CALL_ATTRIBUTE, PLACE_ATTRIBUTE, PROJECT_ATTRIBUTE, SUBFLOW_ATTRIBUTE, Call, Scope
 
 if TYPE_CHECKING:
     from prefect.context import FlowRunContext, TaskRunContext
@@ -31,11 +31,46 @@ def run_of_task(task: Any) -> Run | None:
     if call is not None:
         run: Run | None = join_run(call)
     else:
-        here = scope.current.get()
+        here = scope.current.get() or _beside_plain_task()
         run = here.run if here is not None and isinstance(here.run, Run) else None
     # In a worker process nothing else says it: neither the look-up before the body, nor the commit after it.
     concern(None if run is None else run.events)
     return run
+
+
+def scope_here() -> Scope | None:
+    """Where the code that runs now makes its calls."""
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    around = None if context is None else _body_of_plain_task(context.task_run.id)
+    return scope.current.get() if around is None else around
+
+
+def _made_in(context: TaskRunContext) -> Scope | None:
+    """Where the call of a task run was made that begins now: its own context is around already."""
+    for parent in (context.task_run.task_inputs or {}).get("__parents__", ()):
+        around = _body_of_plain_task(parent.id) if isinstance(parent, TaskRunResult) else None
+        if around is not None:
+            return around
+    return scope.current.get()
+
+
+def _beside_plain_task() -> Scope | None:
+    """In a worker process, below a task that nothing of ours surrounds, nothing else says which run it is."""
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    return None if context is None else _body_of_plain_task(context.task_run.id) or _made_in(context)
+
+
+def _body_of_plain_task(run_uuid: UUID) -> Scope | None:
+    """The scope of a task's body that runs in this process, where our own body around it does not set it."""
+    for run in list(active.values()):
+        call = run.plain_call(run_uuid)
+        if call is not None:
+            return Scope(run, call)
+    return None
 
 
 def call_of_context(run: Run, context: TaskRunContext) -> Call:
@@ -47,7 +82,8 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
     call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
     if call is None:
         place = getattr(task, PLACE_ATTRIBUTE, None)
-        call = run.new_call(scope.current.get(), key_name(task), task.name, place=place)
+        subflow = getattr(task, SUBFLOW_ATTRIBUTE, False)
+        call = run.new_call(_made_in(context), key_name(task), task.name, place=place, subflow=subflow)
         if place is not None:
             return run.begin(context.task_run.id, call)
     inputs = context.task_run.task_inputs or {}
@@ -99,9 +135,9 @@ def watch_submissions(runner: Any) -> None:
     in_threads = isinstance(runner, ThreadPoolTaskRunner)
 
     def submit_numbered(task: Any, parameters: Any, wait_for: Any = None, *args: Any, **kwargs: Any) -> Any:
-        here = scope.current.get()
+        here = scope_here()
         run = here.run if here is not None else None
-        if not isinstance(run, Run) or not _recorded(task):
+        if not isinstance(run, Run):
             return submit(_with_project(task), parameters, wait_for, *args, **kwargs)
         # Only map passes what the mapped parameters depend on.
         mapped = kwargs.get("dependencies") is not None or bool(args)
@@ -133,15 +169,15 @@ def watch_submissions(runner: Any) -> None:
 def _with_project(task: Any) -> Any:
     """A task that is submitted by a flow whose run is not recorded: in a worker process it is of the same project."""
     project = scope.flow_project.get()
-    if project is None or not _recorded(task):
+    if project is None or not is_ours(task):
         return task
     submitted = copy.copy(task)
     setattr(submitted, PROJECT_ATTRIBUTE, project)
     return submitted
 
 
-def _recorded(task: Any) -> bool:
-    """Whether a task takes part in the record: it carries our body, or our policy."""
+def is_ours(task: Any) -> bool:
+    """Whether a task carries our body, or our policy; of others Prefect's engine alone tells us."""
     from expops_prefect.caching.policy import ExpOpsCachePolicy, expops_cache_key
 
     return (

@@ -37,7 +37,7 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
         if run is not None:
             status: Status = "completed" if state.is_completed() else "failed"
             begun = getattr(task_run.start_time, "timestamp", None)
-            run.end(task_run.id, status, started=None if begun is None else begun(), failure=_failure(state))
+            run.end(task_run.id, status, started=None if begun is None else begun(), failure=failure_of(state))
         attempt = attempts.forget(task_run.id)
         if attempt is not None:
             attempt.land()
@@ -46,7 +46,7 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
         degrade("task ends not recorded", repr(error), key=task.name)
 
 
-def _failure(state: Any) -> str:
+def failure_of(state: Any) -> str:
     """Why a run failed, as its state says it, without secrets; empty if it did not."""
     if state.is_completed():
         return ""
@@ -80,15 +80,15 @@ def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
         status: Status = "completed" if state.is_completed() else "failed"
         for run in list(active.values()):
             if run.owner and run.record.flow_run_id == str(flow_run.id):
-                run.flow_ended(status, _failure(state))
+                run.flow_ended(status, failure_of(state))
                 return
             if run.call_of(flow_run.id) is not None:
-                run.end(flow_run.id, status, failure=_failure(state), kind="flow-run")
+                run.end(flow_run.id, status, failure=failure_of(state), kind="flow-run")
                 return
             if run.is_inside(flow_run.id):
                 return  # The task around it ends now, too.
         if status == "failed":
-            end_from_outside(project_of_flow(flow), str(flow_run.id), status, _failure(state))
+            end_from_outside(project_of_flow(flow), str(flow_run.id), status, failure_of(state))
     except ConfigurationError:
         pass  # the flow has failed by it, and says so
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow

@@ -30,6 +30,9 @@ class OpenCall:
         attempt: its attempt at the cache, if there is one.
         upstream: the processes whose data it takes.
         why: why it is executed without an attempt.
+        plain: nothing of ours is around its body.
+        by_prefect: its result came from Prefect's own cache.
+        found: what is known of who computed that.
     """
 
     call: Call
@@ -39,10 +42,15 @@ class OpenCall:
     attempt: Attempt | None = None
     upstream: tuple[str, ...] = ()
     why: Reason | None = None
+    plain: bool = False
+    by_prefect: bool = False
+    found: CacheRecord | None = None
 
     @property
     def hit(self) -> CacheRecord | None:
         """The cache record whose result it was given."""
+        if self.by_prefect:
+            return self.found
         return None if self.attempt is None or self.attempt.missed else self.attempt.hit
 
     def turned(self, status: Status, fields: dict[str, Any]) -> tuple[dict[str, Any], Sequence[AnyChange]]:

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from expops_prefect.kv.base import JSON, MetricPoint, MetricValue
 from expops_prefect.names import parse_path, process_path, step_path
-from expops_prefect.records import TERMINAL, CacheRecord, Row, saved_seconds, single_calls
+from expops_prefect.records import BY_PREFECT, CacheRecord, Row, saved_seconds, single_calls
 
 LINKED_HITS: Final = 100
 """Hits of which it is kept which task run computed them."""
+SHOWN_CALLS: Final = 500
+"""Calls that a summary shows at most by themselves, and as many that failed."""
 READ_DOCUMENTS: Final = 50
 """Documents that a summary reads at most from a store that costs by the document."""
 SHOWN_METRICS: Final = 500
@@ -34,6 +36,7 @@ class Line:
         key: the cache key of the last call; empty if it has none.
         object_key: where the result under that key lies; empty if that is not known.
         reasons: why calls were executed, with how many of them.
+        by_prefect: how many of its hits are of Prefect's own cache.
     """
 
     path: str
@@ -47,6 +50,7 @@ class Line:
     key: str = ""
     object_key: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
+    by_prefect: int = 0
 
     @property
     def took(self) -> float | None:
@@ -69,10 +73,50 @@ class Line:
             self.saved += saved_seconds(fields.get("cached_execution_time"), took) or 0.0
             source, at = fields.get("cached_run_id") or "", fields.get("cached_ended_at")
             self.sources[source] += 1
+            self.by_prefect += fields.get("cached_by") == BY_PREFECT
             if at is not None:
                 self.computed[source] = min(at, self.computed.get(source, at))
         elif fields.get("miss_reason"):
             self.reasons[fields["miss_reason"]] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """One call that has ended.
+
+    Attributes:
+        path: its own probe path.
+        status: how it ended.
+        took: seconds; ``None`` if it never began.
+        saved: seconds that a hit took less than computing.
+        source: the run that computed it; for a result of Prefect's own cache maybe that name.
+        reason: why it was executed.
+        task_run_id: its task run in Prefect.
+    """
+
+    path: str
+    status: str
+    took: float | None
+    saved: float | None
+    source: str
+    reason: str
+    task_run_id: str
+
+    @classmethod
+    def of(cls, path: str, status: str, fields: Mapping[str, JSON]) -> EndedCall:
+        """Out of what its row says."""
+        started, ended = fields.get("started_at"), fields.get("ended_at")
+        took = None if started is None or ended is None else ended - started
+        hit = status == "cached"
+        return cls(
+            path,
+            status,
+            took,
+            saved_seconds(fields.get("cached_execution_time"), took) if hit else None,
+            str(fields.get("cached_run_id") or fields.get("cached_by") or "") if hit else "",
+            "" if hit else str(fields.get("miss_reason") or ""),
+            str(fields.get("task_run_id") or ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +151,7 @@ class Overview:
 
     Attributes:
         hits: the first of them, in this process.
+        calls: the first calls that ended, and the first that failed.
         series: metrics by probe path and name, the first of them in their order.
         carried: the first probe paths that got their metrics from a hit's own run.
         charts: whether there are charts.
@@ -116,6 +161,7 @@ class Overview:
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
         self.hits: list[Hit] = []
+        self._calls: tuple[list[EndedCall], list[EndedCall]] = [], []
         self.series: dict[tuple[str, str], Series] = {}
         self._last_series: tuple[str, str] | None = None
         self.carried: list[str] = []
@@ -134,8 +180,21 @@ class Overview:
             key=lambda line: (first[_process(line.path)], _process(line.path), "/step" in line.path, line.path),
         )
 
+    @property
+    def calls(self) -> list[EndedCall]:
+        """What failed comes first."""
+        failed, others = self._calls
+        return [*failed, *others]
+
     def ended(
-        self, path: str, label: str, status: str, fields: Mapping[str, JSON], object_key: str | None = None
+        self,
+        path: str,
+        label: str,
+        status: str,
+        fields: Mapping[str, JSON],
+        object_key: str | None = None,
+        *,
+        call: str | None = None,
     ) -> None:
         """Take in a call that has ended.
 
@@ -145,7 +204,11 @@ class Overview:
             status: how it ended.
             fields: what its row says.
             object_key: where its result lies, if that is known.
+            call: its own probe path, if that is another one.
         """
+        kept = self._calls[status != "failed"]
+        if len(kept) < SHOWN_CALLS:
+            kept.append(EndedCall.of(call or path, status, fields))
         line = self._lines.get(path)
         if line is None:
             line = self._lines[path] = Line(path, label)
@@ -181,7 +244,7 @@ class Overview:
     def replace(self, rows: Iterable[Row]) -> None:
         """Take the lines from the rows of a run of which other processes executed a part."""
         objects = {line.key: line.object_key for line in self._lines.values()}
-        self._lines = {}
+        self._lines, self._calls = {}, ([], [])
         self.elsewhere = True
         sums: dict[str, Row] = {}
         for row in rows:
@@ -189,9 +252,9 @@ class Overview:
             if total == row.path and sum(row.calls.values()) > 1:
                 sums[total] = row
         for row in single_calls(rows):
-            if row.status in TERMINAL:
+            if row.status != "running":
                 known = objects.get(row.fields.get("cache_key") or "")
-                self.ended(_total(row.path), row.label, row.status, row.fields, known)
+                self.ended(_total(row.path), row.label, row.status, row.fields, known, call=row.path)
         for total, row in sums.items():
             # Of an older release's the first call is not known.
             line = self._lines.setdefault(total, Line(total, row.label))
@@ -206,7 +269,7 @@ def _total(path: str) -> str:
         return path
     if parsed.step is None:
         return process_path(parsed.process)
-    return step_path(process_path(parsed.process, parsed.call), parsed.step)
+    return step_path(parsed.inside, parsed.step)
 
 
 def _process(path: str) -> str:

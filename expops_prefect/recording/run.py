@@ -30,7 +30,7 @@ from expops_prefect.recording.open_calls import OpenCall, hit_fields
 from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import Overview
 from expops_prefect.recording.wrapping import Surrounded
-from expops_prefect.records import TERMINAL, Output, RunRecord, Status, saved_seconds
+from expops_prefect.records import BY_PREFECT, CacheRecord, Output, RunRecord, Status, saved_seconds
 from expops_prefect.scope import Call, Place, Scope
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from expops_prefect.caching.reasons import Reason
 
 HIT_COUNT: Final = "cache_hit_count"
+_LONGEST_PATH: Final = 600
 _WORKER_FLUSH: Final = 5.0
 """Seconds that a task waits at most for its record to be delivered, where that matters to others."""
 
@@ -106,7 +107,14 @@ class Run:
     # Calls -------------------------------------------------------------------------------------
 
     def new_call(
-        self, scope: Scope | None, name: str, label: str, *, mapped: bool = False, place: Place | None = None
+        self,
+        scope: Scope | None,
+        name: str,
+        label: str,
+        *,
+        mapped: bool = False,
+        place: Place | None = None,
+        subflow: bool = False,
     ) -> Call:
         """Number a call where it is made: a process in the flow's body, else a step of the enclosing call.
 
@@ -116,16 +124,21 @@ class Run:
             label: the user's name for it.
             mapped: whether it is one of several by its nature, so that the first one has a number too.
             place: where it stands, if that is known.
+            subflow: whether what it calls stands under itself, and not beside it in its process.
         """
         run_id, project, attempt = self.run_id, self.project, self.record.attempt
         if place is not None:
             path = place.path
-            return Call(run_id, project, name, label, path, path, path, None, attempt, place.upstream)
+            return Call(run_id, project, name, label, path, path, path, None, attempt, path, place.upstream)
         outer = None if scope is None else scope.call
-        name = self._numbers.name(None if outer is None else outer.process, name, label)
-        path, total = self._numbers.next(None if outer is None else outer.process, name, mapped=mapped)
+        around = None if outer is None else outer.inside
+        name = self._numbers.name(around, name, label)
+        path, total = self._numbers.next(around, name, mapped=mapped)
         process, step_of = (path, None) if outer is None else (outer.process, (outer.process, name))
-        return Call(run_id, project, name, label, path, total, process, step_of, attempt)
+        # A flow that calls itself again and again: keys and ids are not of any length.
+        own = outer is None or (subflow and len(path) < _LONGEST_PATH)
+        inside = path if own or outer is None else outer.inside
+        return Call(run_id, project, name, label, path, total, process, step_of, attempt, inside)
 
     def begin(self, run_uuid: UUID, call: Call, upstream: tuple[UUID, ...] = ()) -> Call:
         """A call is about to be looked up or executed. Asking again for the same one changes nothing.
@@ -189,6 +202,31 @@ class Run:
         held = self._open[context.task_run.id]
         held.why = held.why or why
 
+    def plain(self, run_uuid: UUID) -> None:
+        """A call has begun whose body nothing of ours is around."""
+        self._open[run_uuid].plain = True
+
+    def plain_call(self, run_uuid: UUID) -> Call | None:
+        """The call of a task run whose body runs here with nothing of ours around it."""
+        held = self._open.get(run_uuid)
+        return held.call if held is not None and held.plain else None
+
+    def found_by_prefect(self, run_uuid: UUID, record: CacheRecord | None) -> None:
+        """A call was given a result out of Prefect's own cache, and what is known of who computed that."""
+        held = self._open.get(run_uuid)
+        if held is not None:
+            held.by_prefect, held.found = True, record
+
+    def never_began(self, run_uuid: UUID, why: Reason) -> None:
+        """A call was not looked up and not executed, since what it waits for has failed."""
+        with self._lock:
+            held = self._open.pop(run_uuid, None)
+        if held is not None:
+            held.why = why
+            self.tally["pending"] += 1
+            self._turn(held, "pending", {"started_at": None, "ended_at": None})
+            self._end_if_over()
+
     def executing(self, run_uuid: UUID) -> None:
         """The body of a call runs now: its row says so. Retries do not say it again."""
         held = self._open.get(run_uuid)
@@ -226,13 +264,14 @@ class Run:
             self._failed(held.call.path, fields)
         record = held.hit
         more: list[AnyChange] = []
-        if status == "completed" and record is not None:
+        if held.by_prefect:
+            fields["cached_by"] = BY_PREFECT
+        if status == "completed" and (record is not None or held.by_prefect):
             status = "cached"
+            more = [Increment(names.stat_key(self.run_id, HIT_COUNT))]
+        if status == "cached" and record is not None:
             fields |= hit_fields(record)
-            more = [
-                *self._outputs.carry_over(record, held.call, self.overview),
-                Increment(names.stat_key(self.run_id, HIT_COUNT)),
-            ]
+            more += self._outputs.carry_over(record, held.call, self.overview)
             self.saved += saved_seconds(record.execution_time, now - fields["started_at"]) or 0.0
             self.overview.hit(held.run_uuid, record)
         self.tally[status] += 1
@@ -255,11 +294,12 @@ class Run:
 
     def _turn(self, held: OpenCall, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
         said, changes = held.turned(status, fields)
-        if status in TERMINAL:
+        if status != "running":
             stored = None if held.attempt is None else held.attempt.object_key
             if stored is None and held.hit is not None:
                 stored = held.hit.object_key
-            self.overview.ended(held.call.total, held.call.label, status, said, stored)
+            call = held.call
+            self.overview.ended(call.total, call.label, status, said, stored, call=call.path)
         # One call is one write to the journal: after each, this thread may have to wait for others.
         self.outbox.write(*more, *changes, brief=status == "running")
 

@@ -44,6 +44,9 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
     Raises:
         KVError: the KV store failed.
     """
+    from expops_prefect.recording.states import watch
+
+    watch()
     flow_run_id = str(flow_run.id)
     events = Events(project.outbox.folder)
     # The flow's body, and the tasks and threads that it starts, inherit it.

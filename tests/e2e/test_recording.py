@@ -134,7 +134,8 @@ def test_executions(turns: list[Turn]) -> None:
             assert seen.record.degraded == {}
             assert seen.record.ended_at is not None
             assert seen.record.ended_at >= seen.record.started_at
-            assert all(row.started_at and row.ended_at for row in seen.rows.values())
+            began = [row for row in seen.rows.values() if row.status != "pending"]
+            assert all(row.started_at and row.ended_at for row in began)
 
 
 def test_retries_are_one_call_that_fails_only_at_last(turns: list[Turn], cold: Run, warm: Run) -> None:
@@ -199,14 +200,14 @@ def test_subflows(cold: Run, warm: Run) -> None:
         "sub #3": "failed",
         # leaf(1) and leaf(2) were computed by an earlier run, in another place.
         **{f"{call} / {step}": "completed" for call in ("sub", "sub #2") for step in ("below", "first")},
-        "sub / leaf": "cached",
-        "sub #2 / leaf": "cached",
+        "sub / below / leaf": "cached",
+        "sub #2 / below / leaf": "cached",
     }
     assert seen.calls("sub") == {"completed": 2, "failed": 1}
     assert seen.record.status == "completed", "the flow took the failed subflow as it was"
     assert seen.metrics["sub #2 / below"] == {"below": {"1": 2}}
-    assert seen.metrics["sub / leaf"] == {"depth": {"1": 3}}
-    assert seen.charts == {"sub / leaf": ["leaf"], "sub #2 / leaf": ["leaf"]}
+    assert seen.metrics["sub / below / leaf"] == {"depth": {"1": 3}}
+    assert seen.charts == {"sub / below / leaf": ["leaf"], "sub #2 / below / leaf": ["leaf"]}
     again = warm("subflows")
     assert again.statuses == {**seen.statuses, "sub / first": "cached", "sub #2 / first": "cached"}
     assert again.metrics == seen.metrics
@@ -280,9 +281,10 @@ def test_a_run_ends_with_its_last_call(cold: Run, warm: Run) -> None:
     assert set(warm("loose").statuses.values()) == {"cached"}
 
 
-def test_what_never_begins_has_no_row(turns: list[Turn], cold: Run) -> None:
-    (row,) = cold("upstream-failed").rows.values()
-    assert (row.label, row.status) == ("failed upstream", "failed")
+def test_what_never_begins_is_pending(turns: list[Turn], cold: Run) -> None:
+    failed, waiting = cold("upstream-failed").rows.values()
+    assert (failed.label, failed.status) == ("failed upstream", "failed")
+    assert (waiting.status, waiting.started_at, waiting.execution_time) == ("pending", None, None)
     assert cold("wrong-parameters").rows == {}
     # A root flow with wrong parameters never runs.
     assert "typed" not in turns[0].runs

@@ -210,3 +210,60 @@ def test_hooks_that_the_runner_of_a_deployment_calls() -> None:
         "a runner calls on_crashed hooks for a process that died, by keyword: flow, flow_run, state",
         USED_BY,
     )
+
+
+def test_the_engine_tells_of_each_state() -> None:
+    """What ``recording.states`` looks on at: one call for each state, in the task run's context but for a crash."""
+    import prefect.task_engine
+    from prefect.context import TaskRunContext
+    from prefect.transactions import get_transaction
+
+    stores = Stores()
+    events: list[str] = []
+    engine: Any = prefect.task_engine
+    send = engine.emit_task_run_state_change_event
+
+    def noting(*args: Any, **named: Any) -> Any:
+        assert not args
+        context, transaction = TaskRunContext.get(), get_transaction()
+        inside = context is not None and context.task_run.id == named["task_run"].id
+        found = " found" if transaction is not None and transaction.key and transaction.is_committed() else ""
+        events.append(f"{named['validated_state'].name}{'' if inside else ' outside'}{found}")
+        return send(*args, **named)
+
+    @task(cache_policy=stores.policy, persist_result=True)
+    def kept(after: object = None) -> int:
+        return 1
+
+    @task(cache_policy=NO_CACHE)
+    def failing() -> None:
+        raise ValueError("on purpose")
+
+    @task(cache_policy=NO_CACHE)
+    async def waiting() -> int:
+        return 1
+
+    @task(cache_policy=NO_CACHE)
+    def crashing() -> None:
+        raise KeyboardInterrupt
+
+    @flow
+    def run() -> None:
+        for each in (kept, kept, failing, waiting):
+            state: Any = each(return_state=True)
+            if asyncio.iscoroutine(state):
+                asyncio.run(state)
+        kept.submit(failing.submit()).wait()
+        crashing()
+
+    engine.emit_task_run_state_change_event = noting
+    try:
+        run(return_state=True)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        engine.emit_task_run_state_change_event = send
+    begins = ["Pending", "Running"]
+    expected = [*begins, "Completed", *begins, "Cached found", *begins, "Failed", *begins, "Completed"]
+    expected += [*begins, "Failed", "Pending", "NotReady", *begins, "Crashed outside"]
+    check(events, expected, "each state of a task run goes through one function of the engine", "recording.states")

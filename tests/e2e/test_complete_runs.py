@@ -1,0 +1,227 @@
+"""Every task run of a recorded flow stands in its record: whoever decorated it, wherever it ran, whoever cached it."""
+
+from __future__ import annotations
+
+import pytest
+
+from expops_prefect.names import readable
+from expops_prefect.records import Row
+from tests.support.processes import FlowProject, Outcome
+
+pytestmark = pytest.mark.xdist_group("complete-runs")
+
+LIBRARY = """
+from executions import ran
+from prefect import flow, task
+from prefect.assets import materialize
+from prefect.cache_policies import INPUTS
+
+import expops_prefect
+from expops_prefect import log_metric
+
+
+@task
+def plain(n):
+    ran("plain")
+    return n + 1
+
+
+@task
+async def waiting(n):
+    ran("waiting")
+    return n
+
+
+@expops_prefect.task
+def inner(n):
+    ran("inner")
+    return n
+
+
+@task
+def around(n):
+    ran("around")
+    log_metric("around", n)
+    return inner(n) + plain(n) + inner.submit(n + 1).result()
+
+
+@materialize("s3://shop/orders")
+def orders(n):
+    ran("orders")
+    return n
+
+
+@task(cache_policy=INPUTS, persist_result=True)
+def kept(n):
+    ran("kept")
+    log_metric("kept", n / 2)
+    return n
+
+
+@task
+def failing(n):
+    raise ValueError(n)
+
+
+@flow
+def foreign(n):
+    return plain(n)
+"""
+FLOW = """
+import asyncio
+import sys
+
+from executions import ran
+from prefect import Task
+from prefect.cache_policies import INPUTS
+from prefect.task_runners import ProcessPoolTaskRunner
+
+import library
+from expops_prefect import flow, log_metric, task
+
+
+@task(cache_policy=INPUTS, persist_result=True)
+def own(n, name="own"):
+    ran("own")
+    log_metric("own", n / 4)
+    return n
+
+
+@task
+def leaf(n):
+    ran("leaf")
+    return n
+
+
+@flow(cached=True)
+def great(n):
+    return leaf(n + 100)
+
+
+@flow
+def grandchild(n):
+    return leaf(n + 10) + great(n)
+
+
+@flow
+def child(n):
+    return leaf(n) + grandchild(n)
+
+
+@flow
+def main():
+    own(1)
+    library.plain.submit(library.plain(1)).result()
+    library.orders(1)
+    library.kept.map([1, 2]).result()
+    library.around(1)
+    library.foreign(2)
+    child(1)
+    library.plain.submit(library.failing.submit(1)).wait()
+
+
+@flow
+async def coroutines():
+    await library.waiting(1)
+    library.waiting.submit(2).wait()
+
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+def elsewhere():
+    library.around.submit(5).result()
+    library.kept.submit(7).result()
+
+
+def library_tasks():
+    return {name: (type(item), dict(vars(item))) for name, item in vars(library).items() if isinstance(item, Task)}
+
+
+if __name__ == "__main__":
+    before = library_tasks()
+    for name in sys.argv[1:]:
+        asyncio.run(coroutines()) if name == "coroutines" else globals()[name](return_state=True)
+    assert library_tasks() == before
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> FlowProject:
+    made = FlowProject(tmp_path_factory.mktemp("complete"))
+    made.write("library.py", LIBRARY)
+    made.write("main.py", FLOW)
+    made.run("main.py", "main", "coroutines").ok()
+    return made
+
+
+@pytest.fixture(scope="module")
+def again(shop: FlowProject) -> Outcome:
+    return shop.run("main.py", "main", "elsewhere", "elsewhere").ok()
+
+
+def run_of(shop: FlowProject, flow: str, number: int = 0) -> str:
+    """The id of a run of a flow, the newest being number 0."""
+    return [run.run_id for run in shop.project().runs() if run.flow == flow][number]
+
+
+def rows(shop: FlowProject, flow: str, number: int = 0) -> dict[str, Row]:
+    """The rows of a run by readable path."""
+    return {readable(row.path): row for row in shop.project().rows(run_of(shop, flow, number))}
+
+
+def metrics(shop: FlowProject, flow: str, number: int = 0) -> dict[str, dict[str, list[object]]]:
+    """The values of a run's metrics by readable path."""
+    found = shop.project().metrics(run_of(shop, flow, number))
+    return {
+        readable(path): {name: list(series.values()) for name, series in values.items()}
+        for path, values in found.items()
+    }
+
+
+def test_whoever_decorated_a_task(shop: FlowProject) -> None:
+    found = rows(shop, "main")
+    assert {path: dict(row.calls) for path, row in found.items() if row.calls} == {
+        "own": {"completed": 1},
+        "plain": {"completed": 3, "pending": 1},
+        "orders": {"completed": 1},
+        "kept": {"completed": 2},
+        "around": {"completed": 1},
+        "around / inner": {"completed": 2},
+        "around / plain": {"completed": 1},
+        "child": {"completed": 1},
+        "child / leaf": {"completed": 1},
+        "child / grandchild": {"completed": 1},
+        "child / grandchild / leaf": {"completed": 1},
+        "child / grandchild / great": {"completed": 1},
+        "child / grandchild / great / leaf": {"completed": 1},
+        "failing": {"failed": 1},
+    }
+    assert found["plain #4"].status == "pending"
+    assert found["plain #4"].fields["miss_reason"] == "it never began: what it waits for failed"
+    assert found["plain #2"].upstream == (), "a task takes no data from itself"
+    assert found["plain"].upstream == ("failing",)
+    assert dict(rows(shop, "coroutines")["waiting"].calls) == {"completed": 2}
+
+
+def test_whoever_cached_it(shop: FlowProject, again: Outcome) -> None:
+    assert (again.executions["own"], again.executions["kept"]) == (0, 1)
+    first = run_of(shop, "main", 1)
+    assert metrics(shop, "main", 1)["own"] == {"own": [0.25]}
+    found = rows(shop, "main")
+    for path in ("own", "kept #1", "kept #2"):
+        assert found[path].status == "cached"
+        assert found[path].fields["cached_by"] == "Prefect's own cache"
+        assert found[path].cached_run_id == first
+    assert metrics(shop, "main")["own"] == {"own": [0.25]}
+    assert metrics(shop, "main")["kept #2"] == {"kept": [1]}
+    assert "cached_by" not in found["child / leaf"].fields
+    assert found["plain"].status == "pending", "Prefect executes it every time"
+
+
+def test_wherever_it_ran(shop: FlowProject, again: Outcome) -> None:
+    for status, number in (("cached", 0), ("completed", 1)):
+        found = rows(shop, "elsewhere", number)
+        assert found["around"].status == "completed"
+        assert found["around / plain"].status == "completed"
+        assert found["around / inner"].status == status
+        assert found["kept"].status == status
+        assert metrics(shop, "elsewhere", number)["kept"] == {"kept": [3.5]}
