@@ -69,12 +69,18 @@ def graph_of(rows: Iterable[Row], charts: Collection[str] = ()) -> Graph:
             started.setdefault(parsed.process, row.started_at or float("inf"))
         taken.update(((source, parsed.process), None) for source in row.upstream if source != parsed.process)
     processes = tuple(sorted(started, key=lambda name: (started[name], name)))
-    edges, left_out = _without_cycles(processes, [edge for edge in taken if set(edge) <= set(processes)])
+    edges, left_out = without_cycles(processes, [edge for edge in taken if set(edge) <= set(processes)])
     drawn = {parsed.process for path in charts if (parsed := parse_path(path)) is not None}
     return Graph(processes, edges, frozenset(drawn & set(processes)), left_out)
 
 
-def _without_cycles(processes: Sequence[str], edges: Sequence[Edge]) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
+def without_cycles(processes: Sequence[str], edges: Sequence[Edge]) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
+    """The edges that close no cycle, and those that would.
+
+    Args:
+        processes: all processes, as they started: an edge that leads back is left out before another one.
+        edges: the edges between them.
+    """
     place = {process: number for number, process in enumerate(processes)}
     in_order = sorted(edges, key=lambda edge: (place[edge[0]] > place[edge[1]], place[edge[0]], place[edge[1]]))
     below: dict[str, set[str]] = {process: {process} for process in processes}

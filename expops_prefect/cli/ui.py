@@ -26,8 +26,9 @@ Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, json: bool = False) -> int:
     """Open ExpOps' UI at this project, until Ctrl-C. Needs ExpOps: pip install 'expops-prefect[expops]'.
 
-    It is ExpOps' own server, on this machine only. It draws the graph of experiment.pipeline, else
-    that of the newest run. Of the project's files it serves the charts and no others.
+    It is ExpOps' own server, on this machine only. It draws the graph of experiment.pipeline and what the newest
+    runs of each flow had besides: it has one graph for all runs. Of the project's files it serves the charts and no
+    others. Single calls of a task, steps and their metrics are shown by Prefect's UI, in the artifacts of a run.
 
     Example: expops-prefect ui --port 0 --no-browser
 
@@ -60,7 +61,7 @@ def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, 
 
 
 def _follow(server: Server, asked: list[int]) -> NoReturn:
-    """Keep the graph that of the newest run, until the server ends or somebody ends us."""
+    """Keep the graph that of the newest runs, until the server ends or somebody ends us."""
     said = ""
     while not asked:
         time.sleep(_POLL_SECONDS)
@@ -70,7 +71,7 @@ def _follow(server: Server, asked: list[int]) -> NoReturn:
         except BackendError as error:
             if str(error) != said:
                 said = str(error)
-                print_note(f"the graph of the newest run cannot be read: {said}")
+                print_note(f"the graph of the newest runs cannot be read: {said}")
     raise KeyboardInterrupt
 
 

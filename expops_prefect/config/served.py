@@ -33,31 +33,44 @@ _FOLLOWED: Final = ("MLOPS_", "EXPOPS_", "FIREBASE_", "NEXT_PUBLIC_FIREBASE_")
 """Settings that the given configuration holds already, or that the server does not need."""
 
 
-def served_config(settings: Settings, adjacency: str, processes: Sequence[str], charts: Collection[str]) -> str:
+def served_config(
+    settings: Settings, edges: Sequence[tuple[str, str]], processes: Sequence[str], charts: Collection[str]
+) -> str:
     """The text of the ``project_config.yaml`` that the server reads. It holds no credentials.
+
+    A graph that the configuration has is drawn as it is, with what runs had besides: but for one with splits, whose
+    processes the server multiplies.
 
     Args:
         settings: the project's.
-        adjacency: the graph of a run, drawn where the configuration has none.
-        processes: that run's processes.
+        edges: the graph of its runs.
+        processes: its nodes.
         charts: those of them that drew charts.
     """
-    configured = bool(settings.process_adjlist.strip())
+    configured = settings.process_adjlist.strip()
     entries = {name: {key: entry[key] for key in _SHOWN if key in entry} for name, entry in settings.processes.items()}
+    known = dict.fromkeys([*entries, *configured.split()], True) if configured else {}
+    splits = any(entry.get("data_parallelism") or entry.get("seed_parallelism") for entry in entries.values())
     for process in processes:
         entry = find_name(entries, process)
-        if entry is None and configured:
+        if entry is None and (find_name(known, process) or (configured and splits)):
             continue
         if entry is None:
             entry = entries[process] = {"name": process}
         if process in charts and "type" not in entry and "probe_paths" not in entry:
             entry["type"] = "chart"
+    drawn = [edge for edge in edges if not all(find_name(known, end) for end in edge)]
+    if configured:
+        flows = {source for source, target in drawn if not find_name(known, source)}
+        # A flow's own node leads to what is not in the graph, not to what has its place there.
+        drawn = [] if splits else [edge for edge in drawn if edge[0] not in flows or not find_name(known, edge[1])]
+    lines = [*filter(None, [configured]), *(f"{source} {target}" for source, target in drawn)]
     content = {
         "scripts": settings.scripts or {},
         "experiment": {
             "cache": _stores(settings),
             "pipeline": {
-                "process_adjlist": settings.process_adjlist if configured else adjacency,
+                "process_adjlist": "".join(f"{line}\n" for line in lines or processes),
                 "processes": list(entries.values()),
             },
         },

@@ -1,11 +1,13 @@
 """The process that is ExpOps' server: ``python -m expops_prefect.ui.serve PORT PLACE-OF-CHARTS…``.
 
-It ends when whoever started it does, however that happens: its standard input is closed then.
+The project comes first on its standard input. It ends when whoever started it does, however that happens: that
+input is closed then.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -19,10 +21,12 @@ def main() -> None:
     import uvicorn
     from uvicorn.importer import import_from_string
 
+    from expops_prefect.ui.answers import Answers
     from expops_prefect.ui.guard import Guard
 
+    project = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    app = Guard(import_from_string(SERVER), sys.argv[2:])
+    app = Guard(Answers(import_from_string(SERVER), project), sys.argv[2:])
     uvicorn.run(
         app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", timeout_graceful_shutdown=2, ws="none"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -92,6 +93,10 @@ def serve(project: Project, port: int) -> Iterator[Server]:
             # Ctrl-C is for us; we tell it.
             start_new_session=True,
         )
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):  # it has ended already, and the log says why
+                pickle.dump(project, process.stdin)
+                process.stdin.flush()
         server = Server(f"http://127.0.0.1:{port}", workspace, process, log)
         try:
             _wait_until_it_answers(server)
@@ -104,7 +109,8 @@ def serve(project: Project, port: int) -> Iterator[Server]:
                 process.kill()
                 process.wait()
             if process.stdin is not None:
-                process.stdin.close()
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
 
 
 def _wait_until_it_answers(server: Server) -> None:

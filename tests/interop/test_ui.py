@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from expops_prefect.config import served_config
 from tests.interop.expops import ExpOps, Shown, project_on
 from tests.support.processes import FlowProject
 from tests.support.server import clean_environment, wait_until
@@ -100,7 +101,7 @@ def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path)
         assert server.projects() == [name]
         shown = server.project(name)
         assert shown.runs() == [run.run_id]
-        assert edges(shown) == {("load", "report")}
+        assert edges(shown) == {("main.flow", "load"), ("load", "report")}
         assert shown.statuses(run.run_id)["//process[@name='report']"] == "completed"
         (item,) = shown.charts(run.run_id)["report"]["items"]
         assert shown.chart(run.run_id, item).startswith(b"\x89PNG")
@@ -120,7 +121,8 @@ def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path)
 
         # A run that comes later brings its graph along.
         shop.run("main.py", env={"MORE": "1"}).ok()
-        wait_until(lambda: edges(shown) == {("load", "report"), ("report", "publish")}, 60, "the new run's graph")
+        more = {("main.flow", "load"), ("load", "report"), ("report", "publish")}
+        wait_until(lambda: edges(shown) == more, 60, "the new run's graph")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         assert status(f"{server.url}/api/projects") is None
@@ -130,6 +132,11 @@ def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path)
 def edges(shown: Shown) -> set[tuple[str, str]]:
     adjacent = shown.graph()["adj"]
     return {(base(source), base(target)) for source, targets in adjacent.items() for target in targets}
+
+
+def by_name(shown: Shown, run: str) -> dict[str, str]:
+    """The status of each node that is not one of several calls."""
+    return {base(path): word for path, word in shown.statuses(run).items() if path.startswith("//process")}
 
 
 def base(path: str) -> str:
@@ -167,3 +174,121 @@ def test_the_configured_graph_comes_first_and_others_pages_are_refused(tmp_path:
         process.kill()
         process.wait()
         wait_until(lambda: status(page) is None, 30, "the server has ended")
+
+
+TWO_FLOWS = """
+from expops_prefect import flow, log_chart, task
+
+PNG = b"\\x89PNG\\r\\n\\x1a\\n "
+
+
+@task
+def load():
+    return [0, 1, 2]
+
+
+@task
+def fit(x):
+    log_chart("curve", PNG + bytes([x]))
+    if x == 1:
+        raise ValueError(x)
+    return x
+
+
+@task
+def report(rows):
+    for title in ("first", "second", "third"):
+        log_chart(title, PNG + title.encode())
+    return len(rows)
+
+
+@task
+def lonely():
+    raise RuntimeError("no edge leads here")
+
+
+@task
+def publish():
+    return 1
+
+
+@flow
+def training():
+    rows = load()
+    for future in fit.map(rows):
+        future.wait()
+    report(rows)
+    log_chart("of the flow", PNG + b"flow")
+    lonely()
+
+
+@flow
+def nightly():
+    publish()
+
+
+if __name__ == "__main__":
+    training(return_state=True)
+    nightly()
+"""
+
+
+def test_every_process_and_chart_of_every_flow_is_drawn(tmp_path: Path) -> None:
+    shop = project_on("local-local", tmp_path, CONFIG)
+    shop.write("main.py", TWO_FLOWS)
+    shop.run("main.py").ok()
+    newest, failed = (run.run_id for run in shop.project().runs())
+    with ui(shop) as (server, _):
+        shown = server.project(shop.root.name)
+        charts = {"second.report", "third.report", "curve.fit.p2", "curve.fit.p3"}
+        assert edges(shown) == {
+            *(("training.flow", process) for process in ("load", "lonely")),
+            *(("load", process) for process in ("fit", "report")),
+            *(("report" if "report" in chart else "fit", chart) for chart in charts),
+            ("nightly.flow", "publish"),
+        }
+        said = by_name(shown, failed)
+        assert {name: said[name] for name in ("training.flow", "fit", "lonely")} == dict.fromkeys(
+            ("training.flow", "fit", "lonely"), "failed"
+        )
+        assert {name: said[name] for name in ("load", "report", "second.report", "third.report")} == dict.fromkeys(
+            ("load", "report", "second.report", "third.report"), "completed"
+        )
+        assert not {"publish", "nightly.flow"} & set(said)
+        assert by_name(shown, newest) == {"publish": "completed", "nightly.flow": "completed"}
+
+        clickable = {chart["name"] for chart in server.json(f"/projects/{shop.root.name}/chart-config")["charts"]}
+        assert clickable == {"report", "fit", "training.flow", *charts}
+        pictures = {
+            "report": b"first",
+            "second.report": b"second",
+            "third.report": b"third",
+            "fit": bytes([0]),
+            "curve.fit.p3": bytes([2]),
+            "training.flow": b"flow",
+        }
+        items = shown.charts(failed)
+        for name, content in pictures.items():
+            assert shown.chart(failed, items[name]["items"][0]).endswith(b" " + content), name
+
+
+def test_a_configured_graph_is_drawn_with_what_runs_had_besides(tmp_path: Path) -> None:
+    config = yaml.safe_load(CONFIG)
+    processes: list[dict[str, object]] = [{"name": "load"}, {"name": "fit"}]
+    config["experiment"]["pipeline"] = {
+        "process_adjlist": "load fit\n",
+        "processes": processes,
+    }
+    shop = project_on("local-local", tmp_path, yaml.safe_dump(config))
+    edges_of_runs = [("main.flow", "load"), ("load", "fit"), ("main.flow", "lonely"), ("fit", "curve.fit")]
+
+    def served(config: str) -> set[str]:
+        shop.configure(config)
+        settings = shop.project().settings
+        nodes = ["main.flow", "load", "fit", "lonely", "curve.fit"]
+        content = yaml.safe_load(served_config(settings, edges_of_runs, nodes, {"curve.fit"}))
+        return set(content["experiment"]["pipeline"]["process_adjlist"].splitlines())
+
+    assert served(yaml.safe_dump(config)) == {"load fit", "main.flow lonely", "fit curve.fit"}
+    processes[0]["data_parallelism"] = {"size": 2}
+    assert served(yaml.safe_dump(config)) == {"load fit"}, "the server multiplies what follows"
