@@ -122,22 +122,18 @@ class _Writer:
             charts=list(self._charts()) if self._overview.charts or self._overview.elsewhere else (),
             linked=len(self._overview.hits),
             run_url=self._run_url,
+            calls=self._overview.calls,
             log_url=_log_url,
         )
         made = _made("markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id))
         if not self._given_up.is_set():
             # With an event, for automations.
             client.create_artifact(ArtifactCreate(key=artifact_key(project.project_id), **made))
-        rows = summary.metric_rows()
-        if rows:
-            key = artifact_key(project.project_id, "metrics")
-            self._send(
-                client,
-                {
-                    "key": key,
-                    **_made("table", json.dumps(rows), f"Metrics of run {run}", flow_run_id=self._record.flow_run_id),
-                },
-            )
+        for what, rows in (("metrics", summary.metric_rows()), ("calls", summary.call_rows())):
+            if rows:
+                said = f"{what.capitalize()} of run {run}"
+                made = _made("table", json.dumps(rows), said, flow_run_id=self._record.flow_run_id)
+                self._send(client, {"key": artifact_key(project.project_id, what), **made})
 
     def _send(self, client: SyncPrefectClient, made: Mapping[str, object]) -> None:
         """Write an artifact without an event, which a process that ends might have to wait for."""

@@ -18,6 +18,7 @@ const actions = {
   evaluate: ({ script }) => page.evaluate(script),
   hover: ({ selector }) => page.hover(selector, { timeout: 20000 }),
   click: ({ selector }) => page.click(selector, { timeout: 20000 }),
+  size: ({ width, height }) => page.setViewportSize({ width, height }),
   picture: ({ path }) => page.screenshot({ path }),
 };
 

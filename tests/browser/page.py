@@ -27,7 +27,7 @@ class Page:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def _do(self, action: str, **given: str) -> Any:
+    def _do(self, action: str, **given: str | int) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"action": action, **given}) + "\n")
@@ -45,6 +45,10 @@ class Page:
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
         return self._do("evaluate", script=script)
+
+    def size(self, width: int, height: int) -> None:
+        """Make the window this large."""
+        self._do("size", width=width, height=height)
 
     def text(self) -> str:
         """All that can be read on the page."""

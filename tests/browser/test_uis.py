@@ -75,6 +75,8 @@ def main():
     rows = clean(load(1000))
     models = train.map([rows] * 3, [0.5, 1.0, 2.0]).result()
     best = report(evaluate(models))
+    if os.environ.get("LONG"):
+        train.with_options(name=os.environ["LONG"]).map([rows] * 3, [3.0, 4.0, 0.0]).result()
     if os.environ.get("FAIL"):
         publish(best, return_state=True)
         publish(best)
@@ -83,6 +85,10 @@ def main():
 if __name__ == "__main__":
     main()
 """
+
+FLOW_NODE = "train-shop.…"
+"""What ExpOps' UI shows of the name of the flow's own node."""
+LONG = "a_task_whose_name_is_longer_than_what_stands_beside_the_panel_of_an_artifact"
 
 # The colours of ExpOps' style sheet.
 COLOURS = {
@@ -139,11 +145,13 @@ def show(page: Page, url: str, expected: dict[str, str], charts: int = 0) -> Non
 
 def test_expops_ui(shop: FlowProject, page: Page, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    done = dict.fromkeys(("load", "clean", "train", "evaluate", "report"), "completed")
+    done = dict.fromkeys(("load", "clean", "train", "evaluate", "report", FLOW_NODE), "completed")
     with ui(shop) as (server, _):
         process = shop.start("main.py", env={"GATE": str(gate)})
         try:
-            show(page, server.url, {"load": "completed", "clean": "completed", "train": "running"})
+            show(
+                page, server.url, {"load": "completed", "clean": "completed", "train": "running", FLOW_NODE: "running"}
+            )
             page.picture("expops-running")
         finally:
             gate.touch()
@@ -163,7 +171,8 @@ def test_expops_ui(shop: FlowProject, page: Page, tmp_path: Path) -> None:
 
         failed = shop.run("main.py", env={"FAIL": "1"})
         assert failed.returncode != 0
-        show(page, server.url, {**dict.fromkeys(done, "cached"), "publish": "failed"}, charts=1)
+        ended = {**dict.fromkeys(done, "cached"), "publish": "failed", FLOW_NODE: "failed"}
+        show(page, server.url, ended, charts=1)
         assert "failed" in page.text()
         page.picture("expops-cached", shown_as="expops-ui")
 
@@ -179,11 +188,12 @@ def test_prefects_ui(shop: FlowProject, page: Page) -> None:
         artifacts(key={"any_": [key]}, flow_run_id={"any_": [run.flow_run_id]})[0]
         for key in (f"expops-{project.project_id}", f"expops-{project.project_id}-metrics")
     )
-    page.open(f"{ui_url}/artifacts/artifact/{summary['id']}")
-    page.wait_for_text(run.run_id, "from the cache", "3 cached", "scores (report)")
     drawn = "[...document.images].some((image) => image.src.startsWith('data:') && image.naturalWidth > 100)"
-    wait_until(lambda: bool(page.evaluate(drawn)), 30, "the chart is drawn", on_failure=page.text)
-    page.picture("prefect-summary", shown_as="prefect-ui")
+    for version, base in BASES.items():
+        page.open(f"{ui_url}{base}/artifacts/artifact/{summary['id']}")
+        page.wait_for_text(run.run_id, "from the cache", "3\N{NO-BREAK SPACE}cached", "scores (report)")
+        wait_until(lambda: bool(page.evaluate(drawn)), 30, "the chart is drawn", on_failure=page.text)
+        page.picture(f"prefect-summary-{version}", shown_as="prefect-ui" if version == "v2" else None)
     page.open(f"{ui_url}/artifacts/artifact/{metrics['id']}")
     page.wait_for_text("lowest", "loss", "train #3")
     page.picture("prefect-metrics")
@@ -198,6 +208,39 @@ def test_prefects_ui(shop: FlowProject, page: Page) -> None:
     page.open(page.evaluate("[...document.links].find((link) => link.innerText.startsWith('computed by')).href"))
     page.wait_for_text("Completed", "load")
     page.picture("prefect-source")
+
+
+def test_long_names_leave_the_panel_of_prefects_uis_alone(shop: FlowProject, page: Page) -> None:
+    assert shop.run("main.py", env={"LONG": LONG}).returncode == 0
+    run = shop.last_run()
+    key = f"expops-{shop.project().project_id}"
+    summary, calls = (
+        artifacts(key={"any_": [name]}, flow_run_id={"any_": [run.flow_run_id]})[0] for name in (key, f"{key}-calls")
+    )
+    page.size(1280, 800)
+    for version, base in BASES.items():
+        page.open(f"{os.environ['PREFECT_API_URL'].removesuffix('/api')}{base}/artifacts/artifact/{summary['id']}")
+        page.wait_for_text("a_task_whose_…n_artifact", "Whole names", "Created")
+        whole = page.text().replace("\N{ZERO WIDTH SPACE}", "")
+        assert LONG in whole
+        right, panel = page.evaluate(EDGES)
+        assert right < panel, f"{version}: the table ends at {right}, and the panel begins at {panel}"
+        page.picture(f"prefect-long-names-{version}")
+        page.open(f"{os.environ['PREFECT_API_URL'].removesuffix('/api')}{base}/artifacts/artifact/{calls['id']}")
+        page.wait_for_text("a_task_whose_…rtifact #1", "train #3", "task run")
+        page.picture(f"prefect-calls-{version}")
+
+
+BASES = {"v1": "", "v2": "/v2"}
+"""Where Prefect serves its two interfaces."""
+EDGES = """
+(() => {
+  const right = [...document.querySelectorAll("table td, table th")].map((cell) => cell.getBoundingClientRect().right);
+  const words = [...document.querySelectorAll("*")].filter((each) => !each.children.length);
+  const panel = words.filter((each) => each.textContent.trim() === "Created");
+  return [Math.max(...right), Math.min(...panel.map((each) => each.getBoundingClientRect().left))];
+})()
+"""
 
 
 def artifacts(**filters: Any) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 from expops_prefect.names import CacheKey, process_path, step_path
 from expops_prefect.recording.artifacts import artifact_key
 from expops_prefect.recording.overview import Overview
-from expops_prefect.recording.summary import SHOWN_LINES, Chart, Summary, code, row, text
+from expops_prefect.recording.summary import SHOWN_LINES, Chart, Summary, breakable, code, row, text
 from expops_prefect.records import Row, RunRecord
 
 PNG = b"\x89PNG\r\n\x1a\n a small picture"
@@ -43,16 +43,16 @@ def test_calls_add_up() -> None:
     summary = Summary(record(), lines, objects={KEY: "cache/x.pkl"}, linked=1, run_url=lambda run: f"http://ui/{run}")
     said = summary.markdown()
     assert said.startswith("**completed**: 3 executed, 2 from the cache, 4.00 s saved. ")
-    (line,) = [line for line in said.splitlines() if line.startswith("| train |")]
+    (line,) = [line for line in said.replace("\N{NO-BREAK SPACE}", " ").splitlines() if "| train |" in line]
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
+        "1 completed, 2 cached",
         "train",
-        "2 cached, 1 completed",
         "3.50 s",
         "4.00 s",
         f"[0000abcd](http://ui/{OLD}) (2 times)",
-        "it has expired",
     ]
-    assert "\n- train: `train/aaaaaaaa/bbbbbbbb/cccccccc` in `cache/x.pkl`\n" in said
+    assert "\n- it has expired: train, train / scale\n" in said
+    assert "\ntrain: train/aaaaaaaa/bbbbbbbb/cccccccc in cache/x.pkl\n" in said
     assert "| train / scale |" in said
     assert "Only the first 1 of 2 hits have a link" in said
     assert "Degraded" not in said
@@ -119,7 +119,7 @@ def test_a_run_of_many_names_is_cut() -> None:
     for number in range(SHOWN_LINES + 5):
         overview.ended(process_path(f"t{number}"), f"t{number}", "completed", {"started_at": number})
     said = Summary(record(), overview.lines).markdown()
-    assert said.count("\n| t") == SHOWN_LINES
+    assert said.count("\n| completed | t") == SHOWN_LINES
     assert "… and 5 more" in said
 
 
@@ -138,7 +138,7 @@ def test_a_run_of_many_names_is_cut() -> None:
     ],
 )
 def test_nothing_of_a_users_is_markup(hostile: str) -> None:
-    for made in (text(hostile), code(hostile)):
+    for made in (text(hostile), code(hostile), breakable(hostile).replace("\N{ZERO WIDTH SPACE}", "")):
         assert "\n" not in made
         assert "\r" not in made
         assert made.isprintable()
@@ -166,3 +166,24 @@ def test_series() -> None:
     assert shown == {
         "process": "train", "metric": "loss", "last": 0.25, "lowest": 0.25, "highest": 0.5, "points": 3
     }  # fmt: skip
+
+
+def test_long_names_are_short_in_the_table_and_whole_below() -> None:
+    overview = Overview()
+    name = "fit_one_of_the_models_" * 3
+    for number in range(1, 4):
+        status = "failed" if number == 2 else "completed"
+        fields = {"started_at": 1.0, "ended_at": 2.0, "miss_reason": "new", "task_run_id": f"run-{number}"}
+        overview.ended(process_path(name), name, status, fields, call=process_path(name, number))
+    summary = Summary(record(), overview.lines, calls=overview.calls)
+    said = summary.markdown()
+    (line,) = [line for line in said.splitlines() if line.startswith("| 1")]
+    status, short, *_ = (cell.strip().replace("\\", "") for cell in line.split(" | "))
+    assert status == "| 1\N{NO-BREAK SPACE}failed, 2\N{NO-BREAK SPACE}completed"
+    assert short == "fit_one_of_th…he_models_"
+    (whole,) = [line for line in said.splitlines() if line.startswith("- fit") and "…" in line]
+    assert whole.replace("\\", "").replace("\N{ZERO WIDTH SPACE}", "") == f"- {short}: {name}"
+    assert max(map(len, re.split(r"[\s\N{ZERO WIDTH SPACE}]", whole.replace("\\", "")))) <= 25
+    calls = summary.call_rows()
+    assert [call["whole name"] for call in calls] == [f"{name} #2", f"{name} #1", f"{name} #3"]
+    assert (calls[0]["status"], calls[0]["task run"], calls[0]["why executed"]) == ("failed", "run-2", "new")
