@@ -124,9 +124,17 @@ def _by_form(text: str) -> str:
     text = _SCHEME.sub(rf"\1 {_MASK}", text)
     text = _ISSUED.sub(_MASK, text)
     text = _LISTED.sub(
-        lambda found: f"{found[1]}{found[2]}{found[1]}{found[3]}{_MASK}" if is_secret(found[2]) else found[0], text
+        lambda found: (
+            f"{found[1]}{found[2]}{found[1]}{found[3]}{_hidden(found[4])}" if is_secret(found[2]) else found[0]
+        ),
+        text,
     )
-    return _VALUE_OF.sub(lambda found: f"{found[1]}{_MASK}" if is_secret(found[2]) else found[0], text)
+    return _VALUE_OF.sub(lambda found: f"{found[1]}{_hidden(found[3])}" if is_secret(found[2]) else found[0], text)
+
+
+def _hidden(value: str) -> str:
+    """What stands for a secret; a text may come by here again."""
+    return value if value == HIDDEN else _MASK
 
 
 def _by_name(text: str, *, prose: bool) -> str:
@@ -135,7 +143,7 @@ def _by_name(text: str, *, prose: bool) -> str:
         value = _NAMED_VALUE[named[3]].match(text, named.end()) if is_secret(named[1]) else None
         if value is None or named.start() < done or (prose and _goes_on(named, value[0])):
             continue
-        parts += [text[done : named.end()], _MASK]
+        parts += [text[done : named.end()], _hidden(value[0])]
         done = value.end()
     return "".join([*parts, text[done:]])
 

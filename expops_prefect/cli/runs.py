@@ -13,6 +13,7 @@ from cyclopts import App
 from expops_prefect.cli.drawing import draw
 from expops_prefect.cli.opening import HOW, Limit, Unfold, find_run, is_empty, open_project
 from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table, print_tree
+from expops_prefect.explain.parts import shown_row
 from expops_prefect.folding import Fold, fold
 from expops_prefect.formatting import age, duration, moment, saving
 from expops_prefect.graph import graph_of
@@ -75,7 +76,7 @@ def show(run: str, *, unfold: Unfold = False, project: Path | None = None, json:
             {
                 **asdict(record),
                 "log": record.log,
-                "rows": [row.fields for row in rows],
+                "rows": [shown_row(row.fields) for row in rows],
                 "metrics": metrics,
                 "charts": charts,
             }
@@ -158,11 +159,18 @@ def _in_order(rows: list[Row]) -> list[Row]:
     starts: dict[str, float] = {}
     for row in rows:
         process = paths[row.path].process
-        starts[process] = min(row.started_at or 0, starts.get(process, math.inf))
+        starts[process] = min(row.started_at or math.inf, starts.get(process, math.inf))
 
     def place(row: Row) -> tuple[object, ...]:
         path = paths[row.path]
-        return starts[path.process], path.process, path.call or 0, path.step is not None, row.started_at or 0, row.path
+        return (
+            starts[path.process],
+            path.process,
+            path.call or 0,
+            path.step is not None,
+            row.started_at or math.inf,
+            row.path,
+        )
 
     return sorted(rows, key=place)
 
@@ -202,7 +210,7 @@ def _line(item: Fold[_Call]) -> tuple[object, ...]:
         duration(sum(took) if took else None),
         saving(sum(row.saved or 0.0 for row in rows)),
         age(min(computed)) if single and computed else "",
-        short_run(one.cached_run_id) if single else "",
+        ", ".join(filter(None, (short_run(one.cached_run_id), one.fields.get("cached_by")))) if single else "",
         (one.failure or one.fields.get("miss_reason")) if single else "",
         _last_metrics([logged for _, logged in item.items]),
     )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +14,9 @@ import pytest
 import yaml
 
 from expops_prefect.errors import BackendError, ConfigurationError
-from expops_prefect.redaction import masked_message, masked_source
+from expops_prefect.names import process_path, row_key, run_record_key, run_status_key
+from expops_prefect.redaction import masked, masked_message, masked_source
+from tests.interop.test_ui import ui
 from tests.security.test_secrets import holders
 from tests.support.processes import FlowProject
 
@@ -120,6 +126,80 @@ def _plant(shop: FlowProject, place: int) -> list[str]:
     return [*secrets, *more, *last]
 
 
+def _of_an_older_store(shop: FlowProject) -> tuple[dict[str, str], list[str]]:
+    """What is shown of a run in which nothing was left out when it was written, and the secrets that it has."""
+    made, secrets = _planted(40)
+    project = shop.project()
+    newest = project.runs()[0]
+    old = replace(
+        newest, run_id=f"{newest.run_id[:-8]}0000cafe", parameters={k: json.dumps(v) for k, v in made.items()}
+    )
+    config = {f"parameters.{name}": f"0123456789abcdef {json.dumps(value)}" for name, value in made.items()}
+    parts = {
+        "format": 1,
+        "inputs": {"url": {"": "01 str", f".{made['dsn']}": "02 str"}},
+        "others": [],
+        "config": config,
+    }
+    row = {
+        "status": "failed",
+        "process_name": process_path("train"),
+        "step_name": "__process__",
+        "label": "train",
+        "started_at": 1.0,
+        "ended_at": 2.0,
+        "run_id": old.run_id,
+        "parts": json.dumps(parts),
+        "note": made["headers"],
+        "miss": "damaged",
+        "miss_reason": f"no connection to {made['dsn']}",
+        "not_kept": f"{made['connection']}",
+    }
+    project.kv.put(run_record_key(old.run_id), old.dump())
+    project.kv.put(run_status_key(old.run_id), "failed")
+    project.kv.put(row_key(old.run_id, process_path("train")), row)
+    run = old.run_id[-23:]
+    shown = {}
+    for command in (f"runs show {run} --json", f"runs show {run}", f"cache explain {run}", "runs list --json"):
+        shown[f"{command}, older"] = shop.run("-m", "expops_prefect.cli.main", *command.split()).ok().output
+    assert "0123456789abcdef" in shown[f"runs show {run} --json, older"]
+    assert "no connection to" in shown[f"runs show {run}, older"]
+    return shown, secrets
+
+
+def _of_the_written_graph(shop: FlowProject) -> dict[str, str]:
+    """What ``graph --write`` prints, and adds to a file that has secrets of its own."""
+    file = shop.root / "configs" / "project_config.yaml"
+    before = file.read_text().splitlines()
+    printed = shop.run("-m", "expops_prefect.cli.main", "graph", "latest", "--write").ok().output
+    added = [line for line in file.read_text().splitlines() if line not in before]
+    assert any("train" in line for line in added)
+    file.write_text("\n".join(before) + "\n")
+    return {"graph --write": printed, "the written graph": "\n".join(added)}
+
+
+def _of_the_ui(shop: FlowProject) -> dict[str, str]:
+    """Every page and answer of ``ui`` for every run."""
+    found = {}
+    with ui(shop) as (server, _):
+        project = f"/projects/{server.projects()[0]}"
+        runs = server.json(f"{project}/runs")["runs"]
+        assert len(runs) == 3
+        path = urllib.parse.quote(process_path("train"), "")
+        asked = ["", "/graph", "/runs", "/chart-config", "/backend-config"]
+        asked += [f"/runs/{run}/{what}" for run in runs for what in ("status", "charts", f"metrics/{path}")]
+        for each in asked:
+            try:
+                found[f"ui {each}"] = server.bytes(f"{project}{each}").decode()
+            except urllib.error.HTTPError as error:
+                found[f"ui {each}"] = error.read().decode()
+        for page in ("", f"{project}/configs/project_config.yaml"):
+            with urllib.request.urlopen(f"{server.url}{page}", timeout=20) as answer:
+                found[f"ui page {page}"] = answer.read().decode()
+    assert all("train" in found[f"ui /runs/{run}/status"] for run in runs)
+    return found
+
+
 def test_no_output_holds_a_planted_secret(tmp_path: Path) -> None:
     shop = FlowProject(tmp_path)
     secrets = _plant(shop, 10)
@@ -143,14 +223,19 @@ def test_no_output_holds_a_planted_secret(tmp_path: Path) -> None:
             runs = json.loads(shop.run("-m", "expops_prefect.cli.main", "runs", "list", "--json").ok().output)
             command = f"runs diff {runs[1]['run_id']} latest"
         said[command] = shop.run("-m", "expops_prefect.cli.main", *command.split()).output
+    older, of_older = _of_an_older_store(shop)
+    said |= older
+    said |= _of_the_written_graph(shop)
+    said |= _of_the_ui(shop)
     explained = said["cache explain latest"]
     assert "configuration parameters.epochs: 10 -> 20" in explained
     assert "configuration parameters.dsn changed" in explained
     assert "code of main:connect changed" in explained
     assert "train" in said["artifacts"]
     assert "not shown" in said["runs show latest --json"]
-    for secret in secrets:
+    for secret in [*secrets, *of_older]:
         assert [command for command, output in said.items() if secret in output] == []
+    for secret in secrets:
         assert holders(shop.root / ".shop-of-secrets", secret) == []
         storage = shop.folder / "prefect-home" / "storage"
         assert holders(storage, secret) == [], "exceptions of failed tasks are stored nowhere"
@@ -211,3 +296,10 @@ def test_secrets_in_source_code(source: str, shown: str) -> None:
 def test_values_of_secret_names(name: str) -> None:
     assert masked_source("'PLANTED'", name) == "'***'"
     assert masked_source("'PLANTED'", "const:shop:CITY") == "'PLANTED'"
+
+
+def test_what_is_masked_may_come_by_again() -> None:
+    made, _ = _planted(50)
+    shown = json.dumps(masked(made))
+    assert "not shown" in shown
+    assert masked(shown) == masked(masked(shown)) == shown
