@@ -133,6 +133,8 @@ class CacheRecord:
     """A small manifest itself, base64. It counts by ``digest`` as the object does, which then may come later."""
     files: bool = False
     """Whether the result names files that were there when it was stored: without them it is no hit."""
+    below_root: str = ""
+    """Where the project lay, as a digest, if the result names paths below it: in another checkout it is no hit."""
     watched: bool = False
     """Whether its body was watched while it ran, so that everything that it read is among the dependencies."""
     proven: bool = False

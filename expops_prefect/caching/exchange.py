@@ -21,7 +21,7 @@ import orjson
 from prefect.exceptions import SerializationError
 from prefect.serializers import Serializer
 
-from expops_prefect.caching import attempts, flights, metadata, observation, reasons, results, retries
+from expops_prefect.caching import attempts, flights, metadata, observation, reasons, results, retries, returned
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.caching.payloads import StoredPayloads
 from expops_prefect.caching.reasons import Reason
@@ -73,8 +73,9 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
             return  # It is there, and as little of a hit as before.
         with project.objects_availability.watch():
             record = results.write_result(project, path, body, attempt, no_hit=no_hit)
-        if isinstance(content, Envelope) and content.files:
-            record = replace(record, files=True)
+        if isinstance(content, Envelope) and content.result is not None:
+            (result,), content.result = content.result, None
+            record = replace(record, files=content.files, below_root=returned.place(result, project.settings.root))
         if attempt is not None and attempt.watched:
             record = _with_what_was_seen(record, attempt, found)
         if attempt is not None:
@@ -210,6 +211,8 @@ def _stands_against(
 ) -> Reason | None:
     """Why a result may not be given to a task run although its key fits; ``None`` if it may."""
     before = None if attempt is None else attempt.before
+    if record.below_root and record.below_root != returned.place_of(project.settings.root):
+        return reasons.OTHER_CHECKOUT
     if attempt is not None and before is not None and not before.told:
         if record.effects:
             return reasons.of_record(record.effects)

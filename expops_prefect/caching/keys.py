@@ -250,8 +250,8 @@ def _made(
     project: Project, task: Any, name: str, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
 ) -> _Made | Decision:
     """The key of a task run; a decision against it where it is executed every time."""
-    marks = project.settings.cache.effects
-    code = code_fingerprint(task.fn, marks=marks)
+    marks, root = project.settings.cache.effects, project.settings.root
+    code = code_fingerprint(task.fn, root=root, marks=marks)
     decision = decide(project, task, name, code.effects)
     if decision.why_not is not None:
         _tell(project, task, name, decision, code.effects)
@@ -262,19 +262,21 @@ def _made(
     notes: dict[str, list[Note]] = {parameter: [] for parameter in values}
     arguments = Arguments()
     digests = {
-        parameter: fingerprint(value, name=parameter, classes=classes, notes=notes[parameter], arguments=arguments)
+        parameter: fingerprint(
+            value, name=parameter, classes=classes, notes=notes[parameter], arguments=arguments, root=root
+        )
         for parameter, value in values.items()
     }
     entering: list[Any] = [digests, list(others)]
     if arguments.together:
         # Two arguments hold one mutable object: a task that changes one of them changes the other.
-        entering.append(fingerprint(values, name="arguments"))
+        entering.append(fingerprint(values, name="arguments", root=root))
     if classes:
-        code = code_fingerprint(task.fn, classes=classes, marks=marks)
+        code = code_fingerprint(task.fn, root=root, classes=classes, marks=marks)
     if code.imports_by_name:
         given = (dict(values), project.settings.config_part(name))
         texts = lazy_imports.texts_in(given, 6)
-        code = code_fingerprint(task.fn, classes=classes, texts=texts, marks=marks)
+        code = code_fingerprint(task.fn, root=root, classes=classes, texts=texts, marks=marks)
     if code.unresolved:
         raise FingerprintError(
             f"{code.unresolved[0]} imports a module by a name that stands neither in the code nor in the arguments, so "
@@ -289,7 +291,7 @@ def _made(
     configured = frozenset({name, *map(names.process_name, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint(entering), config, code.digest)
-    material = Material(values, digests, notes, others, config_made_of, code)
+    material = Material(values, digests, notes, others, config_made_of, code, root)
     return _Made(key, material, configured, decision, code.effects)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -124,11 +125,12 @@ class Observation:
         before = self._before
         if before.code.reads_only:
             return ()
+        root = self._attempt.project.settings.root
         with counting(self._attempt.project.data_rules()):
             return tuple(
                 Effect("state", f"{name} (an argument that it changes in place)")
                 for name, value in before.arguments.items()
-                if _digest(name, value) != before.digests.get(name)
+                if _digest(name, value, root) != before.digests.get(name)
             )
 
     def _leave_to_prefect(self, transaction: Any, context: Any) -> None:
@@ -185,9 +187,9 @@ def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -
         )
 
 
-def _digest(name: str, value: Any) -> str | None:
+def _digest(name: str, value: Any, root: Path) -> str | None:
     try:
-        return fingerprint(value, name=name)
+        return fingerprint(value, name=name, root=root)
     except (FingerprintError, ExpOpsPrefectError):
         return None  # it could be walked before
 

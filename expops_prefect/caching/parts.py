@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -45,6 +46,7 @@ class Material:
         others: the keys of other policies.
         config: see :func:`config_parts`.
         code: the function's fingerprint.
+        root: the project's folder, below which paths count from there.
     """
 
     values: Mapping[str, Any]
@@ -53,10 +55,11 @@ class Material:
     others: tuple[str, ...]
     config: Mapping[str, str]
     code: CodeFingerprint
+    root: Path | None = None
 
     def written(self) -> Written:
         """The parts, before the task's body may change its arguments."""
-        inputs = outlines(self.digests, self.values, self.notes)
+        inputs = outlines(self.digests, self.values, self.notes, self.root)
         others = [short_digest(key.encode()) for key in self.others]
         value = {"format": FORMAT, "inputs": inputs, "others": others, "config": self.config}
         return Written(orjson.dumps(value).decode(), self.code)

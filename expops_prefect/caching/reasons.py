@@ -71,6 +71,7 @@ NOT_READY: Final = Reason("not ready", "it never began: what it waits for failed
 GENERATOR: Final = Reason("generator", "generator tasks are never cached")
 SAME_RUN: Final = Reason("same run", "this run computed it, and what it calls may give something else by now")
 UNWATCHED: Final = Reason("absent", "its earlier result does not say which files it was read from")
+OTHER_CHECKOUT: Final = Reason("dependency", "its result names paths of another checkout of the project")
 REFRESHED: Final = Reason("refreshed", "the cache is refreshed (refresh_cache)")
 _ELSEWHERE: Final = Reason("absent", "no result in the storage that the task or its flow names")
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import builtins
-import os
 import sys
 import typing
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final, TypeAlias
 
@@ -16,7 +14,7 @@ from expops_prefect.fingerprint.bytecode import ANNOTATIONS, DOCUMENTATION
 from expops_prefect.fingerprint.canonical import ATOMS
 from expops_prefect.fingerprint.external import version_of
 from expops_prefect.fingerprint.guards import Guards
-from expops_prefect.fingerprint.identity import class_file, class_name, file_of_names, module_name, started_by_file
+from expops_prefect.fingerprint.identity import class_file, class_name, file_of_names, module_name
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.fingerprint.sources import ClassSource, class_source, function_source, plain_functions
 from expops_prefect.fingerprint.syntax import Chain
@@ -47,15 +45,10 @@ Reference: TypeAlias = tuple[str, Any, str]
 
 
 class Bindings:
-    """Looks up what functions, classes and modules refer to, and guards all that was looked at.
+    """Looks up what functions, classes and modules refer to, and guards all that was looked at."""
 
-    Args:
-        root: the project's folder, if it is known, as a real path.
-    """
-
-    def __init__(self, root: str | None) -> None:
+    def __init__(self) -> None:
         self.guards = Guards()
-        self._root = root
 
     def of_function(self, function: FunctionType) -> Iterator[Reference]:
         """Defaults, closure, globals, and the function that a decorator put this one around."""
@@ -66,7 +59,7 @@ class Bindings:
             yield "defaults", (function.__defaults__, function.__kwdefaults__), f"default:{name}"
         if known.free:
             yield from self._closure(function, known.free, name)
-        module = self._module_name(namespace.get("__name__"), function.__code__.co_filename)
+        module = _module_name(namespace.get("__name__"), function.__code__.co_filename)
         for chain in known.names:
             reference = self._global(chain, namespace, module)
             if reference is not None:
@@ -127,7 +120,7 @@ class Bindings:
         yield from self._attributes(cls, without_source=known is None)
         if known is not None:
             file, namespaces = _home(cls)
-            module = self._module_name(cls.__module__, file)
+            module = _module_name(cls.__module__, file)
             for chain in known.names:
                 namespace = next((names for names in namespaces if chain[0] in names), namespaces[0])
                 reference = self._global(chain, namespace, module)
@@ -207,16 +200,8 @@ class Bindings:
     def function_name(self, function: FunctionType) -> str:
         """``module:qualname``; of the code, because ``functools.wraps`` renames the function."""
         code = function.__code__
-        module = self._module_name(function.__globals__.get("__name__"), file_of_names(function))
+        module = _module_name(function.__globals__.get("__name__"), file_of_names(function))
         return f"{module}:{getattr(code, 'co_qualname', function.__qualname__)}"
-
-    def _module_name(self, module: Any, file: str | None) -> str:
-        name = module if isinstance(module, str) else "?"
-        if self._root is not None and file and started_by_file(name):
-            real = str(Path(file).resolve())
-            if real.startswith(self._root + os.sep):
-                return ".".join(Path(os.path.relpath(real, self._root)).with_suffix("").parts)
-        return module_name(name, file)
 
     def _closure(self, function: FunctionType, free: tuple[Chain, ...], name: str) -> Iterator[Reference]:
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
@@ -335,6 +320,10 @@ def _is_own(name: str, value: Any, *, without_source: bool) -> bool:
         return without_source  # where nothing else says it, as in models that a function has made
     made = name in _OF_EACH_CLASS or name.startswith(("__attrs_", "__dataclass_", "__pydantic_"))
     return not made and value is not None and type(value) in ATOMS
+
+
+def _module_name(module: Any, file: str | None) -> str:
+    return module_name(module if isinstance(module, str) else "?", file)
 
 
 def _package(namespace: dict[str, Any]) -> str:

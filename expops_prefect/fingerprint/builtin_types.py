@@ -23,6 +23,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from functools import cmp_to_key, partial
+from pathlib import Path
 from pickle import PickleBuffer
 from typing import Any, Final
 from uuid import UUID
@@ -73,7 +74,7 @@ def _parts(name: str, *fields: str) -> Encoder:
 
 def _path(name: str) -> Encoder:
     # By name, because the module that defines the classes is another one in Python 3.13.
-    return lambda _walk, value: named(name, string(str(value)))
+    return lambda walk, value: (walk.path(name, str(value)) if walk.roots else None) or named(name, string(str(value)))
 
 
 def _decimal(_walk: Walk, value: Decimal) -> bytes:
@@ -190,7 +191,7 @@ def _callable(walk: Walk, value: Any) -> bytes:
     from expops_prefect.fingerprint.code import code_fingerprint
 
     # Not entered into the walk: the code's own graph knows cycles through functions.
-    code = code_fingerprint(value)
+    code = code_fingerprint(value, root=Path(walk.roots[0]) if walk.roots else None)
     if code.unresolved:
         return walk.refuse(value, f"{code.unresolved[0]} imports modules by names that stand nowhere in the code")
     return named("code", string(code.digest))

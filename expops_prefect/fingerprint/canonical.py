@@ -18,13 +18,14 @@ from typing import Any, Final, TypeAlias
 from blake3 import blake3
 
 from expops_prefect.fingerprint.foreign import said
-from expops_prefect.fingerprint.forms import PACKED, buffer, integer, named, seal, size, string, text
+from expops_prefect.fingerprint.forms import PACKED, below_root, buffer, integer, named, seal, size, string, text
 
 _CHUNK: Final = 4096
 _MAX_REWALKS: Final = 20_000
 _NO_CYCLE: Final = sys.maxsize
 # How many references an object has in `enter` when only one container and its encoder hold it.
 _SOLE_REFERENCES: Final = 6
+_TEXTS: Final = {str}
 
 Encoder: TypeAlias = Callable[["Walk", Any], bytes]
 Note: TypeAlias = tuple[Callable[[int], str] | str | None, int, bytes, int, Any]
@@ -64,10 +65,12 @@ class Walk:
         classes: collects the classes of the objects that are met.
         on_callable: encodes functions, classes and modules; ``None`` for the default.
         notes: takes the parts that are met, see :mod:`expops_prefect.fingerprint.outline`.
+        roots: the project's folder, see :func:`~expops_prefect.fingerprint.forms.roots_of`.
 
     Attributes:
         seen: the mutable parts that were met and may be met again, by id; ``None`` where that means nothing.
         shared: the ids of those that were.
+        rooted: whether a path below the root was met.
     """
 
     __slots__ = (
@@ -83,6 +86,8 @@ class Walk:
         "notes",
         "on_callable",
         "resolver",
+        "rooted",
+        "roots",
         "seen",
         "shared",
     )
@@ -95,8 +100,11 @@ class Walk:
         classes: set[type] | None = None,
         on_callable: Callable[[Any], bytes] | None = None,
         notes: list[Note] | None = None,
+        roots: tuple[str, ...] = (),
     ) -> None:
         self.resolver = resolve
+        self.roots = roots
+        self.rooted = False
         self.lenient = lenient
         self.classes = classes
         self.on_callable = on_callable
@@ -132,6 +140,23 @@ class Walk:
         if notes is not None:
             _note(notes, (step, 0, form, begin, value))
         return form
+
+    def path(self, kind: str, value: str) -> bytes | None:
+        """The form of a path below the project's root, which counts from there; ``None`` for any other text."""
+        if not value.startswith(self.roots):
+            return None
+        below = below_root(value, self.roots)
+        if below is None:
+            return None
+        self.rooted = True
+        return named("below root", text(kind), string(below))
+
+    def _holds_path(self, items: Sequence[str]) -> bool:
+        # The joined text is searched quickly; of nearly all texts nothing more is asked.
+        joined = "".join(items)
+        return any(root in joined for root in self.roots) and any(
+            below_root(item, self.roots) is not None for item in items
+        )
 
     def refuse(self, value: object, reason: str, cause: BaseException | None = None) -> bytes:
         """Raise :class:`Refusal`, or give the form that stands for the part in a lenient walk."""
@@ -249,6 +274,8 @@ class Walk:
             return self.unnoted(items, kinds=kinds, step=step)
         if len(kinds) == 1:
             tag, pack = PACKED.get(next(iter(kinds)), (b"", None))
+            if self.roots and kinds == _TEXTS and self._holds_path(items):
+                pack = None
             if pack is not None and (packed := pack(items)) is not None:
                 return tag + packed
         forms: list[bytes] = []
@@ -305,7 +332,8 @@ class Walk:
         notes, self.notes = self.notes, None  # elements of a set have no names
         seen, self.seen = self.seen, None  # nor an order in which they could be met
         try:
-            if len(kinds) == 1 and next(iter(kinds)) in (int, str, bytes):
+            apart = self.roots and kinds == _TEXTS and self._holds_path(elements)
+            if len(kinds) == 1 and next(iter(kinds)) in (int, str, bytes) and not apart:
                 return self.sequence(sorted(elements), kinds=kinds)
             forms = sorted(map(self.alone, elements))
         except Refusal as refusal:
@@ -353,8 +381,8 @@ def _complex(_walk: Walk, value: complex) -> bytes:
     return b"c" + struct.pack("<dd", value.real, value.imag)
 
 
-def _str(_walk: Walk, value: str) -> bytes:
-    return string(value)
+def _str(walk: Walk, value: str) -> bytes:
+    return (walk.path("str", value) if walk.roots else None) or string(value)
 
 
 def _bytes(_walk: Walk, value: bytes) -> bytes:

@@ -15,7 +15,12 @@ from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.sources import function_source
 
 
-def constant_form(value: Any, found: list[tuple[bytes, Any]] | None = None, classes: set[type] | None = None) -> bytes:
+def constant_form(
+    value: Any,
+    found: list[tuple[bytes, Any]] | None = None,
+    classes: set[type] | None = None,
+    roots: tuple[str, ...] = (),
+) -> bytes:
     """The form of a constant. It never fails: a lock or a client in it counts by its type.
 
     Args:
@@ -23,6 +28,7 @@ def constant_form(value: Any, found: list[tuple[bytes, Any]] | None = None, clas
         found: collects the functions, classes and modules in it, each with the form by which it
             counts here: its own text. What it refers to in its turn is not part of that.
         classes: collects the classes of the objects in it.
+        roots: the project's folder: paths below it count from there.
     """
 
     def on_callable(inner: Any) -> bytes:
@@ -32,7 +38,7 @@ def constant_form(value: Any, found: list[tuple[bytes, Any]] | None = None, clas
         return form
 
     try:
-        return Walk(resolve, lenient=True, classes=classes, on_callable=on_callable).encode(value)
+        return Walk(resolve, lenient=True, classes=classes, on_callable=on_callable, roots=roots).encode(value)
     except BaseException as error:
         if is_for_the_flow(error):
             raise

@@ -5,9 +5,12 @@ A form of more than 64 bytes is *sealed*: replaced by its BLAKE3 digest.
 
 from __future__ import annotations
 
+import os
 import sys
 from array import array
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from blake3 import blake3
@@ -62,6 +65,31 @@ def integer(value: int) -> bytes:
 def string(value: str) -> bytes:
     """The form of a ``str``."""
     return buffer(b"s", value.encode("utf-8", "surrogatepass"))
+
+
+@lru_cache(maxsize=256)
+def roots_of(root: Path | None) -> tuple[str, ...]:
+    """A project's folder as paths below it may begin: as it is named, and as it is found through links."""
+    if root is None:
+        return ()
+    found = dict.fromkeys((str(root.absolute()), str(root.resolve())))
+    return tuple(name for name in found if name != os.sep)
+
+
+def below_root(value: str, roots: tuple[str, ...]) -> str | None:
+    """What follows the root in a path that is it or is below it, with the separator; ``None`` for any other text.
+
+    Nothing of it is left out, so that texts that differ stay different.
+    """
+    for root in roots:
+        if value.startswith(root) and value[len(root) : len(root) + 1] in ("", os.sep):
+            below = value[len(root) :]
+            if os.pardir in below:
+                real = os.path.normpath(value)
+                if real != root and not real.startswith(root + os.sep):
+                    return None  # it leads out again
+            return below
+    return None
 
 
 def _packed(code: str) -> Callable[[Sequence[Any]], bytes | None]:

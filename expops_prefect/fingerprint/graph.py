@@ -7,7 +7,6 @@ the order of their names, so equal code gives equal numbers wherever its modules
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -31,7 +30,7 @@ from expops_prefect.fingerprint.external import (
     version_of,
     wrapped_function,
 )
-from expops_prefect.fingerprint.forms import FORMAT, named, size, string, text
+from expops_prefect.fingerprint.forms import FORMAT, named, roots_of, size, text
 from expops_prefect.fingerprint.identity import class_name, original
 from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.fingerprint.registry import resolve
@@ -58,14 +57,15 @@ class Node:
 class _Guarded:
     """The form of a value as long as the functions in it are the same objects: their closures count too."""
 
-    __slots__ = ("_functions",)
+    __slots__ = ("_functions", "_roots")
 
-    def __init__(self, functions: list[Any]) -> None:
+    def __init__(self, functions: list[Any], roots: tuple[str, ...]) -> None:
         self._functions = functions
+        self._roots = roots
 
     def __call__(self, value: Any) -> bytes:
         found: list[tuple[bytes, Any]] = []
-        form = constant_form(value, found, set())
+        form = constant_form(value, found, set(), self._roots)
         same = len(found) == len(self._functions) and all(map(_is_in, found, self._functions))
         return form if same else b"other functions"
 
@@ -88,8 +88,8 @@ class CodeGraph:
 
     def __init__(self, root: Path | None) -> None:
         self.nodes: list[Node] = []
-        self._root = str(Path(root).resolve()) if root is not None else None
-        self._bindings = Bindings(self._root)
+        self._roots = roots_of(root)
+        self._bindings = Bindings()
         self.guards = self._bindings.guards
         self.calls: set[str] = set()
         self.functions: list[FunctionType] = []
@@ -280,7 +280,7 @@ class CodeGraph:
         """A plain value, with the code of the functions and the classes of the objects in it."""
         self._texts.update(lazy_imports.texts_in(value))
         if type(value) in ATOMS or isinstance(value, PurePath):
-            place = self._shared(name, self._atom(value))
+            place = self._shared(name, Walk(resolve, roots=self._roots).encode(value))
             if type(value) in _SHOWN:
                 self.nodes[place].source = repr(value)
             return place
@@ -290,9 +290,9 @@ class CodeGraph:
             return number
         found: list[tuple[bytes, Any]] = []
         classes: set[type] = set()
-        form = constant_form(value, found, classes)
+        form = constant_form(value, found, classes, self._roots)
         # The guard also keeps the value and the functions in it, so that their ids stay taken.
-        self.guards.form(_Guarded([inner for _, inner in found]), value, form)
+        self.guards.form(_Guarded([inner for _, inner in found], self._roots), value, form)
         known = sorted((cls for cls in classes if cls.__module__ != "builtins"), key=class_name)
         if not found and not known:
             number = self._index[key] = self._shared(name, form)
@@ -309,14 +309,6 @@ class CodeGraph:
         """The node of a value that refers to no code. Whether equal values are one object means nothing."""
         number = self._index.get((name, form))
         return self._new((name, form), Node(name, form)) if number is None else number
-
-    def _atom(self, value: Any) -> bytes:
-        if self._root is not None and isinstance(value, (str, PurePath)):
-            full = str(value)
-            if full == self._root or full.startswith(self._root + os.sep):
-                # A path made from __file__: another checkout has it elsewhere.
-                return named("below root", text(type(value).__name__), string(os.path.relpath(full, self._root)))
-        return Walk(resolve).encode(value)
 
     # What a node refers to --------------------------------------------------------------------------
 

@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from types import NoneType
 from typing import Any, Final, TypeAlias
 
 from blake3 import blake3
 
 from expops_prefect.fingerprint.canonical import ATOMS, GROUP, MOST_PARTS, Note, Walk
+from expops_prefect.fingerprint.forms import roots_of
 from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.redaction import is_secret, masked_text
 
@@ -51,7 +53,9 @@ def short_digest(form: bytes) -> str:
     return blake3(form).hexdigest(_DIGITS // 2)
 
 
-def outline(digest: str, value: object, notes: list[Note], name: str = "") -> Outline:
+def outline(
+    digest: str, value: object, notes: list[Note], name: str = "", root: Path | None = None
+) -> Outline:
     """Make an outline of what was noted.
 
     Args:
@@ -59,6 +63,7 @@ def outline(digest: str, value: object, notes: list[Note], name: str = "") -> Ou
         digest: the value's own.
         value: the value, as it was when it was walked.
         notes: of the walk.
+        root: the project's folder, as the walk had it.
     """
     whole = f"{digest[:_DIGITS]} {described(value)}{_scalar(value, name)}"
     if not notes or _is_leaf(value):
@@ -69,7 +74,7 @@ def outline(digest: str, value: object, notes: list[Note], name: str = "") -> Ou
     if len(leaves) > most:
         return whole
     parts = {"": whole}
-    walk = Walk(resolve, lenient=True)
+    walk = Walk(resolve, lenient=True, roots=roots_of(root))
     for path, known, part in leaves:
         form = walk.encode(part) if known is None else known
         shown = _HIDDEN.sub(_shown, path)
@@ -162,12 +167,14 @@ def _shown(match: re.Match[str]) -> str:
     return f".{match[1]}" if match[1] else ""
 
 
-def outlines(digests: Mapping[str, str], values: Mapping[str, Any], notes: Mapping[str, list[Note]]) -> dict[str, Any]:
+def outlines(
+    digests: Mapping[str, str], values: Mapping[str, Any], notes: Mapping[str, list[Note]], root: Path | None = None
+) -> dict[str, Any]:
     """The outlines of a call's arguments by parameter, bounded together."""
     found: dict[str, Any] = {}
     room = MOST_PARTS + _MOST_COLUMNS
     for parameter, value in values.items():
-        made = outline(digests[parameter], value, notes.get(parameter, []), parameter)
+        made = outline(digests[parameter], value, notes.get(parameter, []), parameter, root)
         if isinstance(made, dict):
             room -= len(made)
             if room < 0:

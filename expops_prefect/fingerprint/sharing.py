@@ -33,7 +33,7 @@ class SharedWalk(Walk):
     __slots__ = ("_numbers", "_wanted")
 
     def __init__(self, first: Walk) -> None:
-        super().__init__(first.resolver, on_callable=first.on_callable)
+        super().__init__(first.resolver, on_callable=first.on_callable, roots=first.roots)
         self._wanted = first.shared
         self._numbers: dict[int, int] = {}
 

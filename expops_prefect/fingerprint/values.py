@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
@@ -10,7 +11,7 @@ from blake3 import blake3
 from expops_prefect.errors import FingerprintError
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Note, Refusal, Walk
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
-from expops_prefect.fingerprint.forms import FORMAT
+from expops_prefect.fingerprint.forms import FORMAT, roots_of
 from expops_prefect.fingerprint.registry import METHOD, register_fingerprint, resolve
 from expops_prefect.fingerprint.sharing import Arguments, SharedWalk
 
@@ -28,6 +29,7 @@ def fingerprint(
     classes: set[type] | None = None,
     notes: list[Note] | None = None,
     arguments: Arguments | None = None,
+    root: Path | None = None,
 ) -> str:
     """The BLAKE3 digest of a value's canonical form.
 
@@ -42,6 +44,8 @@ def fingerprint(
             state of their class; give these to ``code_fingerprint`` so that their code counts too.
         notes: collects the parts of the value, for :func:`~expops_prefect.fingerprint.outline.outline`.
         arguments: collects the mutable parts of the arguments of one call.
+        root: the project's folder: paths below it count from there, as ``Path`` objects and as texts, so that another
+            checkout gets the same digest. They differ from relative paths.
 
     Returns:
         64 hexadecimal digits.
@@ -49,10 +53,10 @@ def fingerprint(
     Raises:
         FingerprintError: a part cannot be fingerprinted; it names the path and the type.
     """
-    if type(value) in ATOMS:
+    if type(value) in ATOMS and not (root is not None and type(value) is str):
         form = ENCODERS[type(value)](_NO_WALK, value)
         return blake3(_HEAD + form).hexdigest()
-    walk = Walk(resolve, classes=classes, notes=notes)
+    walk = Walk(resolve, classes=classes, notes=notes, roots=roots_of(root))
     try:
         form = walk.encode(value)
         if walk.shared:

@@ -46,6 +46,7 @@ class Envelope(bytes):
         reader: where its payloads come from, on the way back.
         loaded: the result itself in a tuple, if it was unpacked before; taken once.
         files: whether the result names files, and all of them are there.
+        result: the result itself in a tuple, on the way to storage.
         failure: why there is nothing to store. Raised from ``dumps`` it would be Prefect's to report, in a
             long traceback and without a word on what to do; the storage reports it.
     """
@@ -54,13 +55,14 @@ class Envelope(bytes):
     reader: PayloadReader | None = None
     loaded: tuple[Any] | None = None
     files: bool = False
+    result: tuple[Any] | None = None
     failure: ResultNotStorableError | None = None
 
     @classmethod
     def for_writing(cls, packed: Packed, result: Any) -> Envelope:
         """What ``dumps`` returns: everything that storage must write."""
         envelope = cls(_HEAD)
-        envelope.packed = packed
+        envelope.packed, envelope.result = packed, (result,)
         files = files_named(result)
         envelope.files = bool(files) and all(map(_is_there, files))
         return envelope

@@ -16,6 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -400,3 +401,32 @@ def test_what_paces_tasks_counts_without_its_moment() -> None:
     assert [len(each) for each in found] == [1, 1, 1]
     assert len(set.union(*found)) == 3
     assert fingerprint([1, asyncio.Semaphore(1)]) in found[1], "nor does the loop it was used in"
+
+
+def test_paths_below_the_root_count_from_there(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "deeper" / "b"
+
+    def of(root: Path, make: Callable[[Path], object]) -> str:
+        return fingerprint(make(root), root=root)
+
+    same: list[Callable[[Path], object]] = [
+        lambda root: root,
+        str,
+        lambda root: root / "x",
+        lambda root: [str(root / "x"), "x"],
+        lambda root: {str(root), "b", "z"},
+        lambda root: {root / "x": 1},
+        lambda root: f"{root}/pkg/../x",
+        lambda root: partial(print, root / "x"),
+    ]
+    for make in same:
+        assert of(first, make) == of(second, make)
+    assert len({of(first, make) for make in same}) == len(same)
+    for name in ("x", "/x", "", "."):
+        # A relative path, or one that only looks like it, is something else.
+        assert of(first, lambda root: str(root / "x")) not in (fingerprint(name), fingerprint(Path(name)))  # noqa: B023
+    for other in (lambda root: f"{root}x", lambda root: f"{root}/../x", lambda root: root.parent):
+        assert of(first, other) != of(second, other)
+        assert of(first, other) == fingerprint(other(first))
+    # All that names no path keeps the digest that it has.
+    assert fingerprint(["a", "b"], root=first) == fingerprint(["a", "b"])
