@@ -23,6 +23,8 @@ DOCUMENTATION: Final = frozenset({"__doc__", "getdoc"})
 _LONGEST_NAME: Final = 300
 REFLECTION: Final = ANNOTATIONS | DOCUMENTATION
 """Names by which code asks for what otherwise does not run."""
+FINDERS: Final = frozenset({"entry_points", "iter_entry_points"})
+"""Names by which code asks for plugins."""
 _NESTED_NAMES: Final = 0x10  # CO_NESTED: says where a function stands, not what it does
 
 
@@ -45,7 +47,7 @@ class References:
     strings: tuple[str, ...]
     """Texts that may name a module: they count where the code imports modules by name."""
     reads: frozenset[str]
-    """Those of :data:`REFLECTION` that it uses."""
+    """Those of :data:`REFLECTION` and :data:`FINDERS` that it uses."""
 
 
 def references(code: CodeType) -> References:
@@ -56,7 +58,7 @@ def references(code: CodeType) -> References:
     strings: set[str] = set()
     reads: set[str] = set()
     for inner in _all_codes(code):
-        reads.update(REFLECTION.intersection(inner.co_names))
+        reads.update((REFLECTION | FINDERS).intersection(inner.co_names))
         instructions = _instructions(inner)
         aliases: dict[str, Import] = {}
         for index, instruction in enumerate(instructions):

@@ -164,7 +164,12 @@ class Walk:
             raise Refusal(reason, type(value)) from cause
         from expops_prefect.fingerprint.identity import class_name
 
-        return named("opaque", text(class_name(type(value))))
+        if self.on_callable is None or not callable(value):
+            return named("opaque", text(class_name(type(value))))
+        from expops_prefect.fingerprint.external import hidden_functions
+
+        hidden = sorted(self.encode(function) for function in hidden_functions(value))
+        return named("opaque", text(class_name(type(value))), *hidden)
 
     @property
     def mark(self) -> tuple[int, int, int]:

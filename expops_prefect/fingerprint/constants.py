@@ -6,7 +6,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from expops_prefect.fingerprint.canonical import Walk
-from expops_prefect.fingerprint.external import external_form, external_name, owner_of_function
+from expops_prefect.fingerprint.compiled import compiled_form
+from expops_prefect.fingerprint.external import external_form, external_name, module_of, owner_of_function
 from expops_prefect.fingerprint.foreign import is_for_the_flow
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
@@ -51,4 +52,9 @@ def _local_form(value: Any) -> bytes:
     if isinstance(value, (FunctionType, type, ModuleType)):
         form = external_form(value)
         return form if form is not None else named("own", text(value.__name__))
-    return named("external", text(external_name(value)))
+    return named("external", text(external_name(value)), *_compiled(module_of(value)))
+
+
+def _compiled(module: str) -> tuple[bytes, ...]:
+    form = compiled_form(module)
+    return (form,) if form else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -65,6 +66,17 @@ def external_name(value: Any) -> str:
     if isinstance(value, (FunctionType, BuiltinFunctionType)):
         return f"{module_of(value)}:{value.__qualname__}"
     return callable_name(value)
+
+
+def hidden_functions(value: Any) -> list[FunctionType]:
+    """The project's functions that an object holds, in attributes or where only the garbage collector sees them."""
+    found: dict[int, FunctionType] = {}
+    for part in gc.get_referents(value):
+        inside = part.values() if type(part) is dict and "__builtins__" not in part else (part,)
+        for inner in tuple(inside):
+            if type(inner) is FunctionType and owner_of_function(inner) is Owner.PROJECT:
+                found[id(inner)] = inner
+    return list(found.values())
 
 
 def wrapped_function(value: Any) -> Any | None:

@@ -17,13 +17,15 @@ from typing import Any, Final
 
 from blake3 import blake3
 
-from expops_prefect.fingerprint import lazy_imports
+from expops_prefect.fingerprint import lazy_imports, plugins
 from expops_prefect.fingerprint.bindings import Bindings, Reference
 from expops_prefect.fingerprint.bytecode import ANNOTATIONS
 from expops_prefect.fingerprint.canonical import ATOMS, Walk
+from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.external import (
     external_name,
+    hidden_functions,
     module_of,
     owner_of_callable,
     owner_of_function,
@@ -32,8 +34,9 @@ from expops_prefect.fingerprint.external import (
 )
 from expops_prefect.fingerprint.forms import FORMAT, named, roots_of, size, text
 from expops_prefect.fingerprint.identity import class_name, original
-from expops_prefect.fingerprint.ownership import Owner
+from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.fingerprint.registry import resolve
+from expops_prefect.fingerprint.requirements import required_by
 from expops_prefect.fingerprint.sources import function_source
 
 WRAPPER: Final = "__expops_wrapper__"
@@ -70,6 +73,20 @@ class _Guarded:
         return form if same else b"other functions"
 
 
+class _Around:
+    """Whether a wrapper still calls the same functions."""
+
+    __slots__ = ("_inner", "_others")
+
+    def __init__(self, others: list[FunctionType], inner: Any) -> None:
+        self._others = {id(other): other for other in others}
+        self._inner = inner
+
+    def __call__(self, value: Any) -> bytes:
+        found = {id(other) for other in hidden_functions(value) if other is not self._inner}
+        return b"the same" if found == self._others.keys() else b"others"
+
+
 def _only_checks(function: FunctionType) -> bool:
     """Whether beartype made it around another one, in code that names addresses: it lets the same results pass."""
     return function.__code__.co_filename.startswith("<@beartype(") and "__wrapped__" in function.__dict__
@@ -97,6 +114,7 @@ class CodeGraph:
         self.unresolved: list[str] = []
         self._texts: set[str] = set()
         self._importers: list[tuple[int, FunctionType]] = []
+        self._finders: list[int] = []
         self._reads: set[str] = set()
         self._described: list[tuple[int, FunctionType | type, str]] = []
         self._index: dict[object, int] = {}
@@ -134,7 +152,10 @@ class CodeGraph:
             self._expand_pending()
         for number, function in self._importers:
             self._add_named(number, function)
+        for number in self._finders:
+            self._add_plugins(number)
         self._add_distributions(start, classes)
+        self._add_required(start)
 
     def _add_distributions(self, number: int, classes: Iterable[type]) -> None:
         """The installed packages of classes, which do what methods of the arguments do.
@@ -148,10 +169,17 @@ class CodeGraph:
                 target = self._new(name, Node(name, named("distribution", text(version))))
                 self.nodes[number].edges.append(("class of an argument", target))
 
+    def _add_required(self, number: int) -> None:
+        """The distributions that those which are used require, beside those that are used themselves."""
+        used = {node.name.removeprefix("dist:") for node in self.nodes if node.name.startswith("dist:")}
+        for version in sorted({other for name in used for other in required_by(name)} - used):
+            target = self._new(f"required {version}", Node(f"dist:{version}", named("required", text(version))))
+            self.nodes[number].edges.append(("required", target))
+
     @property
     def imports_by_name(self) -> bool:
-        """Whether some of this code imports modules whose names are texts."""
-        return bool(self._importers)
+        """Whether some of this code imports modules, or asks for entry points, whose names are texts."""
+        return bool(self._importers or self._finders)
 
     def _expand_pending(self) -> None:
         while self._pending:
@@ -165,6 +193,13 @@ class CodeGraph:
         self._add_parts(number, parts)
         if not parts and not lazy_imports.any_located(own):
             self.unresolved.append(self.nodes[number].name)
+
+    def _add_plugins(self, number: int) -> None:
+        """The entry points of the groups whose names stand anywhere in this code."""
+        parts = plugins.parts_of(self._texts, self.guards)
+        if parts is None:
+            self.unresolved.append(self.nodes[number].name)
+        self._add_parts(number, parts or ())
 
     def _add_parts(self, number: int, parts: Iterable[lazy_imports.Part]) -> None:
         edges = self.nodes[number].edges
@@ -196,7 +231,11 @@ class CodeGraph:
             return self._value(value, name)
         value = original(value)
         if isinstance(value, FunctionType):
-            return self._function(value)
+            if issubclass(type(value), FunctionType):
+                return self._function(value)
+            return self._wrapper(
+                value, getattr(value, "__wrapped__", None), name
+            )  # wrapt's say that they are functions
         if isinstance(value, (type, ModuleType)):
             return self._class_or_module(value)
         inner = wrapped_function(value)
@@ -208,8 +247,23 @@ class CodeGraph:
                 self.calls.add(called)
             if vars(value).get("should_validate_parameters") is True:
                 return self._validated(value, inner, name)
-            return self._target(inner, name)
+            return self._wrapper(value, inner, name)
         return self._value(value, name)
+
+    def _wrapper(self, value: Any, inner: Any, name: str) -> int | None:
+        """What is around a function, with the project's functions that it calls beside it."""
+        others = [other for other in hidden_functions(value) if other is not inner]
+        if not others or owner_of_module(type(value).__module__) is Owner.US:
+            return self._target(inner, name)
+        number = self._index.get(id(value))
+        if number is None:
+            number = self._new(id(value), Node(f"wrapper:{name}", named("wrapper", text(class_name(type(value))))))
+            self.guards.form(_Around(others, inner), value, b"the same")
+            others.sort(key=self._bindings.function_name)
+            references = [("__wrapped__", inner, name)]
+            references += [(f"function {place}", other, name) for place, other in enumerate(others)]
+            self._pending.append((self._connect, (number, references)))
+        return number
 
     def _validated(self, flow: Any, inner: Any, name: str) -> int:
         """A flow, whose annotations decide what becomes of its arguments."""
@@ -324,6 +378,8 @@ class CodeGraph:
         self._described.append((number, function, node.name))
         if self._bindings.imports_by_name(function):
             self._importers.append((number, function))
+        if plugins.finds(known.references, function.__globals__):
+            self._finders.append(number)
 
     def _expand_foreign(self, number: int, function: FunctionType) -> None:
         self._connect(number, self._bindings.of_foreign(function))
@@ -332,13 +388,15 @@ class CodeGraph:
         self.classes.append(cls)
         known = self._bindings.class_source(cls)
         node = self.nodes[number]
-        node.form = named("class", known.digest if known else text(cls.__qualname__))
+        node.form = named("class", known.digest if known else text(cls.__qualname__) + compiled_form(cls.__module__))
         node.source = known.source if known else None
         self._connect(number, self._bindings.of_class(cls, known))
         self._described.append((number, cls, node.name))
 
     def _expand_module(self, number: int, module: ModuleType) -> None:
         # Not by its full name: that says where the file lies.
-        self.nodes[number].form = named("module", text(module.__name__.rpartition(".")[2]))
+        self.nodes[number].form = named(
+            "module", text(module.__name__.rpartition(".")[2]) + compiled_form(module.__name__)
+        )
         self._connect(number, self._bindings.of_module(module))
         self._add_parts(number, self._bindings.parts_of(module))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from expops_prefect.fingerprint import compiled, mocks
 from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
@@ -122,7 +123,6 @@ _REGISTRIES: Final[dict[str, Callable[[Any], Any]]] = {
     "pint.registry:ApplicationRegistry": _units,
 }
 """Those that count alike as arguments: they hold no connection."""
-_MOCK: Final = "what a mock gives cannot be told from it; pass plain data"
 _FIGURE: Final = "it counts what was drawn with it; pass what it shows, or the picture's bytes"
 _TEXT: Final = "it belongs to a pipeline of spaCy, which each process makes anew; pass its text or doc.to_json()"
 _REFUSED: Final = {
@@ -132,8 +132,6 @@ _REFUSED: Final = {
     "spacy.tokens.span:Span": _TEXT,
     "spacy.tokens.token:Token": _TEXT,
     "spacy.vocab:Vocab": _TEXT,
-    "unittest.mock:Base": _MOCK,
-    "unittest.mock:NonCallableMock": _MOCK,
     "spacy.language:Language": "a pipeline of spaCy holds what each process makes anew; pass its name",
 }
 _CONNECTION: Final = "it is a client or a logger, of which each process has its own; make it in the task"
@@ -163,6 +161,10 @@ def _image(walk: Walk, value: Any) -> bytes:
 _COUNTS: Final = range(7, 11)
 _OWN: Final[dict[str, Encoder]] = {
     "PIL.Image:Image": _image,
+    "_ctypes:CFuncPtr": compiled.library_function,
+    "ctypes:CDLL": compiled.library,
+    "torch.jit:torch.jit.ScriptFunction": compiled.script,
+    "unittest.mock:NonCallableMock": mocks.encode_mock,
     "sklearn.neighbors._kd_tree:BinaryTree32": _tree,
     "sklearn.neighbors._kd_tree:BinaryTree64": _tree,
     "sklearn.neighbors._ball_tree:BinaryTree32": _tree,

@@ -18,6 +18,7 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from expops_prefect.fingerprint.bytecode import may_name_a_module
+from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.guards import Guards, file_stamp
@@ -158,7 +159,10 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, 
         version = distribution_of(module)
         yield Part(f"dist:{version}", f"{module}:{name}", named("external", text(module), text(version))), []
         return
-    if located.owner is not Owner.PROJECT or not located.file or not located.file.endswith(".py"):
+    if located.owner is not Owner.PROJECT or not located.file:
+        return
+    if not located.file.endswith(".py"):
+        yield Part(f"lazy:{module}:{_ALL}", f"{module}:{_ALL}", compiled_form(module)), []
         return
     parsed, stamp = _parsed(module, located.file)
     if module not in sys.modules:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from expops_prefect.fingerprint.builtin_types import ITERATOR_REASON
 from expops_prefect.fingerprint.canonical import SOLE, Refusal, Walk
+from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.external import version_of, wrapped_function
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
 from expops_prefect.fingerprint.forms import named, size, text
@@ -113,6 +114,8 @@ def _by_name(walk: Walk, value: Any, name: str) -> bytes:
         module = type(value).__module__
     version = version_of(module) if callable(value) else ""
     parts = [text(f"{module_name(module)}:{name}"), text(version)]
+    if callable(value) and (compiled := compiled_form(module)):
+        parts.append(compiled)
     if owner_of_module(module) is Owner.PROJECT and type(state := getattr(value, "__dict__", None)) is dict:
         held = dict(state)
         if held.get("__module__") == module:  # of a type variable, for instance

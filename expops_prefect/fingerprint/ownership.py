@@ -143,17 +143,18 @@ def distribution_of(module: str) -> str:
         return f"{top}=={_declared_version(top)}"
     end = matches[-1].end()
     site, inner = file[:end], file[end + 1 :].replace(os.sep, "/")
-    guess = _normalised(top)
-    candidates = sorted(_installed(site), key=lambda entry: _normalised(entry[0]) != guess)
+    guess = normalised(top)
+    candidates = sorted(installed(site), key=lambda entry: normalised(entry[0]) != guess)
     for name, version, folder in candidates:
         if _lists(Path(site) / folder, inner):
-            return f"{_normalised(name)}=={version}"
-    if candidates and _normalised(candidates[0][0]) == guess:
+            return f"{normalised(name)}=={version}"
+    if candidates and normalised(candidates[0][0]) == guess:
         return f"{guess}=={candidates[0][1]}"
     return f"{top}=={_declared_version(top)}"
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
+    """A distribution's name as all of its spellings have it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -163,7 +164,7 @@ def _declared_version(top: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _installed(site: str) -> tuple[tuple[str, str, str], ...]:
+def installed(site: str) -> tuple[tuple[str, str, str], ...]:
     """Name, version and folder of the distributions in a site folder."""
     try:
         entries = sorted(path.name for path in Path(site).iterdir())

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from expops_prefect.fingerprint.code import code_fingerprint
+from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.values import fingerprint
 from tests.fingerprint.packages import write
 
@@ -431,3 +433,18 @@ def test_wrappers_of_this_package_are_passed_over(live: Any) -> None:
     assert digest(ours) != plain
     ours.__expops_wrapper__ = True  # type: ignore[attr-defined]
     assert digest(ours) == plain
+
+
+def test_mocks_count_by_what_they_give_and_not_by_their_calls() -> None:
+    def told(*, value: object = 1, effect: object = None, below: object = 1) -> mock.Mock:
+        made = mock.MagicMock(return_value=value, side_effect=effect)
+        made.get.return_value = below
+        made.itself = made
+        return made
+
+    first = constant_form(told())
+    made = told()
+    made(1), made.get(2), made.other.thing(), len(made)
+    assert constant_form(made) == first
+    others = [told(value=2), told(below=2), told(effect=ValueError), mock.Mock(), told(value=mock.Mock(return_value=3))]
+    assert len({first, *map(constant_form, others)}) == len(others) + 1

@@ -1,0 +1,66 @@
+"""Code that has no source here: the project's own extension modules, shared libraries, ``.pyc`` files alone.
+
+It counts by its bytes. What was loaded stays loaded, so a file is read once in a process.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from expops_prefect.fingerprint.canonical import Walk
+from expops_prefect.fingerprint.files import file_digest
+from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.identity import started_by_file
+from expops_prefect.fingerprint.ownership import Owner, locate, owner_of_module
+
+
+def compiled_form(module: str) -> bytes:
+    """The form of the file of a module of the project that has no source; empty for any other module."""
+    if started_by_file(module) or owner_of_module(module) is not Owner.PROJECT:
+        return b""
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__dict__", {}).get("__file__")
+    if loaded is None:
+        located = locate(module)
+        file = located.file if located else None
+    return _bytes_of(file) if isinstance(file, str) and not file.endswith(".py") else b""
+
+
+@lru_cache(maxsize=1024)
+def _bytes_of(file: str) -> bytes:
+    try:
+        return named("compiled", text(file_digest(file)))
+    except OSError:  # a member of an archive, or gone since it was loaded
+        return named("compiled", text(Path(file).name))
+
+
+def library(walk: Walk, value: Any) -> bytes:
+    """A shared library that ctypes has loaded: by its bytes if it is named by a path, else by its name."""
+    name = value._name
+    is_path = isinstance(name, str) and Path(name).is_file()
+    return named("library", text(type(value).__name__), _bytes_of(name) if is_path else walk.encode(name))
+
+
+def library_function(walk: Walk, value: Any) -> bytes:
+    """A function of such a library, with what it takes and gives."""
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    held = sorted((part for part in (value._objects or {}).values() if hasattr(part, "_handle")), key=_name_of)
+    types = [walk.encode(value.restype), walk.encode(value.argtypes)]
+    name = text(getattr(value, "__name__", ""))
+    return walk.leave(value, named("function of a library", name, *types, *map(walk.encode, held)))
+
+
+def _name_of(part: Any) -> str:
+    return str(part._name)
+
+
+def script(walk: Walk, value: Any) -> bytes:
+    """What TorchScript has made of a function: its graph, with those that it calls in it."""
+    if walk.classes is not None:
+        walk.classes.add(type(value))
+    return named("torch script", walk.encode(value.inlined_graph.str(False)))

@@ -1,0 +1,56 @@
+"""Objects of ``unittest.mock`` that code refers to: they count by what they were told to give."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from unittest import mock
+
+from expops_prefect.fingerprint.canonical import Walk
+from expops_prefect.fingerprint.forms import named, text
+
+_REASON: Final = "what a mock gives cannot be told from it; pass plain data"
+_NOTHING: Final = b""
+
+
+def encode_mock(walk: Walk, value: Any) -> bytes:
+    """By what it returns or raises, by what its attributes give, and what was set on it; not by its calls."""
+    if not walk.lenient:
+        return walk.refuse(value, _REASON)
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    return walk.leave(value, named("mock", _told(walk, value)))
+
+
+def _told(walk: Walk, value: Any) -> bytes:
+    """What a mock was told; nothing for one that has only been asked, as asking makes others below it."""
+    held = object.__getattribute__(value, "__dict__")
+    parts: list[tuple[str, bytes]] = []
+    usual = _usual(held.get("_mock_new_parent"), str(held.get("_mock_name") or ""))
+    for name in ("_mock_return_value", "_mock_side_effect", "_mock_wraps"):
+        part = held.get(name)
+        if part is None or part is mock.DEFAULT or getattr(part, "__module__", None) == "unittest.mock":
+            continue
+        if name != "_mock_return_value" or usual is None or type(part) is not type(usual) or part != usual:
+            parts.append((name, _form(walk, part)))
+    parts += [(f".{name}", _form(walk, child)) for name, child in dict(held.get("_mock_children") or {}).items()]
+    kept = ("_mock_", "_spec_", "method_calls")
+    parts += [(f"={name}", _form(walk, part)) for name, part in held.items() if not name.startswith(kept)]
+    told = sorted((name, form) for name, form in parts if form)
+    return named("told", *(text(name) + form for name, form in told)) if told else _NOTHING
+
+
+def _usual(parent: Any, name: str) -> Any:
+    """What a special method of a mock gives unless it was told something else."""
+    calculated = getattr(mock, "_calculate_return_value", {}).get(name)
+    return getattr(mock, "_return_values", {}).get(name) if calculated is None else calculated(parent)
+
+
+def _form(walk: Walk, part: Any) -> bytes:
+    if not isinstance(part, mock.NonCallableMock):
+        return _NOTHING if type(part).__module__ == "unittest.mock" else walk.encode(part)
+    if walk.enter(part) is not None:
+        return _NOTHING  # its parent, or one that was looked at
+    told = _told(walk, part)
+    walk.leave(part, told)
+    return told
