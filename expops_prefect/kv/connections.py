@@ -97,7 +97,6 @@ class Pool:
             lent = self._another()
         try:
             if not lent.is_good_for(self._path):
-                lent.close()
                 lent.open(self._path)
                 self._seen(lent.file)
         except BaseException:
@@ -172,6 +171,8 @@ class Lent:
         state = state_of(path) if on_read_only(path) else None
         connection = _connect(path)
         status = path.stat()
+        # Only now: while it is open nothing else can be the same file to the system.
+        self.close()
         self.connection, self._state, self._place = connection, state, str(path)
         self.file = status.st_dev, status.st_ino
 

@@ -214,6 +214,15 @@ class SQLiteKV:
         if self.get(key) != 1 or not self.delete(key):
             raise KVError(f"{self.path} does not keep what is written to it")
 
+    def look(self) -> None:
+        """See whether the file is still there, and count a renewal if it is not.
+
+        Raises:
+            KVError: it cannot be made anew.
+        """
+        with self._reading("read"):
+            pass
+
     def close(self) -> None:
         """See :meth:`KVStore.close`."""
         self._connections.close()

@@ -229,6 +229,44 @@ class Journal:
             return [], self._size  # half a line: its writer was killed while it wrote
         return [change for line in data[:whole].splitlines() if (change := _loaded(line))], self.plan.done + whole
 
+    def delivered(self, start: int, limit: int) -> tuple[list[AnyChange], int]:
+        """Changes that are delivered already, up to about ``limit`` bytes, and where they end.
+
+        Args:
+            start: where they begin; 0 for the first.
+            limit: bytes.
+        """
+        if start == 0:
+            start = os.pread(self._descriptor, _LONGEST_HEAD, 0).find(b"\n") + 1
+        length = self.plan.done - start
+        data = os.pread(self._descriptor, min(limit, length), start)
+        if len(data) < length and b"\n" not in data:
+            data = os.pread(self._descriptor, length, start)  # one line that is longer
+        whole = data.rfind(b"\n") + 1
+        return [change for line in data[:whole].splitlines() if (change := _loaded(line))], start + whole
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its file was removed; its owner still has what is in it."""
+        return not self.path.exists()
+
+    def moved(self, project: str) -> Journal:
+        """The same in a file that is there, in place of one that was removed.
+
+        Args:
+            project: as for :meth:`create`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        made = Journal.create(self.path.parent, project)
+        head = os.pread(self._descriptor, _LONGEST_HEAD, 0).find(b"\n") + 1
+        shift = made.size - head
+        made.append(os.pread(self._descriptor, self._size - head, head))
+        made.plan = Plan(self.plan.done + shift)
+        self.release()
+        return made
+
     def begin(self, end: int, numbered: Numbered) -> None:
         """A batch is going to be sent."""
         plan = Plan(self.plan.done, end, numbered)

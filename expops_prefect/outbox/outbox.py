@@ -100,6 +100,7 @@ class Outbox:
         self._executor: ThreadPoolExecutor | None = None
         self._brief: _Brief | None = None
         self._numbers = StepNumbers(self._kv)
+        self._renewals = getattr(self._kv, "renewals", 0)
         self._look = True
         self._looked = float("-inf")
 
@@ -336,6 +337,7 @@ class Outbox:
     def _deliver_some(self) -> None:
         """Deliver one batch: first what is in the journal, then what could not be written to it."""
         with self._delivering:
+            self._restore_lost()
             journal = self._journal
             if journal is not None and journal.waiting:
                 count, _ = self._deliver(journal, self._most(journal))
@@ -350,6 +352,32 @@ class Outbox:
                         journal.delete()
                         self._journal = None
                 self._state.notify_all()
+
+    def _restore_lost(self) -> None:
+        """Deliver once more what was delivered to a database that is gone, as far as the journal still has it."""
+        look = getattr(self._kv, "look", None)
+        if look is None:
+            return
+        look()
+        renewals = self._kv.renewals  # type: ignore[attr-defined]
+        journal = self._journal
+        if renewals == self._renewals:
+            return
+        if journal is not None:
+            self._numbers = StepNumbers(self._kv)
+            changes, end = journal.delivered(0, _BATCH_BYTES)
+            while changes:
+                batch = Batch(journal.id, end).add(changes)
+                self._number(batch, {})
+                batch.objects.clear()  # their bytes were dropped when they had arrived
+                batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
+                changes, end = journal.delivered(end, _BATCH_BYTES)
+            with self._state:
+                if journal.is_gone and journal.plan.sending is None:
+                    self._journal = journal.moved(self.project_id)
+                    self._brief = None
+        self._renewals = renewals
+        _logger.info("what was recorded of this run was written again")
 
     def _most(self, journal: Journal) -> int:
         """How many bytes of the journal to deliver now at most: what has just come and will soon be replaced waits."""

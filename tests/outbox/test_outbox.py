@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -651,3 +652,35 @@ def test_another_projects_journal_is_not_delivered(tmp_path: Path, capsys: pytes
     (left,) = Journal.orphans(project.outbox.folder, "other")
     assert left.read(1000)[0] == [Put("other", 1)]
     left.release()
+
+
+@pytest.mark.parametrize("loss", ["file", "folder", "moved"])
+def test_what_was_delivered_to_a_lost_database_is_delivered_again(tmp_path: Path, loss: str) -> None:
+    folder = tmp_path / "runtime"
+    kv, objects = SQLiteKV(folder / "kv.db"), LocalObjects(folder / "objects")
+    box = Outbox(kv, objects, folder / "outbox", flush_seconds=0.01)
+    for number in range(3):
+        box.write(Put(f"k{number}", number), Append(METRICS, (MetricPoint("loss", float(number)),)))
+        box.write(Increment("n", 1), Change("c", "test.add", {"amount": 1}), KeepObject("kept", b"bytes"))
+        assert box.flush(10)
+    if loss == "file":
+        for path in folder.glob("kv.db*"):
+            path.unlink()
+    elif loss == "folder":
+        shutil.rmtree(folder)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        box.write(
+            Append(METRICS, (MetricPoint("loss", 9.0),)), Increment("n", 1), Change("c", "test.add", {"amount": 1})
+        )
+        assert box.flush(10)
+    assert [kv.get(f"k{number}") for number in range(3)] == [0, 1, 2]
+    assert kv.get(METRICS) == {"loss": {"1": 0.0, "2": 1.0, "3": 2.0, "4": 9.0, "5": 9.0}}
+    found = kv.get("c")
+    assert (kv.get("n"), found and found["sum"]) == (5, 5)
+    assert kv.renewals == 1
+    if loss != "file":
+        assert objects.get("kept") == b"bytes"
+        assert len(list((folder / "outbox").glob("*.journal"))) == 1
+    assert box.close(10)
