@@ -135,6 +135,9 @@ class CacheRecord:
     """Whether the result names files that were there when it was stored: without them it is no hit."""
     below_root: str = ""
     """Where the project lay, as a digest, if the result names paths below it: in another checkout it is no hit."""
+    stands: str = ""
+    """The forms of the result as it was returned and as it is loaded, where these differ; see
+    :mod:`expops_prefect.fingerprint.standing`."""
     watched: bool = False
     """Whether its body was watched while it ran, so that everything that it read is among the dependencies."""
     proven: bool = False

@@ -75,7 +75,8 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
             record = results.write_result(project, path, body, attempt, no_hit=no_hit)
         if isinstance(content, Envelope) and content.result is not None:
             (result,), content.result = content.result, None
-            record = replace(record, files=content.files, below_root=returned.place(result, project.settings.root))
+            place, stands = returned.told(result, content.packed, project.settings.root)
+            record = replace(record, files=content.files, below_root=place, stands=stands)
         if attempt is not None and attempt.watched:
             record = _with_what_was_seen(record, attempt, found)
         if attempt is not None:
@@ -312,6 +313,8 @@ def _loaded(content: bytes, record: CacheRecord) -> bytes:
     try:
         if isinstance(content, Envelope):
             content.load(files=record.files)
+            if record.stands and content.loaded is not None:
+                returned.remember(content.loaded[0], record.stands)
         else:
             # Prefect loads it once more: what another serializer makes of bytes cannot be handed over.
             Serializer(**orjson.loads(_metadata(record))["serializer"]).loads(content)

@@ -53,9 +53,7 @@ def short_digest(form: bytes) -> str:
     return blake3(form).hexdigest(_DIGITS // 2)
 
 
-def outline(
-    digest: str, value: object, notes: list[Note], name: str = "", root: Path | None = None
-) -> Outline:
+def outline(digest: str, value: object, notes: list[Note], name: str = "", root: Path | None = None) -> Outline:
     """Make an outline of what was noted.
 
     Args:

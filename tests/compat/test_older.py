@@ -6,6 +6,7 @@ import base64
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,10 @@ def test_a_flow_hits_what_an_earlier_release_stored(project: Project, tmp_path: 
     # Under today's keys: those hold the versions of Python and of libraries, which are not what is tried here.
     for key, record in list(read_cache_records(project.kv)):
         assert record.object_key != old[key.task].object_key
-        project.kv.put(key.record_key, old[key.task].dump())
+        stored = old[key.task]
+        metadata = json.loads(stored.prefect_metadata or "")
+        metadata["storage_key"] = str(key)
+        project.kv.put(key.record_key, replace(stored, prefect_metadata=json.dumps(metadata)).dump())
     for info in list(project.objects.list("cache/")):
         project.objects.delete(info.key)
     restore_objects(release, project)

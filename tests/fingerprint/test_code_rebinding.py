@@ -444,7 +444,7 @@ def test_mocks_count_by_what_they_give_and_not_by_their_calls() -> None:
 
     first = constant_form(told())
     made = told()
-    made(1), made.get(2), made.other.thing(), len(made)
+    made(1), made.get(2), made.other.thing(), len(made), str(made), hash(made), list(made), made == 1
     assert constant_form(made) == first
     others = [told(value=2), told(below=2), told(effect=ValueError), mock.Mock(), told(value=mock.Mock(return_value=3))]
     assert len({first, *map(constant_form, others)}) == len(others) + 1

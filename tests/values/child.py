@@ -14,13 +14,15 @@ import sys
 import tempfile
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
+from expops_prefect.caching import returned
 from expops_prefect.errors import FingerprintError, ResultNotStorableError
 from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.outline import outline
 from expops_prefect.fingerprint.values import fingerprint
-from expops_prefect.serialization import pickling
+from expops_prefect.serialization.manifest import pack, unpack
 
 
 def digest(value: Any) -> str:
@@ -37,12 +39,16 @@ def digest(value: Any) -> str:
 
 
 def loaded(value: Any) -> str:
-    """The fingerprint after a way through a store."""
+    """The fingerprint after a way through a store, as the keys of the tasks have it that take what is loaded."""
     try:
-        data = pickling.dumps(value)
+        packed = pack(value)
     except ResultNotStorableError:
         return "not storable"
-    return digest(pickling.loads(data))
+    _, stands = returned.told(value, packed, Path("/nowhere"))
+    again = unpack(packed.manifest, returned.Held(packed))
+    if stands:
+        returned.remember(again, stands)
+    return digest(again)
 
 
 def main(module: str) -> dict[str, Any]:
