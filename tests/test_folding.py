@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from expops_prefect.config.model import find_name
+from expops_prefect.errors import ConfigurationError
 from expops_prefect.folding import fold
 from expops_prefect.names import apart, is_named_by, normalise, older_name, process_name, process_path, step_path
 from expops_prefect.recording.numbers import Numbers
 from expops_prefect.records import labels_of
+from tests.config.support import make_project, settings_of
 
 FIT = process_path("fit")
 TO = "\N{EN DASH}"
@@ -75,3 +80,14 @@ def test_labels_that_would_fall_together_stay_apart_in_a_run() -> None:
     assert numbers.name(None, "train", "first") == "train", "the process that the user named"
     called = [(process_path("A-B"), "A B"), (process_path("train"), "first"), (process_path(apart("A-B")), "A-B")]
     assert labels_of(called) == {"A-B": "A B"}
+
+
+def test_configured_names_of_this_release_and_of_earlier_ones(tmp_path: Path) -> None:
+    label = "Extract Daily Data"
+    name = process_name(label)
+    for configured in (label, name, normalise(label)):
+        assert find_name({configured: 1, "other": 2}, name) == 1
+    two = f"[{{name: {label}}}, {{name: {name}}}]"
+    root = make_project(tmp_path / "shop", f"experiment: {{pipeline: {{processes: {two}}}}}")
+    with pytest.raises(ConfigurationError, match="'Extract-Daily-Data'; allowed: one name for a process"):
+        settings_of(root, None)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from expops_prefect.config.document import Document, Setting
 from expops_prefect.config.model import (
@@ -25,6 +25,7 @@ from expops_prefect.config.model import (
 from expops_prefect.config.places import part_of, root_without_configuration
 from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
 from expops_prefect.errors import ConfigurationError
+from expops_prefect.names import process_name
 from expops_prefect.signatures import MIN_KEY_LENGTH, read_keys
 
 CONFIG_FILE: Final = Path("configs") / "project_config.yaml"
@@ -136,7 +137,11 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         cache=source.ours.cache,
         record=source.ours.record,
         signing_key_file=keys,
-        processes={process.name: process.written() for process in pipeline.processes or ()},
+        processes=_distinct(
+            source.document,
+            "experiment.pipeline.processes",
+            {process.name: process.written() for process in pipeline.processes or ()},
+        ),
         process_adjlist=pipeline.process_adjlist or "",
         parameters=dict(source.parameters.model_extra or {}),
         environment=content.environment,
@@ -149,6 +154,20 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         storage_emulator=source.environ.get("STORAGE_EMULATOR_HOST") or None,
         configured_kv_type=_KV_TYPES.get(_kind(source.backend.type)) if source.backend.type else None,
     )
+
+
+def _distinct(document: Document, key: str, processes: dict[str, Any]) -> dict[str, Any]:
+    """Processes by name, if no two of them are one to every reader.
+
+    Raises:
+        ConfigurationError: there are such.
+    """
+    known: dict[str, str] = {}
+    for name in processes:
+        other = known.setdefault(process_name(name), name)
+        if other != name:
+            raise document.wrong(key, name, f"one name for a process; {other!r} is the same one")
+    return processes
 
 
 def usable_project_id(name: str) -> str:

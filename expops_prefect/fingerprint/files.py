@@ -190,18 +190,25 @@ def _look_again(folder: _Folder, real: str, status: os.stat_result, rules: DataR
 
 
 class _Entry(NamedTuple):
-    """Something below a folder; ``mode`` is 0 for a link that leads nowhere, -1 for one to a folder around it."""
+    """Something below a folder; ``mode`` is 0 for a link that leads nowhere, -1 for one to a folder around it.
+
+    Files have the stamp that they were met with.
+    """
 
     name: str
     path: str
     mode: int
+    stamp: _Stamp | None = None
 
 
 def _what(entry: _Entry, *, links: bool) -> str:
     if entry.mode == _AROUND:
         return "a folder around it"
     if stat.S_ISREG(entry.mode):
-        return f"file {file_digest(entry.path)}"
+        # Only the files that have changed are opened.
+        with _lock:
+            known = _known.get(entry.path)
+        return f"file {known[1] if known is not None and known[0] == entry.stamp else file_digest(entry.path)}"
     if stat.S_ISDIR(entry.mode):
         return "folder"
     if links and not entry.mode:
@@ -245,7 +252,7 @@ def _below(
             yield _Entry(name, entry.path, 0), None
             continue
         if not stat.S_ISDIR(status.st_mode):
-            yield _Entry(name, entry.path, status.st_mode), status
+            yield _Entry(name, entry.path, status.st_mode, _stamp_of(status)), status
         elif not rules.leaves_out(status):
             yield _Entry(name, entry.path, status.st_mode), status
             if any(os.path.samestat(status, other) for other in above):

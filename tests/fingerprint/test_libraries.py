@@ -21,6 +21,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from expops_prefect.fingerprint import files
 from expops_prefect.fingerprint.files import DataFile, data_digest, file_digest
 from expops_prefect.fingerprint.values import fingerprint
 from tests.fingerprint.packages import python
@@ -579,6 +580,31 @@ def test_an_old_file_is_read_once_and_again_when_replaced(tmp_path: Path) -> Non
     os.utime(replacement, (1_000_000, 1_000_000))
     replacement.replace(file)
     assert file_digest(file) != first
+
+
+def test_only_the_files_of_a_folder_that_changed_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while its newest file may be written again without its times showing it."""
+    for number in range(5):
+        (tmp_path / f"{number}.csv").write_text("1")
+        os.utime(tmp_path / f"{number}.csv", (1e9, 1e9))
+    read: list[str] = []
+    real = files.file_digest
+
+    def counted(path: str) -> str:
+        read.append(Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(files, "file_digest", counted)
+    monkeypatch.setattr(files, "_UNSETTLED_NS", 0)
+    before = files.data_digest(tmp_path)
+    assert len(read) == 5
+    monkeypatch.setattr(files, "_UNSETTLED_NS", 10**12)
+    (tmp_path / "2.csv").write_text("2")
+    after = files.data_digest(tmp_path)
+    assert (files.data_digest(tmp_path), read[5:]) == (after, ["2.csv"] * 2)
+    assert after != before
 
 
 def test_a_folder_of_data_counts_by_all_that_is_in_it(tmp_path: Path) -> None:
