@@ -116,7 +116,9 @@ def is_named_by(name: str, label: str) -> bool:
 
     It was not where the user named another process. A label may be cut, so that its hash is not known any more.
     """
-    return name in (process_name(label), normalise(label)) or (label != normalise(label) and bool(_HASHED.search(name)))
+    return name in (process_name(label), normalise(label), apart(label)) or (
+        label != normalise(label) and bool(_HASHED.search(name))
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -79,7 +79,7 @@ def test_labels_that_would_fall_together_stay_apart_in_a_run() -> None:
     assert numbers.name(FIT, "A-B", "A-B") == "A-B", "a step of another process"
     assert numbers.name(None, "train", "first") == "train", "the process that the user named"
     called = [(process_path("A-B"), "A B"), (process_path("train"), "first"), (process_path(apart("A-B")), "A-B")]
-    assert labels_of(called) == {"A-B": "A B"}
+    assert labels_of(called) == {"A-B": "A B", apart("A-B"): "A-B"}
 
 
 def test_configured_names_of_this_release_and_of_earlier_ones(tmp_path: Path) -> None:

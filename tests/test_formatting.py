@@ -60,9 +60,9 @@ def test_the_summary_says_how_old_a_hit_is_and_only_what_was_saved() -> None:
     overview.ended("//process[@name='old']", "old", "cached", cached(2.0, cached_ended_at=1.0 - 3 * 86400))
     overview.ended("//process[@name='quick']", "quick", "cached", cached(0.1))
     said = Summary(record(), overview.lines).markdown()
-    assert "| 1.50 s | 0000abcd, 3 days before |" in said
-    (quick,) = [line for line in said.splitlines() if line.startswith("| quick |")]
-    assert quick.split("|")[4].strip() == ""
+    assert "- 0000abcd: 3 days before" in said
+    (quick,) = [line for line in said.splitlines() if line.startswith("| cached | quick |")]
+    assert quick.split("|")[4].strip() == "", "it saved nothing"
 
 
 def test_they_are_made_in_one_place() -> None:
