@@ -190,7 +190,7 @@ class Attempt:
         if material is None:
             return
         try:
-            self.written = material.written()
+            self.written = material.written(self.cache_key.task if self.cache_key is not None else self.label)
         except Exception as error:  # noqa: BLE001 - what a user's own objects do here must not cost a result
             degrade("explanations not kept", f"{self.label}: {error!r}; what it is made of is not compared later")
 

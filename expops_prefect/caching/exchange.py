@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import orjson
@@ -189,7 +190,8 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
             with nullcontext() if record.is_whole else project.objects_availability.watch():
                 manifest = results.verified(project, path, record)
             if attempt is not None:
-                attempt.verified = Found(record, _loaded(_content(project, record, manifest), record))
+                content = _loaded(_content(project, record, manifest), record, project.settings.root)
+                attempt.verified = Found(record, content)
     except IntegrityError as error:
         degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
         if attempt is not None:
@@ -304,7 +306,7 @@ def _content(project: Project, record: CacheRecord, manifest: bytes) -> bytes:
     return manifest if record.kind == "raw" else Envelope.for_reading(manifest, StoredPayloads(project, record))
 
 
-def _loaded(content: bytes, record: CacheRecord) -> bytes:
+def _loaded(content: bytes, record: CacheRecord, root: Path) -> bytes:
     """Load a result before Prefect is told of a hit: a class may be gone, and then the task is executed.
 
     Raises:
@@ -314,7 +316,7 @@ def _loaded(content: bytes, record: CacheRecord) -> bytes:
         if isinstance(content, Envelope):
             content.load(files=record.files)
             if record.stands and content.loaded is not None:
-                returned.remember(content.loaded[0], record.stands)
+                returned.remember(content.loaded[0], record.stands, root)
         else:
             # Prefect loads it once more: what another serializer makes of bytes cannot be handed over.
             Serializer(**orjson.loads(_metadata(record))["serializer"]).loads(content)

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from expops_prefect import names
+from expops_prefect.caching import stability
 from expops_prefect.explain.parts import FORMAT
 from expops_prefect.fingerprint.canonical import Note
 from expops_prefect.fingerprint.code import CodeFingerprint
@@ -57,11 +58,18 @@ class Material:
     code: CodeFingerprint
     root: Path | None = None
 
-    def written(self) -> Written:
-        """The parts, before the task's body may change its arguments."""
+    def written(self, task: str = "") -> Written:
+        """The parts, before the task's body may change its arguments.
+
+        Args:
+            task: its name, for what is said of parts that are never the same.
+        """
         inputs = outlines(self.digests, self.values, self.notes, self.root)
         others = [short_digest(key.encode()) for key in self.others]
-        value = {"format": FORMAT, "inputs": inputs, "others": others, "config": self.config}
+        value: dict[str, Any] = {"format": FORMAT, "inputs": inputs, "others": others, "config": self.config}
+        unstable = stability.unstable_arguments(task, self), stability.unstable_constants(task, self.code)
+        if any(unstable):
+            value["unstable"] = {"inputs": unstable[0], "code": unstable[1]}
         return Written(orjson.dumps(value).decode(), self.code)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
+from expops_prefect.caching import stability
 from expops_prefect.errors import IntegrityError
 from expops_prefect.fingerprint import standing
 from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
@@ -77,11 +78,20 @@ def place_of(root: Path) -> str:
     return blake3(str(root.resolve()).encode("utf-8", "surrogateescape")).hexdigest(8)
 
 
-def remember(value: Any, stands: str) -> None:
-    """A result was loaded whose record says that it counts as another value."""
+def remember(value: Any, stands: str, root: Path) -> None:
+    """A result was loaded whose record says that it counts as another value.
+
+    Args:
+        value: as it was loaded.
+        stands: what the record says, see :func:`told`.
+        root: the project's folder.
+    """
     stored, _, loaded = stands.partition(" ")
     try:
-        standing.remember(value, Forms.load(loaded), Forms.load(stored))
+        forms = Forms.load(loaded)
+        standing.remember(value, forms, Forms.load(stored))
+        if standing.forms_of(value, roots_of(root)) != forms:
+            stability.came_back_otherwise(value)
     except ValueError as error:
         raise IntegrityError(f"the record's fingerprints are not legible: {error}") from error
 

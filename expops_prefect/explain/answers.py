@@ -24,6 +24,7 @@ Because = Literal[
     "hit",
     "new",
     "changed",
+    "not stable",
     "removed",
     "failed",
     "expired",
@@ -43,11 +44,12 @@ Because = Literal[
     "calls",
     "unknown",
 ]
-"""``new``: never computed before; ``changed``: see the differences; ``removed``: its result was there; ``failed``:
-so did it the last time; ``not kept``: its result is of a kind, or could not be stored; ``off``: switched off;
-``policy``: not ours; ``effect``: it does more than compute; ``dependency``: what it was read from changed;
-``same run``: its own run computed it, and it may differ by now; ``not asked for``: only what asks for it is cached;
-``absent``: a key that is not ours; ``calls``: several, each explained by itself; ``unknown``: nothing was noted."""
+"""``new``: never computed before; ``changed``: see the differences; ``not stable``: they are others each time;
+``removed``: its result was there; ``failed``: so did it the last time; ``not kept``: its result is of a kind, or
+could not be stored; ``off``: switched off; ``policy``: not ours; ``effect``: it does more than compute;
+``dependency``: what it was read from changed; ``same run``: its own run computed it, and it may differ by now;
+``not asked for``: only what asks for it is cached; ``absent``: a key that is not ours; ``calls``: several, each
+explained by itself; ``unknown``: nothing was noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,8 @@ def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
     differences = tuple(history.differences(nearest, made))
     more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
     with_ = Computed(nearest.run_id, nearest.host, None, nearest.at, None, str(nearest.key))
-    return explained("changed", differences[0].text + more, differences=differences, compared_with=with_)
+    because: Because = "changed" if any(found.stable for found in differences) else "not stable"
+    return explained(because, differences[0].text + more, differences=differences, compared_with=with_)
 
 
 def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[Because, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import orjson
@@ -43,6 +43,7 @@ class Difference:
         before: what it was; ``None`` if that is not kept, or if there was none.
         after: what it is; ``None`` likewise.
         diff: of a changed source, lines of a unified diff.
+        stable: whether somebody may have changed it; else it is another one each time.
     """
 
     kind: Kind
@@ -51,6 +52,23 @@ class Difference:
     before: str | None = None
     after: str | None = None
     diff: tuple[str, ...] = ()
+    stable: bool = True
+
+
+def named_stable(found: Difference, unstable: Mapping[str, Any]) -> Difference:
+    """A difference, or that what differs is never the same.
+
+    Args:
+        found: the difference.
+        unstable: by ``inputs`` and ``code`` the names of the parts that are never the same.
+    """
+    section = {"input": "inputs", "code": "code"}.get(found.kind, "")
+    if not found.name or found.name not in (unstable.get(section) or ()):
+        return found
+    kind, _, rest = found.name.partition(":")
+    shown = f"parameter `{found.name}`" if found.kind == "input" else f"{_KINDS.get(kind, kind)} {rest}"
+    text = f"{shown} is not stable: nobody changed it, and it is another one each time; see register_fingerprint()"
+    return replace(found, text=text, stable=False)
 
 
 def of_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from expops_prefect import names, records
 from expops_prefect.errors import BackendError
-from expops_prefect.explain.differences import Difference, of_code, of_config, of_inputs, of_others
+from expops_prefect.explain.differences import Difference, named_stable, of_code, of_config, of_inputs, of_others
 from expops_prefect.explain.parts import Code, load_parts, load_sources
 from expops_prefect.kv import sound
 from expops_prefect.kv.base import JSON, KVStore
@@ -116,6 +116,11 @@ class History:
 
     def differences(self, before: Made, after: Made) -> Iterator[Difference]:
         """What differs between two keys; at least one difference, if they are different."""
+        unstable = (after.parts or {}).get("unstable")
+        for found in self._differences(before, after):
+            yield named_stable(found, unstable) if isinstance(unstable, dict) else found
+
+    def _differences(self, before: Made, after: Made) -> Iterator[Difference]:
         old, new = before.parts, after.parts
         if before.key.inputs != after.key.inputs:
             found = [] if old is None or new is None else list(of_inputs(old["inputs"], new["inputs"]))

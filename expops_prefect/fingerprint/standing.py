@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ class _Standing:
 
 _lock = ForkSafeLock()
 _known: OrderedDict[int, _Standing] = OrderedDict()
+_unstable: dict[int, weakref.ref[Any]] = {}
 _held: OrderedDict[int, object] = OrderedDict()
 
 
@@ -94,6 +96,23 @@ def remember(value: object, loaded: Forms, stored: Forms) -> None:
                 _known.pop(_held.popitem(last=False)[0], None)
         if len(_known) > _MOST:
             _held.pop(_known.popitem(last=False)[0], None)
+
+
+def mark_unstable(value: object) -> None:
+    """A value counts as another one each time that it is loaded."""
+    key = id(value)
+    with suppress(TypeError):  # nothing would say when it is gone
+        _unstable[key] = weakref.ref(value, lambda _: _forget(key))
+
+
+def _forget(key: int) -> None:
+    _unstable.pop(key, None)
+
+
+def is_unstable(value: object) -> bool:
+    """Whether that was said of it."""
+    found = _unstable.get(id(value))
+    return found is not None and found() is value
 
 
 def any_known() -> bool:

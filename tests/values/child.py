@@ -47,7 +47,7 @@ def loaded(value: Any) -> str:
     _, stands = returned.told(value, packed, Path("/nowhere"))
     again = unpack(packed.manifest, returned.Held(packed))
     if stands:
-        returned.remember(again, stands)
+        returned.remember(again, stands, Path("/nowhere"))
     return digest(again)
 
 
