@@ -19,6 +19,7 @@ from expops_prefect.errors import BackendError, ExpOpsPrefectError
 from expops_prefect.outbox.changes import Put
 from expops_prefect.recording.calls import call_of_context, is_ours, run_of_task, watch_submissions
 from expops_prefect.recording.hooks import failure_of
+from expops_prefect.recording.wrapping import Surrounded
 from expops_prefect.records import COMPLETED, CacheRecord, Status
 
 if TYPE_CHECKING:
@@ -78,10 +79,12 @@ def _saw(task_run: Any, state: Any) -> None:
 
 def _begins(run: Run, context: TaskRunContext) -> None:
     call_of_context(run, context)
-    if not is_ours(context.task):
-        run.plain(context.task_run.id)
+    if isinstance(context.task, Surrounded):
+        return
+    run.plain(context.task_run.id)
+    watch_submissions(_runner())
+    if not is_ours(context.task):  # else its look-up tells whether it is executed
         run.executing(context.task_run.id)
-        watch_submissions(_runner())
 
 
 def _ends(run: Run, context: TaskRunContext, state: Any) -> None:
@@ -103,7 +106,7 @@ def _ends(run: Run, context: TaskRunContext, state: Any) -> None:
         call = run.call_of(task_run.id)
         if call is not None and _is_for_others(context):
             _note(run, call, context, key)
-    if not is_ours(task):
+    if not isinstance(task, Surrounded):
         run.uncached(context, reasons.plain(task))
         run.end(task_run.id, status, started=started, failure=failure_of(state))
 

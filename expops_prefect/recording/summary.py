@@ -178,13 +178,12 @@ class Summary:
 
     def _origins(self) -> str:
         """When what came from the cache was computed."""
-        before: dict[str, dict[str, None]] = {}
+        first: dict[str, float] = {}
         for line in self.lines[:SHOWN_LINES]:
             for run, _ in line.sources.most_common(3):
-                age = between(line.computed.get(run), line.started)
-                if run and age:
-                    before.setdefault(run, {})[age] = None
-        ages = [f"- {self._link(run)}: {', '.join(map(text, of))} before" for run, of in before.items()]
+                if run and run in line.computed:
+                    first[run] = min(line.computed[run], first.get(run, line.computed[run]))
+        ages = [f"- {self._link(run)}: {text(between(at, self.record.started_at))} before" for run, at in first.items()]
         return "### Computed by\n\n" + "\n".join(ages) if ages else ""
 
     def _reasons(self) -> str:

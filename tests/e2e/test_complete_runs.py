@@ -63,6 +63,13 @@ def failing(n):
     raise ValueError(n)
 
 
+@task(cache_policy=expops_prefect.EXPOPS)
+def unhashable(lock):
+    ran("unhashable")
+    log_metric("locked", 1)
+    return plain(1)
+
+
 @flow
 def foreign(n):
     return plain(n)
@@ -70,6 +77,7 @@ def foreign(n):
 FLOW = """
 import asyncio
 import sys
+import threading
 
 from executions import ran
 from prefect import Task
@@ -116,6 +124,7 @@ def main():
     library.kept.map([1, 2]).result()
     library.around(1)
     library.foreign(2)
+    library.unhashable(threading.Lock())
     child(1)
     library.plain.submit(library.failing.submit(1)).wait()
 
@@ -193,6 +202,8 @@ def test_whoever_decorated_a_task(shop: FlowProject) -> None:
         "child / grandchild / leaf": {"completed": 1},
         "child / grandchild / great": {"completed": 1},
         "child / grandchild / great / leaf": {"completed": 1},
+        "unhashable": {"completed": 1},
+        "unhashable / plain": {"completed": 1},
         "failing": {"failed": 1},
     }
     assert found["plain #4"].status == "pending"

@@ -168,6 +168,14 @@ def test_series() -> None:
     }  # fmt: skip
 
 
+def test_when_hits_were_computed_is_said_once_for_each_run() -> None:
+    overview = Overview()
+    for name, at in (("load", -3000.0), ("train", -3599.0)):
+        overview.ended(process_path(name), name, "cached", cached(2.0, cached_ended_at=at))
+    said = Summary(record(), overview.lines, run_url=lambda run: f"http://ui/{run}").markdown()
+    assert f"### Computed by\n\n- [0000abcd](http://ui/{OLD}): 1 hour before\n" in said
+
+
 def test_long_names_are_short_in_the_table_and_whole_below() -> None:
     overview = Overview()
     name = "fit_one_of_the_models_" * 3
