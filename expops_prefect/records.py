@@ -148,6 +148,8 @@ class CacheRecord:
     """What it was read from, JSON; see :mod:`expops_prefect.effects.dependencies`. Format 2 if there are any."""
     effects: str = ""
     """What its body did beside computing, JSON, where the user had it cached all the same."""
+    generators: str = ""
+    """The states in which its body left the global generators that it seeded, JSON; a hit leaves them so, too."""
     format: int = PLAIN_FORMAT
 
     def held(self) -> bytes | None:

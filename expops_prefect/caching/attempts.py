@@ -121,6 +121,7 @@ class Attempt:
     watched: bool = False
     proven: bool = False
     effects: str = ""
+    generators: str = ""
     named: Named | None = None
     reads: tuple[Read, ...] = ()
     data_folders: tuple[str, ...] = ()

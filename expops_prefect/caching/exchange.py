@@ -29,7 +29,7 @@ from expops_prefect.caching.reasons import Reason
 from expops_prefect.caching.results import Found
 from expops_prefect.caching.waiting import await_, wait
 from expops_prefect.degraded import degrade
-from expops_prefect.effects import dependencies
+from expops_prefect.effects import dependencies, generators
 from expops_prefect.effects.dependencies import ChangedMeanwhileError, Dependency
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
@@ -192,6 +192,8 @@ def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | 
             if attempt is not None:
                 content = _loaded(_content(project, record, manifest), record, project.settings.root)
                 attempt.verified = Found(record, content)
+        if record.generators:
+            generators.restore(record.generators)
     except IntegrityError as error:
         degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
         if attempt is not None:
@@ -219,7 +221,7 @@ def _stands_against(
     if attempt is not None and before is not None and not before.told:
         if record.effects:
             return reasons.of_record(record.effects)
-        if not record.watched and not (before.code.resolved and not before.code.reads):
+        if not record.watched and (not before.code.resolved or before.code.reads or before.code.seeds):
             return reasons.UNWATCHED
         if record.computed_in and record.computed_in == attempt.computed_in and not record.proven:
             return reasons.SAME_RUN
@@ -234,6 +236,7 @@ def _with_what_was_seen(record: CacheRecord, attempt: Attempt, found: tuple[Depe
         proven=attempt.proven and not found,
         computed_in=attempt.computed_in,
         effects=attempt.effects,
+        generators=attempt.generators,
         dependencies=dependencies.dump(found),
         # An earlier release would not compare them.
         format=RECORD_FORMAT if found else record.format,

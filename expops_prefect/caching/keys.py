@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -35,15 +35,15 @@ from expops_prefect.caching.decision import (
     plain_policy,
 )
 from expops_prefect.caching.locks import ExpOpsLockManager
-from expops_prefect.caching.observation import Before, tell_once, warn_once
+from expops_prefect.caching.observation import Before, is_constant, tell_once, warn_once
 from expops_prefect.caching.parts import Material, config_parts
 from expops_prefect.degraded import degrade, first
 from expops_prefect.effects.model import CodeEffects
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
 from expops_prefect.fingerprint import lazy_imports
-from expops_prefect.fingerprint.canonical import ATOMS, Note
+from expops_prefect.fingerprint.canonical import Note
 from expops_prefect.fingerprint.code import code_fingerprint
-from expops_prefect.fingerprint.files import DataFile, counting, data_digest
+from expops_prefect.fingerprint.files import counting, data_digest
 from expops_prefect.fingerprint.sharing import Arguments
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 from expops_prefect.project import Project
@@ -193,20 +193,13 @@ def plain_key(
 def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
     values = made.material.values if surrounded else {}
-    can_change = {name: value for name, value in values.items() if not _is_constant(value)}
+    can_change = {name: value for name, value in values.items() if not is_constant(value)}
     before = Before(made.effects, made.decision.told, can_change, dict(made.material.digests))
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
         before.store = {name: getattr(store, name) for name in names_of_store}
     return before
-
-
-def _is_constant(value: Any) -> bool:
-    """Whether nothing can change a value in place."""
-    if type(value) in (tuple, frozenset):
-        return all(map(_is_constant, value))
-    return type(value) in ATOMS or isinstance(value, PurePath | DataFile)
 
 
 def _unrecorded_run(task_run: Any) -> str:

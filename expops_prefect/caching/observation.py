@@ -6,10 +6,14 @@ did beside computing keeps the result out of the cache, unless somebody asked fo
 
 from __future__ import annotations
 
+import enum
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -18,13 +22,14 @@ from expops_prefect import scope
 from expops_prefect.caching import attempts, decision, reasons
 from expops_prefect.caching.attempts import Attempt
 from expops_prefect.degraded import degrade, first
-from expops_prefect.effects import dependencies
+from expops_prefect.effects import dependencies, generators, surroundings
 from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.model import CodeEffects, Effect, Seen
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
 from expops_prefect.errors import ExpOpsPrefectError, FingerprintError
-from expops_prefect.fingerprint.files import counting
+from expops_prefect.fingerprint.canonical import ATOMS
+from expops_prefect.fingerprint.files import DataFile, counting
 from expops_prefect.fingerprint.values import fingerprint
 
 if TYPE_CHECKING:
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 _MOST_EFFECTS: Final = 20
+_MOST_PARTS: Final = 1000
+_ONE_IN_A_PROCESS: Final = (type, FunctionType, BuiltinFunctionType, ModuleType, enum.Enum)
+"""A hit gives back the very object."""
 
 
 @dataclass(slots=True)
@@ -69,6 +77,7 @@ class Observation:
         self._stack = ExitStack()
         self._watch: watching | None = None
         self._named = Named((), ())
+        self._around: surroundings.Snapshot = {}
 
     def begin(self) -> None:
         """The body is about to run."""
@@ -76,35 +85,38 @@ class Observation:
         seed = attempt.project.settings.random_seed
         try:
             self._named = dependencies.named(self._before.code)
+            self._around = surroundings.snapshot()
             if seed is not None:
                 self._stack.enter_context(seeded(derived_seed(seed, attempt.key)))
             self._watch = self._stack.enter_context(watching(self._before.code))
         except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
             degrade("bodies not watched", f"{attempt.label}: {error!r}", key=attempt.label)
 
-    def finish(self, transaction: Any, context: Any) -> None:
+    def finish(self, result: Any, transaction: Any, context: Any) -> None:
         """The body has returned: its result is kept, or left to Prefect."""
         self.close()
         try:
-            self._judge(transaction, context)
+            self._judge(result, transaction, context)
         except Exception as error:  # noqa: BLE001 - a user's own objects are looked at; the task has done its work
             self._attempt.refuse(reasons.unsettled(f"what its body did could not be told ({type(error).__name__})"))
             degrade("bodies not watched", f"{self._attempt.label}: {error!r}", key=self._attempt.label)
 
-    def _judge(self, transaction: Any, context: Any) -> None:
+    def _judge(self, result: Any, transaction: Any, context: Any) -> None:
         attempt, before = self._attempt, self._before
         attempt.before = None
         seen = None if self._watch is None else self._watch.seen()
         if seen is None:
             attempt.refuse(reasons.unsettled("its body could not be watched"))
             return
-        effects = (*seen.effects, *self._changed_arguments())
+        effects = (*seen.effects, *self._changed_arguments(), *self._left_behind(result), *self._given_back(result))
         effects = decision.forbidding(attempt.project, effects)
         attempt.named, attempt.reads = self._named, seen.reads
         attempt.watched = True
         attempt.proven = self._is_proven(seen)
         shown = (*decision.forbidding(attempt.project, before.code.effects), *effects)[:_MOST_EFFECTS]
         attempt.effects = _dump(shown)
+        if before.code.seeds and attempt.project.settings.random_seed is None:
+            attempt.generators = generators.left_behind(before.code.seeds)
         if effects and not before.told:
             attempt.refuse(reasons.effect(effects[0], more=len(effects) - 1))
             name = attempt.label if attempt.cache_key is None else attempt.cache_key.task
@@ -123,8 +135,6 @@ class Observation:
 
     def _changed_arguments(self) -> tuple[Effect, ...]:
         before = self._before
-        if before.code.reads_only:
-            return ()
         root = self._attempt.project.settings.root
         with counting(self._attempt.project.data_rules()):
             return tuple(
@@ -132,6 +142,26 @@ class Observation:
                 for name, value in before.arguments.items()
                 if _digest(name, value, root) != before.digests.get(name)
             )
+
+    def _left_behind(self, result: Any) -> tuple[Effect, ...]:
+        return tuple(Effect("state", what) for what in surroundings.changed(self._around, result))
+
+    def _given_back(self, result: Any) -> tuple[Effect, ...]:
+        """A hit would give back a copy, and who changes that one later does not change what was given."""
+        given = {
+            id(part): name
+            for name, value in self._before.arguments.items()
+            for part in (value, *_parts(value))
+            if not isinstance(part, _ONE_IN_A_PROCESS)
+        }
+        if not given:
+            return ()
+        found = dict.fromkeys(
+            given[id(part)]
+            for part in (result, result.base if type(result).__module__ == "numpy" else None, *_parts(result))
+            if id(part) in given
+        )
+        return tuple(Effect("identity", name) for name in found)
 
     def _leave_to_prefect(self, transaction: Any, context: Any) -> None:
         """From here on the result is treated as if this package were not there."""
@@ -185,6 +215,22 @@ def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -
             "a cache_expiration, or " if decorated else "",
             name,
         )
+
+
+def is_constant(value: Any) -> bool:
+    """Whether nothing can change a value in place."""
+    if type(value) in (tuple, frozenset):
+        return all(map(is_constant, value))
+    return type(value) in ATOMS or isinstance(value, PurePath | DataFile)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a container holds itself, unless nothing can change it in place."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif type(value) not in (list, tuple, set):
+        return ()
+    return (part for part in islice(value, _MOST_PARTS) if not is_constant(part))
 
 
 def _digest(name: str, value: Any, root: Path) -> str | None:

@@ -6,14 +6,19 @@ lie in memory, 624 words and a position among them. Any draw moves the position 
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import functools
+import importlib
 import random
+import struct
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any, Final
+
+import orjson
 
 _FRESH: Final = (623, 624)
 """Where numpy's global generator stands before anybody has drawn."""
@@ -57,6 +62,43 @@ def drawn(before: dict[str, Any], leave_out: Collection[str]) -> list[str]:
             if importing is None or importing in before[_IMPORTED] or importing not in sys.modules:
                 found.append(name)
     return found
+
+
+def left_behind(seeded: Collection[str]) -> str:
+    """The states of generators that a body has seeded, for :func:`restore`; empty if there are none."""
+    states = {}
+    if "random" in seeded:
+        version, words, gauss = random.getstate()
+        states["random"] = [version, _packed(words), gauss]
+    if "numpy" in seeded and "numpy.random" in sys.modules:
+        kind, words, *rest = sys.modules["numpy.random"].get_state()
+        states["numpy"] = [kind, _packed(words.tolist()), *rest]
+    if "torch" in seeded and "torch" in sys.modules:
+        states["torch"] = [base64.b64encode(sys.modules["torch"].get_rng_state().numpy().tobytes()).decode()]
+    return orjson.dumps(states).decode() if states else ""
+
+
+def restore(states: str) -> None:
+    """Leave the generators as a body did that is not executed now."""
+    for name, (first, *rest) in orjson.loads(states).items():
+        if name == "random":
+            random.setstate((first, tuple(_unpacked(rest[0])), rest[1]))
+        elif name == "numpy":
+            import numpy as np
+
+            np.random.set_state((first, np.array(_unpacked(rest[0]), np.uint32), *rest[1:]))
+        elif name == "torch":
+            torch = importlib.import_module("torch")
+            torch.set_rng_state(torch.frombuffer(bytearray(base64.b64decode(first)), dtype=torch.uint8))
+
+
+def _packed(words: Sequence[int]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(words)}I", *words)).decode()
+
+
+def _unpacked(text: str) -> list[int]:
+    data = base64.b64decode(text)
+    return list(struct.unpack(f"<{len(data) // 4}I", data))
 
 
 def install() -> None:

@@ -15,6 +15,7 @@ Kind: TypeAlias = Literal[
     "file read",
     "file write",
     "state",
+    "identity",
     "prefect",
     "lazy data",
     "person",

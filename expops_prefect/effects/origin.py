@@ -17,7 +17,7 @@ _EFFECTS: Final = str(Path(__file__).resolve().parent) + os.sep
 _BODY: Final = os.path.join(_PACKAGE, "recording", "wrapping.py")  # noqa: PTH118 - text, compared with a code's file
 _PREFECT: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]prefect[\\/]")
 _HARMLESS: Final = re.compile(
-    r"[\\/](?:logging[\\/]\w+|linecache|inspect|mimetypes|warnings|traceback|tracemalloc"
+    r"[\\/](?:logging[\\/]\w+|inspect|mimetypes|warnings|traceback|tracemalloc"
     r"|importlib[\\/](?:metadata[\\/]\w+|_bootstrap|_bootstrap_external)|zipimport"
     r"|site-packages[\\/](?:tqdm[\\/].+|matplotlib[\\/]font_manager|threadpoolctl|importlib_metadata[\\/]\w+"
     r"|pkg_resources[\\/].+))\.py$"

@@ -88,7 +88,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
     def leave(result: Any) -> Any:
         nonlocal commits_here
         if watched is not None:
-            watched.finish(transaction, context)
+            watched.finish(result, transaction, context)
         if attempt is not None:
             attempt.ended = time.time()
             attempt.returned_state = isinstance(result, (State, States))

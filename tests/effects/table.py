@@ -110,6 +110,24 @@ EXPRESSIONS: Final = [
 ]  # fmt: skip
 
 BODIES: Final = [
+    ("state", 'plt.rcParams["font.size"] = …',
+     "def task(x):\n from matplotlib import pyplot as plt\n plt.rcParams['font.size'] = 3\n return x"),
+    ("state", "sys.path.insert", "import sys\ndef task(x):\n sys.path.insert(0, x)\n return x"),
+    ("state", "settings",
+     "import functools\n@functools.lru_cache\ndef settings():\n return open('s').read()\ndef task(x):\n return settings() + x"),
+    ("state", "KEPT.text",
+     "import functools\nclass Kept:\n @functools.cached_property\n def text(self):\n  return open('s').read()\n"
+     "KEPT = Kept()\ndef task(x):\n return KEPT.text + x"),
+    ("clock", "datetime.datetime.now",
+     "import datetime\nclass Clock:\n @property\n def now(self):\n  return datetime.datetime.now()\n"
+     "CLOCK = Clock()\ndef task(x):\n return CLOCK.now"),
+    ("database", "base().execute",
+     "import functools, sqlite3\n@functools.cache\ndef base():\n return sqlite3.connect(':memory:')\n"
+     "def task(x):\n base().execute('insert into t values (?)', (x,))\n return x"),
+    ("clock", "time.monotonic", "def task(x):\n return time.monotonic()"),
+    ("clock", "time.perf_counter", "def task(x):\n return time.perf_counter() - x"),
+    ("state", "CURRENT.set",
+     "import contextvars\nCURRENT = contextvars.ContextVar('c')\ndef task(x):\n CURRENT.set(x)\n return x"),
     ("environment", "Settings",
      "import pydantic_settings\nclass Settings(pydantic_settings.BaseSettings):\n a: str = 'b'\ndef task(x):\n return Settings().a"),
     ("random", "random.random", "def task(x):\n random.seed()\n return random.random()"),
@@ -181,6 +199,8 @@ BODIES: Final = [
 ]  # fmt: skip
 
 FINE: Final = [
+    "def task(x):\n t = time.perf_counter()\n return x, time.perf_counter() - t",
+    "import functools\n@functools.cache\ndef square(x):\n return x * x\ndef task(x):\n return square(x)",
     "def task(df):\n df = df.copy()\n df['b'] = 1\n return df",
     "def task(df):\n df = df.assign(a=1)\n df['b'] = 1\n return df",
     "def task(df):\n part = df[['a']]\n part['b'] = 1\n more = df[df['a'] > 1]\n more['b'] = 2\n return part, more",
@@ -196,6 +216,5 @@ FINE: Final = [
     "class Unused:\n def fetch(self):\n  return os.getpid()\n def size(self):\n  return 1\ndef task(x):\n return Unused().size()",
     "import tempfile, shutil\ndef task(x):\n d = tempfile.mkdtemp()\n try:\n  x.to_csv(d + '/a')\n finally:\n  shutil.rmtree(d)",
     "import requests\ndef task(x):\n try:\n  return 1 / x\n except requests.RequestException:\n  return 0",
-    "def task(x):\n from matplotlib import pyplot as plt\n plt.rcParams['font.size'] = 3\n return x",
     "import copy\ndef task(x):\n y = copy.deepcopy(x)\n y['a']['b'] = 1\n return y",
 ]  # fmt: skip

@@ -208,7 +208,7 @@ def test_more_is_known_from_installed_packages(load: Callable[..., ModuleType]) 
 
 
 def test_effects_are_found_once(load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load("once", {"once.py": "import time\nnow = time.monotonic\ndef task(x):\n    return now() + x\n"})
+    module = load("once", {"once.py": "import math, time\nnow = math.floor\ndef task(x):\n    return now(x) + x\n"})
     first = code_fingerprint(module.task)
     assert first.effects.effects == ()
     assert code_fingerprint(module.task) is first

@@ -118,13 +118,13 @@ def become(arguments: list[str], folder: str, environ: dict[str, str]) -> None:
     if arguments[0] == "-c":
         sys.argv = ["-c", *arguments[2:]]
         sys.path.insert(0, "")
-        exec(compile(arguments[1], "<string>", "exec"), main.__dict__)
+        exec(compile(arguments[1], "<string>", "exec", dont_inherit=True), main.__dict__)
         return
     sys.argv = list(arguments)
     script = str(Path(folder, arguments[0]))
     sys.path.insert(0, str(Path(script).resolve().parent))
     main.__dict__.update(__file__=script, __cached__=None, __loader__=SourceFileLoader("__main__", script))
-    exec(compile(Path(script).read_bytes(), script, "exec"), main.__dict__)
+    exec(compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), main.__dict__)
 
 
 def _open_stream(name: str, descriptor: int, mode: str, buffering: int, errors: str) -> None:

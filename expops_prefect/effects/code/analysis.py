@@ -230,6 +230,8 @@ class Analysis:
                     done.add(method.key)
                     changed = True
                     self._add(runner, method, functions_of=cls)
+                    if name.endswith(".func") and self.summary(method).reads:
+                        runner.effect("state", _at(), name.removesuffix(".func"))  # kept for whoever asks later
 
     def _can_run(self, cls: Class, name: str, found: Summary) -> bool:
         name = name.partition(".")[0]

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from expops_prefect.effects.code.calls import Call, is_callable_name
 from expops_prefect.effects.code.method_calls import MethodCalls
+from expops_prefect.effects.code.own_calls import keeps_results
 from expops_prefect.effects.code.values import (
     FRESH,
+    GLOBAL,
     MISSING,
     PLAIN,
     UNKNOWN,
@@ -66,12 +68,26 @@ class Expressions(MethodCalls):
             if known is not None:
                 kept = known.made(origins=base.all_origins, fresh=base.fresh, receiver=base, attribute=node.attr)
                 return kept.made(callees=known.callees)
+        if base.instance is not None:
+            for part_ in ("fget", "func"):
+                getter = base.instance.methods.get(f"{node.attr}.{part_}")
+                if getter is not None:
+                    return self._got(base, getter, node, keeps=part_ == "func")
         found = self.analysis.attribute(base, node.attr)
         if not base.type and not base.paths and found.receiver is not None:
             self.summary.used.add(node.attr)
         if found.receiver is base and node.attr not in methods.VIEWS and base.plain:
             return found.made(plain=True)
         return found
+
+    def _got(self, base: Value, getter: Function, node: ast.Attribute, *, keeps: bool) -> Value:
+        """What a property gives; one that keeps it has read its files for whoever asked first."""
+        bound = Function(getter.key, getter.node, getter.names, getter.code, base, getter.nested)
+        returned = self.own_call((bound,), (), {})
+        if keeps and not base.fresh and self.analysis.summary(bound).reads:
+            self.effect("state", node)
+        origins = returned.origins | (base.all_origins if keeps else frozenset())
+        return returned.made(origins=origins, receiver=base, attribute=node.attr)
 
     def _super(self, node: ast.Attribute) -> Value:
         """A method of a base class, on the same object."""
@@ -140,7 +156,15 @@ class Expressions(MethodCalls):
 
     def _own(self, call: Call) -> Value:
         self.escape(*call.given)
-        return self.own_call(call.function.callees, call.arguments, call.keywords)
+        returned = self.own_call(call.function.callees, call.arguments, call.keywords)
+        kept = [callee for callee in call.function.callees if keeps_results(callee, call.function.live)]
+        if not kept:
+            return returned
+        # Whoever called it first has read its files, and what it gives is everybody's.
+        if any(isinstance(callee, Function) and self.analysis.summary(callee).reads for callee in kept):
+            self.effect("state", call.node)
+        kind = "" if returned.private else returned.type
+        return returned.made(origins=returned.origins | {GLOBAL}, private=False, fresh=False, type=kind)
 
     # Values -----------------------------------------------------------------------------------------
 
@@ -159,6 +183,8 @@ class Expressions(MethodCalls):
         left, right = self.value(node.left), self.value(node.right)
         kind = left.type if left.type == right.type or left.type.startswith("pathlib.") else ""
         made = fresh((left, right), type=kind)
+        if isinstance(node.op, ast.Sub) and left.taints & self.measured and right.taints & self.measured:
+            made = made.made(taints=made.taints - self.measured)
         return made.made(plain=left.plain and right.plain)
 
     def _unaryop(self, node: ast.UnaryOp) -> Value:

@@ -150,6 +150,7 @@ class MethodCalls(KnownCalls):
         changes = (
             name in methods.CHANGES_ALWAYS
             or (name in methods.CHANGES_IF_UNUSED and (call.unused or receiver.type.startswith(_CHANGING)))
+            or (name == "set" and receiver.type.endswith("ContextVar"))
             or (in_place is not None and in_place.constant is True)
             or (name.endswith("_") and not name.startswith("_") and name[:-1].isalpha() and call.unused)
             or (self.is_generator(receiver) and name not in ("get_state", "getstate", "spawn", "bit_generator"))

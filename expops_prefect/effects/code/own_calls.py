@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from expops_prefect.effects.code.state import State, is_shared
 from expops_prefect.effects.code.values import (
@@ -21,6 +21,7 @@ from expops_prefect.effects.code.values import (
 )
 from expops_prefect.effects.model import Effect
 
+_KEEPING: Final = frozenset({"lru_cache", "cache", "cached", "memoize", "memoized", "cachedmethod", "alru_cache"})
 _PLAIN: Final = frozenset("int float str bool bytes complex date datetime timedelta Decimal Path UUID".split())
 
 
@@ -145,6 +146,22 @@ class OwnCalls(State):
         for origin in origins:
             found |= bound[origin].all_origins if origin in bound else frozenset({origin})
         return found
+
+
+def keeps_results(callee: Function | Class, live: Any) -> bool:
+    """Whether a function is called once for all bodies of the process: by ``functools.cache`` and its like."""
+    if not isinstance(callee, Function) or callee.nested is not None:
+        return False
+    if hasattr(type(live), "cache_info"):
+        return True
+    if callee.node is None or isinstance(callee.node, ast.Lambda):
+        return False
+    for decorator in callee.node.decorator_list:
+        named = decorator.func if isinstance(decorator, ast.Call) else decorator
+        name = named.attr if isinstance(named, ast.Attribute) else getattr(named, "id", "")
+        if name in _KEEPING:
+            return True
+    return False
 
 
 def _plain_fields(cls: Class) -> list[tuple[str, bool]]:

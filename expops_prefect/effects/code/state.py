@@ -36,6 +36,7 @@ class State:
         self.nonlocals: set[str] = set()
         # Times and plans are numbered in the outermost body: functions in it see its variables.
         self.candidates: list[Effect] = self.outer.candidates if self.outer else []
+        self.measured: set[int] = self.outer.measured if self.outer else set()
         self.escaped: set[int] = self.outer.escaped if self.outer else set()
         self.depth: int = self.outer.depth + 1 if self.outer else 0
         self.nested: list[Function | Class] = []

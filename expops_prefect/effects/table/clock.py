@@ -1,9 +1,19 @@
-"""What tells the time. ``perf_counter``, ``monotonic`` and ``process_time`` measure; they do not count."""
+"""What tells the time."""
+
+MEASURES = frozenset(
+    """
+    time.monotonic time.monotonic_ns time.perf_counter time.perf_counter_ns time.process_time time.process_time_ns
+    time.thread_time time.thread_time_ns timeit.default_timer
+    """.split()
+)
+"""What only measures: the difference of two such times does not count, as honest tasks time themselves."""
 
 ENTRIES = {
     "clock": """
         time.time time.time_ns time.ctime time.localtime time.gmtime time.clock_gettime time.clock_gettime_ns
         time.strftime time.asctime
+        time.monotonic time.monotonic_ns time.perf_counter time.perf_counter_ns time.process_time time.process_time_ns
+        time.thread_time time.thread_time_ns timeit.default_timer
         datetime.datetime.now datetime.datetime.utcnow datetime.datetime.today datetime.date.today
         pandas.Timestamp.now pandas.Timestamp.utcnow pandas.Timestamp.today
         pandas._libs.tslibs.timestamps.Timestamp.now pandas._libs.tslibs.timestamps.Timestamp.utcnow

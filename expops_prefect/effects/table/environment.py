@@ -21,7 +21,16 @@ ENTRIES = {
     "state": """
         os.putenv os.unsetenv os.chdir os.fchdir os.umask os.nice os.setuid os.setgid os.chroot locale.setlocale
         signal.signal signal.alarm signal.setitimer atexit.register sys.setprofile sys.settrace
-        sys.addaudithook
+        sys.addaudithook sys.setrecursionlimit sys.setswitchinterval gc.set_threshold decimal.setcontext
+        csv.register_dialect csv.field_size_limit mimetypes.add_type codecs.register copyreg.pickle
+        sqlite3.register_adapter sqlite3.register_converter
+        matplotlib.rc matplotlib.rcdefaults matplotlib.use matplotlib.style.use matplotlib.pyplot.rc
+        matplotlib.pyplot.rcdefaults matplotlib.pyplot.switch_backend matplotlib.pyplot.style.use
+        seaborn.set_theme seaborn.set seaborn.set_style seaborn.set_palette seaborn.set_context
+        seaborn.rcmod.set_theme seaborn.rcmod.set_style seaborn.rcmod.set_context seaborn.palettes.set_palette
+        torch.set_num_threads torch.set_default_dtype torch.set_default_device torch.use_deterministic_algorithms
+        torch.set_grad_enabled torch.set_float32_matmul_precision
+        pandas.api.extensions.register_dataframe_accessor pandas.api.extensions.register_series_accessor
         pandas.set_option pandas.reset_option pandas._config.config.set_option pandas._config.config.reset_option
         numpy.seterr numpy.set_printoptions sklearn.set_config sklearn._config.set_config
     """,

@@ -47,7 +47,6 @@ ENTRIES = {
         line_profiler codetiming google.protobuf proto attr_utils great_tables plotnine missingno ydata_profiling
         sweetviz onnx onnxruntime openvino safetensors tiktoken datasets evaluate anyio trio greenlet gevent aiostream
         asyncstdlib uvloop nest_asyncio blosc2 pyxlsb odf xlwings fuzzysearch recordlinkage dedupe splink pyjarowinkler
-        hypothesis sys.path sys.modules sys.stdout sys.stderr os.get_exec_path matplotlib.rcParams
-        matplotlib.pyplot.rcParams pandas.options prefect_dask
+        hypothesis sys.stdout sys.stderr os.get_exec_path prefect_dask
     """,
 }
