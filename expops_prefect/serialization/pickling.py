@@ -131,8 +131,8 @@ def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> byt
 def _refused(path: str, part: object, why: str) -> str:
     return (
         f"result{path} of type {type(part).__module__}.{type(part).__qualname__} {why}; "
-        "return plain data, or switch caching off for it: cache_policy=NO_CACHE in its decorator, or "
-        "prefect.cache.processes.<its name>.enabled: false"
+        "return plain data, or switch caching off for it: cache_policy=NO_CACHE or "
+        "persist_result=False in its decorator, or prefect.cache.processes.<its name>.enabled: false"
     )
 
 
