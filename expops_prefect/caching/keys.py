@@ -348,7 +348,7 @@ def _warn_unhashable(task: Any, error: FingerprintError) -> None:
     parameter = error.path.split(".")[0].split("[")[0]
     if error.unread:
         if first("unread", f"{name} {parameter}"):
-            _logger.warning(
+            _logger.error(
                 "%s runs uncached: its parameter %r counts by its content, and %s. Make it before the task is called, "
                 "or correct the path.",
                 name,
