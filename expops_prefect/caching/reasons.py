@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import orjson
-from prefect.utilities.annotations import NotSet
 
 from expops_prefect.caching.results import record_key
 from expops_prefect.effects.model import Effect
@@ -237,6 +236,8 @@ def without_key(task: Any) -> Reason:
 
 def plain(task: Any) -> Reason:
     """Why a task of Prefect's own decorator was executed: only Prefect looks for its result."""
+    from prefect.utilities.annotations import NotSet
+
     reason = without_key(task)
     if reason.kind == "policy" and getattr(task, "_user_cache_policy", None) is NotSet and task.cache_key_fn is None:
         return Reason("policy", "made by Prefect's own decorator, so only Prefect caches it")

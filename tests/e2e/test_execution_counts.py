@@ -171,9 +171,13 @@ def test_exactly_what_depends_on_a_change_runs(tmp_path: Path, script: str) -> N
     # Another input: everything that it reaches. The old one is still there afterwards.
     assert executed("1,2,4") == ALL
     assert why() == {
-        "load": ["parameter `text` changed"],
-        "train": ["parameter `data`: `['numbers'][2]` changed"],
-        "score": [f"parameter `values`: `[{place}]` changed" for place in range(3)],
+        "load": ["parameter `text` changed: '1,2,3' -> '1,2,4'"],
+        "train": ["parameter `data`: `['numbers'][2]` changed: 3.0 -> 4.0"],
+        "score": [
+            "parameter `values`: `[0]` changed: -2.0 -> -2.666666666666667",
+            "parameter `values`: `[1]` changed: 0.0 -> -0.666666666666667",
+            "parameter `values`: `[2]` changed: 2.0 -> 3.333333333333333",
+        ],
     }
     assert executed("1,2,3") == {}
 
@@ -228,8 +232,8 @@ def test_another_input_runs_what_it_reaches(tmp_path: Path) -> None:
     # 11,12,13 centred is the same as 1,2,3 centred: score takes an equal value and does not run.
     assert shop.run("sync_flow.py", "11,12,13").ok().executions == {"load": 1, "train": 1}
     assert {item.label: item.reason for item in shop.project().explain("latest") if item.because != "hit"} == {
-        "load": "parameter `text` changed",
-        "train": "parameter `data`: `['numbers'][0]` changed (and 2 more)",
+        "load": "parameter `text` changed: '1,2,3' -> '11,12,13'",
+        "train": "parameter `data`: `['numbers'][0]` changed: 1.0 -> 11.0 (and 2 more)",
     }
     assert shop.run("sync_flow.py", "1,2,4").ok().executions == ALL
 

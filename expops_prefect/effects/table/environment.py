@@ -24,8 +24,8 @@ ENTRIES = {
         sys.addaudithook sys.setrecursionlimit sys.setswitchinterval gc.set_threshold decimal.setcontext
         csv.register_dialect csv.field_size_limit mimetypes.add_type codecs.register copyreg.pickle
         sqlite3.register_adapter sqlite3.register_converter
-        matplotlib.rc matplotlib.rcdefaults matplotlib.use matplotlib.style.use matplotlib.pyplot.rc
-        matplotlib.pyplot.rcdefaults matplotlib.pyplot.switch_backend matplotlib.pyplot.style.use
+        matplotlib.rc matplotlib.rcdefaults matplotlib.style.use matplotlib.pyplot.rc
+        matplotlib.pyplot.rcdefaults matplotlib.pyplot.style.use
         seaborn.set_theme seaborn.set seaborn.set_style seaborn.set_palette seaborn.set_context
         seaborn.rcmod.set_theme seaborn.rcmod.set_style seaborn.rcmod.set_context seaborn.palettes.set_palette
         torch.set_num_threads torch.set_default_dtype torch.set_default_device torch.use_deterministic_algorithms
