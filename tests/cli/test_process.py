@@ -40,7 +40,7 @@ def test_a_pipe_gets_whole_lines_without_colours(recorded: Project, tmp_path: Pa
     lines = done.stdout.decode().splitlines()
     assert FLOW in lines[0]
     assert CSI not in done.stdout.decode()
-    (train,) = [line for line in lines if line.startswith("train #1–#2")]
+    (train,) = [line for line in lines if line.startswith("train #1")]
     assert train.endswith("loss 0.25")
     (chart,) = [line for line in lines if line.startswith("chart ")]
     assert Path(chart.partition(": ")[2]).is_file()
@@ -82,7 +82,7 @@ def test_a_terminal_gets_colours_and_its_own_width(recorded: Project, tmp_path: 
 def test_a_narrow_terminal_gets_what_can_be_read(recorded: Project, tmp_path: Path) -> None:
     shown = ["runs", "show", "latest", "--project", str(recorded.settings.root)]
     lines = on_a_terminal(shown, environment(tmp_path, NO_COLOR="1"), 60)
-    (train,) = [number for number, line in enumerate(lines) if line.startswith("train #1–#2")]
+    (train,) = [number for number, line in enumerate(lines) if line.startswith("train #1")]
     first = recorded.runs()[1].run_id
     assert lines[train + 1] == f"    computed by: {first[-8:]}"
     assert lines[train + 2] == "    last metrics: loss 0.25"
