@@ -48,7 +48,7 @@ def draw_run(record: RunRecord, rows: Sequence[Row], metrics: Mapping[str, Mappi
 def _timeline(record: RunRecord, rows: Sequence[Row]) -> str:
     if not rows:
         return ""
-    began = (row for row in rows if row.status != "pending")
+    began = (row for row in rows if row.status != "pending" or row.started_at is not None)
     ordered = sorted(began, key=lambda row: (row.started_at or 0.0, row.path))
     shown = ordered[:SHOWN_CALLS]
     start = min(record.started_at, *(row.started_at or record.started_at for row in shown))
