@@ -195,7 +195,8 @@ class World:
         with get_client(sync_client=True) as client:
             wanted = ArtifactFilter(key=ArtifactFilterKey(like_=f"%-{self.form}"))
             artifacts = client.read_artifacts(artifact_filter=wanted)
-            found["artifacts"] = Counter(f"{self.neutral(item.key or '')} {item.data}" for item in artifacts)
+            users = [item for item in artifacts if not (item.key or "").startswith("expops-")]
+            found["artifacts"] = Counter(f"{self.neutral(item.key or '')} {item.data}" for item in users)
             for item in artifacts:
                 client.delete_artifact(item.id)
             variables = {item.name: item.value for item in client.read_variables(limit=200)}

@@ -14,7 +14,7 @@ def main(target, form, tag, entries):
     found = {}
     for kind, entry in entries.items():
         try:
-            if form == "instrument":
+            if form == "instrument" and entry:
                 from expops_prefect import instrument
 
                 name, _, path = entry.partition(":")
