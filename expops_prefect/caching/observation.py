@@ -158,7 +158,11 @@ class Observation:
             return ()
         found = dict.fromkeys(
             given[id(part)]
-            for part in (result, result.base if type(result).__module__ == "numpy" else None, *_parts(result))
+            for part in (
+                result,
+                getattr(result, "base", None) if type(result).__module__ == "numpy" else None,
+                *_parts(result),
+            )
             if id(part) in given
         )
         return tuple(Effect("identity", name) for name in found)

@@ -52,7 +52,7 @@ plain = prefect.task(square)
 
 @prefect.flow
 def alone():
-    return sum(plain.map(range(20)).result())
+    return sum(plain.map(range(count)).result())
 
 
 for name, run in (("Prefect's", alone), ("executed", main), ("hits", main)):
@@ -62,7 +62,7 @@ for name, run in (("Prefect's", alone), ("executed", main), ("hits", main)):
     total = run()
     over.set()
     watching.join()
-    assert total == sum(map(square, range(20 if run is alone else count)))
+    assert total == sum(map(square, range(count)))
 print("MOST", most["executed"] - most["Prefect's"], most["hits"] - most["Prefect's"])
 """
 USED_UP = """
@@ -132,8 +132,9 @@ def test_many_threads_share_a_few_descriptors(shop: FlowProject, count: int, lim
     assert outcome.total == count
     found = re.search(r"MOST (\d+) (\d+)", outcome.output)
     assert found is not None, outcome.output
-    # Five connections, the journal, the run's lock; files for a moment, more of them at once on a busy machine.
-    assert max(map(int, found.groups())) <= 75
+    # Five connections, the journal, the run's lock, files for a moment. With one connection for each thread they would
+    # reach the limit, which is 50 and more above what Prefect has open.
+    assert max(map(int, found.groups())) <= 40
     print(f"{count} mapped: {found[0]}")
     assert shop.last_run().status == "completed"
     assert shop.project().kv.get(f"runs:{shop.last_run().run_id}:stats:cache_hit_count") == count
