@@ -43,3 +43,10 @@ def test_heavy_libraries_are_imported_when_they_are_needed() -> None:
     assert parts >= READY, "Prefect looks for our serializer among what is imported, in whatever takes a result"
     assert not parts & LATER, "what only a run needs is imported by the first run"
     assert HEAVY & set(loaded) == set()
+
+
+def test_the_command_line_waits_for_no_prefect() -> None:
+    command = "import sys, expops_prefect.cli.main; print(sorted({'prefect', *HEAVY} & set(sys.modules)))"
+    given = command.replace("HEAVY", repr(sorted(HEAVY)))
+    done = subprocess.run([sys.executable, "-c", given], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "[]\n"
