@@ -260,3 +260,23 @@ def test_what_is_read_by_name(load: Callable[..., ModuleType]) -> None:
     assert found.environment == ("A", "B", "C")
     assert found.variables == ("limit",)
     assert found.reads_only
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ("x if 'DEBUG' in os.environ else -x", ("DEBUG",)),
+        ("'A' not in os.environ and 'B' in environ and x", ("A", "B")),
+        ("os.path.expandvars('$HOME/${CITY}/data') + str(x)", ("CITY", "HOME")),
+    ],
+)
+def test_a_variable_that_is_asked_for_by_name(load: Callable[..., ModuleType], body: str, names: tuple[str]) -> None:
+    module = load("asked_for", {"asked_for.py": f"import os\nfrom os import environ\ndef task(x):\n    return {body}\n"})
+    found = effects_of(module.task)
+    assert (found.effects, found.environment) == ((), names)
+
+
+@pytest.mark.parametrize("body", ["x in os.environ", "os.path.expandvars(x)", "'A' in [*os.environ]"])
+def test_a_variable_whose_name_is_not_known(load: Callable[..., ModuleType], body: str) -> None:
+    module = load("not_known", {"not_known.py": f"import os\ndef task(x):\n    return {body}\n"})
+    assert [effect.kind for effect in effects_of(module.task).effects] == ["environment"]

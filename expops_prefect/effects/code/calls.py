@@ -242,6 +242,13 @@ class KnownCalls(OwnCalls):
             return PLAIN.made(private=any(value.private for value in call.given))
         if path in environment.GETS:
             return self.named("environment", call.argument(0, "key"), call.node)
+        if path in environment.EXPANDS:
+            text = call.argument(0, "path")
+            if text is not None and isinstance(text.constant, str):
+                self.summary.environment.update(environment.names_in(text.constant))
+            else:
+                self.effect("environment", call.node)
+            return PLAIN
         if path in environment.SETS:
             self.effect("state", call.node)
             return PLAIN

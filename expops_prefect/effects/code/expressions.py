@@ -195,8 +195,15 @@ class Expressions(MethodCalls):
         return joined(found)
 
     def _compare(self, node: ast.Compare) -> Value:
-        left, *others = [self.value(operand) for operand in (node.left, *node.comparators)]
-        self.escape(left, *others)
+        left = self.value(node.left)
+        self.escape(left)
+        for operator, operand in zip(node.ops, node.comparators, strict=True):
+            asked = isinstance(operator, (ast.In, ast.NotIn)) and isinstance(operand, (ast.Name, ast.Attribute))
+            if asked and environment.WHOLE in self.target(operand).paths:
+                self.named("environment", left, node)  # "DEBUG" in os.environ
+                continue
+            left = self.value(operand)
+            self.escape(left)
         return PLAIN
 
     def _ifexp(self, node: ast.IfExp) -> Value:

@@ -1,11 +1,13 @@
 """What differs from machine to machine and from process to process."""
 
+import re
+
 ENTRIES = {
     "environment": """
         os.getpid os.getppid os.getpgid os.getpgrp os.getsid os.getuid os.geteuid os.getgid os.getegid os.getgroups
         os.getcwd os.getcwdb os.getlogin os.uname os.ctermid os.ttyname os.get_terminal_size os.getloadavg os.times
         os.environ os.environb os.getenvb
-        pathlib.Path.cwd pathlib.PosixPath.cwd os.path.expandvars
+        pathlib.Path.cwd pathlib.PosixPath.cwd
         sys.argv sys.stdin sys.orig_argv
         socket.gethostname socket.getfqdn
         getpass.getuser pwd grp
@@ -51,5 +53,15 @@ WHOLE = "os.environ"
 GETS = ("os.getenv", "os.environ.get", "os.environ.__getitem__")
 """What reads a variable by its name."""
 
+EXPANDS = ("os.path.expandvars", "posixpath.expandvars")
+"""What puts variables into a text that names them."""
+
+_NAMES_IN = re.compile(r"\$(\w+|\{[^}]*\})")
+
 SETS = ("os.environ.pop", "os.environ.setdefault", "os.environ.update", "os.environ.clear", "os.environ.__setitem__")
 """What changes variables."""
+
+
+def names_in(text: str) -> set[str]:
+    """The variables that :func:`os.path.expandvars` would put into a text."""
+    return {name.strip("{}") for name in _NAMES_IN.findall(text)}
