@@ -53,7 +53,6 @@ class CodeEffects:
         variables: the Prefect Variables that it reads by a name that stands in the code.
         seeds: the global generators that it seeds itself: ``random``, ``numpy``, ``torch``.
         reads: the first few calls in it that read or list files or ask about them, for people.
-        reads_only: the code provably changes none of its arguments in place.
         resolved: every call in it is to something that is known; without that a result of this very run is not
             handed on to an equal call.
         unresolved: the first few calls that are not known, for people.
@@ -64,7 +63,6 @@ class CodeEffects:
     variables: tuple[str, ...] = ()
     seeds: frozenset[str] = frozenset()
     reads: tuple[str, ...] = ()
-    reads_only: bool = False
     resolved: bool = True
     unresolved: tuple[str, ...] = ()
 

@@ -65,7 +65,6 @@ def _code_effects(
         variables=tuple(sorted(whole.variables)),
         seeds=frozenset(whole.seeds),
         reads=tuple(whole.reads)[:_MOST_UNRESOLVED],
-        reads_only=not (whole.changes or whole.unsure or whole.unresolved),
         resolved=not whole.unresolved,
         unresolved=tuple(whole.unresolved)[:_MOST_UNRESOLVED],
     )
@@ -255,8 +254,6 @@ class Analysis:
             name: Value(fresh=True) for name in (*summary.parameters, *summary.keyword_only)
         }
         runner._take(summary, arguments, nested=False, by_others=True)
-        if summary.changes:
-            runner.summary.unsure.add("")
 
     def _read_code(self, function: Function, body: Body) -> None:
         """A function without a source: which names it uses, not what it does with them."""
@@ -320,7 +317,6 @@ def _copied(summary: Summary) -> Summary:
         environment=set(summary.environment),
         variables=set(summary.variables),
         used=set(summary.used),
-        unsure=set(summary.unsure),
         unresolved=dict(summary.unresolved),
         run=dict(summary.run),
         reads=dict(summary.reads),

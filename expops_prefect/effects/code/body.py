@@ -214,14 +214,11 @@ class Body(Expressions):
         name = node.target.id
         known = self.look_up(name) or FRESH
         literal = isinstance(node.value, (ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp))
-        if known.origins and not known.plain:
-            if (
-                literal
-                or known.type.startswith(_MUTABLE_TYPES)
-                or value.type.startswith(("builtins.list", "builtins.set"))
-            ):
-                self.change(known, node, f"{name} {_operator(node.op)}= …")
-            self.summary.unsure |= known.origins
+        in_place = (
+            literal or known.type.startswith(_MUTABLE_TYPES) or value.type.startswith(("builtins.list", "builtins.set"))
+        )
+        if known.origins and not known.plain and in_place:
+            self.change(known, node, f"{name} {_operator(node.op)}= …")
         changed = fresh((known, value), type=known.type)
         self.bind(
             name,

@@ -307,10 +307,6 @@ class KnownCalls(OwnCalls):
         for value in call.given:
             if self.is_generator(value):
                 self.change(value, call.node)
-        unsure = [value for name, value in keywords.items() if name in random.KEYWORDS + methods.OUTPUTS]
-        if any(value.constant is not methods.IN_PLACE.get(name, value.constant) for name, value in keywords.items()):
-            unsure += call.given
-        self.summary.unsure = self.summary.unsure.union(*(value.all_origins for value in unsure if not value.plain))
 
     def is_generator(self, value: Value) -> bool:
         """Whether it is a generator of random numbers, which each draw changes."""

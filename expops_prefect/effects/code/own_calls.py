@@ -118,8 +118,6 @@ class OwnCalls(State):
                 mine.depends.setdefault(effect, (what, origin))
                 continue
             self._depended(effect, what, value if value is not None else summary.defaults.get(origin))
-        for origin in summary.unsure:
-            mine.unsure |= bound[origin].all_origins if origin in bound else {origin} if nested else set()
 
     def _changed(self, value: Value, effect: Effect) -> None:
         if value.private or (value.plain and GLOBAL not in value.origins):

@@ -113,10 +113,9 @@ class State:
         self.summary.effects.setdefault(self.made(kind, node, call))
 
     def unresolved(self, node: ast.AST, *values: Value) -> None:
-        """Note a call that is not known; what it is given may be changed by it, or kept."""
+        """Note a call that is not known; what it is given may be kept."""
         self.summary.unresolved.setdefault(written(node)[:_LONGEST])
         for value in values:
-            self.summary.unsure |= value.all_origins
             self.escape(value)
 
     def candidate(self, kind: str, node: ast.AST) -> frozenset[int]:

@@ -212,7 +212,6 @@ class Summary:
         returns: what it returns.
         attributes: what it assigns to attributes of its first parameter.
         used: names of attributes of objects whose type is not known.
-        unsure: the origins of which it is not certain that they stay as they are.
         unresolved: the calls that are not known.
         run: the classes of the project that it makes objects of.
         reads: the calls that read files.
@@ -232,7 +231,6 @@ class Summary:
     returns: Value = UNKNOWN
     attributes: dict[str, Value] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    unsure: set[str] = field(default_factory=set)
     unresolved: dict[str, None] = field(default_factory=dict)
     run: dict[object, None] = field(default_factory=dict)
     reads: dict[str, None] = field(default_factory=dict)

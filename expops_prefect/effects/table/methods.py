@@ -67,16 +67,6 @@ CHANGES_ALWAYS = frozenset(
 )
 """Methods that change the object itself, whatever it is."""
 
-OUTPUTS = ("output", "target", "dst")
-"""Keywords of what a function of a library may write its result into; into ``out`` it surely does."""
-
-IN_PLACE: dict[str, bool] = {
-    "copy": True, "inplace": False, "in_place": False, "overwrite": False, "overwrite_a": False, "overwrite_b": False,
-    "overwrite_x": False, "overwrite_y": False, "overwrite_ab": False, "overwrite_input": False,
-    "overwrite_data": False, "overwrite_v": False, "copy_X": True, "copy_x": True, "copy_X_train": True,
-}  # fmt: skip
-"""Keywords that let a function of a library change what it is given, with the value that forbids it."""
-
 CHANGES_IF_UNUSED = frozenset(
     "append add remove sort reverse rotate fill resize put train read next subtract move_to_end seek paste".split()
 )
