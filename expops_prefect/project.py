@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from expops_prefect import names, records, rows
 from expops_prefect.availability import Availability
-from expops_prefect.backends import open_kv, open_objects
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import ConfigurationError, FormatError, RunNotFoundError
 from expops_prefect.fingerprint.files import DataRules
@@ -57,8 +56,8 @@ class Project:
         self.settings = settings
         usual = settings.runtime_dir == settings.root / f".{settings.project_id}"
         runtime_folder(settings.runtime_dir, settings.shared_group, ours=usual)
-        self.kv: KVStore = open_kv(settings)
-        self.objects: ObjectStore = open_objects(settings)
+        self.kv: KVStore = settings.kv.open(settings.place)
+        self.objects: ObjectStore = settings.objects.open(settings.place)
         self.kv_availability = Availability()
         self.objects_availability = Availability()
 
@@ -103,7 +102,7 @@ class Project:
     @property
     def remote_objects(self) -> bool:
         """Whether objects have to be downloaded before they can be read."""
-        return self.settings.objects.type != "local"
+        return self.settings.objects.is_remote
 
     @cached_property
     def signatures(self) -> Signatures:
@@ -121,7 +120,7 @@ class Project:
     @cached_property
     def outbox(self) -> Outbox:
         """What this process writes about runs goes through here, so that no store holds a flow up."""
-        remote = self.settings.kv.type != "local" or self.remote_objects
+        remote = self.settings.kv.is_remote or self.remote_objects
         return Outbox(
             self.kv,
             self.objects,

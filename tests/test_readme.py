@@ -16,6 +16,8 @@ import pytest
 
 from expops_prefect import Project
 from expops_prefect.config import CacheSettings, RecordSettings
+from expops_prefect.kv.firestore_settings import FirestoreSettings
+from expops_prefect.objects.gcs_settings import GCSSettings
 from expops_prefect.records import Row
 from tests.cli.commands import commands_of
 from tests.config.support import settings_of
@@ -332,7 +334,7 @@ def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) ->
     assert (settings.project_id, settings.runtime_dir) == ("shop", tmp_path / "elsewhere" / ".shop")
     assert settings.reproducibility == {"random_seed": 7}
     assert settings.data_path == tmp_path / "elsewhere" / "data" / "train.csv"
-    assert (settings.kv.type, settings.objects.type) == ("local", "local")
+    assert (settings.kv.kind, settings.objects.kind) == ("local", "local")
     assert settings.process_adjlist.strip() == "load train"
     assert settings.process_parameters("train") == {"rate": 0.1}
     assert settings.cache.ttl_of("train") is not None
@@ -352,10 +354,10 @@ def test_the_rule_of_caching(tmp_path: Path) -> None:
 def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
     config = blocks("yaml")[-1]
     settings = settings_of(tmp_path / "churn", config)
-    assert settings.kv.type == "gcp"
+    assert isinstance(settings.kv, FirestoreSettings)
     assert settings.kv.gcp_project == "my-gcp-project-id"
     assert settings.kv.credentials_json == tmp_path / "churn" / "firestore.json"
-    assert settings.objects.type == "gcs"
+    assert isinstance(settings.objects, GCSSettings)
     assert settings.objects.bucket == "my-gcs-bucket-name"
     assert settings.objects.credentials_json == settings.kv.credentials_json
 

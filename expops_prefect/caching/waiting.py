@@ -39,7 +39,7 @@ class Pauses:
     """
 
     def __init__(self, project: Project, what: str, attempt: Attempt | None, timeout: float | None) -> None:
-        self._shortest, self._longest = _LOCAL if project.settings.kv.type == "local" else _REMOTE
+        self._shortest, self._longest = _REMOTE if project.settings.kv.is_remote else _LOCAL
         self._upper = self._shortest
         self._what = what
         self._attempt = attempt

@@ -137,7 +137,7 @@ def _apart(project: Project) -> Iterator[dict[str, str]]:
 
 
 def _erase(project: Project) -> None:
-    if project.settings.objects.type != "local":
+    if project.settings.objects.is_shared:
         for info in list(project.objects.list("")):
             project.objects.delete(info.key)
     if isinstance(project.kv, Erasable):

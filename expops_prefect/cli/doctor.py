@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from expops_prefect.cli.opening import is_empty
 from expops_prefect.cli.output import OK, PROBLEM, print_json, print_table
 from expops_prefect.configured_names import names_of, unmatched
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.project import Project
+from expops_prefect.stores.settings import Check
 
 _FEW_WRITES: Final = 3
 """Its record, its row at the end, and its row while it runs, if that takes longer than a flush."""
-Verdict = Literal["ok", "warning", "failed"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What one check found, and what to do about it."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
 
 
 def doctor(project: Path | None = None, *, count: bool = False, json: bool = False) -> int:
@@ -80,17 +70,19 @@ def _checks(path: Path | None) -> Iterator[Check]:
         yield Check(
             "configuration", "warning", f"{data} (data.path) is not there", "correct it, unless a flow makes it"
         )
-    configured = settings.configured_kv_type
-    if configured is not None and configured != settings.kv.type:
+    configured = settings.configured_kv_kind
+    if configured is not None and configured != settings.kv.kind:
         yield Check(
             "environment",
             "warning",
-            f"MLOPS_KV_BACKEND chooses {settings.kv.type}, the configuration says {configured}",
+            f"MLOPS_KV_BACKEND chooses {settings.kv.kind}, the configuration says {configured}",
             "ExpOps' web server follows the configuration: make the two equal to see your runs there",
         )
     yield from _caching(project)
     yield _reach("KV store", project.kv.describe(), project.kv.ping)
     yield _reach("object store", project.objects.describe(), project.objects.ping)
+    yield from settings.kv.checks()
+    yield from settings.objects.checks()
 
 
 _RULES: Final = {

@@ -31,7 +31,7 @@ def open_project(path: Path | None) -> Project:
 
 def is_empty(project: Project) -> bool:
     """Whether nothing was ever recorded. Looking at a project must not leave a database behind."""
-    return project.settings.kv.type == "local" and not project.settings.kv.path.exists()
+    return not project.settings.kv.may_hold_runs()
 
 
 def find_run(project: Project, name: str) -> RunRecord:

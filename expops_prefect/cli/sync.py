@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from expops_prefect.cli.opening import open_project
 from expops_prefect.cli.output import OK, PROBLEM, UsageError, print_json, print_line, print_note, size
 from expops_prefect.cli.progress import progress_bar
-from expops_prefect.config import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
+from expops_prefect.config import Settings
+from expops_prefect.kv.firestore_settings import FirestoreSettings
+from expops_prefect.kv.sqlite_settings import FILE, SQLiteSettings
+from expops_prefect.objects.gcs_settings import BUCKET, GCSSettings
+from expops_prefect.objects.local_settings import LocalObjectSettings
 from expops_prefect.outbox.journal import undeliverable
 from expops_prefect.project import Project
+from expops_prefect.stores.section import Section
 from expops_prefect.sync import Copied, copy_project
 
 
@@ -73,21 +79,30 @@ def _summary(copied: Copied) -> str:
 
 def _local(settings: Settings) -> Settings:
     """The project on this machine's stores."""
-    kv = settings.kv if settings.kv.type == "local" else LocalKV(path=settings.runtime_dir / "metrics.sqlite")
-    objects = LocalObjectsSettings(root=settings.runtime_dir)
-    return settings.model_copy(update={"kv": kv, "objects": objects})
+    here = settings.kv if isinstance(settings.kv, SQLiteSettings) else SQLiteSettings(path=settings.runtime_dir / FILE)
+    objects = LocalObjectSettings(root=settings.runtime_dir)
+    return settings.model_copy(update={"kv": here, "objects": objects})
 
 
 def _cloud(settings: Settings, gcp_project: str | None, bucket: str | None, credentials: Path | None) -> Settings:
-    """The project on Google Cloud: what the configuration says, else what the command says."""
+    """The project on stores that machines share: what the configuration says, else what the command says."""
+    given = {
+        "gcp_project": gcp_project,
+        "bucket": bucket,
+        "credentials_json": credentials and str(credentials.absolute()),
+    }
+    section = Section(settings.root, settings.runtime_dir, "the command line", "sync", given, os.environ)
     kv, objects = settings.kv, settings.objects
-    file = credentials.absolute() if credentials else None
-    if kv.type == "local" or gcp_project:
+    if not kv.is_shared or gcp_project:
         if not gcp_project:
             raise UsageError("which Google Cloud project? pass --gcp-project, or configure type: gcp")
-        kv = FirestoreKV(gcp_project=gcp_project, credentials_json=file, emulator_host=settings.firestore_emulator)
-    if objects.type == "local" or bucket:
+        kv = FirestoreSettings.configured(section)
+    if not objects.is_shared or bucket:
         if not bucket:
             raise UsageError("which bucket? pass --bucket, or configure type: gcs")
-        objects = GCSObjects(bucket=bucket, credentials_json=file, emulator_host=settings.storage_emulator)
+        objects = GCSSettings.configured(replace(section, environ=_without_bucket(), shared=section))
     return settings.model_copy(update={"kv": kv, "objects": objects})
+
+
+def _without_bucket() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != BUCKET}

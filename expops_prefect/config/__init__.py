@@ -5,16 +5,12 @@ from expops_prefect.config.load import CONFIG_FILE, find_root, load_settings, se
 from expops_prefect.config.model import CacheSettings, RecordSettings
 from expops_prefect.config.pipeline import Written, write_pipeline
 from expops_prefect.config.served import served_config, served_scripts, server_environment
-from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
+from expops_prefect.config.settings import Settings
 from expops_prefect.config.version import version_hash
 
 __all__ = [
     "CONFIG_FILE",
     "CacheSettings",
-    "FirestoreKV",
-    "GCSObjects",
-    "LocalKV",
-    "LocalObjectsSettings",
     "RecordSettings",
     "Settings",
     "Written",

@@ -7,9 +7,7 @@ contents of sections, nor the lines of a file that is not YAML.
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from expops_prefect.config.model import ConfigFile
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.redaction import is_secret_path, masked_text
+from expops_prefect.stores.section import Setting, kind_of, shown_value, wrong_value
 
 _ALLOWED: Final = {
     "string_type": "text (in quotes, if it looks like a number)",
@@ -33,44 +31,6 @@ _ALLOWED: Final = {
 }
 # What PyYAML lets through for scalars that their tag does not fit, such as 2024-13-01 or !!bool maybe.
 _SCALAR_ERRORS: Final = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A text that was set, and where.
-
-    Attributes:
-        value: the text.
-        place: the file, or the environment.
-        key: the key there.
-    """
-
-    value: str
-    place: str
-    key: str
-
-    def wrong(self, allowed: str, *, no_secret: bool = False) -> ConfigurationError:
-        """The error that it is not what is allowed.
-
-        Args:
-            allowed: what is.
-            no_secret: the value may be shown, whatever the key is called.
-        """
-        shown = _shown(self.value, "" if no_secret else self.key)
-        return ConfigurationError(f"{self.place}: {self.key} is {shown}; allowed: {allowed}")
-
-    def below(self, root: Path) -> Path:
-        """The path that it names, relative to a project's root.
-
-        Raises:
-            ConfigurationError: it cannot be a path.
-        """
-        if "\0" in self.value:
-            raise self.wrong("a path")
-        try:
-            return Path(os.path.normpath(root / Path(self.value).expanduser()))
-        except RuntimeError as error:
-            raise self.wrong("a path; there is no user of that name here") from error
 
 
 class Document:
@@ -104,7 +64,7 @@ class Document:
 
     def wrong(self, key: str, found: object, allowed: str) -> ConfigurationError:
         """The error that a key of this file has a value that is not allowed."""
-        return _error(str(self.file or "the environment"), key, found, allowed)
+        return wrong_value(str(self.file or "the environment"), key, found, allowed)
 
     def _validated(self, raw: dict[Any, Any]) -> ConfigFile:
         try:
@@ -139,7 +99,7 @@ def _parsed(path: Path) -> dict[Any, Any]:
         return {}
     if not isinstance(value, dict):
         raise ConfigurationError(
-            f"{path}: the file holds {_kind(value)}; allowed: sections such as 'experiment:' and 'prefect:', "
+            f"{path}: the file holds {kind_of(value)}; allowed: sections such as 'experiment:' and 'prefect:', "
             "each a mapping"
         )
     return value
@@ -172,11 +132,12 @@ def _line(item: Any) -> str:
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"{key} is not a known key; {hint}allowed: {', '.join(sorted(allowed))}"
     if item["type"] == "invalid_key" or "[key]" in item["loc"]:
-        return f"{_joined(path[:-1]) or 'the file'} has the key {_shown(path[-1])}; allowed: {_ALLOWED['invalid_key']}"
+        where = _joined(path[:-1]) or "the file"
+        return f"{where} has the key {shown_value(path[-1])}; allowed: {_ALLOWED['invalid_key']}"
     if item["type"] == "missing":
         return f"{key} is missing"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{key} is {_shown(item.get('input'), key)}; allowed: {_ALLOWED.get(item['type'], message)}"
+    return f"{key} is {shown_value(item.get('input'), key)}; allowed: {_ALLOWED.get(item['type'], message)}"
 
 
 def _joined(path: Sequence[str | int]) -> str:
@@ -196,31 +157,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
-
-
-def _error(place: str, key: str, found: object, allowed: str) -> ConfigurationError:
-    return ConfigurationError(f"{place}: {key} is {_shown(found, key)}; allowed: {allowed}")
-
-
-def _shown(value: object, key: str = "") -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if is_secret_path(key):
-        return f"{_kind(value)} (not shown)"
-    if isinstance(value, int | float | str):
-        try:
-            text = repr(masked_text(value) if isinstance(value, str) else value)
-        except ValueError:  # an integer beyond what Python prints
-            return _kind(value)
-        return text if len(text) <= 80 else f"{text[:80]}…"
-    return _kind(value)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return f"a value of type {type(value).__name__}"

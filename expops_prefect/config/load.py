@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from expops_prefect.config.document import Document, Setting
+from pydantic import BaseModel
+
+from expops_prefect.config.document import Document
 from expops_prefect.config.model import (
     BackendSection,
     CacheSection,
@@ -23,29 +25,22 @@ from expops_prefect.config.model import (
     PrefectSection,
 )
 from expops_prefect.config.places import part_of, root_without_configuration
-from expops_prefect.config.settings import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, Settings
+from expops_prefect.config.settings import Settings
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.names import process_name
 from expops_prefect.signatures import MIN_KEY_LENGTH, read_keys
+from expops_prefect.stores import registry
+from expops_prefect.stores.section import Section, Setting
+from expops_prefect.stores.settings import KVSettings, ObjectSettings
 
 CONFIG_FILE: Final = Path("configs") / "project_config.yaml"
 _PROJECT_ID: Final = re.compile(r"(?!_+$|__.*__$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_CLOUD_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._:-]*[a-z0-9])?")
-_KV_TYPES: Final = {"local": "local", "sqlite": "local", "gcp": "gcp", "firestore": "gcp"}
-_OBJECT_TYPES: Final = {"local": "local", "gcs": "gcs"}
 _ENVIRONMENT: Final = (
     "EXPOPS_PROJECT_ROOT",
     "EXPOPS_PROJECT_ID",
     "EXPOPS_RUNTIME_DIR",
     "MLOPS_KV_BACKEND",
-    "MLOPS_KV_PATH",
     "MLOPS_GCS_BUCKET",
-    "FIRESTORE_EMULATOR_HOST",
-    "STORAGE_EMULATOR_HOST",
-    "GOOGLE_CLOUD_PROJECT",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    "FIREBASE_API_KEY",
-    "NEXT_PUBLIC_FIREBASE_API_KEY",
 )
 
 
@@ -102,7 +97,7 @@ def settings_stamp(root: Path) -> object:
         file = (status.st_mtime_ns, status.st_size, status.st_ino)
     except OSError:
         file = None
-    return (file, *(os.environ.get(name) for name in _ENVIRONMENT))
+    return (file, *(os.environ.get(name) for name in (*_ENVIRONMENT, *registry.environment())))
 
 
 def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Settings:
@@ -149,10 +144,8 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         data_path=_data_path(source),
         scripts=content.scripts,
         notices=_notices(source, project_id, runtime_dir),
-        warnings=(*_warnings(source, runtime, kv.type, objects.type), *_shared_keys(keys)),
-        firestore_emulator=source.environ.get("FIRESTORE_EMULATOR_HOST") or None,
-        storage_emulator=source.environ.get("STORAGE_EMULATOR_HOST") or None,
-        configured_kv_type=_KV_TYPES.get(_kind(source.backend.type)) if source.backend.type else None,
+        warnings=(*_warnings(source, runtime, kv, objects), *_shared_keys(keys)),
+        configured_kv_kind=_configured_kind(source),
     )
 
 
@@ -229,15 +222,11 @@ class _Source:
     def pipeline(self) -> PipelineSection:
         return self._experiment.pipeline or self.parameters.pipeline or PipelineSection()
 
-    def backend_setting(self, name: str) -> Setting | None:
-        return self.file(f"{self.cache[0]}.backend.{name}", getattr(self.backend, name))
-
-    def object_store_setting(self, name: str) -> Setting | None:
-        return self.file(f"{self.cache[0]}.object_store.{name}", getattr(self.object_store, name))
-
-
-def _kind(text: str) -> str:
-    return text.strip().lower()
+    def section(self, name: str, section: BaseModel, runtime_dir: Path, shared: Section | None = None) -> Section:
+        """A store's section, for its backend to read."""
+        file = str(self.document.file or "the environment")
+        key, values = f"{self.cache[0]}.{name}", section.model_dump(exclude={"type"}, exclude_none=True)
+        return Section(self.root, runtime_dir, file, key, values, self.environ, shared)
 
 
 def _project_id(source: _Source) -> str:
@@ -254,69 +243,32 @@ def _project_id(source: _Source) -> str:
     return found.value
 
 
-def _kv(source: _Source, runtime_dir: Path) -> LocalKV | FirestoreKV:
-    found = source.environment("MLOPS_KV_BACKEND") or source.backend_setting("type")
-    kind = _KV_TYPES.get(_kind(found.value)) if found else "local"
-    if found is not None and kind is None:
-        raise found.wrong(", ".join(sorted(_KV_TYPES)))
-    if kind == "local":
-        path = (
-            source.environment("MLOPS_KV_PATH") or source.backend_setting("path") or source.backend_setting("db_path")
-        )
-        return LocalKV(path=path.below(source.root) if path else runtime_dir / "metrics.sqlite")
-    gcp_project = source.backend_setting("gcp_project") or source.environment("GOOGLE_CLOUD_PROJECT")
-    if gcp_project is None:
-        raise source.document.wrong(
-            f"{source.cache[0]}.backend.gcp_project",
-            None,
-            "the id of a Google Cloud project, needed for type gcp; or set GOOGLE_CLOUD_PROJECT",
-        )
-    if not _CLOUD_NAME.fullmatch(gcp_project.value):
-        raise gcp_project.wrong("the id of a Google Cloud project: lower-case letters, digits and '-'")
-    emulator = source.environment("FIRESTORE_EMULATOR_HOST") or source.backend_setting("emulator_host")
-    inline = source.backend_setting("firebase_api_key")
-    api_key = inline or source.environment("FIREBASE_API_KEY") or source.environment("NEXT_PUBLIC_FIREBASE_API_KEY")
-    # ExpOps' order: the configuration itself, the file that it names, the environment.
-    api_key_file = None if inline else source.backend_setting("firebase_api_key_file")
-    return FirestoreKV(
-        gcp_project=gcp_project.value,
-        credentials_json=_credentials(source),
-        emulator_host=emulator.value if emulator else None,
-        firebase_api_key=api_key.value if api_key else None,
-        firebase_api_key_file=api_key_file.below(source.root) if api_key_file else None,
+def _kv(source: _Source, runtime_dir: Path) -> KVSettings:
+    found = source.environment("MLOPS_KV_BACKEND") or source.file(
+        f"{source.cache[0]}.backend.type", source.backend.type
     )
+    cls = registry.kv_settings(found.value if found else "local")
+    if cls is None:
+        assert found is not None
+        raise found.wrong(", ".join(registry.names(registry.KV_GROUP)))
+    return cls.configured(source.section("backend", source.backend, runtime_dir))
 
 
-def _objects(source: _Source, runtime_dir: Path) -> LocalObjectsSettings | GCSObjects:
-    in_environment = source.environment("MLOPS_GCS_BUCKET")
-    found = source.object_store_setting("type")
-    kind = "gcs" if in_environment else "local"
-    if found is not None:
-        if _kind(found.value) not in _OBJECT_TYPES:
-            raise found.wrong(", ".join(sorted(_OBJECT_TYPES)))
-        kind = _OBJECT_TYPES[_kind(found.value)]
-    if kind == "local":
-        return LocalObjectsSettings(root=runtime_dir)
-    bucket = in_environment or source.object_store_setting("bucket")
-    if bucket is None:
-        raise source.document.wrong(
-            f"{source.cache[0]}.object_store.bucket",
-            None,
-            "the name of a bucket, needed for type gcs; or set MLOPS_GCS_BUCKET",
-        )
-    if not _CLOUD_NAME.fullmatch(bucket.value):
-        raise bucket.wrong("the name of a bucket alone: lower-case letters, digits, '-', '_' and '.'")
-    emulator = source.environment("STORAGE_EMULATOR_HOST")
-    return GCSObjects(
-        bucket=bucket.value,
-        credentials_json=_credentials(source),
-        emulator_host=emulator.value if emulator else None,
-    )
+def _configured_kind(source: _Source) -> str | None:
+    cls = registry.kv_settings(source.backend.type) if source.backend.type else None
+    return None if cls is None else cls.kind
 
 
-def _credentials(source: _Source) -> Path | None:
-    named = source.backend_setting("credentials_json") or source.environment("GOOGLE_APPLICATION_CREDENTIALS")
-    return named.below(source.root) if named else None
+def _objects(source: _Source, runtime_dir: Path) -> ObjectSettings:
+    found = source.file(f"{source.cache[0]}.object_store.type", source.object_store.type)
+    # ExpOps' own variable: a bucket alone chooses the store.
+    kind = found.value if found else "gcs" if source.environment("MLOPS_GCS_BUCKET") else "local"
+    cls = registry.object_settings(kind)
+    if cls is None:
+        assert found is not None
+        raise found.wrong(", ".join(registry.names(registry.OBJECT_GROUP)))
+    shared = source.section("backend", source.backend, runtime_dir)
+    return cls.configured(source.section("object_store", source.object_store, runtime_dir, shared))
 
 
 def _signing_key_file(source: _Source) -> Path | None:
@@ -371,14 +323,14 @@ def _notices(source: _Source, project_id: str, runtime_dir: Path) -> tuple[str, 
     )
 
 
-def _warnings(source: _Source, runtime: Setting | None, kv: str, objects: str) -> tuple[str, ...]:
+def _warnings(source: _Source, runtime: Setting | None, kv: KVSettings, objects: ObjectSettings) -> tuple[str, ...]:
     found = []
     temporary = Path(tempfile.gettempdir()).resolve() in source.root.resolve().parents
-    if runtime is None and temporary and "local" in (kv, objects):
+    if runtime is None and temporary and not (kv.is_shared and objects.is_shared):
         found.append(
             f"the project lies in a temporary folder ({source.root}): what a local backend keeps there may be lost "
             "after the run. Set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a lasting folder"
         )
-    if kv == "gcp" and objects == "local":
-        found.append("records go to Firestore but results to local files, which other machines cannot read")
+    if kv.is_shared and not objects.is_shared:
+        found.append(f"records go to {kv.title} but results to {objects.title}, which other machines cannot read")
     return tuple(found)

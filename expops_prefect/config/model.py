@@ -181,7 +181,7 @@ class PrefectSection(_Closed):
 
 
 class BackendSection(_Open):
-    """``experiment.cache.backend``."""
+    """``experiment.cache.backend``: ExpOps' own keys. Backends of other distributions may have more."""
 
     type: StrictStr | None = None
     path: StrictStr | None = None
@@ -194,7 +194,7 @@ class BackendSection(_Open):
 
 
 class ObjectStoreSection(_Open):
-    """``experiment.cache.object_store``."""
+    """``experiment.cache.object_store``: see :class:`BackendSection`."""
 
     type: StrictStr | None = None
     bucket: StrictStr | None = None

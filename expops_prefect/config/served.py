@@ -7,7 +7,7 @@ So it gets a folder of its own, which holds the graph, the places of the stores 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import yaml
 
 from expops_prefect.config.model import find_name
 from expops_prefect.config.settings import Settings
+from expops_prefect.errors import ConfigurationError
 
 _SHOWN: Final = (
     "name",
@@ -100,27 +101,15 @@ def server_environment(settings: Settings, workspace: Path) -> dict[str, str]:
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOLLOWED)}
     environ["MLOPS_WORKSPACE_DIR"] = str(workspace)
-    given: Mapping[str, Any] = {
-        "GOOGLE_APPLICATION_CREDENTIALS": _first(settings, "credentials_json"),
-        "FIRESTORE_EMULATOR_HOST": getattr(settings.kv, "emulator_host", None),
-        "STORAGE_EMULATOR_HOST": getattr(settings.objects, "emulator_host", None),
-        "GOOGLE_CLOUD_PROJECT": getattr(settings.kv, "gcp_project", None),
-        "FIREBASE_API_KEY": None if settings.kv.type == "local" else settings.kv.web_api_key(),
-    }
-    return environ | {name: str(value) for name, value in given.items() if value}
-
-
-def _first(settings: Settings, name: str) -> Any:
-    return getattr(settings.kv, name, None) or getattr(settings.objects, name, None)
+    # The KV store's credentials count where both stores have some.
+    for store in (settings.objects.for_expops(), settings.kv.for_expops()):
+        environ |= {} if store is None else store.environment
+    return environ
 
 
 def _stores(settings: Settings) -> dict[str, Any]:
-    kv, objects = settings.kv, settings.objects
-    if kv.type == "local":
-        backend = {"type": "local", "path": str(kv.path)}
-    else:
-        backend = {"type": "gcp", "gcp_project": kv.gcp_project}
-        if kv.emulator_host:
-            backend["emulator_host"] = kv.emulator_host
-    store = {"type": "local"} if objects.type == "local" else {"type": "gcs", "bucket": objects.bucket}
-    return {"backend": backend, "object_store": store}
+    kv, objects = settings.kv.for_expops(), settings.objects.for_expops()
+    if kv is None:
+        raise ConfigurationError(f"ExpOps' own server cannot read {settings.kv.title}; Prefect's UI shows the runs")
+    # Charts of a store that the server does not know are not shown.
+    return {"backend": dict(kv.section), "object_store": dict(objects.section) if objects else {"type": "local"}}

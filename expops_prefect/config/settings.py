@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf
 
 from expops_prefect.config.model import CacheSettings, RecordSettings, find_name
+from expops_prefect.stores.settings import KVSettings, ObjectSettings, Place
 
 
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LocalKV(_Closed):
-    """The KV store is a SQLite file."""
-
-    type: Literal["local"] = "local"
-    path: Path
-
-
-class FirestoreKV(_Closed):
-    """The KV store is Firestore in Native mode."""
-
-    type: Literal["gcp"] = "gcp"
-    gcp_project: str
-    credentials_json: Path | None = None
-    emulator_host: str | None = None
-    firebase_api_key: str | None = Field(default=None, repr=False)
-    firebase_api_key_file: Path | None = None
-
-    def web_api_key(self) -> str | None:
-        """The key with which ExpOps' web app reads Firestore: the file's if one counts, else the one that was given."""
-        if self.firebase_api_key_file is not None:
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                return self.firebase_api_key_file.read_text().strip() or self.firebase_api_key
-        return self.firebase_api_key
-
-
-class LocalObjectsSettings(_Closed):
-    """Objects are files below the runtime folder."""
-
-    type: Literal["local"] = "local"
-    root: Path
-
-
-class GCSObjects(_Closed):
-    """Objects lie in a bucket, below the project's id."""
-
-    type: Literal["gcs"] = "gcs"
-    bucket: str
-    credentials_json: Path | None = None
-    emulator_host: str | None = None
 
 
 class Settings(_Closed):
@@ -79,9 +38,8 @@ class Settings(_Closed):
         scripts: that section as it is.
         notices: what the user is told once, at INFO.
         warnings: what the user is warned of once.
-        configured_kv_type: the KV backend that the file names, whatever the environment says; ``None`` if it
+        configured_kv_kind: the KV backend that the file names, whatever the environment says; ``None`` if it
             names none.
-        firestore_emulator, storage_emulator: emulators that the environment names, whatever the backends are.
     """
 
     root: Path
@@ -89,8 +47,8 @@ class Settings(_Closed):
     runtime_dir: Path
     shared_group: bool | str = False
     config_file: Path | None
-    kv: Annotated[LocalKV | FirestoreKV, Field(discriminator="type")]
-    objects: Annotated[LocalObjectsSettings | GCSObjects, Field(discriminator="type")]
+    kv: InstanceOf[KVSettings]
+    objects: InstanceOf[ObjectSettings]
     cache: CacheSettings
     record: RecordSettings
     signing_key_file: Path | None = None
@@ -103,9 +61,12 @@ class Settings(_Closed):
     scripts: dict[str, Any] | None = None
     notices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    configured_kv_type: str | None = None
-    firestore_emulator: str | None = None
-    storage_emulator: str | None = None
+    configured_kv_kind: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """What a store needs to know of the project."""
+        return Place(self.project_id, self.runtime_dir, str(self.config_file or "the environment"))
 
     @property
     def random_seed(self) -> int | None:

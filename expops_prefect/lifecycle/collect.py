@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from expops_prefect import names
-from expops_prefect.backends import sweep_temporaries, unused_copies
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.kv import sound
 from expops_prefect.lifecycle.entries import (
@@ -34,6 +33,7 @@ from expops_prefect.lifecycle.entries import (
 from expops_prefect.objects.base import GRACE, ObjectInfo
 from expops_prefect.project import Project
 from expops_prefect.records import expiry
+from expops_prefect.stores.local_copies import sweep_temporaries, unused_copies
 
 _REMEMBERED = timedelta(days=90)
 """For how long it is remembered that a record was removed."""
@@ -123,11 +123,11 @@ def collect(
         ConfigurationError: the bucket may be shared with records that are not known here.
         FormatError: a newer release has written to the cache.
     """
-    if project.remote_objects and project.settings.kv.type == "local" and not alone:
+    if project.settings.objects.is_shared and not project.settings.kv.is_shared and not alone:
         raise ConfigurationError(
             f"the objects lie in {project.objects.describe()}, the records on this machine: which objects the records "
-            "of other machines need is not known here. Keep the records in Firestore (type: gcp), or pass --alone if "
-            "no other machine uses that bucket under this project's id"
+            "of other machines need is not known here. Keep the records in a store that machines share, such "
+            "as Firestore (type: gcp), or pass --alone if no other machine uses that bucket under this project's id"
         )
     if not dry_run:
         project.outbox.deliver_orphans()

@@ -15,7 +15,6 @@ from typing import Final
 from blake3 import blake3
 
 from expops_prefect import names
-from expops_prefect.backends import open_objects
 from expops_prefect.lifecycle.entries import (
     PARALLEL,
     Progress,
@@ -203,7 +202,7 @@ def _broken(stored: Stored, looked: dict[_Object, _Looked], bad: list[_Object]) 
 
 def _of_another_machine(project: Project, stored: Stored, looked: dict[_Object, _Looked]) -> bool:
     """Whether a record that machines share is of one that keeps its objects to itself."""
-    shared = project.settings.kv.type != "local" and not project.remote_objects
+    shared = project.settings.kv.is_shared and not project.settings.objects.is_shared
     missing = all(looked[item].stamp is None for item in _objects_of(stored))
     return shared and missing and stored.record.host != socket.gethostname()
 
@@ -253,7 +252,7 @@ def _uncopied(project: Project) -> Iterator[ObjectStore]:
     parent = project.settings.runtime_dir
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}verify-", dir=parent) as folder:
-        objects = open_objects(project.settings.model_copy(update={"runtime_dir": Path(folder)}))
+        objects = project.settings.objects.open(replace(project.settings.place, runtime_dir=Path(folder)))
         try:
             yield objects
         finally:

@@ -156,7 +156,7 @@ class _Writer:
 
     @property
     def _costs(self) -> bool:
-        return self._project.settings.kv.type != "local"
+        return self._project.settings.kv.is_billed
 
     def _object(self, line: Line) -> str | None:
         """Where the result under a line's cache key lies."""

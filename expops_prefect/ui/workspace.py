@@ -64,7 +64,7 @@ class Workspace:
         return changed and self._write(picture(self._shown[run] for run in sorted(kept, reverse=True)))
 
     def _take(self, record: RunRecord) -> None:
-        most = _RUNS if self._project.settings.kv.type == "local" else _COSTLY_RUNS
+        most = _COSTLY_RUNS if self._project.settings.kv.is_billed else _RUNS
         runs = self._runs.setdefault(record.flow, [])
         runs.append(record)
         del runs[:-most]

@@ -18,6 +18,7 @@ import orjson
 
 import expops_prefect
 from expops_prefect import Project, names
+from expops_prefect.kv.sqlite_settings import SQLiteSettings
 from expops_prefect.records import CacheRecord, RunRecord
 from tests.benchmarks.bench import Bench, seconds
 from tests.benchmarks.harness import Goal, Measure, compared, one_round
@@ -93,7 +94,8 @@ def _grow(project: Project, runs: int, results: int, rows: int) -> None:
                 yield names.row_key(run, path), orjson.dumps(row)
 
     now = time.time()
-    with closing(sqlite3.connect(project.settings.kv.path)) as connection, connection:  # type: ignore[union-attr]
+    assert isinstance(project.settings.kv, SQLiteSettings)
+    with closing(sqlite3.connect(project.settings.kv.path)) as connection, connection:
         connection.executemany(
             "INSERT OR REPLACE INTO kv(key, value, updated_at) VALUES (?, ?, ?)",
             ((key, value.decode(), now) for key, value in pairs()),

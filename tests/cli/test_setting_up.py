@@ -29,7 +29,7 @@ def test_init_writes_a_configuration_that_is_accepted(cli: Command, tmp_path: Pa
     assert done.lines[0] == f"wrote {tmp_path / 'churn' / CONFIG}"
     assert "expops-prefect doctor" in done.lines[1]
     settings = load_settings(tmp_path / "churn", environ={})
-    assert (settings.project_id, settings.kv.type, settings.objects.type) == ("churn", "local", "local")
+    assert (settings.project_id, settings.kv.kind, settings.objects.kind) == ("churn", "local", "local")
     assert settings.runtime_dir == tmp_path / "churn" / ".churn"
 
 
@@ -44,7 +44,7 @@ def test_every_line_that_is_commented_out_is_accepted_too(cli: Command, tmp_path
     settings = load_settings(tmp_path / "churn", environ={})
     assert settings.reproducibility == {"random_seed": 42}
     assert settings.data_path == tmp_path / "churn" / "data" / "train.csv"
-    assert settings.objects.type == "gcs"
+    assert settings.objects.kind == "gcs"
     assert settings.process_parameters("train") == {"learning_rate": 0.1}
     assert settings.runtime_dir == Path("/srv/expops/churn")
     assert settings.cache.ttl is not None

@@ -13,6 +13,8 @@ from expops_prefect import Project, flow, names
 from expops_prefect.config import find_root, load_settings
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.kv.sqlite import SQLiteKV
+from expops_prefect.kv.sqlite_settings import SQLiteSettings
+from expops_prefect.objects.local_settings import LocalObjectSettings
 from tests.config.support import make_project, settings_of
 
 
@@ -166,9 +168,9 @@ def test_the_order_in_which_the_runtime_folder_is_looked_for(tmp_path: Path, mon
     absolute = str(tmp_path / "lasting")
     settings = settings_of(root, config, {"EXPOPS_RUNTIME_DIR": absolute})
     assert settings.runtime_dir == tmp_path / "lasting" / "shop"
-    assert settings.kv.type == "local"
+    assert isinstance(settings.kv, SQLiteSettings)
     assert settings.kv.path == tmp_path / "lasting" / "shop" / "metrics.sqlite"
-    assert settings.objects.type == "local"
+    assert isinstance(settings.objects, LocalObjectSettings)
     assert settings.objects.root == tmp_path / "lasting" / "shop"
     assert settings_of(root, config, {"EXPOPS_RUNTIME_DIR": "up/../beside"}).runtime_dir == root / "beside" / "shop"
     assert settings_of(root, config).runtime_dir == root / "kept" / "here"

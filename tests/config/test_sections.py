@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from expops_prefect.config import FirestoreKV, GCSObjects, LocalKV, LocalObjectsSettings, server_environment
+from expops_prefect.config import server_environment
+from expops_prefect.kv.firestore_settings import FirestoreSettings
+from expops_prefect.kv.sqlite_settings import SQLiteSettings
+from expops_prefect.objects.gcs_settings import GCSSettings
+from expops_prefect.objects.local_settings import LocalObjectSettings
 from tests.config.support import settings_of
 
 CACHE = "{backend: {type: gcp, gcp_project: g, credentials_json: keys/k.json}, object_store: {type: gcs, bucket: b}}"
@@ -30,9 +34,9 @@ PIPELINE = "{process_adjlist: 'load train', processes: [{name: load}, {name: tra
 def test_places_of_the_cache_section(tmp_path: Path, config: str) -> None:
     settings = settings_of(tmp_path / "shop", config)
     credentials = tmp_path / "shop" / "keys" / "k.json"
-    assert settings.kv == FirestoreKV(gcp_project="g", credentials_json=credentials)
-    assert settings.objects == GCSObjects(bucket="b", credentials_json=credentials)
-    assert settings.configured_kv_type == "gcp"
+    assert settings.kv == FirestoreSettings(gcp_project="g", credentials_json=credentials)
+    assert settings.objects == GCSSettings(bucket="b", gcp_project="g", credentials_json=credentials)
+    assert settings.configured_kv_kind == "gcp"
 
 
 @pytest.mark.parametrize(
@@ -63,13 +67,19 @@ def test_places_of_the_data_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("local", LocalKV), ("sqlite", LocalKV), ("gcp", FirestoreKV), ("Firestore", FirestoreKV)]
+    ("name", "kind"),
+    [
+        ("local", SQLiteSettings),
+        ("sqlite", SQLiteSettings),
+        ("gcp", FirestoreSettings),
+        ("Firestore", FirestoreSettings),
+    ],
 )
 def test_names_of_the_kv_backends(tmp_path: Path, name: str, kind: type) -> None:
     root, project = tmp_path / "shop", {"GOOGLE_CLOUD_PROJECT": "g"}
     backend = f"experiment: {{cache: {{backend: {{type: {name}}}}}}}"
     assert type(settings_of(root, backend, project).kv) is kind
-    assert settings_of(root, backend, project).configured_kv_type == settings_of(root, backend, project).kv.type
+    assert settings_of(root, backend, project).configured_kv_kind == settings_of(root, backend, project).kv.kind
     assert type(settings_of(root, "", {**project, "MLOPS_KV_BACKEND": name}).kv) is kind
 
 
@@ -78,7 +88,7 @@ def test_where_the_database_lies(tmp_path: Path) -> None:
 
     def path(backend: str, environ: dict[str, str] | None = None) -> Path:
         kv = settings_of(root, f"experiment: {{cache: {{backend: {backend}}}}}", environ).kv
-        assert kv.type == "local"
+        assert isinstance(kv, SQLiteSettings)
         return kv.path
 
     assert path("{}") == root / ".shop" / "metrics.sqlite"
@@ -94,17 +104,17 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
     local = "experiment: {cache: {backend: {type: local}}}"
     cloud = f"experiment: {{cache: {CACHE}}}"
     in_cloud = {"MLOPS_KV_BACKEND": "gcp", "GOOGLE_CLOUD_PROJECT": "from-env"}
-    assert settings_of(root, local, in_cloud).kv == FirestoreKV(gcp_project="from-env")
-    assert settings_of(root, local, in_cloud).configured_kv_type == "local"
-    assert settings_of(root, "", in_cloud).configured_kv_type is None, "the file names none"
-    assert settings_of(root, cloud, {"MLOPS_KV_BACKEND": "sqlite"}).kv.type == "local"
-    assert settings_of(root, cloud, {"MLOPS_KV_BACKEND": ""}).kv.type == "gcp"
+    assert settings_of(root, local, in_cloud).kv == FirestoreSettings(gcp_project="from-env")
+    assert settings_of(root, local, in_cloud).configured_kv_kind == "local"
+    assert settings_of(root, "", in_cloud).configured_kv_kind is None, "the file names none"
+    assert settings_of(root, cloud, {"MLOPS_KV_BACKEND": "sqlite"}).kv.kind == "local"
+    assert settings_of(root, cloud, {"MLOPS_KV_BACKEND": ""}).kv.kind == "gcp"
     objects = settings_of(root, cloud, {"MLOPS_GCS_BUCKET": "from-env"}).objects
-    assert objects.type == "gcs"
+    assert isinstance(objects, GCSSettings)
     assert objects.bucket == "from-env"
-    assert settings_of(root, "", {"MLOPS_GCS_BUCKET": "from-env"}).objects == GCSObjects(bucket="from-env")
+    assert settings_of(root, "", {"MLOPS_GCS_BUCKET": "from-env"}).objects == GCSSettings(bucket="from-env")
     chosen = "experiment: {cache: {object_store: {type: local}}}"
-    assert settings_of(root, chosen, {"MLOPS_GCS_BUCKET": "b"}).objects == LocalObjectsSettings(root=root / ".shop")
+    assert settings_of(root, chosen, {"MLOPS_GCS_BUCKET": "b"}).objects == LocalObjectSettings(root=root / ".shop")
 
 
 def test_what_the_cloud_libraries_know_from_the_environment(tmp_path: Path) -> None:
@@ -121,10 +131,12 @@ def test_what_the_cloud_libraries_know_from_the_environment(tmp_path: Path) -> N
         },
     )
     keys = Path("/keys/k.json")
-    assert settings.kv == FirestoreKV(
+    assert settings.kv == FirestoreSettings(
         gcp_project="g", credentials_json=keys, emulator_host="127.0.0.1:1", firebase_api_key="web"
     )
-    assert settings.objects == GCSObjects(bucket="b", credentials_json=keys, emulator_host="http://127.0.0.1:2")
+    assert settings.objects == GCSSettings(
+        bucket="b", gcp_project="g", credentials_json=keys, emulator_host="http://127.0.0.1:2"
+    )
     assert "web" not in repr(settings), "a settings object may be logged"
 
 
@@ -145,7 +157,7 @@ def test_the_key_of_the_web_app_as_expops_finds_it(tmp_path: Path) -> None:
         for given in (environ, {"NEXT_PUBLIC_FIREBASE_API_KEY": "second"}, {}):
             config = json.dumps({"experiment": {"cache": {"backend": {"type": "gcp", "gcp_project": "g", **backend}}}})
             settings = settings_of(root, config, given)
-            assert settings.kv.type == "gcp"
+            assert isinstance(settings.kv, FirestoreSettings)
             key = settings.kv.web_api_key()
             found.append(key)
             assert server_environment(settings, tmp_path).get("FIREBASE_API_KEY") == key
@@ -204,7 +216,7 @@ EMPTY = ["", "# nothing\n", "---\n", "---\n...\n", "{}", "null", "\ufeff# with a
 def test_an_empty_file_means_the_defaults(tmp_path: Path, config: str) -> None:
     found, none = settings_of(tmp_path / "a" / "shop", config), settings_of(tmp_path / "b" / "shop", None)
     assert (found.cache, found.record, found.notices) == (none.cache, none.record, ())
-    assert found.kv.type == found.objects.type == "local"
+    assert found.kv.kind == found.objects.kind == "local"
     assert "project_config.yaml" in none.notices[0]
 
 

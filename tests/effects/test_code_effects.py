@@ -246,7 +246,9 @@ def test_what_is_read_by_name(load: Callable[..., ModuleType]) -> None:
     ],
 )
 def test_a_variable_that_is_asked_for_by_name(load: Callable[..., ModuleType], body: str, names: tuple[str]) -> None:
-    module = load("asked_for", {"asked_for.py": f"import os\nfrom os import environ\ndef task(x):\n    return {body}\n"})
+    module = load(
+        "asked_for", {"asked_for.py": f"import os\nfrom os import environ\ndef task(x):\n    return {body}\n"}
+    )
     found = effects_of(module.task)
     assert (found.effects, found.environment) == ((), names)
 

@@ -188,6 +188,6 @@ def _shows_metrics_and_chart(shop: FlowProject, shown: Shown, run: str) -> None:
     }
     assert {path: shown.metrics(run, path) for path in expected} == expected
     (item,) = shown.charts(run)["report"]["items"]
-    place = "gs://" if shop.project().settings.objects.type == "gcs" else str(shop.root)
+    place = "gs://" if shop.project().settings.objects.kind == "gcs" else str(shop.root)
     assert item["object_path"].startswith(place)
     assert shown.chart(run, item).startswith(b"\x89PNG")

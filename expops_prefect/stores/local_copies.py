@@ -1,0 +1,43 @@
+"""What this machine keeps of a project's objects, beside the object store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from expops_prefect import names
+from expops_prefect.config import Settings
+
+
+def unused_copies(
+    settings: Settings, present: Collection[str], *, written_before: float, read_before: float | None = None
+) -> Iterator[tuple[Path, int]]:
+    """This machine's copies of remote objects that can go, with their sizes.
+
+    Args:
+        settings: the project's.
+        present: the keys of the objects that are there.
+        written_before: copies of other objects go if they are older than this, epoch seconds.
+        read_before: all go that nobody has read since, as far as the file system knows.
+    """
+    from expops_prefect.objects.local import LocalObjects
+
+    if not settings.objects.is_remote:
+        return
+    folder = settings.objects.local_folder(settings.place)
+    for info in LocalObjects(folder).list(names.CACHE_PREFIX):
+        path = folder / info.key
+        try:
+            read = path.stat().st_atime
+        except FileNotFoundError:
+            continue
+        unread = read_before is not None and max(read, info.modified) < read_before
+        if unread or (info.key not in present and info.modified < written_before):
+            yield path, info.size
+
+
+def sweep_temporaries(settings: Settings, older_than_seconds: float) -> int:
+    """Remove what killed processes left half written on this machine; how many files that were."""
+    from expops_prefect.objects.local import LocalObjects
+
+    return LocalObjects(settings.objects.local_folder(settings.place)).sweep(older_than_seconds)

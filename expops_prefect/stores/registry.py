@@ -1,0 +1,83 @@
+"""Backends by the name that users write as ``type``: those of this package, then those of other distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, TypeVar
+
+from expops_prefect.errors import ConfigurationError
+from expops_prefect.stores.settings import KVSettings, ObjectSettings, StoreSettings
+
+KV_GROUP: Final = "expops_prefect.kv_stores"
+OBJECT_GROUP: Final = "expops_prefect.object_stores"
+_OWN: Final[Mapping[str, Mapping[str, str]]] = {
+    KV_GROUP: {
+        "local": "expops_prefect.kv.sqlite_settings:SQLiteSettings",
+        "sqlite": "expops_prefect.kv.sqlite_settings:SQLiteSettings",
+        "gcp": "expops_prefect.kv.firestore_settings:FirestoreSettings",
+        "firestore": "expops_prefect.kv.firestore_settings:FirestoreSettings",
+    },
+    OBJECT_GROUP: {
+        "local": "expops_prefect.objects.local_settings:LocalObjectSettings",
+        "gcs": "expops_prefect.objects.gcs_settings:GCSSettings",
+    },
+}
+"""A table, because looking for entry points takes longer than the rest of reading a configuration."""
+_S = TypeVar("_S", bound=StoreSettings)
+
+
+def kv_settings(name: str) -> type[KVSettings] | None:
+    """The settings of a type of KV store; ``None`` if nobody registered one of that name.
+
+    Raises:
+        ConfigurationError: the distribution that registered it cannot be imported.
+    """
+    return _settings(KV_GROUP, name, KVSettings)
+
+
+def object_settings(name: str) -> type[ObjectSettings] | None:
+    """The settings of a type of object store; see :func:`kv_settings`."""
+    return _settings(OBJECT_GROUP, name, ObjectSettings)
+
+
+def names(group: str) -> list[str]:
+    """All names that are allowed as ``type``, sorted."""
+    return sorted({*_OWN[group], *(entry.name.lower() for entry in entry_points(group=group))})
+
+
+def environment() -> tuple[str, ...]:
+    """The environment variables that the backends in use may read."""
+    return tuple(sorted({name for cls in _used(KVSettings) | _used(ObjectSettings) for name in cls.environment}))
+
+
+def _settings(group: str, name: str, base: type[_S]) -> type[_S] | None:
+    wanted = name.strip().lower()
+    place = _OWN[group].get(wanted)
+    if place is not None:
+        module, _, attribute = place.partition(":")
+        own: type[_S] = getattr(import_module(module), attribute)
+        return own
+    entry = next((entry for entry in entry_points(group=group) if entry.name.lower() == wanted), None)
+    return None if entry is None else _loaded(entry, base)
+
+
+@cache
+def _loaded(entry: EntryPoint, base: type[_S]) -> type[_S]:
+    whose = f"the store type {entry.name!r} of {entry.dist.name if entry.dist else 'another distribution'}"
+    try:
+        found = entry.load()
+    except Exception as error:
+        raise ConfigurationError(
+            f"{whose} cannot be imported ({entry.value}): {type(error).__name__}: {error}; reinstall or remove it"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigurationError(f"{whose} is {entry.value}, which is no subclass of {base.__module__}.{base.__name__}")
+    return found
+
+
+def _used(base: type[StoreSettings]) -> set[type[StoreSettings]]:
+    found = set(base.__subclasses__())
+    return found.union(*map(_used, found))
