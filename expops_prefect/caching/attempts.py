@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -191,9 +191,19 @@ class Attempt:
         if material is None:
             return
         try:
-            self.written = material.written(self.cache_key.task if self.cache_key is not None else self.label)
+            given = None if self.before is None else self.before.given
+            self.written = material.written(self._task, looked_at=() if given is None else given.values)
         except Exception as error:  # noqa: BLE001 - what a user's own objects do here must not cost a result
             degrade("explanations not kept", f"{self.label}: {error!r}; what it is made of is not compared later")
+
+    def tell_unstable(self, kinds: Mapping[str, type]) -> None:
+        """Arguments were other values at a second look although the body changed nothing; by parameter their types."""
+        if kinds and self.written is not None:
+            self.written = self.written.unstable(self._task, kinds)
+
+    @property
+    def _task(self) -> str:
+        return self.cache_key.task if self.cache_key is not None else self.label
 
     def miss(self) -> None:
         """The body is going to run."""

@@ -34,8 +34,9 @@ from expops_prefect.caching.decision import (
     persists,
     plain_policy,
 )
+from expops_prefect.caching.given import Given
 from expops_prefect.caching.locks import ExpOpsLockManager
-from expops_prefect.caching.observation import Before, is_constant, tell_once, warn_once
+from expops_prefect.caching.observation import Before, tell_once, warn_once
 from expops_prefect.caching.parts import Material, config_parts
 from expops_prefect.degraded import degrade, first
 from expops_prefect.effects.model import CodeEffects
@@ -192,9 +193,8 @@ def plain_key(
 
 def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
-    values = made.material.values if surrounded else {}
-    can_change = {name: value for name, value in values.items() if not is_constant(value)}
-    before = Before(made.effects, made.decision.told, can_change, dict(made.material.digests))
+    given = Given(made.material.values, made.material.digests) if surrounded else None
+    before = Before(made.effects, made.decision.told, given)
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")

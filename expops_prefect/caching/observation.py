@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path, PurePath
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,16 +20,14 @@ import orjson
 from expops_prefect import scope
 from expops_prefect.caching import attempts, decision, reasons
 from expops_prefect.caching.attempts import Attempt
+from expops_prefect.caching.given import Given, is_constant
 from expops_prefect.degraded import degrade, first
 from expops_prefect.effects import dependencies, generators, surroundings
 from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.model import CodeEffects, Effect, Seen
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
-from expops_prefect.errors import ExpOpsPrefectError, FingerprintError
-from expops_prefect.fingerprint.canonical import ATOMS
-from expops_prefect.fingerprint.files import DataFile, counting
-from expops_prefect.fingerprint.values import fingerprint
+from expops_prefect.fingerprint.files import counting
 
 if TYPE_CHECKING:
     from expops_prefect.project import Project
@@ -49,16 +46,14 @@ class Before:
     Attributes:
         code: what its code tells.
         told: somebody asked for it to be cached, whatever it does.
-        arguments: the arguments that can be changed in place.
-        digests: of all arguments, by parameter.
+        given: the arguments that can be changed in place; ``None`` where they are not looked at again.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: what Prefect's result store was before the project's storages took its place.
     """
 
     code: CodeEffects
     told: bool
-    arguments: dict[str, Any] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
+    given: Given | None = None
     plain_key: str | None = None
     store: dict[str, Any] = field(default_factory=dict)
 
@@ -134,14 +129,13 @@ class Observation:
         return nothing and code.resolved
 
     def _changed_arguments(self) -> tuple[Effect, ...]:
-        before = self._before
-        root = self._attempt.project.settings.root
-        with counting(self._attempt.project.data_rules()):
-            return tuple(
-                Effect("state", f"{name} (an argument that it changes in place)")
-                for name, value in before.arguments.items()
-                if _digest(name, value, root) != before.digests.get(name)
-            )
+        given, attempt = self._before.given, self._attempt
+        if given is None:
+            return ()
+        with counting(attempt.project.data_rules()):
+            found = given.changes(attempt.project.settings.root)
+        attempt.tell_unstable({name: type(given.values[name]) for name in found.unstable})
+        return tuple(Effect("state", f"{name} (an argument that it changes in place)") for name in found.changed)
 
     def _left_behind(self, result: Any) -> tuple[Effect, ...]:
         return tuple(Effect("state", what) for what in surroundings.changed(self._around, result))
@@ -150,7 +144,7 @@ class Observation:
         """A hit would give back a copy, and who changes that one later does not change what was given."""
         given = {
             id(part): name
-            for name, value in self._before.arguments.items()
+            for name, value in (self._before.given.values.items() if self._before.given else ())
             for part in (value, *_parts(value))
             if not isinstance(part, _ONE_IN_A_PROCESS)
         }
@@ -221,13 +215,6 @@ def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -
         )
 
 
-def is_constant(value: Any) -> bool:
-    """Whether nothing can change a value in place."""
-    if type(value) in (tuple, frozenset):
-        return all(map(is_constant, value))
-    return type(value) in ATOMS or isinstance(value, PurePath | DataFile)
-
-
 def _parts(value: Any) -> Iterable[Any]:
     """What a container holds itself, unless nothing can change it in place."""
     if isinstance(value, dict):
@@ -235,13 +222,6 @@ def _parts(value: Any) -> Iterable[Any]:
     elif type(value) not in (list, tuple, set):
         return ()
     return (part for part in islice(value, _MOST_PARTS) if not is_constant(part))
-
-
-def _digest(name: str, value: Any, root: Path) -> str | None:
-    try:
-        return fingerprint(value, name=name, root=root)
-    except (FingerprintError, ExpOpsPrefectError):
-        return None  # it could be walked before
 
 
 def _dump(effects: tuple[Effect, ...]) -> str:

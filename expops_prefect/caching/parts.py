@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -58,16 +58,17 @@ class Material:
     code: CodeFingerprint
     root: Path | None = None
 
-    def written(self, task: str = "") -> Written:
+    def written(self, task: str = "", *, looked_at: Collection[str] = ()) -> Written:
         """The parts, before the task's body may change its arguments.
 
         Args:
             task: its name, for what is said of parts that are never the same.
+            looked_at: the parameters whose arguments are looked at a second time after the body.
         """
         inputs = outlines(self.digests, self.values, self.notes, self.root)
         others = [short_digest(key.encode()) for key in self.others]
         value: dict[str, Any] = {"format": FORMAT, "inputs": inputs, "others": others, "config": self.config}
-        unstable = stability.unstable_arguments(task, self), stability.unstable_constants(task, self.code)
+        unstable = stability.unstable_arguments(task, self, looked_at), stability.unstable_constants(task, self.code)
         if any(unstable):
             value["unstable"] = {"inputs": unstable[0], "code": unstable[1]}
         return Written(orjson.dumps(value).decode(), self.code)
@@ -84,6 +85,22 @@ class Written:
 
     text: str
     code: CodeFingerprint
+
+    def unstable(self, task: str, kinds: Mapping[str, type]) -> Written:
+        """The same, with what is said of arguments that are never the same.
+
+        Args:
+            task: the task's name.
+            kinds: by parameter, the types of those that the second look has found.
+        """
+        value = orjson.loads(self.text)
+        known = value.get("unstable") or {"inputs": [], "code": []}
+        for name, kind in kinds.items():
+            if name not in known["inputs"]:
+                known["inputs"].append(name)
+                stability.tell(task, name, kind)
+        value["unstable"] = known
+        return replace(self, text=orjson.dumps(value).decode())
 
 
 def config_parts(part: Mapping[str, Any], data: str | None, data_path: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Parts of a key that are others each time although nobody changes them: the task is never a hit for them.
 
-Looked for only where a task is executed, once for each code and parameter in a process.
+Looked for only where a task is executed, once for each code and parameter in a process. Arguments that are compared
+after a body anyway are told by that comparison, see :mod:`expops_prefect.caching.given`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import ast
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,25 +37,41 @@ _stable: set[str] = set()
 _PLAIN: Final = ATOMS | {list, tuple, dict, set, frozenset}
 
 
-def unstable_arguments(task: str, material: Material) -> tuple[str, ...]:
-    """The parameters whose arguments count as another value each time that they are looked at, or loaded."""
+def unstable_arguments(task: str, material: Material, looked_at: Collection[str] = ()) -> tuple[str, ...]:
+    """The parameters whose arguments count as another value each time that they are looked at, or loaded.
+
+    Args:
+        task: the task's name.
+        material: what its key is made of.
+        looked_at: the parameters whose arguments are looked at a second time anyway, later.
+    """
     found = []
     for name, value in material.values.items():
         if type(value) in _PLAIN or hasattr(type(value), "shape"):
             continue
-        if standing.is_unstable(value) or _changes(task, name, value, material):
+        if standing.is_unstable(value) or (name not in looked_at and _changes(task, name, value, material)):
             found.append(name)
-            if first("not stable", f"{task} {name}"):
-                _logger.warning(
-                    "%s: its parameter %r is not stable: nobody changes it, and it counts as another value each time, "
-                    "so the task is executed each time. Say what stands for objects of %s.%s with "
-                    "register_fingerprint()",
-                    task,
-                    name,
-                    type(value).__module__,
-                    type(value).__qualname__,
-                )
+            tell(task, name, type(value))
     return tuple(found)
+
+
+def tell(task: str, name: str, kind: type) -> None:
+    """Say once of a parameter that its arguments are never the same.
+
+    Args:
+        task: the task's name.
+        name: the parameter.
+        kind: the type of its argument.
+    """
+    if first("not stable", f"{task} {name}"):
+        _logger.warning(
+            "%s: its parameter %r is not stable: nobody changes it, and it counts as another value each time, so the "
+            "task is executed each time. Say what stands for objects of %s.%s with register_fingerprint()",
+            task,
+            name,
+            kind.__module__,
+            kind.__qualname__,
+        )
 
 
 def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
