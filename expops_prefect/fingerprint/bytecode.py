@@ -88,8 +88,11 @@ def references(code: CodeType) -> References:
 
 
 def may_name_a_module(text: str) -> bool:
-    """Whether a text can be a module, ``.near``, something in one, ``pkg.mod:f``, or begin with it, ``pkg.``."""
-    parts = text.replace(":", ".").strip(".").split(".")
+    """Whether a text can be a module, ``.near``, something in one, ``pkg.mod:f``, or begin with it, ``pkg.``.
+
+    Files that only ``import_module`` can import, and groups of entry points, may have a ``-`` in their names.
+    """
+    parts = text.replace(":", ".").replace("-", "_").strip(".").split(".")
     return len(text) <= _LONGEST_NAME and all(part.isidentifier() for part in parts)
 
 

@@ -13,7 +13,7 @@ from tests.support.processes import FlowProject
 
 FLOW = """
 import ctypes
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from unittest import mock
 
@@ -72,6 +72,18 @@ def plugin(x):
 
 
 @task
+def dashed(x):
+    ran("dashed")
+    return [point.load()(x) for point in metadata.entry_points(group="shop-plugins.more")]
+
+
+@task
+def by_file(x):
+    ran("by_file")
+    return import_module("a-part").f(x)
+
+
+@task
 def mocked(x):
     ran("mocked")
     return client(x) + client.get(x)
@@ -86,13 +98,17 @@ def unaffected(x):
 @flow
 def main():
     extension(1), lazy(1), library(1), pyc(1), required(1), argument(models.Model()), plugin(1), mocked(1)
-    unaffected(1)
+    dashed(1), by_file(1), unaffected(1)
 
 
 main()
 """
 EACH = dict.fromkeys(
-    ("extension", "lazy", "library", "pyc", "required", "argument", "plugin", "mocked", "unaffected"), 1
+    (
+        *("extension", "lazy", "library", "pyc", "required", "argument", "plugin", "dashed", "by_file", "mocked"),
+        "unaffected",
+    ),
+    1,
 )
 
 
@@ -109,14 +125,17 @@ def test_what_has_no_source_here_counts(tmp_path: Path) -> None:
     _install(site, "below", "1.0", "")
     _install(site, "models", "1.0", "class Model:\n    def predict(self):\n        return 1\n")
     _install(site, "addon", "1.0", "def f(x):\n    return x\n", entry="[shop.plugins]\naddon = addon:f\n")
+    _install(site, "dash", "1.0", "def f(x):\n    return x\n", entry="[shop-plugins.more]\nmore = dash:f\n")
+    shop.write("a-part.py", "def f(x):\n    return x\n")
     assert shop.run("flow.py").ok().executions == EACH
     again = shop.run("flow.py").ok()
     assert not again.executions, again.output
     for copy in copies:  # a byte after the end of such a file changes nothing of what it does
         copy.write_bytes(copy.read_bytes() + b"x")
     _compile_alone(shop, "def f(x):\n    return x + 2\n")
-    for name in ("below", "models", "addon"):
+    for name in ("below", "models", "addon", "dash"):
         (site / f"{name}-1.0.dist-info").rename(site / f"{name}-1.1.dist-info")
+    shop.write("a-part.py", "def f(x):\n    return x + 1\n")
     shop.write("flow.py", FLOW.replace("GIVEN", "2"))
     changed = shop.run("flow.py").ok()
     # Whoever asks for a version does not ask for plugins.
