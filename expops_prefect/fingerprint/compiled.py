@@ -26,11 +26,12 @@ def compiled_form(module: str) -> bytes:
     if loaded is None:
         located = locate(module)
         file = located.file if located else None
-    return _bytes_of(file) if isinstance(file, str) and not file.endswith(".py") else b""
+    return bytes_of(file) if isinstance(file, str) and not file.endswith(".py") else b""
 
 
 @lru_cache(maxsize=1024)
-def _bytes_of(file: str) -> bytes:
+def bytes_of(file: str) -> bytes:
+    """The form of a file."""
     try:
         return named("compiled", text(file_digest(file)))
     except OSError:  # a member of an archive, or gone since it was loaded
@@ -41,7 +42,7 @@ def library(walk: Walk, value: Any) -> bytes:
     """A shared library that ctypes has loaded: by its bytes if it is named by a path, else by its name."""
     name = value._name
     is_path = isinstance(name, str) and Path(name).is_file()
-    return named("library", text(type(value).__name__), _bytes_of(name) if is_path else walk.encode(name))
+    return named("library", text(type(value).__name__), bytes_of(name) if is_path else walk.encode(name))
 
 
 def library_function(walk: Walk, value: Any) -> bytes:

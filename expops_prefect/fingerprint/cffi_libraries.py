@@ -1,0 +1,107 @@
+"""Libraries that cffi has loaded, or built: they count by their bytes, and what they are declared to be by its text."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.compiled import bytes_of, compiled_form
+from expops_prefect.fingerprint.external import version_of
+from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.identity import class_name
+
+
+def _declared(_walk: Walk, value: Any) -> bytes:
+    """An ``FFI`` of this process: what was declared to it."""
+    return named("ffi", *map(text, map(str, value._cdefsources)))
+
+
+def _compiled(_walk: Walk, value: Any) -> bytes:
+    """An ``FFI`` of a module that was built: by the file of that module."""
+    modules = list(sys.modules.items())
+    owner = next((name for name, module in modules if getattr(module, "__dict__", {}).get("ffi") is value), "")
+    return named("ffi", _of_module(owner))
+
+
+def _opened(_walk: Walk, value: Any) -> bytes:
+    """A library that an ``FFI`` of this process has opened; only its own methods know which."""
+    close = vars(type(value))["__cffi_close__"]
+    held = dict(zip(close.__code__.co_freevars, close.__closure__, strict=True))
+    return named("library", _of_file(_quoted(held["backendlib"].cell_contents)))
+
+
+def _built(_walk: Walk, value: Any) -> bytes:
+    """A library that a module has opened or contains: it is called by that file, or by that module."""
+    name = _quoted(value)
+    return named("library", _of_module(name) if name in sys.modules else _of_file(name))
+
+
+def _data(walk: Walk, value: Any) -> bytes:
+    """A function of a library, by the library that holds it; numbers by their bytes. Other data are addresses."""
+    import _cffi_backend as backend  # type: ignore[import-untyped, unused-ignore]
+
+    if not walk.lenient:
+        return walk.refuse(value, "it is memory that cffi manages; pass bytes(ffi.buffer(…)) or a number")
+    kind = backend.typeof(value)
+    if kind.kind == "function":
+        place = int(backend.cast(backend.new_primitive_type("uintptr_t"), value))
+        return named("function of a library", text(kind.cname), *_of_address(place))
+    if kind.kind == "array" and kind.item.kind == "primitive":
+        return named("array of C", text(kind.cname), walk.encode(bytes(backend.buffer(value))))
+    if kind.kind == "primitive":
+        return named("number of C", text(kind.cname), text(str(value)))
+    return named("opaque", text(class_name(type(value))), text(kind.cname))
+
+
+class _Place(ctypes.Structure):
+    """What ``dladdr`` tells of an address."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
+
+
+def _of_address(place: int) -> tuple[bytes, ...]:
+    found = _Place()
+    try:
+        known = ctypes.CDLL(None).dladdr(ctypes.c_void_p(place), ctypes.byref(found))
+    except (AttributeError, TypeError):  # Windows
+        known = 0
+    if not known or not found.file:
+        return ()
+    offset = place - (found.base or 0)
+    return _of_file(found.file.decode(errors="replace")), text(str(offset))
+
+
+def _quoted(value: Any) -> str:
+    """What stands in quotes in the representation of a library."""
+    return repr(value).partition("'")[2].rpartition("'")[0]
+
+
+def _of_file(name: str) -> bytes:
+    return bytes_of(name) if Path(name).is_file() else text(name)
+
+
+def _of_module(name: str) -> bytes:
+    """A module of the project by its bytes, another by its version."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    version = version_of(name)
+    if version or not file:
+        return named("external", text(name), text(version))
+    return compiled_form(name) or bytes_of(file)
+
+
+ENCODERS: Final[dict[str, Encoder]] = {
+    "_cffi_backend:FFI": _compiled,
+    "_cffi_backend:Lib": _built,
+    "_cffi_backend:_CDataBase": _data,
+    "cffi.api:FFI": _declared,
+    "cffi.api:_make_ffi_library.<locals>.FFILibrary": _opened,
+}
+"""By module and name of the class."""
