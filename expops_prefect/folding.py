@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from expops_prefect.names import CanonicalName, parse_path, readable
+from expops_prefect.names import CanonicalName, label_at, parse_path, readable
 
 T = TypeVar("T")
 _TO: Final = "–"  # noqa: RUF001
@@ -41,42 +41,64 @@ def fold(
         items: the calls; the lines stand in the order of the first call of each.
         path: the probe path of a call.
         outcome: what makes two calls alike.
-        labels: what users call processes and steps, by their names.
+        labels: what users call processes and steps; see :func:`expops_prefect.names.readable`.
         unfold: leave each call a line of its own.
     """
     groups: dict[Hashable, list[T]] = {}
+    labels = labels or {}
     for number, item in enumerate(items):
-        shape = None if unfold else _shape(path(item))
+        shape = None if unfold else _shape(path(item), labels)
         groups.setdefault((number,) if shape is None else (shape, outcome(item)), []).append(item)
     return [Fold(_name(list(map(path, group)), labels), tuple(group)) for group in groups.values()]
 
 
-def _shape(path: str) -> Hashable | None:
-    """A path but for the numbers of its calls; ``None`` for one without."""
+def _links(path: str) -> list[tuple[str, CanonicalName]]:
+    """A path taken apart: that of its process, then that of each step, the last being the path; empty for a text."""
+    found: list[tuple[str, CanonicalName]] = []
     parsed = parse_path(path)
-    if parsed is None or (parsed.call is None and parsed.step_call is None):
+    while parsed is not None:
+        found.insert(0, (path, parsed))
+        path, parsed = parsed.inside, parse_path(parsed.inside) if parsed.step is not None else None
+    return found
+
+
+def _number(parsed: CanonicalName) -> int | None:
+    return parsed.call if parsed.step is None else parsed.step_call
+
+
+def _shape(path: str, labels: Mapping[str, str]) -> Hashable | None:
+    """A path but for the numbers of its calls; ``None`` for one without."""
+    links = _links(path)
+    if all(_number(parsed) is None for _, parsed in links):
         return None
-    numbered = parsed.call is not None, parsed.step_call is not None
-    return parsed.process, () if parsed.call is not None else parsed.layers, parsed.step, numbered
+    return tuple(
+        (
+            parsed.step or parsed.process,
+            label_at(here, parsed, labels),
+            _number(parsed) is None,
+            parsed.layers if parsed.call is None else (),
+        )
+        for here, parsed in links
+    )
 
 
-def _name(paths: list[str], labels: Mapping[str, str] | None) -> str:
+def _name(paths: list[str], labels: Mapping[str, str]) -> str:
     if len(paths) == 1:
         return readable(paths[0], labels)
-    parsed = [found for found in map(parse_path, paths) if found is not None]
-    one, labels = parsed[0], labels or {}
-    process = [labels.get(one.process, one.process), *(() if one.call is not None else one.layers)]
-    told = _add_numbers(process, parsed, lambda item: item.call)
-    if one.step is not None:
-        step = [labels.get(one.step, one.step)]
-        told = _add_numbers(step, parsed, lambda item: item.step_call) and told
-        process += ["/", *step]
-    return " ".join(process) + ("" if told else f" ({len(paths)} calls)")
+    text: list[str] = []
+    told = True
+    for links in zip(*map(_links, paths), strict=True):
+        path, one = links[0]
+        text += ["/"] if one.step is not None else []
+        text.append(label_at(path, one, labels))
+        text += one.layers if one.step is None and one.call is None else ()
+        told = _add_numbers(text, [_number(parsed) for _, parsed in links]) and told
+    return " ".join(text) + ("" if told else f" ({len(paths)} calls)")
 
 
-def _add_numbers(text: list[str], parsed: list[CanonicalName], number: Callable[[CanonicalName], int | None]) -> bool:
+def _add_numbers(text: list[str], found: list[int | None]) -> bool:
     """Add the numbers of calls to a name; whether they say how many there are."""
-    numbers = sorted({found for item in parsed if (found := number(item)) is not None})
+    numbers = sorted({number for number in found if number is not None})
     if not numbers:
         return True
     ranges: list[list[int]] = []
@@ -87,4 +109,4 @@ def _add_numbers(text: list[str], parsed: list[CanonicalName], number: Callable[
             ranges.append([value, value])
     shown = [f"#{first}" if first == last else f"#{first}{_TO}#{last}" for first, last in ranges[:_RANGES]]
     text.append(", ".join(shown) + (", …" if len(ranges) > _RANGES else ""))
-    return len(ranges) == 1 and len(numbers) in (1, len(parsed))
+    return len(ranges) == 1 and len(numbers) in (1, len(found))

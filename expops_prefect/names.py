@@ -199,17 +199,21 @@ def readable(path: str, labels: Mapping[str, str] | None = None) -> str:
 
     Args:
         path: the probe path.
-        labels: what users call processes and steps, by their names.
+        labels: what users call processes and steps: by their names, and by a path where two have one name.
     """
     parsed = parse_path(path)
     if parsed is None:
         return path
-    labels = labels or {}
+    label = label_at(path, parsed, labels or {})
     if parsed.step is None:
-        process = labels.get(parsed.process, parsed.process)
-        return f"{process} #{parsed.call}" if parsed.call else " ".join((process, *parsed.layers))
-    step = labels.get(parsed.step, parsed.step)
-    return f"{readable(parsed.inside, labels)} / {step}" + (f" #{parsed.step_call}" if parsed.step_call else "")
+        return f"{label} #{parsed.call}" if parsed.call else " ".join((label, *parsed.layers))
+    return f"{readable(parsed.inside, labels)} / {label}" + (f" #{parsed.step_call}" if parsed.step_call else "")
+
+
+def label_at(path: str, parsed: CanonicalName, labels: Mapping[str, str]) -> str:
+    """What users call the process or step at a probe path; see :func:`readable`."""
+    name = parsed.step or parsed.process
+    return labels.get(path) or labels.get(name, name)
 
 
 def first_call_path(path: str) -> str:

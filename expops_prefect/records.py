@@ -348,19 +348,22 @@ def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def labels_of(called: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What users call the processes and steps of a run, by their names, where that is not the name.
+    """What users call the processes and steps of a run, by their names; by its path where another has that name.
 
+    Names are kept apart below one call. Below two, perhaps in two processes, each may have the same name.
     A task that was given another process's name is shown by that.
 
     Args:
         called: probe paths with their labels.
     """
-    found = {}
+    found: dict[str, str] = {}
     for path, label in called:
         parsed = names.parse_path(path)
         name = None if parsed is None else parsed.step or parsed.process
-        if name is not None and label not in (name, path) and names.is_named_by(name, label):
-            found[name] = label
+        if name is None or label == path or not names.is_named_by(name, label):
+            continue
+        if found.setdefault(name, label) != label:
+            found[path] = label
     return found
 
 

@@ -9,7 +9,16 @@ import pytest
 from expops_prefect.config.model import find_name
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.folding import fold
-from expops_prefect.names import apart, is_named_by, normalise, older_name, process_name, process_path, step_path
+from expops_prefect.names import (
+    apart,
+    is_named_by,
+    normalise,
+    older_name,
+    process_name,
+    process_path,
+    readable,
+    step_path,
+)
 from expops_prefect.recording.numbers import Numbers
 from expops_prefect.records import labels_of
 from tests.config.support import make_project, settings_of
@@ -48,6 +57,28 @@ def test_steps_of_calls_are_one_line() -> None:
         ("odd", 1),
         ("odd", 1),
     ]
+
+
+def test_steps_of_subflows_are_told_from_those_of_their_callers() -> None:
+    children = [process_path("child", number) for number in (1, 2)]
+    below = [step_path(step_path(child, "grandchild"), "leaf", call) for child in children for call in (1, 2)]
+    beside = [step_path(child, "leaf") for child in children]
+    assert folded([*below, *beside]) == [
+        (f"child #1{TO}#2 / grandchild / leaf #1{TO}#2 (4 calls)", 4),
+        (f"child #1{TO}#2 / leaf", 2),
+    ]
+
+
+def test_one_name_of_two_labels_is_shown_and_folded_by_each() -> None:
+    calls = [step_path(process_path("b", number), "Extract-e") for number in (1, 2, 3)]
+    labels = labels_of(zip(calls, ("Extract é", "Extract e", "Extract é"), strict=True))
+    assert [readable(path, labels) for path in calls] == [
+        "b #1 / Extract é",
+        "b #2 / Extract e",
+        "b #3 / Extract é",
+    ]
+    lines = fold(calls, str, lambda _: "completed", labels=labels)
+    assert [line.name for line in lines] == ["b #1, #3 / Extract é (2 calls)", "b #2 / Extract e"]
 
 
 @pytest.mark.parametrize(

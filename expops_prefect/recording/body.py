@@ -25,7 +25,7 @@ from expops_prefect.project import Project
 from expops_prefect.recording.calls import (
     call_of_context,
     run_of_task,
-    scope_here,
+    scope_of_body,
     subflow_inputs,
     watch_submissions,
 )
@@ -34,7 +34,7 @@ from expops_prefect.recording.runs import start_run
 from expops_prefect.recording.subflows import States, body_of_entry
 from expops_prefect.recording.wrapping import INNER, keeps_time
 from expops_prefect.redaction import masked_error
-from expops_prefect.scope import Scope
+from expops_prefect.scope import Call, Scope
 
 _logger = logging.getLogger("prefect.expops")
 _told: set[str] = set()
@@ -157,7 +157,7 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
     if context is None or context.flow is None or context.flow_run is None:
         yield _same
         return
-    outer = _called_in()
+    outer = called_in()
     if getattr(context.flow, INNER, False) and outer is None and scope.flow_project.get() is None:
         yield _same
         return
@@ -169,30 +169,45 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
         if project.settings.record.enabled:
             here = _record_flow(project, context, outer, is_entry=is_entry)
             following.install()
-        token = None if here is None else scope.current.set(here)
-        context_token, project_token = _flow_context.set(context), scope.flow_project.set(project)
-        watch_submissions(context.task_runner)
+        project_token = scope.flow_project.set(project)
         try:
-            yield _same
+            with in_flow(context, here):
+                yield _same
         except BaseException as error:
             if outer is None and here is not None and isinstance(here.run, Run) and _goes_on_elsewhere(error):
                 here.run.suspended()
             raise
         finally:
-            _reset(_flow_context, context_token)
             _reset(scope.flow_project, project_token)
-            if token is not None:
-                _reset(scope.current, token)
 
 
-def _called_in() -> Scope | None:
-    """Where the flow was called whose body begins here."""
+def called_in() -> Scope | None:
+    """Where the flow was called that begins here, or whose body does."""
     from prefect.context import TaskRunContext
 
     task, around = TaskRunContext.get(), _flow_context.get()
     # That of the task that called it, or that of a task further out, whose subflow called it.
     by_task = task is not None and (around is None or around.flow_run.id == task.task_run.flow_run_id)
-    return scope_here() if by_task else scope.current.get()
+    return scope_of_body(task) if task is not None and by_task else scope.current.get()
+
+
+@contextmanager
+def in_flow(context: Any, here: Scope | None) -> Iterator[None]:
+    """Around the body of a flow.
+
+    Args:
+        context: Prefect's context of it.
+        here: what its calls belong to; ``None`` where it is not recorded.
+    """
+    token = None if here is None else scope.current.set(here)
+    context_token = _flow_context.set(context)
+    watch_submissions(context.task_runner)
+    try:
+        yield
+    finally:
+        _reset(_flow_context, context_token)
+        if token is not None:
+            _reset(scope.current, token)
 
 
 def _goes_on_elsewhere(error: BaseException) -> bool:
@@ -204,29 +219,43 @@ def _goes_on_elsewhere(error: BaseException) -> bool:
 
 def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entry: bool) -> Scope | None:
     try:
-        if outer is not None and isinstance(outer.run, Run):
-            run = outer.run
-            if is_entry:
-                # Its row is that of the task that stands for it.
-                run.contains(context.flow_run.id)
-                run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
-                return outer
-            call = run.call_of(context.flow_run.id)
-            if call is None:
-                name = getattr(context.flow, "process", None) or context.flow.name
-                caller = _flow_context.get()
-                upstream = () if caller is None else subflow_inputs(caller, context.parameters)
-                called = run.new_call(outer, process_name(name), name, subflow=True)
-                call = run.begin(context.flow_run.id, called, upstream)
-                run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
-            run.executing(context.flow_run.id)
-            return Scope(run, call)
-        return Scope(start_run(project, context.flow.name, context.flow_run), None)
+        if outer is None or not isinstance(outer.run, Run):
+            return Scope(start_run(project, context.flow.name, context.flow_run), None)
+        run = outer.run
+        if is_entry:
+            # Its row is that of the task that stands for it.
+            run.contains(context.flow_run.id)
+            run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
+            return outer
+        call = begin_subflow(run, outer, context.flow, context.flow_run, context.parameters)
+        run.executing(context.flow_run.id)
+        return Scope(run, call)
     except BackendError as error:
         degrade("runs not recorded", f"{error} The flow runs, cached where possible, unrecorded.", key=str(error))
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("runs not recorded", repr(error), key=context.flow.name)
     return None
+
+
+def begin_subflow(run: Run, outer: Scope, flow: Any, flow_run: Any, parameters: Any) -> Call:
+    """The call of a subflow, which has begun from then on.
+
+    Args:
+        run: the run that it belongs to.
+        outer: where it is called.
+        flow: the flow.
+        flow_run: Prefect's run of it; the same one when it is tried again.
+        parameters: what it is called with.
+    """
+    begun = run.call_of(flow_run.id)
+    if begun is not None:
+        return begun
+    name = getattr(flow, "process", None) or flow.name
+    caller = _flow_context.get()
+    upstream = () if caller is None else subflow_inputs(caller, parameters)
+    call = run.begin(flow_run.id, run.new_call(outer, process_name(name), name, apart=True), upstream)
+    run.outbox.write(Put(flow_run_key(str(flow_run.id)), {"run_id": run.run_id}))
+    return call
 
 
 def project_of_flow(flow: Any) -> Project:

@@ -40,11 +40,13 @@ def run_of_task(task: Any) -> Run | None:
 
 def scope_here() -> Scope | None:
     """Where the code that runs now makes its calls."""
-    from prefect.context import TaskRunContext
+    context = scope.task_here()
+    return scope.current.get() if context is None else scope_of_body(context)
 
-    context = TaskRunContext.get()
-    around = None if context is None else _body_of_plain_task(context.task_run.id)
-    return scope.current.get() if around is None else around
+
+def scope_of_body(context: TaskRunContext) -> Scope | None:
+    """Where the body of a task that runs here makes its calls."""
+    return _body_of_plain_task(context.task_run.id) or scope.current.get()
 
 
 def _made_in(context: TaskRunContext) -> Scope | None:
@@ -83,7 +85,7 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
     if call is None:
         place = getattr(task, PLACE_ATTRIBUTE, None)
         subflow = getattr(task, SUBFLOW_ATTRIBUTE, False)
-        call = run.new_call(_made_in(context), key_name(task), task.name, place=place, subflow=subflow)
+        call = run.new_call(_made_in(context), key_name(task), task.name, place=place, apart=subflow)
         if place is not None:
             return run.begin(context.task_run.id, call)
     inputs = context.task_run.task_inputs or {}
@@ -142,7 +144,8 @@ def watch_submissions(runner: Any) -> None:
         # Only map passes what the mapped parameters depend on.
         mapped = kwargs.get("dependencies") is not None or bool(args)
         numbered = copy.copy(task)
-        call = run.new_call(here, key_name(task), task.name, mapped=mapped, place=getattr(task, PLACE_ATTRIBUTE, None))
+        place = getattr(task, PLACE_ATTRIBUTE, None)
+        call = run.new_call(here, key_name(task), task.name, mapped=mapped, place=place, apart=not in_threads)
         if not in_threads:
             dependencies = kwargs.get("dependencies") or (args[0] if args else None)
             call = replace(call, upstream=_submitted_upstream(run, parameters, wait_for, dependencies))

@@ -114,7 +114,7 @@ class Run:
         *,
         mapped: bool = False,
         place: Place | None = None,
-        subflow: bool = False,
+        apart: bool = False,
     ) -> Call:
         """Number a call where it is made: a process in the flow's body, else a step of the enclosing call.
 
@@ -124,7 +124,8 @@ class Run:
             label: the user's name for it.
             mapped: whether it is one of several by its nature, so that the first one has a number too.
             place: where it stands, if that is known.
-            subflow: whether what it calls stands under itself, and not beside it in its process.
+            apart: whether what it calls stands under itself, and not beside it in its process: it is a subflow, or
+                executed in another process, where calls beside it cannot be counted.
         """
         run_id, project, attempt = self.run_id, self.project, self.record.attempt
         if place is not None:
@@ -136,7 +137,7 @@ class Run:
         path, total = self._numbers.next(around, name, mapped=mapped)
         process, step_of = (path, None) if outer is None else (outer.process, (outer.process, name))
         # A flow that calls itself again and again: keys and ids are not of any length.
-        own = outer is None or (subflow and len(path) < _LONGEST_PATH)
+        own = outer is None or (apart and len(path) < _LONGEST_PATH)
         inside = path if own or outer is None else outer.inside
         return Call(run_id, project, name, label, path, total, process, step_of, attempt, inside)
 

@@ -36,6 +36,9 @@ def watch() -> None:
     """Look on from now on, in this process."""
     from prefect import task_engine
 
+    from expops_prefect.recording import flow_states
+
+    flow_states.watch()
     send: Callable[..., Any] = getattr(task_engine, _SENDS)
     if getattr(send, _WATCHED, False):
         return

@@ -180,6 +180,12 @@ def _received(result: Any) -> Any:
     return value.value if isinstance(value.value, State) else Completed(data=value.value)
 
 
+def is_inside_entry(flow: Any) -> bool:
+    """Whether a flow that has not begun yet is a cached subflow, inside the task that stands for it."""
+    inside = _inside.get()
+    return inside is not None and inside.flow is flow
+
+
 @contextmanager
 def body_of_entry(context: FlowRunContext) -> Iterator[bool]:
     """Around the body of a flow; tells whether it is that of a cached subflow, inside its task."""

@@ -15,6 +15,8 @@ from executions import ran
 from prefect import flow, task
 from prefect.assets import materialize
 from prefect.cache_policies import INPUTS
+from prefect.context import FlowRunContext
+from prefect.task_runners import ProcessPoolTaskRunner
 
 import expops_prefect
 from expops_prefect import log_metric
@@ -71,8 +73,48 @@ def unhashable(lock):
 
 
 @flow
+def nested(n):
+    log_metric("nested", n)
+    return inner(n + 1000)
+
+
+@task
+def calls_flow(n):
+    return nested(n) + plain(n)
+
+
+@flow
 def foreign(n):
+    log_metric("foreign", n)
+    return sum(plain.map([n, n + 1]).result()) + nested(n)
+
+
+@flow
+def breaking(n):
+    plain(n)
+    raise ValueError(f"no {n}")
+
+
+@flow(retries=1)
+def again(n):
+    ran("again")
+    if FlowRunContext.get().flow_run.run_count == 1:
+        raise ValueError(n)
+
+
+@flow
+def typed(n: int):
     return plain(n)
+
+
+@flow
+async def later(n):
+    return await waiting(n) + nested(n)
+
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+def pooled(n):
+    return plain.submit(n).result() + calls_flow.submit(n).result()
 """
 FLOW = """
 import asyncio
@@ -80,7 +122,7 @@ import sys
 import threading
 
 from executions import ran
-from prefect import Task
+from prefect import Flow, Task
 from prefect.cache_policies import INPUTS
 from prefect.task_runners import ProcessPoolTaskRunner
 
@@ -135,6 +177,29 @@ async def coroutines():
     library.waiting.submit(2).wait()
 
 
+@flow
+def typed_ours(n: int):
+    return n
+
+
+@flow
+def subflows():
+    library.foreign(1)
+    library.foreign(2)
+    library.calls_flow(3)
+    library.breaking(1, return_state=True)
+    library.again(1)
+    for refusing in (library.typed, typed_ours):
+        try:
+            refusing("many")
+        except Exception as error:
+            assert "many" not in type(error).__name__
+    asyncio.run(library.later(1))
+    library.typed(library.failing.submit(1), return_state=True)
+    library.pooled(1)
+    leaf(5)
+
+
 @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
 def elsewhere():
     library.around.submit(5).result()
@@ -142,7 +207,8 @@ def elsewhere():
 
 
 def library_tasks():
-    return {name: (type(item), dict(vars(item))) for name, item in vars(library).items() if isinstance(item, Task)}
+    found = vars(library).items()
+    return {name: (type(item), dict(vars(item))) for name, item in found if isinstance(item, Task | Flow)}
 
 
 if __name__ == "__main__":
@@ -158,7 +224,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> FlowProject:
     made = FlowProject(tmp_path_factory.mktemp("complete"))
     made.write("library.py", LIBRARY)
     made.write("main.py", FLOW)
-    made.run("main.py", "main", "coroutines").ok()
+    made.run("main.py", "main", "coroutines", "subflows").ok()
     return made
 
 
@@ -190,7 +256,7 @@ def test_whoever_decorated_a_task(shop: FlowProject) -> None:
     found = rows(shop, "main")
     assert {path: dict(row.calls) for path, row in found.items() if row.calls} == {
         "own": {"completed": 1},
-        "plain": {"completed": 3, "pending": 1},
+        "plain": {"completed": 2, "pending": 1},
         "orders": {"completed": 1},
         "kept": {"completed": 2},
         "around": {"completed": 1},
@@ -202,15 +268,72 @@ def test_whoever_decorated_a_task(shop: FlowProject) -> None:
         "child / grandchild / leaf": {"completed": 1},
         "child / grandchild / great": {"completed": 1},
         "child / grandchild / great / leaf": {"completed": 1},
+        "foreign": {"completed": 1},
+        "foreign / plain": {"completed": 2},
+        "foreign / nested": {"completed": 1},
+        "foreign / nested / inner": {"completed": 1},
         "unhashable": {"completed": 1},
         "unhashable / plain": {"completed": 1},
         "failing": {"failed": 1},
     }
-    assert found["plain #4"].status == "pending"
-    assert found["plain #4"].fields["miss_reason"] == "it never began: what it waits for failed"
+    assert found["plain #3"].status == "pending"
+    assert found["plain #3"].fields["miss_reason"] == "it never began: what it waits for failed"
     assert found["plain #2"].upstream == (), "a task takes no data from itself"
     assert found["plain"].upstream == ("failing",)
     assert dict(rows(shop, "coroutines")["waiting"].calls) == {"completed": 2}
+
+
+def test_whoever_decorated_a_subflow(shop: FlowProject) -> None:
+    found = rows(shop, "subflows")
+    assert {path: dict(row.calls) for path, row in found.items() if row.calls} == {
+        "foreign": {"completed": 2},
+        "foreign / plain": {"completed": 2},
+        "foreign / nested": {"completed": 1},
+        "foreign / nested / inner": {"completed": 1},
+        "foreign #2 / plain": {"completed": 2},
+        "foreign #2 / nested": {"completed": 1},
+        "foreign #2 / nested / inner": {"cached": 1},
+        "calls_flow": {"completed": 1},
+        "calls_flow / plain": {"completed": 1},
+        "calls_flow / nested": {"completed": 1},
+        "calls_flow / nested / inner": {"completed": 1},
+        "breaking": {"failed": 1},
+        "breaking / plain": {"completed": 1},
+        "again": {"completed": 1},
+        "typed": {"failed": 1, "pending": 1},
+        "typed-ours": {"failed": 1},
+        "later": {"completed": 1},
+        "later / waiting": {"completed": 1},
+        "later / nested": {"completed": 1},
+        "later / nested / inner": {"cached": 1},
+        "failing": {"failed": 1},
+        "pooled": {"completed": 1},
+        "pooled / plain": {"completed": 1},
+        "pooled / calls_flow": {"completed": 1},
+        "pooled / calls_flow / plain": {"completed": 1},
+        "pooled / calls_flow / nested": {"completed": 1},
+        "pooled / calls_flow / nested / inner": {"cached": 1},
+        "leaf": {"completed": 1},
+    }
+    assert found["breaking"].fields["failure"] == "ValueError: no 1"
+    assert found["breaking"].fields["log"].startswith("flow-run/")
+    assert "n: Input should be a valid integer" in found["typed"].fields["failure"]
+    assert (found["typed #2"].status, found["typed #2"].upstream) == ("pending", ("failing",))
+    for path in ("foreign", "breaking", "again", "later", "pooled"):
+        row = found[path].first or found[path]
+        inside = [each.fields["started_at"] for name, each in found.items() if name.startswith(f"{path} / ")]
+        assert row.fields["started_at"] <= min(inside, default=row.fields["ended_at"]) <= row.fields["ended_at"]
+    assert metrics(shop, "subflows") == {
+        "foreign": {"foreign": [1]},
+        "foreign / nested": {"nested": [1]},
+        "foreign #2": {"foreign": [2]},
+        "foreign #2 / nested": {"nested": [2]},
+        "calls_flow / nested": {"nested": [3]},
+        "later / nested": {"nested": [1]},
+        "pooled / calls_flow / nested": {"nested": [1]},
+    }
+    graph = shop.project().graph(run_of(shop, "subflows"))
+    assert {"foreign", "breaking", "later", "pooled"} <= set(graph.processes)
 
 
 def test_whoever_cached_it(shop: FlowProject, again: Outcome) -> None:

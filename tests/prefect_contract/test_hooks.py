@@ -16,6 +16,7 @@ from prefect.states import Crashed
 from tests.prefect_contract.facts import Lines, Stores, check
 
 USED_BY = "recording.hooks"
+NAMES = ("call_hooks", "setup_run_context")
 
 
 def test_hooks_of_tasks(lines: Lines) -> None:
@@ -267,3 +268,84 @@ def test_the_engine_tells_of_each_state() -> None:
     expected = [*begins, "Completed", *begins, "Cached found", *begins, "Failed", *begins, "Completed"]
     expected += [*begins, "Failed", "Pending", "NotReady", *begins, "Crashed outside"]
     check(events, expected, "each state of a task run goes through one function of the engine", "recording.states")
+
+
+def test_the_flow_engines_tell_of_each_state_and_body() -> None:
+    """What ``recording.flow_states`` looks on at: one call for each state, and a context around each try of a body."""
+    from contextlib import asynccontextmanager, contextmanager
+
+    from prefect.context import FlowRunContext
+    from prefect.flow_engine import AsyncFlowRunEngine, FlowRunEngine
+
+    events: list[str] = []
+    kept = {(engine, name): vars(engine)[name] for engine in (FlowRunEngine, AsyncFlowRunEngine) for name in NAMES}
+
+    def note(self: Any, what: str) -> None:
+        context = FlowRunContext.get()
+        inside = context is not None and context.flow_run is not None and context.flow_run.id == self.flow_run.id
+        events.append(f"{self.flow.name} {what} {'inside' if inside else 'outside'}")
+
+    def call_hooks(self: Any, state: Any = None) -> Any:
+        note(self, state.name)
+        return kept[type(self), "call_hooks"](self, state)
+
+    async def call_hooks_async(self: Any, state: Any = None) -> Any:
+        note(self, state.name)
+        return await kept[type(self), "call_hooks"](self, state)
+
+    @contextmanager
+    def setup(self: Any, *args: Any) -> Any:
+        note(self, "begins")
+        with kept[type(self), "setup_run_context"](self, *args):
+            note(self, "runs")
+            yield
+
+    @asynccontextmanager
+    async def setup_async(self: Any, *args: Any) -> Any:
+        note(self, "begins")
+        async with kept[type(self), "setup_run_context"](self, *args):
+            note(self, "runs")
+            yield
+
+    @flow(retries=1)
+    def again() -> None:
+        context = FlowRunContext.get()
+        assert context is not None
+        assert context.flow_run is not None
+        if context.flow_run.run_count == 1:
+            raise ValueError("on purpose")
+
+    @flow
+    def typed(number: int) -> None: ...
+
+    @flow
+    async def waiting() -> None: ...
+
+    @flow
+    def outer() -> None:
+        again()
+        typed("many", return_state=True)
+        asyncio.run(waiting())
+
+    replaced: Any = {FlowRunEngine: (call_hooks, setup), AsyncFlowRunEngine: (call_hooks_async, setup_async)}
+    try:
+        for engine, methods in replaced.items():
+            for name, method in zip(NAMES, methods, strict=True):
+                setattr(engine, name, method)
+        outer()
+    finally:
+        for (engine, name), original in kept.items():
+            setattr(engine, name, original)
+    begins = ["Running outside", "begins outside", "runs inside"]
+    expected = {
+        "again": [*begins, "AwaitingRetry inside", "Running inside", *begins[1:], "Completed inside"],
+        "typed": ["Failed outside"],
+        "waiting": [*begins, "Completed inside"],
+    }
+    for name, told in expected.items():
+        check(
+            [event.removeprefix(f"{name} ") for event in events if event.startswith(f"{name} ")],
+            told,
+            f"each state and each body of a flow run go through two methods of the engine ({name})",
+            "recording.flow_states",
+        )
