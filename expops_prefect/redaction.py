@@ -38,6 +38,16 @@ _ISSUED: Final = re.compile(
     r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+)|(?<=hooks\.slack\.com/services/)\S+"
 )
 """Keys that well-known services issue."""
+_LOGIN: Final = re.compile(r"(?P<user>[^\s:/@\"']+):(?!\d+(?:[\"'\s]|$))[^\s\"']+")
+_USER: Final = re.compile(
+    rf"""((?<!\S)(?:-u\s*|--(?:proxy-)?user[\s=]+)["']?
+    |(?:["'](?:-u|--(?:proxy-)?user)["']\s*,\s*["'])){_LOGIN.pattern}""",
+    re.VERBOSE,
+)
+_CLIENT: Final = re.compile(
+    r"(\b(?:(?:mysql|mariadb)\w*\s(?:[^|;&\n]*?\s)?-p|sshpass\s+-p\s*))(?=\S)(\"[^\"]*\"|'[^']*'|\S+)"
+)
+"""Names with their passwords, and passwords that are written onto the letter of their option."""
 _NAMED: Final = re.compile(r"([A-Za-z][\w.-]*)[\"']?\s*([:=])\s*([\"']?)")
 _NAMED_VALUE: Final = {quote: re.compile(f"[^{quote}]+") for quote in ("'", '"')} | {"": re.compile(r"[^\s\"'&;,}]+")}
 _ARGUMENT: Final = re.compile(r"(?<!\S)(--?[A-Za-z][\w-]*)(\s+)(?!--)(\S+)")
@@ -46,6 +56,7 @@ _VALUE_OF: Final = re.compile(
     r"""(["'](?:name|key)["']\s*:\s*["']([\w.-]+)["']\s*,\s*["']value["']\s*:\s*["'])([^"']+)"""
 )
 """How command lines and lists of names with their values look once they are text."""
+_USERS: Final = ("-u", "--user", "--proxy-user")
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*")
 _NAME: Final = re.compile(r"[\w.-]+")
 _VALUES: Final = ("const:", "closure:", "default:")
@@ -87,7 +98,11 @@ def _masked_items(items: Sequence[Any]) -> list[Any]:
     for position, (item, _) in enumerate(pairwise(items), 1):
         # The value of an option, or of a pair that is one of a list of headers.
         named = isinstance(item, str) and (_OPTION.fullmatch(item) or (len(items) == 2 and position == 1))
-        if named and is_secret(item):
+        follows = items[position]
+        login = item in _USERS and isinstance(follows, str) and _LOGIN.fullmatch(follows)
+        if login:
+            shown[position] = f"{login['user']}:{_MASK}"
+        elif named and is_secret(item):
             shown[position] = HIDDEN
     return shown
 
@@ -122,6 +137,8 @@ def _by_form(text: str) -> str:
     text = _URL.sub(rf"\1:{_MASK}@", text)
     text = _URL_TOKEN.sub(rf"\1{_MASK}@", text)
     text = _SCHEME.sub(rf"\1 {_MASK}", text)
+    text = _USER.sub(rf"\1\g<user>:{_MASK}", text)
+    text = _CLIENT.sub(rf"\1{_MASK}", text)
     text = _ISSUED.sub(_MASK, text)
     text = _LISTED.sub(
         lambda found: (
