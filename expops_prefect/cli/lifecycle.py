@@ -148,7 +148,9 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
         )
     print_line(
         f"{_count(found.records, 'record')} verified, {_count(found.objects, 'object')} ({size(found.bytes)}) read: "
-        f"{broken or 'none'} broken" + (f", {found.repaired} removed" if repair and broken else "")
+        f"{broken or 'none'} broken"
+        + (f", {found.repaired} removed" if repair and broken else "")
+        + (f", {_count(len(found.files), 'file')} of small results missing or damaged" if found.files else "")
     )
     if found.written:
         print_line(f"{_count(found.written, 'file')} of small results written")

@@ -108,6 +108,7 @@ def test_verify_small_results(cli: Command, recorded: Project, change: str) -> N
     said = cli("cache", "verify", *where)
     assert said.code == 1
     assert [item["object_key"] in line for line in said.lines if line.endswith(change)] == [True]
+    assert said.lines[-1].endswith("none broken, 1 file of small results missing or damaged")
     assert "1 small result only in the record" in " ".join(said.err.split())
     assert len(cli("cache", "verify", "--json", *where).json()["files"]) == 1
     repaired = cli("cache", "verify", "--repair", *where)
