@@ -369,7 +369,7 @@ class Outbox:
             while changes:
                 batch = Batch(journal.id, end).add(changes)
                 self._number(batch, {})
-                batch.objects.clear()  # their bytes were dropped when they had arrived
+                self._tell_lost(batch)
                 batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
                 changes, end = journal.delivered(end, _BATCH_BYTES)
             with self._state:
@@ -378,6 +378,14 @@ class Outbox:
                     self._brief = None
         self._renewals = renewals
         _logger.info("what was recorded of this run was written again")
+
+    def _tell_lost(self, batch: Batch) -> None:
+        """The bytes of charts were dropped when they had arrived: those that went with the folder do not come back."""
+        for object_key in batch.objects:
+            if self._objects.stat(object_key) is None:
+                said = f"{object_key} went with the folder that was removed or moved; the next run draws it again"
+                degrade("charts lost", said, key=object_key)
+        batch.objects.clear()
 
     def _most(self, journal: Journal) -> int:
         """How many bytes of the journal to deliver now at most: what has just come and will soon be replaced waits."""

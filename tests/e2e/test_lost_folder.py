@@ -13,7 +13,7 @@ import shutil, sys
 from pathlib import Path
 
 from executions import ran
-from expops_prefect import flow, log_metric, task
+from expops_prefect import flow, log_chart, log_metric, task
 from expops_prefect.project import Project
 
 
@@ -22,6 +22,7 @@ def first(x):
     ran("first")
     for number in range(3):
         log_metric("loss", number)
+    log_chart("drawn", bytes.fromhex("89504e470d0a1a0a"))
     return x + 1
 
 
@@ -57,7 +58,12 @@ def test_the_record_is_whole(tmp_path: Path, loss: str) -> None:
     shop.write("flow.py", FLOW)
     done = shop.run("flow.py", loss).ok()
     assert done.output.count("was removed or moved while it was in use") == 1, done.output
-    assert shop.last_run().status == "completed"
+    run = shop.last_run()
+    assert run.status == "completed"
+    # The database alone went, or the charts too: their bytes are nowhere else.
+    lost = {} if loss == "file" else {"charts lost": 1}
+    assert run.degraded == {"database gone": 1, **lost}
+    assert done.output.count("charts lost: ") == len(lost), done.output
     assert shop.statuses() == {"first": "completed", "second": "completed"}
     assert shop.metrics() == {
         "first": {"loss": {"1": 0, "2": 1, "3": 2}},
