@@ -76,7 +76,7 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
             record = results.write_result(project, path, body, attempt, no_hit=no_hit)
         if isinstance(content, Envelope) and content.result is not None:
             (result,), content.result = content.result, None
-            place, stands = returned.told(result, content.packed, project.settings.root)
+            place, stands = returned.told(result, content.packed, project.settings.root, _task(attempt, path))
             record = replace(record, files=content.files, below_root=place, stands=stands)
         if attempt is not None and attempt.watched:
             record = _with_what_was_seen(record, attempt, found)
@@ -256,6 +256,10 @@ def _miss(attempt: Attempt | None, path: str) -> IntegrityError:
 def _once_for(error: Exception, path: str) -> str:
     """A store that is away is said once, not for each result."""
     return "" if isinstance(error, BackendError) else path
+
+
+def _task(attempt: Attempt | None, path: str) -> str:
+    return _short(path) if attempt is None or attempt.cache_key is None else attempt.cache_key.task
 
 
 def _short(path: str) -> str:

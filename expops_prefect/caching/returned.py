@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
-from expops_prefect.caching import stability
+from expops_prefect.caching import lossy, stability
 from expops_prefect.errors import IntegrityError
 from expops_prefect.fingerprint import standing
 from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
@@ -35,13 +35,14 @@ _LARGEST: Final = 64 << 20
 """Larger results are not loaded again to see what comes back."""
 
 
-def told(result: Any, packed: Packed | None, root: Path) -> tuple[str, str]:
+def told(result: Any, packed: Packed | None, root: Path, task: str = "") -> tuple[str, str]:
     """What the record says of a result.
 
     Args:
         result: what a task returned.
         packed: the same in bytes.
         root: the project's folder.
+        task: the name of the task, for what is said of results that do not come back whole.
 
     Returns:
         Where the project lies, see :func:`place_of`, if the result names paths below its root; and its forms, if they
@@ -63,7 +64,7 @@ def told(result: Any, packed: Packed | None, root: Path) -> tuple[str, str]:
         if is_for_the_flow(error):
             raise
     changes = any(other.__module__ not in _KEPT or issubclass(other, BaseException) for other in kinds)
-    return place_of(root) if walk.rooted else "", _stands(result, packed, root) if changes and packed else ""
+    return place_of(root) if walk.rooted else "", _stands(result, packed, root, task) if changes and packed else ""
 
 
 def _is_data(result: Any) -> bool:
@@ -96,17 +97,23 @@ def remember(value: Any, stands: str, root: Path) -> None:
         raise IntegrityError(f"the record's fingerprints are not legible: {error}") from error
 
 
-def _stands(result: Any, packed: Packed, root: Path) -> str:
+def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
     if len(packed.manifest) + sum(payload.ref.size for payload in packed.payloads) > _LARGEST:
         return ""
     stored = standing.forms_of(result, roots_of(root))
     try:
-        loaded = None if stored is None else standing.forms_of(unpack(packed.manifest, Held(packed)), roots_of(root))
+        if stored is None:
+            return ""
+        again = unpack(packed.manifest, Held(packed))
+        loaded = standing.forms_of(again, roots_of(root))
+        if loaded is None or stored == loaded:
+            return ""
+        lossy.tell(task, result, again)
     except BaseException as error:
         if is_for_the_flow(error):
             raise
         return ""  # it is no hit either
-    return f"{stored.dump()} {loaded.dump()}" if stored and loaded and stored != loaded else ""
+    return f"{stored.dump()} {loaded.dump()}"
 
 
 class Held:
