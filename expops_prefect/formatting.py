@@ -46,6 +46,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def span(seconds: float | None) -> str:
+    """The time from the first of several calls to the end of the last one; they may have taken less, or more."""
+    return "" if seconds is None else f"within {duration(seconds)}"
+
+
 def saving(seconds: float | None) -> str:
     """What a hit saved; an empty text where that is nothing."""
     return duration(seconds) if seconds is not None and seconds >= _SAVING else ""

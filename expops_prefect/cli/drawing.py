@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from expops_prefect.cli.output import label
-from expops_prefect.formatting import duration, saving
+from expops_prefect.formatting import duration, saving, span
 from expops_prefect.graph import Graph
 from expops_prefect.names import process_path
 from expops_prefect.records import Row, row_labels
@@ -44,7 +44,7 @@ def _node(graph: Graph, process: str, others: list[str], row: Row | None, labels
     if row is not None:
         calls = sum(row.calls.values())
         parts[0] += f" ({calls} calls)" if calls > 1 else ""
-        parts += [row.status, duration(row.execution_time)]
+        parts += [row.status, (span if calls > 1 else duration)(row.execution_time)]
         if saved := saving(row.saved):
             parts.append(f"saved {saved}")
     if process in graph.charts:

@@ -9,7 +9,7 @@ from expops_prefect.cli.opening import Limit, Unfold, find_run, open_project
 from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table
 from expops_prefect.explain import Explanation
 from expops_prefect.folding import Fold, fold
-from expops_prefect.formatting import age, duration, moment, saving
+from expops_prefect.formatting import age, duration, moment, saving, span
 from expops_prefect.lookup import short_run
 from expops_prefect.records import row_labels
 
@@ -76,7 +76,7 @@ def _line(line: Fold[Explanation]) -> tuple[object, ...]:
     return (
         line.name,
         one.status,
-        duration(sum(took) if took else None),
+        (span if one.because == "calls" else duration)(sum(took) if took else None),
         saving(sum(item.saved or 0.0 for item in line.items)),
         _because(one) + alike,
     )

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from expops_prefect.cli.opening import open_project
 from expops_prefect.cli.output import OK, PROBLEM, UsageError, print_json, print_line, print_table
-from expops_prefect.formatting import duration, saving
+from expops_prefect.formatting import duration, saving, span
 from expops_prefect.names import flow_run_key, parse_path, readable
 from expops_prefect.project import Project
 
@@ -83,11 +83,15 @@ def _status(state: Any) -> str:
     return "completed" if state.is_completed() else "failed"
 
 
+def _took(row: Row) -> str:
+    return (span if sum(row.calls.values()) > 1 else duration)(row.execution_time)
+
+
 def _print(rows: list[Row], run_id: str | None, state: Any) -> None:
     processes = [row for row in rows if (parsed := parse_path(row.path)) is None or parsed.step is None]
     print_table(
         ["process", "status", "took", "saved"],
-        [(readable(row.path), row.status, duration(row.execution_time), saving(row.saved)) for row in processes],
+        [(readable(row.path), row.status, _took(row), saving(row.saved)) for row in processes],
     )
     counts = Counter(row.status for row in processes)
     executed = counts["completed"] + counts["failed"]

@@ -15,7 +15,7 @@ from expops_prefect.cli.opening import HOW, Limit, Unfold, find_run, is_empty, o
 from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table, print_tree
 from expops_prefect.explain.parts import shown_row
 from expops_prefect.folding import Fold, fold
-from expops_prefect.formatting import age, duration, moment, saving
+from expops_prefect.formatting import age, duration, moment, saving, span
 from expops_prefect.graph import graph_of
 from expops_prefect.lookup import short_run
 from expops_prefect.names import CanonicalName, parse_path, readable
@@ -207,7 +207,7 @@ def _line(item: Fold[_Call]) -> tuple[object, ...]:
     return (
         item.name + ("" if single else f" ({sum(one.calls.values())} calls)"),
         one.status,
-        duration(sum(took) if took else None),
+        (duration if single else span)(sum(took) if took else None),
         saving(sum(row.saved or 0.0 for row in rows)),
         age(min(computed)) if single and computed else "",
         ", ".join(filter(None, (short_run(one.cached_run_id), one.fields.get("cached_by")))) if single else "",

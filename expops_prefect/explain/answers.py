@@ -6,7 +6,7 @@ compared here with the nearest earlier one of the same task, part by part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -120,6 +120,7 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
         BackendError: a store failed.
     """
     rows = records.read_rows(kv, run.run_id)
+    paths = {row.path for row in rows}
     executed = {_process(row.path) for row in rows if row.status != "cached"}
     if process is not None:
         rows = _of_process(run, rows, process)
@@ -128,14 +129,15 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
     return [
         replace(item, upstream=tuple(name for name in row.upstream if name in executed))
         for row in rows
-        for item in _all_explained(history, row)
+        for item in _all_explained(history, row, paths)
     ]
 
 
-def _all_explained(history: History, row: Row) -> Iterator[Explanation]:
+def _all_explained(history: History, row: Row, paths: Container[str]) -> Iterator[Explanation]:
     first = row.first
     if first is None:
-        yield _explained(history, row)
+        mapped = sum(row.calls.values()) > 1 and names.first_call_path(row.path) in paths
+        yield _calls(row) if mapped else _explained(history, row)
         return
     yield _calls(row)
     # Earlier runs have it under the name's own path too.

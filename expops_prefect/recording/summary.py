@@ -150,6 +150,7 @@ class Summary:
         left = len(self.lines) - SHOWN_LINES
         notes = [f"… and {left} more: `expops-prefect runs show`"] if left > 0 else []
         if any(line.calls.total() > 1 for line in shown):
+            notes.append("Several calls took the time from the first one's start to the last one's end.")
             notes.append("Each call by itself stands in an artifact of its own, and so do metrics.")
         hits = sum(line.calls["cached"] for line in self.lines)
         if self.linked < hits:

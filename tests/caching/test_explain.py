@@ -335,6 +335,22 @@ def test_the_nearest_earlier_result_is_compared(runs: Runs) -> None:
     assert [part.text for part in removed.differences] == ["parameter `y` was removed"]
 
 
+def test_mapped_calls_are_explained_one_by_one(runs: Runs) -> None:
+    @flow(project=runs.root)
+    def mapping() -> None:
+        plain.map([1, 2]).wait()
+
+    for because in ("new", "hit"):
+        mapping()
+        items = {readable(item.path): item for item in runs.project.explain("latest")}
+        assert {name: item.because for name, item in items.items()} == {
+            "plain": "calls",
+            "plain #1": because,
+            "plain #2": because,
+        }
+    assert items["plain"].reason == "2 cached"
+
+
 def test_several_calls_of_a_task(runs: Runs) -> None:
     runs(lambda: plain(1))
     project = runs.project

@@ -34,7 +34,7 @@ def test_the_graph_of_the_newest_run_is_drawn(cli: Command, copied: Path) -> Non
     assert prepared.startswith(f"├── {PREPARE}  cached  ")
     (row,) = [row for row in Project.open(copied).rows("latest") if row.label == PREPARE]
     assert ("  saved " in prepared) is bool(row.saved)
-    assert train.startswith("│   ├── train (2 calls)  cached  ")
+    assert train.startswith("│   ├── train (2 calls)  cached  within ")
     assert "saved" not in train
     assert final.startswith("│   └── train_final  cached  ")
     assert final.endswith("  chart")

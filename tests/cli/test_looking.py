@@ -60,8 +60,10 @@ def test_runs_show(cli: Command, recorded: Project) -> None:
     unfolded = cli("runs", "show", "latest", "--all")
     assert [line.split("  ")[0] for line in unfolded.lines[3:6]] == ["train (2 calls)", "train #1", "train #2"]
     total, *trains = [line for line in (*shown.lines, *unfolded.lines[4:]) if line.startswith("train ")]
+    assert "  cached  within " in total, "from the first start to the last end, whatever lies between"
     for train in trains:
         assert "  cached  " in train
+        assert "within" not in train
         assert short_run(first.run_id) in train
         assert train.endswith("loss 0.25")
         assert " ago  " in train
