@@ -19,7 +19,7 @@ from expops_prefect import EXPOPS, expops_cache_key, flow, task
 from expops_prefect.degraded import counts
 from expops_prefect.names import LEASE_PREFIX
 from expops_prefect.project import Project
-from tests.support.faults import Faults, FaultyKV
+from expops_prefect.testing.faults import Faults, FaultyKV
 from tests.support.server import wait_until
 
 CONFIG = "prefect: {project_id: shop, cache: {single_flight: true, lease_seconds: 2}}\n"

@@ -18,8 +18,8 @@ from expops_prefect.caching import leases
 from expops_prefect.degraded import counts
 from expops_prefect.names import LEASE_PREFIX, lease_key
 from expops_prefect.project import Project
+from expops_prefect.testing.faults import Faults, FaultyKV
 from tests.support.backends import Cloud
-from tests.support.faults import Faults, FaultyKV
 from tests.support.lock_conformance import LockConformance
 from tests.support.result_stores import own_key, result_store
 

@@ -20,7 +20,7 @@ from expops_prefect.caching.results import record_key
 from expops_prefect.degraded import counts
 from expops_prefect.project import Project
 from expops_prefect.records import parse_record_key as _parsed
-from tests.support.faults import Faults, FaultyObjects
+from expops_prefect.testing.faults import Faults, FaultyObjects
 from tests.support.key_storage_conformance import KeyStorageConformance
 from tests.support.readonly import ended, read_only
 from tests.support.result_storage_conformance import LARGE, ResultStorageConformance, same

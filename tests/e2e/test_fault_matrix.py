@@ -15,8 +15,8 @@ from prefect.flow_engine import FlowRunEngine
 from expops_prefect import Project, flow, log_chart, log_metric, task
 from expops_prefect.outbox import outbox as outbox_module
 from expops_prefect.records import TERMINAL
+from expops_prefect.testing.faults import Faults, FaultyKV, FaultyObjects, Kind
 from tests.config.support import make_project
-from tests.support.faults import Faults, FaultyKV, FaultyObjects, Kind
 from tests.support.processes import short
 
 PNG = b"\x89PNG\r\n\x1a\n a small picture"

@@ -6,7 +6,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from tests.support.kv_races import PROCESSES
+from expops_prefect.testing.kv_races import PROCESSES
 
 
 @pytest.fixture(scope="session")

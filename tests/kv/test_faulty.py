@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from expops_prefect.kv.sqlite import SQLiteKV
+from expops_prefect.testing.faults import Faults, FaultyKV
+from expops_prefect.testing.kv_samples import RawKV
+from expops_prefect.testing.kv_suite import KVConformance
 from tests.kv.test_sqlite import Rows
-from tests.support.faults import Faults, FaultyKV
-from tests.support.kv_conformance import KVConformance
-from tests.support.kv_samples import RawKV
 
 
 @pytest.fixture

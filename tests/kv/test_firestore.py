@@ -16,10 +16,10 @@ from expops_prefect.kv.base import KVStore, MetricPoint
 from expops_prefect.kv.firestore import FirestoreKV
 from expops_prefect.kv.firestore_layout import DOCUMENTS
 from expops_prefect.kv.firestore_values import JSON_FIELD
+from expops_prefect.testing.kv_machine import kv_machine
+from expops_prefect.testing.kv_samples import CHARTS, PATH, ROW, RUN, RawKV, content
+from expops_prefect.testing.kv_suite import KVConformance
 from tests.support.firestore import Documents, new_project, new_store
-from tests.support.kv_conformance import KVConformance
-from tests.support.kv_machine import kv_machine
-from tests.support.kv_samples import CHARTS, PATH, ROW, RUN, RawKV, content
 
 
 @pytest.fixture

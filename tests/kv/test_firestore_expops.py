@@ -7,8 +7,8 @@ from expops.storage.adapters.gcp_kv_store import GCPStore
 
 from expops_prefect import names
 from expops_prefect.kv.base import MetricPoint
+from expops_prefect.testing.kv_samples import CHARTS, DIGESTS, RECORD, ROW, exactly
 from tests.support.firestore import GCP_PROJECT, new_project, new_store
-from tests.support.kv_samples import CHARTS, DIGESTS, RECORD, ROW, exactly
 
 RUN = "project-shop-20261124120000-0123abcd"
 TRAIN = "//process[@name='train']"

@@ -12,8 +12,8 @@ from expops_prefect.errors import KVRefusedError
 from expops_prefect.kv.base import MetricPoint
 from expops_prefect.kv.firestore import FirestoreKV
 from expops_prefect.kv.firestore_layout import escape, is_id, place, unescape
+from expops_prefect.testing.kv_samples import CHARTS, DIGESTS, ODD_KEYS, RECORD, ROW, SERIES
 from tests.support.firestore import Documents, enc, new_project, new_store
-from tests.support.kv_samples import CHARTS, DIGESTS, ODD_KEYS, RECORD, ROW, SERIES
 
 RUN = "project-shop-20261124120000-0123abcd"
 TRAIN = "//process[@name='train']"

@@ -19,9 +19,9 @@ from expops_prefect.kv.base import MetricPoint
 from expops_prefect.kv.firestore import FirestoreKV
 from expops_prefect.kv.firestore_client import Connection, Deadline
 from expops_prefect.kv.firestore_overflow import Series
+from expops_prefect.testing.kv_machine import Model
+from expops_prefect.testing.kv_samples import RUN, exactly
 from tests.support.firestore import Documents, new_project, new_store
-from tests.support.kv_machine import Model
-from tests.support.kv_samples import RUN, exactly
 
 KEY = names.metrics_key(RUN, "//process[@name='train']")
 MAIN = f"metric/{RUN}/probes_by_path/"

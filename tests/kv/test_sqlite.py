@@ -20,9 +20,9 @@ from expops_prefect.kv import connections as module
 from expops_prefect.kv import schema, sound
 from expops_prefect.kv.base import JSON, MetricPoint
 from expops_prefect.kv.sqlite import SQLiteKV, _Borrowed
-from tests.support.kv_conformance import KVConformance
-from tests.support.kv_machine import kv_machine
-from tests.support.kv_samples import RawKV
+from expops_prefect.testing.kv_machine import kv_machine
+from expops_prefect.testing.kv_samples import RawKV
+from expops_prefect.testing.kv_suite import KVConformance
 
 
 class Rows:

@@ -8,9 +8,9 @@ import pytest
 
 from expops_prefect.errors import ObjectStoreError
 from expops_prefect.objects.local import LocalObjects
+from expops_prefect.testing.faults import Faults, FaultyObjects
+from expops_prefect.testing.object_suite import ObjectConformance, RawObjects
 from tests.objects.test_local import Files
-from tests.support.faults import Faults, FaultyObjects
-from tests.support.object_conformance import ObjectConformance, RawObjects
 
 
 @pytest.fixture

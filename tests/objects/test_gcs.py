@@ -20,8 +20,8 @@ import pytest
 from expops_prefect.errors import ObjectStoreError
 from expops_prefect.objects.gcs import GCSObjects
 from expops_prefect.objects.parts import PartsReader
+from expops_prefect.testing.object_suite import ObjectConformance, RawObjects, object_machine
 from tests.support.emulators import GCS
-from tests.support.object_conformance import ObjectConformance, RawObjects, object_machine
 from tests.support.server import free_port
 
 ESCAPES = {"%": "%25", "\r": "%0D", "\n": "%0A"}

@@ -17,7 +17,7 @@ from expops_prefect.errors import ObjectStoreError
 from expops_prefect.folders import make_folder
 from expops_prefect.objects.files import alone
 from expops_prefect.objects.local import LocalObjects
-from tests.support.object_conformance import ObjectConformance, RawObjects, object_machine
+from expops_prefect.testing.object_suite import ObjectConformance, RawObjects, object_machine
 
 
 class Files:

@@ -39,8 +39,8 @@ from expops_prefect.outbox.changes import (
 from expops_prefect.outbox.journal import Journal
 from expops_prefect.outbox.outbox import Outbox
 from expops_prefect.project import Project
+from expops_prefect.testing.faults import Faults, FaultyKV, FaultyObjects
 from tests.config.support import make_project
-from tests.support.faults import Faults, FaultyKV, FaultyObjects
 from tests.support.server import wait_until
 
 METRICS = names.metrics_key("run", "//process[@name='train']")

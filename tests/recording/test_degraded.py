@@ -12,8 +12,8 @@ from expops_prefect.degraded import Events, concerning, degrade
 from expops_prefect.kv.base import KVStore
 from expops_prefect.outbox.changes import Put
 from expops_prefect.outbox.outbox import Outbox
+from expops_prefect.testing.faults import Faults, FaultyKV
 from tests.config.support import make_project
-from tests.support.faults import Faults, FaultyKV
 
 TOGETHER = threading.Barrier(2, timeout=60)
 

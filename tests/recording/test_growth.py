@@ -19,9 +19,9 @@ from expops_prefect.recording.outputs import Outputs
 from expops_prefect.recording.overview import LINKED_HITS, READ_DOCUMENTS, SHOWN_METRICS, Overview
 from expops_prefect.recording.run import Run
 from expops_prefect.records import CacheRecord, Output, RunRecord, read_cache_records
+from expops_prefect.testing.faults import Faults, FaultyKV
 from tests.config.support import settings_of
 from tests.support.cached import Cache
-from tests.support.faults import Faults, FaultyKV
 from tests.support.firestore import new_store
 
 PROCESS = names.process_path("train")

@@ -11,7 +11,7 @@ from expops_prefect.objects.base import ObjectStore
 from expops_prefect.project import Project
 from expops_prefect.records import CacheRecord
 from expops_prefect.serialization.manifest import pack
-from tests.support.faults import Faults, FaultyObjects
+from expops_prefect.testing.faults import Faults, FaultyObjects
 
 
 class _Evil:

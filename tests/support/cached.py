@@ -25,8 +25,8 @@ from expops_prefect.objects.local import LocalObjects
 from expops_prefect.outbox.changes import AnyChange, KeepObject, Publish, Put
 from expops_prefect.project import Project
 from expops_prefect.serialization.manifest import pack, unpack
+from expops_prefect.testing.faults import Faults, FaultyKV, FaultyObjects
 from tests.config.support import settings_of
-from tests.support.faults import Faults, FaultyKV, FaultyObjects
 from tests.support.result_stores import own_key
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ from expops_prefect.caching.results import record_key
 from expops_prefect.degraded import counts
 from expops_prefect.errors import IntegrityError, ObjectStoreError
 from expops_prefect.project import Project
-from tests.support.faults import Faults, FaultyObjects
+from expops_prefect.testing.faults import Faults, FaultyObjects
 from tests.support.result_stores import FOREIGN_KEYS, own_key, read, record, result_store, storages
 
 LARGE = np.arange(100_000, dtype=np.float64)

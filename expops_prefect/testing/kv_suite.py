@@ -16,10 +16,21 @@ import pytest
 from expops_prefect import names
 from expops_prefect.errors import KVRefusedError
 from expops_prefect.kv.base import JSON, KVStore, MetricPoint
-from tests.support.kv_counting import KVCounting
-from tests.support.kv_races import KVRaces
-from tests.support.kv_samples import DIGESTS, KNOWN, ODD_KEYS, PATH, REFUSED, RUN, VALUES, RawKV, content, exactly
-from tests.support.kv_scans import KVScans
+from expops_prefect.testing.kv_counting import KVCounting
+from expops_prefect.testing.kv_races import KVRaces
+from expops_prefect.testing.kv_samples import (
+    DIGESTS,
+    KNOWN,
+    ODD_KEYS,
+    PATH,
+    REFUSED,
+    RUN,
+    VALUES,
+    RawKV,
+    content,
+    exactly,
+)
+from expops_prefect.testing.kv_scans import KVScans
 
 
 class KVConformance(KVCounting, KVScans, KVRaces):

@@ -215,18 +215,22 @@ class ObjectConformance:
     def test_readers_see_whole_objects(self, store: ObjectStore) -> None:
         contents = [b"a" * 70_000, b"b" * 30_000, b""]
         store.put("k", [contents[0]])
+        seen: set[bytes] = set()
         done = threading.Event()
+        deadline = time.monotonic() + 60
 
         def write() -> None:
-            for turn in range(60):
+            turn = 0
+            while turn < 60 or (len(seen) < 2 and time.monotonic() < deadline):
                 store.put("k", [contents[turn % 3]])
+                turn += 1
             done.set()
 
         writer = threading.Thread(target=write)
         writer.start()
-        seen = set()
         while not done.is_set():
             read = store.get("k")
+            assert read is not None
             assert read in contents
             seen.add(read)
             assert [found.key for found in store.list("")] == ["k"]

@@ -6,7 +6,7 @@ from itertools import product
 
 from expops_prefect import names
 from expops_prefect.kv.base import JSON, KVStore
-from tests.support.kv_samples import KNOWN, RUN, content, exactly
+from expops_prefect.testing.kv_samples import KNOWN, RUN, content, exactly
 
 
 class KVScans:

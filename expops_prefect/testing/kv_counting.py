@@ -11,7 +11,7 @@ import pytest
 from expops_prefect import names
 from expops_prefect.errors import KVRefusedError
 from expops_prefect.kv.base import JSON, KVStore, MetricPoint, MetricValue
-from tests.support.kv_samples import PATH, RUN, RawKV, content, exactly
+from expops_prefect.testing.kv_samples import PATH, RUN, RawKV, content, exactly
 
 
 class KVCounting:

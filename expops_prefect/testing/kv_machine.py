@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from expops_prefect import names
 from expops_prefect.kv.base import JSON, KVStore, MetricPoint
-from tests.support.kv_samples import KNOWN, PATH, RUN, content, exactly
+from expops_prefect.testing.kv_samples import KNOWN, PATH, RUN, content, exactly
 
 _KEYS = ["a", "a/b", "b_", "__x__", *(key for key in KNOWN if not key.startswith("metric:"))]
 _COUNTERS = ["a", "a/b", "__x__", names.stat_key(RUN, "cache_hit_count"), names.counter_key(RUN, PATH)]

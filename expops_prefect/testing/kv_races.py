@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -75,7 +77,14 @@ def _call(worker: Worker, method: str, times: int) -> Any:
 
 
 class KVRaces:
-    """Part of the conformance suite; the fixture ``processes`` is a pool of :data:`PROCESSES` workers."""
+    """Part of the conformance suite."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def processes(cls) -> Iterator[ProcessPoolExecutor]:
+        """A pool of :data:`PROCESSES` workers."""
+        with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+            yield pool
 
     def race(self, processes: ProcessPoolExecutor, store: KVStore, key: str, method: str, times: int) -> dict[str, Any]:
         """Let eight threads on one store and four processes do the same; their results by their names."""
