@@ -16,9 +16,9 @@ import pytest
 
 from expops_prefect import Project
 from expops_prefect.config import CacheSettings, RecordSettings
-from expops_prefect.kv.firestore_settings import FirestoreSettings
-from expops_prefect.objects.gcs_settings import GCSSettings
 from expops_prefect.records import Row
+from expops_prefect.stores.firestore_settings import FirestoreSettings
+from expops_prefect.stores.gcs_settings import GCSSettings
 from tests.cli.commands import commands_of
 from tests.config.support import settings_of
 from tests.support.processes import FlowProject, short
@@ -364,10 +364,13 @@ def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
 
 def test_the_variables_that_it_names_are_read() -> None:
     from expops_prefect.config import load
+    from expops_prefect.stores import registry
 
     named = set(re.findall(r"\b(?:EXPOPS|MLOPS)_[A-Z_]+", README)) - {"MLOPS_WORKSPACE_DIR", "EXPOPS_SQLITE_DIR"}
     assert named
-    assert named <= set(load._ENVIRONMENT)
+    assert all(map(registry.kv_settings, registry.names(registry.KV_GROUP)))
+    assert all(map(registry.object_settings, registry.names(registry.OBJECT_GROUP)))
+    assert named <= {*load._ENVIRONMENT, *registry.environment()}
 
 
 def test_links_lead_to_files_of_the_repository() -> None:

@@ -27,7 +27,9 @@ from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.model import CodeEffects, Effect, Seen
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
+from expops_prefect.fingerprint.external import owner_of_callable
 from expops_prefect.fingerprint.files import counting
+from expops_prefect.fingerprint.ownership import Owner
 
 if TYPE_CHECKING:
     from expops_prefect.project import Project
@@ -216,9 +218,11 @@ def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    """What a container holds itself, unless nothing can change it in place."""
+    """What a container, or an object of the project's own classes, holds itself, unless nothing can change it."""
     if isinstance(value, dict):
         value = value.values()
+    elif owner_of_callable(type(value)) is Owner.PROJECT:
+        value = list(getattr(value, "__dict__", {}).values())
     elif type(value) not in (list, tuple, set):
         return ()
     return (part for part in islice(value, _MOST_PARTS) if not is_constant(part))

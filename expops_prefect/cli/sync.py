@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
@@ -10,14 +9,13 @@ from typing import Literal
 from expops_prefect.cli.opening import open_project
 from expops_prefect.cli.output import OK, PROBLEM, UsageError, print_json, print_line, print_note, size
 from expops_prefect.cli.progress import progress_bar
-from expops_prefect.config import Settings
-from expops_prefect.kv.firestore_settings import FirestoreSettings
-from expops_prefect.kv.sqlite_settings import FILE, SQLiteSettings
-from expops_prefect.objects.gcs_settings import BUCKET, GCSSettings
-from expops_prefect.objects.local_settings import LocalObjectSettings
+from expops_prefect.config import Settings, section_of
 from expops_prefect.outbox.journal import undeliverable
 from expops_prefect.project import Project
-from expops_prefect.stores.section import Section
+from expops_prefect.stores.firestore_settings import FirestoreSettings
+from expops_prefect.stores.gcs_settings import BUCKET, GCSSettings
+from expops_prefect.stores.local_settings import LocalObjectSettings
+from expops_prefect.stores.sqlite_settings import FILE, SQLiteSettings
 from expops_prefect.sync import Copied, copy_project
 
 
@@ -91,7 +89,7 @@ def _cloud(settings: Settings, gcp_project: str | None, bucket: str | None, cred
         "bucket": bucket,
         "credentials_json": credentials and str(credentials.absolute()),
     }
-    section = Section(settings.root, settings.runtime_dir, "the command line", "sync", given, os.environ)
+    section = section_of("the command line", "sync", given, settings)
     kv, objects = settings.kv, settings.objects
     if not kv.is_shared or gcp_project:
         if not gcp_project:
@@ -100,9 +98,7 @@ def _cloud(settings: Settings, gcp_project: str | None, bucket: str | None, cred
     if not objects.is_shared or bucket:
         if not bucket:
             raise UsageError("which bucket? pass --bucket, or configure type: gcs")
-        objects = GCSSettings.configured(replace(section, environ=_without_bucket(), shared=section))
+        # The bucket that the command names, whatever the environment says.
+        here = {name: value for name, value in section.environ.items() if name != BUCKET}
+        objects = GCSSettings.configured(replace(section, environ=here, shared=section))
     return settings.model_copy(update={"kv": kv, "objects": objects})
-
-
-def _without_bucket() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != BUCKET}

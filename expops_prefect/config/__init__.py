@@ -1,7 +1,14 @@
 """A project's configuration: ``configs/project_config.yaml`` and the environment, parsed once into frozen models."""
 
 from expops_prefect.config.apart import environment_apart
-from expops_prefect.config.load import CONFIG_FILE, find_root, load_settings, settings_stamp, usable_project_id
+from expops_prefect.config.load import (
+    CONFIG_FILE,
+    find_root,
+    load_settings,
+    section_of,
+    settings_stamp,
+    usable_project_id,
+)
 from expops_prefect.config.model import CacheSettings, RecordSettings
 from expops_prefect.config.pipeline import Written, write_pipeline
 from expops_prefect.config.served import served_config, served_scripts, server_environment
@@ -17,6 +24,7 @@ __all__ = [
     "environment_apart",
     "find_root",
     "load_settings",
+    "section_of",
     "served_config",
     "served_scripts",
     "server_environment",

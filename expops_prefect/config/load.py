@@ -169,6 +169,18 @@ def usable_project_id(name: str) -> str:
     return safe if _PROJECT_ID.fullmatch(safe) else f"project-{safe.strip('_')}".strip("-")
 
 
+def section_of(file: str, key: str, values: Mapping[str, Any], settings: Settings) -> Section:
+    """A store's section that somebody else than the configuration file gives.
+
+    Args:
+        file: who gives it, for messages.
+        key: its key, for messages.
+        values: the section.
+        settings: the project's.
+    """
+    return Section(settings.root, settings.runtime_dir, file, key, values, os.environ)
+
+
 @dataclass(frozen=True)
 class _Source:
     """Where settings come from: the environment, and the file, in which older projects have sections elsewhere."""

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from prefect import Flow, Task
 
@@ -37,6 +38,7 @@ from expops_prefect.redaction import masked_error
 from expops_prefect.scope import Call, Scope
 
 _logger = logging.getLogger("prefect.expops")
+_MOST_PARTS: Final = 1000
 _told: set[str] = set()
 _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
 """Prefect's context of the flow whose body runs here."""
@@ -80,8 +82,6 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
     transaction, outer = _transactions()
     transaction_token = None if context.task.isgenerator else scope.task_transaction.set(transaction)
 
-    from prefect.client.schemas.objects import State
-
     commits_here = False
     watched = None if attempt is None or attempt.before is None else Observation(attempt, attempt.before)
 
@@ -91,8 +91,9 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
             watched.finish(result, transaction, context)
         if attempt is not None:
             attempt.ended = time.time()
-            attempt.returned_state = isinstance(result, (State, States))
-        _commit_step_by_itself(context.task, transaction, outer)
+            attempt.returned_state = _holds_state(result)
+            if attempt.cache_key is not None:
+                _commit_step_by_itself(context.task, transaction, outer)
         commits_here = _commits_here(transaction)
         if attempt is not None and attempt.cache_key is not None and transaction is not None and not commits_here:
             attempt.will_commit_later(result)
@@ -124,6 +125,19 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
             _reset(scope.computing, computing_token)
         if token is not None:
             _reset(scope.current, token)
+
+
+def _holds_state(result: Any, depth: int = 3) -> bool:
+    """Whether a result is a state of Prefect's, or a collection with one: it tells of the run in which it was made."""
+    from prefect.client.schemas.objects import State
+
+    if isinstance(result, (State, States)):
+        return True
+    if isinstance(result, dict):
+        result = result.values()
+    elif not isinstance(result, (list, tuple, set)):
+        return False
+    return depth > 0 and any(_holds_state(part, depth - 1) for part in islice(result, _MOST_PARTS))
 
 
 def _transactions() -> tuple[Any, Any]:

@@ -18,8 +18,8 @@ import orjson
 
 import expops_prefect
 from expops_prefect import Project, names
-from expops_prefect.kv.sqlite_settings import SQLiteSettings
 from expops_prefect.records import CacheRecord, RunRecord
+from expops_prefect.stores.sqlite_settings import SQLiteSettings
 from tests.benchmarks.bench import Bench, seconds
 from tests.benchmarks.harness import Goal, Measure, compared, one_round
 from tests.benchmarks.small import summarise

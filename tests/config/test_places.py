@@ -13,8 +13,8 @@ from expops_prefect import Project, flow, names
 from expops_prefect.config import find_root, load_settings
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.kv.sqlite import SQLiteKV
-from expops_prefect.kv.sqlite_settings import SQLiteSettings
-from expops_prefect.objects.local_settings import LocalObjectSettings
+from expops_prefect.stores.local_settings import LocalObjectSettings
+from expops_prefect.stores.sqlite_settings import SQLiteSettings
 from tests.config.support import make_project, settings_of
 
 

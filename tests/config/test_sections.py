@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from expops_prefect.config import server_environment
-from expops_prefect.kv.firestore_settings import FirestoreSettings
-from expops_prefect.kv.sqlite_settings import SQLiteSettings
-from expops_prefect.objects.gcs_settings import GCSSettings
-from expops_prefect.objects.local_settings import LocalObjectSettings
+from expops_prefect.stores.firestore_settings import FirestoreSettings
+from expops_prefect.stores.gcs_settings import GCSSettings
+from expops_prefect.stores.local_settings import LocalObjectSettings
+from expops_prefect.stores.sqlite_settings import SQLiteSettings
 from tests.config.support import settings_of
 
 CACHE = "{backend: {type: gcp, gcp_project: g, credentials_json: keys/k.json}, object_store: {type: gcs, bucket: b}}"

@@ -51,6 +51,10 @@ class Keeps:
     def go(self):
         self.held.append(4)
 
+    @task
+    def all(self):
+        return self.held
+
 
 @task
 def first_setting():
@@ -260,7 +264,9 @@ def main():
     order, view = {{"n": 1}}, np.arange(4)
     validated(order)["checked"] = listed(order)[0]["listed"] = True
     head(view)[0] = 9
-    told["same"] = order, view.tolist()
+    shelf = Keeps({{"n": 1}})
+    shelf.all()["taken"] = True
+    told["same"] = order, view.tolist(), shelf.held
     start = started()
     told["elapsed"] = 0 <= time.monotonic() - start < 100 and 0 <= since(start) < 100
     reserved(2)

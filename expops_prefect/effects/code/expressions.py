@@ -200,7 +200,7 @@ class Expressions(MethodCalls):
         for operator, operand in zip(node.ops, node.comparators, strict=True):
             asked = isinstance(operator, (ast.In, ast.NotIn)) and isinstance(operand, (ast.Name, ast.Attribute))
             if asked and environment.WHOLE in self.target(operand).paths:
-                self.named("environment", left, node)  # "DEBUG" in os.environ
+                self.named("environment", left, node)  # "DEBUG" in the environment
                 continue
             left = self.value(operand)
             self.escape(left)
