@@ -253,10 +253,12 @@ def _local_files(
 ) -> None:
     """Remove copies of what is no longer there or was not read for long, and unfinished writes."""
     unread = None if policy.unused_for is None else now - (policy.unused_for + DAY).total_seconds()
-    for path, size in unused_copies(project.settings, left, written_before=old, read_before=unread):
+    for path, size in unused_copies(
+        project.settings.objects, project.settings.place, left, written_before=old, read_before=unread
+    ):
         if not dry_run:
             path.unlink(missing_ok=True)
         done.copies += 1
         done.copies_bytes += size
     if not dry_run:
-        done.temporaries = sweep_temporaries(project.settings, GRACE)
+        done.temporaries = sweep_temporaries(project.settings.objects, project.settings.place, GRACE)

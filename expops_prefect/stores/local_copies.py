@@ -6,25 +6,31 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from expops_prefect import names
-from expops_prefect.config import Settings
+from expops_prefect.stores.settings import ObjectSettings, Place
 
 
 def unused_copies(
-    settings: Settings, present: Collection[str], *, written_before: float, read_before: float | None = None
+    settings: ObjectSettings,
+    place: Place,
+    present: Collection[str],
+    *,
+    written_before: float,
+    read_before: float | None = None,
 ) -> Iterator[tuple[Path, int]]:
     """This machine's copies of remote objects that can go, with their sizes.
 
     Args:
-        settings: the project's.
+        settings: the object store's.
+        place: the project's.
         present: the keys of the objects that are there.
         written_before: copies of other objects go if they are older than this, epoch seconds.
         read_before: all go that nobody has read since, as far as the file system knows.
     """
     from expops_prefect.objects.local import LocalObjects
 
-    if not settings.objects.is_remote:
+    if not settings.is_remote:
         return
-    folder = settings.objects.local_folder(settings.place)
+    folder = settings.local_folder(place)
     for info in LocalObjects(folder).list(names.CACHE_PREFIX):
         path = folder / info.key
         try:
@@ -36,8 +42,8 @@ def unused_copies(
             yield path, info.size
 
 
-def sweep_temporaries(settings: Settings, older_than_seconds: float) -> int:
+def sweep_temporaries(settings: ObjectSettings, place: Place, older_than_seconds: float) -> int:
     """Remove what killed processes left half written on this machine; how many files that were."""
     from expops_prefect.objects.local import LocalObjects
 
-    return LocalObjects(settings.objects.local_folder(settings.place)).sweep(older_than_seconds)
+    return LocalObjects(settings.local_folder(place)).sweep(older_than_seconds)
