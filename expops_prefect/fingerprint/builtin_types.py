@@ -99,6 +99,16 @@ def _memoryview(walk: Walk, value: memoryview) -> bytes:
     return named("memoryview", string(value.format), shape, buffer(b"b", data))
 
 
+def _namespace(walk: Walk, value: types.SimpleNamespace) -> bytes:
+    # Made of what a call names, as a dictionary is: it is shown, and gone through, in that order.
+    known = walk.enter(value)
+    if known is not None:
+        return known
+    held = vars(value)
+    form = walk.pairs(list(held), list(held.values()))
+    return walk.leave(value, named("types.SimpleNamespace", form))
+
+
 def _pickle_buffer(_walk: Walk, value: PickleBuffer) -> bytes:
     return named("buffer", buffer(b"b", value.raw()))
 
@@ -309,6 +319,7 @@ EXACT: Final[dict[type, Encoder]] = {
     array: _array,
     range: _integers("range", "start", "stop", "step"),
     slice: _slice,
+    types.SimpleNamespace: _namespace,
     Decimal: _decimal,
     Fraction: _integers("fractions.Fraction", "numerator", "denominator"),
     UUID: _integers("uuid.UUID", "int"),

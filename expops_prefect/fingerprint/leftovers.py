@@ -22,6 +22,8 @@ _CACHES: Final[dict[str, frozenset[str]]] = {
     "networkx.classes.graph:Graph": frozenset({"__networkx_cache__"}),
     "statsmodels": frozenset({"_cache"}),
     "pandas": frozenset({"_cache"}),
+    # By which columns are sorted, a count of all that the process has made.
+    "sqlalchemy": frozenset({"_creation_order", "_memoized_keys", "comparator", "description"}),
 }
 """By class, or by package for all of its classes: the attributes in which objects remember what they were asked."""
 _HIDDEN: Final = ("__cause__", "__context__", "__suppress_context__")

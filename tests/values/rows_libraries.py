@@ -208,6 +208,7 @@ ALIKE: dict[str, Callable[[], list[Any]]] = {
         pendulum.datetime(2020, 1, 1),
         used(pendulum.datetime(2020, 1, 1), str, lambda v: v.add(days=1), hash),
     ],
+    "statement of a mapped class": lambda: [sqlalchemy.select(Parent.id), sqlalchemy.select(Parent.id)],
     "httpx headers": lambda: [httpx.Headers({"a": "b"}), httpx.Headers({"a": "b"})],
     "functions": lambda: [doubled],
 }
@@ -217,7 +218,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "spacy document": lambda: document("a cat"),
     "mapped object": lambda: Parent(id=1, name="a"),
     "proxy": lambda: wrapt.ObjectProxy([1]),
-    "statement": lambda: sqlalchemy.select(Parent.id),
     "DuckDB connection": duckdb.connect,
     "DuckDB relation": lambda: duckdb.sql("select 1"),
     "SQLAlchemy engine": lambda: sqlalchemy.create_engine("sqlite://"),

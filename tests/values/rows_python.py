@@ -10,6 +10,7 @@ import fractions
 import functools
 import io
 import pathlib
+import types
 import unittest.mock as mock
 import uuid
 from collections.abc import Callable
@@ -298,6 +299,7 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     "attributes of an exception": lambda: [error(), error(code=1), error(code=2)],
     "BytesIO": lambda: [io.BytesIO(b"abc"), io.BytesIO(b"abd"), at(io.BytesIO(b"abc"), 1), io.StringIO("abc")],
     "StringIO": lambda: [io.StringIO("abc"), io.StringIO("abd"), at(io.StringIO("abc"), 1)],
+    "order of a namespace": lambda: [types.SimpleNamespace(a=1, b=2), types.SimpleNamespace(b=2, a=1)],
     "shared containers": shared_twice,
     "functools.partial": lambda: [functools.partial(max, 1), functools.partial(max, 2)],
 }

@@ -15,7 +15,7 @@ from tests.fingerprint.packages import environment
 
 pytestmark = [pytest.mark.values, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("rows_python", "rows_arrays", "rows_frames", "rows_libraries", "rows_lazy")
+MODULES = ("rows_python", "rows_arrays", "rows_frames", "rows_libraries", "rows_lazy", "rows_sql")
 
 
 OF_EACH_LOAD = ("different xarray dataset", "alike xarray")
