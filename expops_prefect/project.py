@@ -80,7 +80,7 @@ class Project:
             if held is not None and held[0] == stamp:
                 return held[1]
             project = cls(load_settings(root))
-            _open[str(root)] = (stamp, project)
+            _open[str(root)] = ((stamp[0], settings_stamp(root)[1]), project)
             return project
 
     def __reduce__(self) -> tuple[Any, ...]:

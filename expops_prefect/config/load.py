@@ -90,14 +90,18 @@ def _above(place: Path) -> Path | None:
     return None
 
 
-def settings_stamp(root: Path) -> object:
-    """Changes whenever :func:`load_settings` may give something else for a root."""
+def settings_stamp(root: Path) -> tuple[object, object]:
+    """Of the file and of the environment: changes whenever :func:`load_settings` may give something else for a root.
+
+    Backends say which variables they read once they are imported, by the loading; of those only what is set counts.
+    """
     try:
         status = (root / CONFIG_FILE).stat()
         file = (status.st_mtime_ns, status.st_size, status.st_ino)
     except OSError:
         file = None
-    return (file, *(os.environ.get(name) for name in (*_ENVIRONMENT, *registry.environment())))
+    named = {*_ENVIRONMENT, *registry.environment()}
+    return file, {name: value for name in named if (value := os.environ.get(name)) is not None}
 
 
 def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Settings:

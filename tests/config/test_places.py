@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from expops_prefect.kv.sqlite import SQLiteKV
 from expops_prefect.stores.local_settings import LocalObjectSettings
 from expops_prefect.stores.sqlite_settings import SQLiteSettings
 from tests.config.support import make_project, settings_of
+from tests.support.server import clean_environment
 
 
 @pytest.fixture(autouse=True)
@@ -249,3 +252,23 @@ def test_a_current_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.M
     assert find_root(tmp_path / "shop", environ={}) == tmp_path / "shop"
     with pytest.raises(ConfigurationError, match="EXPOPS_PROJECT_ROOT"):
         find_root(environ={})
+
+
+@pytest.mark.parametrize("variable", [None, "MLOPS_KV_PATH"])
+def test_a_project_is_one_object_from_the_first_opening_of_a_process(tmp_path: Path, variable: str | None) -> None:
+    """Backends, which say what variables they read, are imported by the first opening."""
+    root = make_project(tmp_path / "shop", "prefect: {project_id: shop}")
+    script = """
+import os, sys
+from expops_prefect import Project
+
+first = Project.open(sys.argv[1])
+assert Project.open(sys.argv[1]) is first
+os.environ["MLOPS_KV_PATH"] = sys.argv[1] + "/other.sqlite"
+assert Project.open(sys.argv[1]) is not first, "the environment beats the file, at any time"
+"""
+    environ = clean_environment(tmp_path) | ({} if variable is None else {variable: str(tmp_path / "place")})
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(root)], env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
