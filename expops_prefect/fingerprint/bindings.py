@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import sys
 import typing
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any, Final, TypeAlias
 
 from expops_prefect.fingerprint import lazy_imports
-from expops_prefect.fingerprint.bytecode import ANNOTATIONS, DOCUMENTATION
+from expops_prefect.fingerprint.bytecode import ANNOTATIONS, DOCUMENTATION, MODULES, SOURCE
 from expops_prefect.fingerprint.canonical import ATOMS
 from expops_prefect.fingerprint.external import version_of
 from expops_prefect.fingerprint.guards import Guards
@@ -78,7 +79,7 @@ class Bindings:
             yield "__wrapped__", inner, f"{name}.__wrapped__"
 
     def reflected(self, value: Any, reads: Iterable[str], name: str) -> Iterator[Reference]:
-        """Annotations and documentation of a function or class, for code that asks for them.
+        """Annotations, documentation and source of a function or class, for code that asks for them.
 
         Args:
             value: the function or class.
@@ -89,6 +90,8 @@ class Bindings:
             yield "annotations", _annotations(value), f"annotations:{name}"
         if not DOCUMENTATION.isdisjoint(reads):
             yield "documentation", getattr(value, "__doc__", None), f"documentation:{name}"
+        if not SOURCE.isdisjoint(reads):
+            yield "source", _source(value), f"source:{name}"
 
     def of_foreign(self, function: FunctionType) -> Iterator[Reference]:
         """What of somebody else's function is the project's: other things in it may be caches and locks."""
@@ -163,6 +166,8 @@ class Bindings:
         wanted = [(lazy_imports.absolute(entry.module, entry.level, package), entry.names) for entry in known.imports]
         if self.imports_by_name(function):
             wanted += lazy_imports.named_by(known.strings, package)
+        elif not MODULES.isdisjoint(known.reads):  # sys.modules["name"]
+            wanted += lazy_imports.named_by(known.strings, package, project_only=True)
         return lazy_imports.parts(wanted, self.guards)
 
     def imports_by_name(self, function: FunctionType) -> bool:
@@ -333,6 +338,13 @@ def _package(namespace: dict[str, Any]) -> str:
 def _is_dispatch_table(value: Any) -> bool:
     """A dictionary of functions, such as that of ``functools.singledispatch``."""
     return type(value) is dict and bool(value) and all(isinstance(entry, FunctionType) for entry in value.values())
+
+
+def _source(value: Any) -> str | None:
+    try:
+        return inspect.getsource(value)
+    except (OSError, TypeError):
+        return None
 
 
 def _imports_by_name(names: tuple[Chain, ...], namespace: dict[str, Any]) -> bool:

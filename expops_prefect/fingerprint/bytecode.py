@@ -21,8 +21,10 @@ _FOLLOWS_POSITION: Final = frozenset({"__doc__", "__firstlineno__", "__static_at
 ANNOTATIONS: Final = frozenset({"__annotations__", "get_annotations", "get_type_hints", "getfullargspec", "signature"})
 DOCUMENTATION: Final = frozenset({"__doc__", "getdoc"})
 _LONGEST_NAME: Final = 300
-REFLECTION: Final = ANNOTATIONS | DOCUMENTATION
+SOURCE: Final = frozenset({"getsource", "getsourcelines", "getcomments", "findsource"})
+REFLECTION: Final = ANNOTATIONS | DOCUMENTATION | SOURCE
 """Names by which code asks for what otherwise does not run."""
+MODULES: Final = frozenset({"modules"})
 FINDERS: Final = frozenset({"entry_points", "iter_entry_points"})
 """Names by which code asks for plugins."""
 _NESTED_NAMES: Final = 0x10  # CO_NESTED: says where a function stands, not what it does
@@ -47,7 +49,7 @@ class References:
     strings: tuple[str, ...]
     """Texts that may name a module: they count where the code imports modules by name."""
     reads: frozenset[str]
-    """Those of :data:`REFLECTION` and :data:`FINDERS` that it uses."""
+    """Those of :data:`REFLECTION`, :data:`FINDERS` and :data:`MODULES` that it uses."""
 
 
 def references(code: CodeType) -> References:
@@ -58,7 +60,7 @@ def references(code: CodeType) -> References:
     strings: set[str] = set()
     reads: set[str] = set()
     for inner in _all_codes(code):
-        reads.update((REFLECTION | FINDERS).intersection(inner.co_names))
+        reads.update((REFLECTION | FINDERS | MODULES).intersection(inner.co_names))
         instructions = _instructions(inner)
         aliases: dict[str, Import] = {}
         for index, instruction in enumerate(instructions):

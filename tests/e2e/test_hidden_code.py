@@ -13,6 +13,8 @@ from tests.support.processes import FlowProject
 
 FLOW = """
 import ctypes
+import inspect
+import sys
 from importlib import import_module, metadata
 from pathlib import Path
 from unittest import mock
@@ -21,7 +23,8 @@ from executions import ran
 from expops_prefect import flow, task
 
 import models, uses
-from shop import _bisect, sourceless
+import shop.loaded
+from shop import _bisect, described, sourceless
 
 LIBRARY = ctypes.CDLL(str(Path(__file__).parent / "liboriginal.so"))
 client = mock.Mock(return_value=GIVEN)
@@ -84,6 +87,18 @@ def by_file(x):
 
 
 @task
+def by_module(x):
+    ran("by_module")
+    return sys.modules["shop.loaded"].f(x)
+
+
+@task
+def by_source(x):
+    ran("by_source")
+    return inspect.getsource(described.f)
+
+
+@task
 def mocked(x):
     ran("mocked")
     return client(x) + client.get(x)
@@ -98,7 +113,7 @@ def unaffected(x):
 @flow
 def main():
     extension(1), lazy(1), library(1), pyc(1), required(1), argument(models.Model()), plugin(1), mocked(1)
-    dashed(1), by_file(1), unaffected(1)
+    dashed(1), by_file(1), by_module(1), by_source(1), unaffected(1)
 
 
 main()
@@ -106,7 +121,7 @@ main()
 EACH = dict.fromkeys(
     (
         *("extension", "lazy", "library", "pyc", "required", "argument", "plugin", "dashed", "by_file", "mocked"),
-        "unaffected",
+        *("by_module", "by_source", "unaffected"),
     ),
     1,
 )
@@ -126,7 +141,9 @@ def test_what_has_no_source_here_counts(tmp_path: Path) -> None:
     _install(site, "models", "1.0", "class Model:\n    def predict(self):\n        return 1\n")
     _install(site, "addon", "1.0", "def f(x):\n    return x\n", entry="[shop.plugins]\naddon = addon:f\n")
     _install(site, "dash", "1.0", "def f(x):\n    return x\n", entry="[shop-plugins.more]\nmore = dash:f\n")
-    shop.write("a-part.py", "def f(x):\n    return x\n")
+    for file in ("a-part.py", "shop/loaded.py"):
+        shop.write(file, "def f(x):\n    return x\n")
+    shop.write("shop/described.py", "def f(x):\n    # one\n    return x\n")
     assert shop.run("flow.py").ok().executions == EACH
     again = shop.run("flow.py").ok()
     assert not again.executions, again.output
@@ -135,7 +152,9 @@ def test_what_has_no_source_here_counts(tmp_path: Path) -> None:
     _compile_alone(shop, "def f(x):\n    return x + 2\n")
     for name in ("below", "models", "addon", "dash"):
         (site / f"{name}-1.0.dist-info").rename(site / f"{name}-1.1.dist-info")
-    shop.write("a-part.py", "def f(x):\n    return x + 1\n")
+    for file in ("a-part.py", "shop/loaded.py"):
+        shop.write(file, "def f(x):\n    return x + 1\n")
+    shop.write("shop/described.py", "def f(x):\n    # two\n    return x\n")
     shop.write("flow.py", FLOW.replace("GIVEN", "2"))
     changed = shop.run("flow.py").ok()
     # Whoever asks for a version does not ask for plugins.
