@@ -16,6 +16,7 @@ import prefect.tasks
 import pytest
 
 import expops_prefect
+from expops_prefect import project as project_module
 
 for _module in (prefect, prefect.main, prefect.flows, prefect.tasks):
     for _name in ("flow", "task"):
@@ -30,3 +31,9 @@ def _fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ["EXPOPS_PROJECT_ROOT"] = str(root)
     yield root
     os.environ.pop("EXPOPS_PROJECT_ROOT", None)
+    # A process has one project, hardly ever hundreds; each has a thread and connections.
+    for _, project in project_module._open.values():
+        if "outbox" in vars(project):
+            project.outbox.close(1)
+        project.kv.close()
+    project_module._open.clear()
