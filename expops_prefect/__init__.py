@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from prefect import tags as tags
     from prefect import unmapped as unmapped
 
-    from expops_prefect.caching.locks import ExpOpsLockManager
-    from expops_prefect.caching.policy import EXPOPS, ExpOpsCachePolicy, expops_cache_key
-    from expops_prefect.caching.storage import ExpOpsKeyStorage, ExpOpsResultStorage
+    from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
+    from expops_prefect.cache.policy import EXPOPS, ExpOpsCachePolicy, expops_cache_key
+    from expops_prefect.cache.storage import ExpOpsKeyStorage, ExpOpsResultStorage
     from expops_prefect.decorators import flow, task
     from expops_prefect.fingerprint.files import DataFile
     from expops_prefect.fingerprint.values import register_fingerprint
     from expops_prefect.instrument import instrument
     from expops_prefect.project import Project
-    from expops_prefect.recording.api import log_chart, log_metric, log_metrics, process_parameters
     from expops_prefect.serialization.serializer import ExpOpsSerializer
+    from expops_prefect.tracking.api import log_chart, log_metric, log_metrics, process_parameters
 
 __all__ = [
     "EXPOPS",
@@ -61,21 +61,21 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "EXPOPS": "caching.policy",
+    "EXPOPS": "cache.policy",
     "DataFile": "fingerprint.files",
-    "ExpOpsCachePolicy": "caching.policy",
-    "ExpOpsKeyStorage": "caching.storage",
-    "ExpOpsLockManager": "caching.locks",
-    "ExpOpsResultStorage": "caching.storage",
+    "ExpOpsCachePolicy": "cache.policy",
+    "ExpOpsKeyStorage": "cache.storage",
+    "ExpOpsLockManager": "cache.locking.lock_manager",
+    "ExpOpsResultStorage": "cache.storage",
     "ExpOpsSerializer": "serialization.serializer",
     "Project": "project",
-    "expops_cache_key": "caching.policy",
+    "expops_cache_key": "cache.policy",
     "flow": "decorators",
     "instrument": "instrument",
-    "log_chart": "recording.api",
-    "log_metric": "recording.api",
-    "log_metrics": "recording.api",
-    "process_parameters": "recording.api",
+    "log_chart": "tracking.api",
+    "log_metric": "tracking.api",
+    "log_metrics": "tracking.api",
+    "process_parameters": "tracking.api",
     "register_fingerprint": "fingerprint.values",
     "task": "decorators",
 }

@@ -12,12 +12,12 @@ from prefect.settings.context import get_current_settings
 from prefect.utilities.annotations import NotSet
 from prefect.utilities.callables import get_call_parameters
 
-from expops_prefect.caching.policy import EXPOPS
+from expops_prefect.cache.policy import EXPOPS
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks
-from expops_prefect.recording.subflows import call, entry_function, is_subflow
-from expops_prefect.recording.wrapping import Surrounded
-from expops_prefect.scope import SUBFLOW_ATTRIBUTE
+from expops_prefect.run_context import SUBFLOW_ATTRIBUTE
+from expops_prefect.tracking.hooks import add_flow_hooks, add_task_hooks
+from expops_prefect.tracking.subflows import call, entry_function, is_subflow
+from expops_prefect.tracking.wrapping import Surrounded
 
 if TYPE_CHECKING:
     from expops_prefect.project import Project

@@ -23,12 +23,9 @@ libraries are translated once, at the backend's edge, with the cause kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
-from expops_prefect.redaction import masked_message
-
-if TYPE_CHECKING:
-    from expops_prefect.records import RunRecord
+from expops_prefect._internal.redaction import masked_message
 
 _B = TypeVar("_B", bound="BackendError")
 
@@ -128,7 +125,7 @@ class RunNotFoundError(ExpOpsPrefectError, LookupError):
         near: records of the runs that come near, or of those that are meant.
     """
 
-    def __init__(self, message: str, near: tuple[RunRecord, ...] = ()) -> None:
+    def __init__(self, message: str, near: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
         self.near = near
 

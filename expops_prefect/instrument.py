@@ -20,13 +20,13 @@ from prefect.cache_policies import CachePolicy
 from prefect.settings.context import get_current_settings
 from prefect.utilities.annotations import NotSet
 
-from expops_prefect import scope
-from expops_prefect.caching.policy import ExpOpsCachePolicy
+from expops_prefect import run_context
+from expops_prefect.cache.policy import ExpOpsCachePolicy
 from expops_prefect.decorators import ExpOpsFlow
 from expops_prefect.fingerprint.identity import STANDS_FOR
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
-from expops_prefect.recording.hooks import add_flow_hooks, add_task_hooks
-from expops_prefect.recording.wrapping import INNER, Surrounded
+from expops_prefect.tracking.hooks import add_flow_hooks, add_task_hooks
+from expops_prefect.tracking.wrapping import INNER, Surrounded
 
 _logger = logging.getLogger("prefect.expops")
 F = TypeVar("F", bound=Flow[..., Any])
@@ -48,7 +48,7 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
         self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         """See :meth:`ExpOpsCachePolicy.compute_key`."""
-        if scope.run_of(task_ctx.task) is None and scope.project_around(task_ctx.task) is None:
+        if run_context.run_of(task_ctx.task) is None and run_context.project_around(task_ctx.task) is None:
             if self.original is None:
                 return None
             return self.original.compute_key(task_ctx, inputs, flow_parameters, **kwargs)

@@ -7,27 +7,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from expops_prefect import names, records, rows
-from expops_prefect.availability import Availability
+from expops_prefect._internal.files import runtime_folder
+from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.signing import Signatures, read_keys
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import ConfigurationError, FormatError, RunNotFoundError
 from expops_prefect.fingerprint.files import DataRules
-from expops_prefect.folders import runtime_folder
-from expops_prefect.forks import ForkSafeLock
-from expops_prefect.kv import sound
-from expops_prefect.kv.base import JSON, Announcing, KVStore
-from expops_prefect.lookup import RunName, find_run, newest_runs
-from expops_prefect.objects.base import ObjectStore
-from expops_prefect.outbox.outbox import Outbox
-from expops_prefect.reconcile import end_dead_runs
-from expops_prefect.signatures import Signatures, read_keys
+from expops_prefect.models import names
+from expops_prefect.record import records, rows
+from expops_prefect.record.reconcile import end_dead_runs
+from expops_prefect.record.run_lookup import RunName, find_run, newest_runs
+from expops_prefect.stores.circuit_breaker import Availability
+from expops_prefect.stores.kv import tolerant_reads
+from expops_prefect.stores.kv.base import JSON, Announcing, KVStore
+from expops_prefect.stores.objects.base import ObjectStore
+from expops_prefect.stores.outbox.outbox import Outbox
 
 if TYPE_CHECKING:
     from prefect import Flow
 
     from expops_prefect.explain import Explanation
-    from expops_prefect.graph import Graph
-    from expops_prefect.notebook import MetricValues, RunList, ShownRun
+    from expops_prefect.views.graph import Graph
+    from expops_prefect.views.notebook import MetricValues, RunList, ShownRun
 
 
 _T = TypeVar("_T")
@@ -187,7 +188,7 @@ class Project:
             pipeline = Project.open(Path(__file__).parent).as_flow()
             ```
         """
-        from expops_prefect.bridge import as_flow
+        from expops_prefect.expops.bridge import as_flow
 
         return as_flow(self, **options)
 
@@ -201,7 +202,7 @@ class Project:
         Args:
             limit: how many at most.
         """
-        from expops_prefect.notebook import RunList
+        from expops_prefect.views.notebook import RunList
 
         if limit is not None:
             return RunList(self._shown(run) for run in newest_runs(self.kv, self.project_id, limit))
@@ -209,7 +210,7 @@ class Project:
         return RunList(self._shown(run) for run in found)
 
     def _shown(self, record: records.RunRecord) -> ShownRun:
-        from expops_prefect.notebook import ShownRun
+        from expops_prefect.views.notebook import ShownRun
 
         return ShownRun.of(record, lambda: (self.rows(record), self.metrics(record)))
 
@@ -241,7 +242,7 @@ class Project:
 
     def metrics(self, run: RunName) -> MetricValues:
         """Metrics of a run: probe path, metric, step number as text, value; a dictionary with ``frame()``."""
-        from expops_prefect.notebook import MetricValues
+        from expops_prefect.views.notebook import MetricValues
 
         return MetricValues(self._read(run, records.read_metrics))
 
@@ -251,7 +252,7 @@ class Project:
 
     def graph(self, run: RunName) -> Graph:
         """The pipeline graph of a run, as far as it has come."""
-        from expops_prefect.graph import graph_of
+        from expops_prefect.views.graph import graph_of
 
         def read(kv: KVStore, name: str) -> tuple[Any, Any] | None:
             found = records.read_rows(kv, name), records.read_charts(kv, name)
@@ -277,7 +278,7 @@ class Project:
 
     def cache_record(self, key: names.CacheKey) -> records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""
-        value = sound.get(self.kv, key.record_key)
+        value = tolerant_reads.get(self.kv, key.record_key)
         try:
             return None if value is None else records.CacheRecord.load(value)
         except FormatError:

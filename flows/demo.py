@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from expops_prefect import Project
-from expops_prefect.names import readable
+from expops_prefect.models.names import readable
 from flows.train import ROOT, fetch_data
 
 console = Console()

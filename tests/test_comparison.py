@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from expops_prefect.comparison import Comparison, Metrics, Pair, ProcessDifference, compare
-from expops_prefect.names import CacheKey, process_path
-from expops_prefect.records import Row, RunRecord
+from expops_prefect.models.names import CacheKey, process_path
+from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.views.comparison import Comparison, Metrics, Pair, ProcessDifference, compare
 
 LOAD, TRAIN, REPORT = (process_path(name) for name in ("load", "train", "report"))
 

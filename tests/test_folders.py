@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.folders import runtime_folder
-from expops_prefect.outbox.changes import Put
+from expops_prefect._internal.files import runtime_folder
 from expops_prefect.project import Project
+from expops_prefect.stores.outbox.changes import Put
 from tests.config.support import make_project, settings_of
 
 NOBODY, GROUP = 65_534, 4_321

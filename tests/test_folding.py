@@ -8,8 +8,7 @@ import pytest
 
 from expops_prefect.config.model import find_name
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.folding import fold
-from expops_prefect.names import (
+from expops_prefect.models.names import (
     apart,
     is_named_by,
     normalise,
@@ -19,8 +18,9 @@ from expops_prefect.names import (
     readable,
     step_path,
 )
-from expops_prefect.recording.numbers import Numbers
-from expops_prefect.records import labels_of
+from expops_prefect.record.records import labels_of
+from expops_prefect.tracking.call_numbering import Numbers
+from expops_prefect.views.folding import fold
 from tests.config.support import make_project, settings_of
 
 FIT = process_path("fit")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import expops_prefect
-from expops_prefect.caching import reasons
-from expops_prefect.degraded import described
-from expops_prefect.formatting import UNKNOWN, age, between, duration, moment, saving
-from expops_prefect.recording.overview import Overview
-from expops_prefect.recording.summary import Summary
-from tests.recording.test_summary import cached, record
+from expops_prefect._internal.diagnostics import described
+from expops_prefect._internal.formatting import UNKNOWN, age, between, duration, moment, saving
+from expops_prefect.cache import reasons
+from expops_prefect.tracking.run_summary import Overview
+from expops_prefect.tracking.summary_text import Summary
+from tests.tracking.test_summary import cached, record
 
 AT = 1_764_043_881.0
 

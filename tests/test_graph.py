@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expops_prefect.graph import Graph, graph_of
-from expops_prefect.names import process_path, step_path
-from expops_prefect.records import Row
+from expops_prefect.models.names import process_path, step_path
+from expops_prefect.record.records import Row
+from expops_prefect.views.graph import Graph, graph_of
 
 
 def row(path: str, started: float | None, *upstream: str) -> Row:

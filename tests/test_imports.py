@@ -19,18 +19,18 @@ def part(x): return x
 def whole(): return part(1)
 decorated = sorted(name for name in sys.modules if name.startswith("expops_prefect."))
 from expops_prefect import DataFile, Project, instrument, log_chart
-import expops_prefect.caching.exchange, expops_prefect.caching.keys, expops_prefect.recording.body
+import expops_prefect.cache.storage_handlers, expops_prefect.cache.keys, expops_prefect.tracking.instrumentation
 print(json.dumps([bare, decorated, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
-READY = {"caching.policy", "caching.storage", "serialization.serializer"}
+READY = {"cache.policy", "cache.storage", "serialization.serializer"}
 LATER = {
-    "caching.exchange",
-    "caching.keys",
+    "cache.storage_handlers",
+    "cache.keys",
     "fingerprint.code",
-    "outbox.outbox",
+    "stores.outbox.outbox",
     "project",
-    "recording.body",
-    "records",
+    "tracking.instrumentation",
+    "record.records",
 }
 HEAVY = {"google", "grpc", "joblib", "matplotlib", "numpy", "pandas", "polars", "pyarrow", "sklearn", "sqlite_utils"}
 

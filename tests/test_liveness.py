@@ -17,18 +17,20 @@ from typing import Any
 
 import pytest
 
-from expops_prefect import degraded, liveness, names
-from expops_prefect.kv.base import KVStore
-from expops_prefect.liveness import BEAT_SECONDS, SILENT_BEATS, Sign
-from expops_prefect.outbox.changes import Delete, Put
+from expops_prefect._internal import diagnostics
+from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.reconcile import end_dead_runs
-from expops_prefect.recording import runs
-from expops_prefect.recording.life import Life
-from expops_prefect.recording.run import Run
-from expops_prefect.recording.runs import active, end_from_outside, join_run, start_run
-from expops_prefect.records import RunRecord
-from expops_prefect.scope import Call
+from expops_prefect.record import liveness
+from expops_prefect.record.liveness import BEAT_SECONDS, SILENT_BEATS, Sign
+from expops_prefect.record.reconcile import end_dead_runs
+from expops_prefect.record.records import RunRecord
+from expops_prefect.run_context import Call
+from expops_prefect.stores.kv.base import KVStore
+from expops_prefect.stores.outbox.changes import Delete, Put
+from expops_prefect.tracking import runs
+from expops_prefect.tracking.heartbeat import Life
+from expops_prefect.tracking.run import Run
+from expops_prefect.tracking.runs import active, end_from_outside, join_run, start_run
 from tests.config.support import settings_of
 from tests.support.firestore import new_store
 from tests.support.server import wait_until
@@ -360,11 +362,11 @@ def test_a_sign_of_life_that_cannot_be_given_is_called_that(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # It is said once in a process and for the runs of a project, and this test runs for each store.
-    monkeypatch.setattr(degraded._process, "said", set())
-    monkeypatch.setattr(degraded, "_watching", weakref.WeakSet())
-    monkeypatch.setattr("expops_prefect.recording.life.BEAT_SECONDS", 0.0)
-    monkeypatch.setattr("expops_prefect.recording.life.Life.sign", lambda _: 1 / 0)
-    with degraded.concerning(None):  # not a run that another test has left open
+    monkeypatch.setattr(diagnostics._process, "said", set())
+    monkeypatch.setattr(diagnostics, "_watching", weakref.WeakSet())
+    monkeypatch.setattr("expops_prefect.tracking.heartbeat.BEAT_SECONDS", 0.0)
+    monkeypatch.setattr("expops_prefect.tracking.heartbeat.Life.sign", lambda _: 1 / 0)
+    with diagnostics.concerning(None):  # not a run that another test has left open
         life = Life(project.outbox, project.settings.runtime_dir, "run")
     wait_until(lambda: not life.renewing, 30, "the beat that fails")
     life.end()

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expops_prefect import names
 from expops_prefect.config import usable_project_id
-from expops_prefect.kv.base import MetricPoint
-from expops_prefect.names import (
+from expops_prefect.models import names
+from expops_prefect.models.names import (
     CacheKey,
     first_call_path,
     normalise,
@@ -23,8 +22,9 @@ from expops_prefect.names import (
     split_path,
     step_path,
 )
-from expops_prefect.objects.base import check_key
-from expops_prefect.recording.metrics import metric_points
+from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.stores.objects.base import check_key
+from expops_prefect.tracking.metrics import metric_points
 
 ODD = [
     *("a/b", "../../etc/passwd", "..", ".", "/abs", "a\\b", "a b", "a\tb", "a\nb", "a\0b", "", " ", "-", "_", "__x__"),

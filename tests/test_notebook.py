@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from expops_prefect import timeline
-from expops_prefect.names import process_path, step_path
-from expops_prefect.notebook import MetricValues, RunList, ShownRun
-from expops_prefect.records import Row, RunRecord
+from expops_prefect.models.names import process_path, step_path
+from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.views import timeline
+from expops_prefect.views.notebook import MetricValues, RunList, ShownRun
 
 HOSTILE = "<script>alert('&\"')</script>"
 TRAIN = process_path("train", 2)

@@ -16,9 +16,9 @@ import pytest
 
 from expops_prefect import Project
 from expops_prefect.config import CacheSettings, RecordSettings
-from expops_prefect.records import Row
-from expops_prefect.stores.firestore_settings import FirestoreSettings
-from expops_prefect.stores.gcs_settings import GCSSettings
+from expops_prefect.record.records import Row
+from expops_prefect.stores.kv.firestore.settings import FirestoreSettings
+from expops_prefect.stores.objects.gcs.settings import GCSSettings
 from tests.cli.commands import commands_of
 from tests.config.support import settings_of
 from tests.support.processes import FlowProject, short

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from expops_prefect.config import load_settings
 from expops_prefect.errors import FormatError
-from expops_prefect.names import normalise, process_path
+from expops_prefect.models.names import normalise, process_path
 from expops_prefect.project import Project
-from expops_prefect.recording.run import Run
-from expops_prefect.records import STATUSES, CacheRecord, Row, RunRecord, Status, single_calls
-from expops_prefect.rows import add_to_total, call_row, changed_total, cut_off, total_arguments
-from expops_prefect.scope import Call, Scope
+from expops_prefect.record.records import STATUSES, CacheRecord, Row, RunRecord, Status, single_calls
+from expops_prefect.record.rows import add_to_total, call_row, changed_total, cut_off, total_arguments
+from expops_prefect.run_context import Call, Scope
+from expops_prefect.tracking.run import Run
 
 RUN = "project-shop-20260101000000-0000abcd"
 TOTAL = process_path("train")

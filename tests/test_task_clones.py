@@ -11,8 +11,8 @@ from prefect import Task, flow, task
 
 import expops_prefect
 from expops_prefect import EXPOPS, instrument
-from expops_prefect.caching.policy import ExpOpsCachePolicy
-from tests.caching.test_storage import make_project
+from expops_prefect.cache.policy import ExpOpsCachePolicy
+from tests.cache.test_storage import make_project
 
 
 @expops_prefect.task

@@ -10,17 +10,17 @@ from typing import Any
 
 from cyclopts import App
 
-from expops_prefect.caching import reasons
+from expops_prefect._internal.formatting import age, duration, moment
+from expops_prefect.cache import reasons
 from expops_prefect.cli.explain import explain
-from expops_prefect.cli.opening import Limit, is_empty, open_project
 from expops_prefect.cli.output import OK, ProblemError, print_json, print_line, print_note, print_table, size
+from expops_prefect.cli.project_lookup import Limit, is_empty, open_project
 from expops_prefect.effects import dependencies
 from expops_prefect.errors import FormatError
-from expops_prefect.formatting import age, duration, moment
-from expops_prefect.lookup import short_run
-from expops_prefect.names import CacheKey, normalise, process_name
+from expops_prefect.models.names import CacheKey, normalise, process_name
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord, read_cache_records
+from expops_prefect.record.records import CacheRecord, read_cache_records
+from expops_prefect.record.run_lookup import short_run
 
 app = App(name="cache", help="The project's cached results.")
 app.command(explain)

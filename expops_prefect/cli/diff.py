@@ -6,15 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from expops_prefect.cli.opening import Unfold, find_run, open_project
+from expops_prefect._internal.formatting import age, duration
 from expops_prefect.cli.output import OK, print_json, print_line, print_table
-from expops_prefect.comparison import Comparison, ProcessDifference, compare
-from expops_prefect.folding import Fold, fold
-from expops_prefect.formatting import age, duration
-from expops_prefect.lookup import newest_runs, short_run
-from expops_prefect.names import readable
+from expops_prefect.cli.project_lookup import Unfold, find_run, open_project
+from expops_prefect.models.names import readable
 from expops_prefect.project import Project
-from expops_prefect.records import RunRecord, row_labels
+from expops_prefect.record.records import RunRecord, row_labels
+from expops_prefect.record.run_lookup import newest_runs, short_run
+from expops_prefect.views.comparison import Comparison, ProcessDifference, compare
+from expops_prefect.views.folding import Fold, fold
 
 _LOOKED_AT: Final = 20
 """Earlier runs among which that of the same flow is looked for."""

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from expops_prefect.cli.opening import is_empty
+from expops_prefect.cache.unmatched_names import names_of, unmatched
 from expops_prefect.cli.output import OK, PROBLEM, print_json, print_table
-from expops_prefect.configured_names import names_of, unmatched
+from expops_prefect.cli.project_lookup import is_empty
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.project import Project
 from expops_prefect.stores.settings import Check
@@ -128,7 +128,7 @@ def _reach(name: str, place: str, ping: Callable[[], None]) -> Check:
 
 
 def _cost(project: Project) -> Iterator[Check]:
-    from expops_prefect.cli.counting import measure
+    from expops_prefect.cli.cost import measure
 
     try:
         cost = measure(project)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from rich.text import Text
 from rich.tree import Tree
 
+from expops_prefect._internal.formatting import duration, saving, span
 from expops_prefect.cli.output import label
-from expops_prefect.formatting import duration, saving, span
-from expops_prefect.graph import Graph
-from expops_prefect.names import process_path
-from expops_prefect.records import Row, row_labels
+from expops_prefect.models.names import process_path
+from expops_prefect.record.records import Row, row_labels
+from expops_prefect.views.graph import Graph
 
 
 def draw(graph: Graph, title: str, rows: Mapping[str, Row]) -> Tree:

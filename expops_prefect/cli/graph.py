@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from expops_prefect.cli.drawing import draw
-from expops_prefect.cli.opening import find_run, open_project
 from expops_prefect.cli.output import OK, ProblemError, print_json, print_line, print_note, print_tree
+from expops_prefect.cli.project_lookup import find_run, open_project
 from expops_prefect.config import write_pipeline
-from expops_prefect.graph import Graph
+from expops_prefect.views.graph import Graph
 
 
 def graph(run: str = "latest", *, write: bool = False, project: Path | None = None, json: bool = False) -> int:

@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from pydantic import TypeAdapter, ValidationError
 
+from expops_prefect._internal.formatting import age
 from expops_prefect.cli.cache import short_key
-from expops_prefect.cli.opening import is_empty, open_project
 from expops_prefect.cli.output import (
     OK,
     PROBLEM,
@@ -27,13 +27,13 @@ from expops_prefect.cli.output import (
     size,
 )
 from expops_prefect.cli.progress import progress_bar
+from expops_prefect.cli.project_lookup import is_empty, open_project
 from expops_prefect.config.model import Duration
 from expops_prefect.errors import RunNotFoundError
-from expops_prefect.formatting import age
-from expops_prefect.lifecycle import Collected, Entry, Policy, Selection, Verified, collect, invalidate, verify
-from expops_prefect.lookup import short_run
-from expops_prefect.objects.base import GRACE
+from expops_prefect.maintenance import Collected, Entry, Policy, Selection, Verified, collect, invalidate, verify
 from expops_prefect.project import Project
+from expops_prefect.record.run_lookup import short_run
+from expops_prefect.stores.objects.base import GRACE
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}

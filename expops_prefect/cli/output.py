@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from expops_prefect.cli.fitting import ONE_LINE, Fitted, fit
+from expops_prefect.cli.table_layout import ONE_LINE, Fitted, fit
 from expops_prefect.errors import ExpOpsPrefectError
 
 OK: Final = 0

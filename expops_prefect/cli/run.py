@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from cyclopts import Parameter
 
-from expops_prefect.cli.opening import open_project
+from expops_prefect._internal.formatting import duration, saving, span
 from expops_prefect.cli.output import OK, PROBLEM, UsageError, print_json, print_line, print_table
-from expops_prefect.formatting import duration, saving, span
-from expops_prefect.names import flow_run_key, parse_path, readable
+from expops_prefect.cli.project_lookup import open_project
+from expops_prefect.models.names import flow_run_key, parse_path, readable
 from expops_prefect.project import Project
 
 if TYPE_CHECKING:
-    from expops_prefect.records import Row
+    from expops_prefect.record.records import Row
 
 
 def run(

@@ -10,16 +10,16 @@ from typing import Any, TypeAlias
 
 from cyclopts import App
 
+from expops_prefect._internal.formatting import age, duration, moment, saving, span
 from expops_prefect.cli.drawing import draw
-from expops_prefect.cli.opening import HOW, Limit, Unfold, find_run, is_empty, open_project
 from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table, print_tree
-from expops_prefect.explain.parts import shown_row
-from expops_prefect.folding import Fold, fold
-from expops_prefect.formatting import age, duration, moment, saving, span
-from expops_prefect.graph import graph_of
-from expops_prefect.lookup import short_run
-from expops_prefect.names import CanonicalName, parse_path, readable
-from expops_prefect.records import Row, RunRecord, row_labels, single_calls
+from expops_prefect.cli.project_lookup import HOW, Limit, Unfold, find_run, is_empty, open_project
+from expops_prefect.explain.components import shown_row
+from expops_prefect.models.names import CanonicalName, parse_path, readable
+from expops_prefect.record.records import Row, RunRecord, row_labels, single_calls
+from expops_prefect.record.run_lookup import short_run
+from expops_prefect.views.folding import Fold, fold
+from expops_prefect.views.graph import graph_of
 
 app = App(name="runs", help="Runs of the project.")
 

@@ -6,17 +6,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
-from expops_prefect.cli.opening import open_project
 from expops_prefect.cli.output import OK, PROBLEM, UsageError, print_json, print_line, print_note, size
 from expops_prefect.cli.progress import progress_bar
+from expops_prefect.cli.project_lookup import open_project
 from expops_prefect.config import Settings, section_of
-from expops_prefect.outbox.journal import undeliverable
+from expops_prefect.maintenance.sync import Copied, copy_project
 from expops_prefect.project import Project
-from expops_prefect.stores.firestore_settings import FirestoreSettings
-from expops_prefect.stores.gcs_settings import BUCKET, GCSSettings
-from expops_prefect.stores.local_settings import LocalObjectSettings
-from expops_prefect.stores.sqlite_settings import FILE, SQLiteSettings
-from expops_prefect.sync import Copied, copy_project
+from expops_prefect.stores.kv.firestore.settings import FirestoreSettings
+from expops_prefect.stores.kv.sqlite.settings import FILE, SQLiteSettings
+from expops_prefect.stores.objects.gcs.settings import BUCKET, GCSSettings
+from expops_prefect.stores.objects.local.settings import LocalObjectSettings
+from expops_prefect.stores.outbox.journal import undeliverable
 
 
 def sync(

@@ -14,10 +14,10 @@ from typing import Annotated, Final, NoReturn
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from expops_prefect.cli.opening import is_empty, open_project
 from expops_prefect.cli.output import OK, print_json, print_line, print_note
+from expops_prefect.cli.project_lookup import is_empty, open_project
 from expops_prefect.errors import BackendError
-from expops_prefect.ui.server import Server, serve
+from expops_prefect.expops.ui.server import Server, serve
 
 _POLL_SECONDS: Final = 2.0
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]

@@ -1,6 +1,6 @@
 """A project's configuration: ``configs/project_config.yaml`` and the environment, parsed once into frozen models."""
 
-from expops_prefect.config.apart import environment_apart
+from expops_prefect.config.isolated_environment import environment_apart
 from expops_prefect.config.load import (
     CONFIG_FILE,
     find_root,
@@ -10,9 +10,9 @@ from expops_prefect.config.load import (
     usable_project_id,
 )
 from expops_prefect.config.model import CacheSettings, RecordSettings
-from expops_prefect.config.pipeline import Written, write_pipeline
-from expops_prefect.config.served import served_config, served_scripts, server_environment
+from expops_prefect.config.pipeline_section import Written, write_pipeline
 from expops_prefect.config.settings import Settings
+from expops_prefect.config.ui_config import served_config, served_scripts, server_environment
 from expops_prefect.config.version import version_hash
 
 __all__ = [

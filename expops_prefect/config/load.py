@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from expops_prefect._internal.signing import MIN_KEY_LENGTH, read_keys
 from expops_prefect.config.document import Document
 from expops_prefect.config.model import (
     BackendSection,
@@ -27,8 +28,7 @@ from expops_prefect.config.model import (
 from expops_prefect.config.places import part_of, root_without_configuration
 from expops_prefect.config.settings import Settings
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.names import process_name
-from expops_prefect.signatures import MIN_KEY_LENGTH, read_keys
+from expops_prefect.models.names import process_name
 from expops_prefect.stores import registry
 from expops_prefect.stores.section import Section, Setting
 from expops_prefect.stores.settings import KVSettings, ObjectSettings

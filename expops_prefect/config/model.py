@@ -98,7 +98,7 @@ EffectKind = Literal[
     "clock", "random", "environment", "network", "database", "process", "file read", "file write", "state", "prefect",
     "lazy data", "person", "harmless",
 ]  # fmt: skip
-"""What a call touches, as in ``expops_prefect.effects.model``, or that it only computes."""
+"""What a call touches, as in ``expops_prefect.models.effects``, or that it only computes."""
 EffectName = Annotated[StrictStr, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
 
 
@@ -278,7 +278,7 @@ def find_name(values: Mapping[str, Any], name: str) -> Any:
         return values[name]
     if not values:
         return None
-    from expops_prefect.names import normalise, older_name, process_name
+    from expops_prefect.models.names import normalise, older_name, process_name
 
     older = older_name(name)
     meant = (value for key, value in values.items() if name in (process_name(key), normalise(key)) or key == older)

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from expops_prefect import names
+from expops_prefect.models import names
 
 _REPOSITORY: Final = (".git", "pyproject.toml")
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})

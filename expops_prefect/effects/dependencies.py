@@ -17,9 +17,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from expops_prefect.effects.model import CodeEffects, Read
 from expops_prefect.errors import ExpOpsPrefectError, FormatError
 from expops_prefect.fingerprint.files import USUAL, DataRules, file_digest
+from expops_prefect.models.effects import CodeEffects, Read
 
 Kind = Literal["file", "folder", "environment", "variable"]
 ABSENT: Final = "absent"

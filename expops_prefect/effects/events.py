@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from expops_prefect.effects.model import Kind
+from expops_prefect.models.effects import Kind
 
 EFFECTS: Final[dict[str, tuple[Kind, str]]] = {
     "socket.connect": ("network", "socket.connect"),

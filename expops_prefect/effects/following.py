@@ -14,14 +14,14 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import Any
 
-from expops_prefect import scope
+from expops_prefect import run_context
+from expops_prefect._internal.forks import ForkSafeLock
 from expops_prefect.effects.chain import Link, current, innermost, running
 from expops_prefect.effects.hearing import heard, note_thread
 from expops_prefect.effects.origin import Place, origin_of, place_of
 from expops_prefect.effects.record import Record
 from expops_prefect.fingerprint.identity import STANDS_FOR
-from expops_prefect.forks import ForkSafeLock
-from expops_prefect.scope import Scope
+from expops_prefect.run_context import Scope
 
 _EVENTS_OF_THREADS = sys.version_info >= (3, 12)
 _POOL_OF_THREADS = "multiprocessing.pool"
@@ -65,7 +65,7 @@ def _followed_start(start: Callable[..., None]) -> Callable[..., None]:
 def _mark(thread: threading.Thread, frame: FrameType) -> None:
     """Tell a thread whose it is, if the project's own code starts it: those of libraries may serve several tasks."""
     if place_of(frame.f_code.co_filename) is Place.PROJECT and origin_of(frame) is not None:
-        scope.follow(thread, scope.place())
+        run_context.follow(thread, run_context.place())
 
 
 def _followed_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
@@ -101,7 +101,7 @@ def _followed_gift(give: Callable[..., Any]) -> Callable[..., Any]:
 def _take(made: list[_Work], function: Callable[..., Any], frame: FrameType, *, noted: bool = True) -> None:
     if origin_of(frame) is None:
         return
-    link, place = innermost() if running else None, scope.place()
+    link, place = innermost() if running else None, run_context.place()
     if link is not None or place is not None:
         made.append(_Work(function, link, link.record if link is not None and noted else None, place))
 
@@ -127,11 +127,11 @@ class _Work:
         return self._record is not None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        token, place_token = current.set(self._link), scope.given.set(self._place)
+        token, place_token = current.set(self._link), run_context.given.set(self._place)
         try:
             return self._function(*args, **kwargs)
         finally:
-            scope.given.reset(place_token)
+            run_context.given.reset(place_token)
             current.reset(token)
             self.over()
 

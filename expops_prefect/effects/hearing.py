@@ -15,9 +15,9 @@ from typing import Any, Final
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, follow, innermost, records, running
 from expops_prefect.effects.events import CHANGES, EFFECTS, LISTINGS, MADE, THREADS
-from expops_prefect.effects.model import Kind
 from expops_prefect.effects.origin import Origin, Place, origin_of, place_of
 from expops_prefect.effects.record import Stamp
+from expops_prefect.models.effects import Kind
 
 _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _TMPFILE: Final = getattr(os, "O_TMPFILE", 0)

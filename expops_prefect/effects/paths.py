@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from expops_prefect.config.caches import library_caches
+from expops_prefect.config.library_caches import library_caches
 
 _INSTALLED: Final = re.compile(r"[\\/](?:(?:site|dist)-packages|__pycache__|\.git)(?:[\\/]|$)|\.(?:pyc|pyo)$")
 _OF_A_PREFIX: Final = ("lib", "lib64", "share", "etc", "bin", "include", "pyvenv.cfg", "Lib", "DLLs", "Scripts")

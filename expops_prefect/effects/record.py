@@ -7,8 +7,8 @@ import threading
 import weakref
 from typing import Any, Final
 
-from expops_prefect.effects.model import Effect, Kind, Read, Seen
 from expops_prefect.effects.origin import Origin
+from expops_prefect.models.effects import Effect, Kind, Read, Seen
 
 MOST_READS: Final = 5_000
 MOST_EFFECTS: Final = 100

@@ -9,13 +9,13 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any
 
+from expops_prefect._internal.forks import ForkSafeLock
 from expops_prefect.effects import following, generators, libraries, questions, traffic
 from expops_prefect.effects.chain import Link, current, here, running
 from expops_prefect.effects.hearing import hook, is_own, real_lstat
-from expops_prefect.effects.model import CodeEffects, Seen
 from expops_prefect.effects.origin import Origin
 from expops_prefect.effects.record import Record
-from expops_prefect.forks import ForkSafeLock
+from expops_prefect.models.effects import CodeEffects, Seen
 
 _lock = ForkSafeLock()
 _installed: list[int] = []  # an audit hook cannot be taken back: it is of the process

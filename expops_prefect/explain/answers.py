@@ -10,15 +10,16 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from expops_prefect import names, records
+from expops_prefect._internal.formatting import moment
 from expops_prefect.errors import FormatError, ProcessNotFoundError
 from expops_prefect.explain.differences import Difference
-from expops_prefect.explain.nearest import History
-from expops_prefect.formatting import moment
-from expops_prefect.kv import sound
-from expops_prefect.kv.base import KVStore
-from expops_prefect.objects.base import ObjectStore
-from expops_prefect.records import CacheRecord, Row, RunRecord
+from expops_prefect.explain.history import History
+from expops_prefect.models import names
+from expops_prefect.record import records
+from expops_prefect.record.records import CacheRecord, Row, RunRecord
+from expops_prefect.stores.kv import tolerant_reads
+from expops_prefect.stores.kv.base import KVStore
+from expops_prefect.stores.objects.base import ObjectStore
 
 Because = Literal[
     "hit",
@@ -222,7 +223,7 @@ def _host_of(kv: KVStore, run_id: str) -> str:
 
 
 def _record(kv: KVStore, key: names.CacheKey) -> CacheRecord | None:
-    value = sound.get(kv, key.record_key)
+    value = tolerant_reads.get(kv, key.record_key)
     try:
         return None if value is None else CacheRecord.load(value)
     except FormatError:
@@ -255,7 +256,7 @@ def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
 def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[Because, str] | None:
     """Why there is no result although this very key was computed before; ``None`` if it was not."""
     same = next((item for item in history.earlier_rows(row.path) if item[1].get("cache_key") == str(key)), None)
-    found = sound.get(history.kv, names.removed_key(key.record_key))
+    found = tolerant_reads.get(history.kv, names.removed_key(key.record_key))
     note: dict[str, Any] = found if isinstance(found, dict) else {}
     at, how = note.get("at"), str(note.get("how"))
     ended = (same[1].get("ended_at") or 0.0) if same is not None else 0.0

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from expops_prefect.explain.parts import Code
+from expops_prefect._internal.redaction import is_secret_path, masked, masked_source, masked_text
+from expops_prefect.explain.components import Code
 from expops_prefect.fingerprint.outline import VALUE
-from expops_prefect.redaction import is_secret_path, masked, masked_source, masked_text
 
 Kind = Literal["input", "config", "data", "code", "package", "python", "policy"]
 _COLUMN: Final = re.compile(r"^\['(?P<name>[^']*)'\]$|^\[(?P<number>\d+)\]$")

@@ -6,17 +6,19 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
+from types import FunctionType, MappingProxyType
+from typing import Any, Final, TypeAlias
 
-from expops_prefect.effects.model import CodeEffects
 from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.graph import WRAPPER, CodeGraph
 from expops_prefect.fingerprint.guards import Guards
 from expops_prefect.fingerprint.identity import original
+from expops_prefect.models.effects import CodeEffects
 
 __all__ = ["WRAPPER", "CodeFingerprint", "code_fingerprint"]
 
+Analysis: TypeAlias = Callable[[Any, Iterable[FunctionType], Iterable[type], Iterable[tuple[str, str]]], CodeEffects]
+"""What tells the effects of a function, given the functions and classes of its graph, and marks."""
 _MOST_KNOWN: Final = 512
 _known: dict[object, tuple[Guards, CodeFingerprint, object]] = {}
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -55,6 +57,7 @@ def code_fingerprint(
     classes: Iterable[type] = (),
     texts: Iterable[str] = (),
     marks: Mapping[str, str] = MappingProxyType({}),
+    analyse: Analysis | None = None,
 ) -> CodeFingerprint:
     """Fingerprint a function with all of the project's own code that it refers to.
 
@@ -68,22 +71,21 @@ def code_fingerprint(
         classes: further classes that the function may use, for example those of its arguments.
         texts: texts that it is given; where it imports modules by name, those that name the project's count.
         marks: the kinds of effects of further callables by qualified name, as ``prefect.cache.effects`` has them.
+        analyse: tells what the code does beside computing; without it nothing is told of that.
     """
     extra, given, marked = tuple(classes), frozenset(texts), frozenset(marks.items())
     function = original(function)
     while WRAPPER in (getattr(function, "__dict__", None) or ()):
         # Ours around a task's function is a closure, which is not remembered below; the function may be.
         function = function.__dict__["__wrapped__"]
-    key = (id(function), root, frozenset(map(id, extra)), given, marked)
+    key = (id(function), root, frozenset(map(id, extra)), given, marked, analyse is None)
     known = _known.get(key)
     if known is not None and known[0].hold():
         return known[1]
     graph = CodeGraph(root)
     graph.add_root(function, extra, given)
-    from expops_prefect.effects.code.analysis import code_effects  # it looks names up as the graph does
-
-    effects = code_effects(function, graph.functions, graph.classes, marked)
-    fingerprint = _described(graph, effects)
+    effects = None if analyse is None else analyse(function, graph.functions, graph.classes, marked)
+    fingerprint = _described(graph, effects or CodeEffects())
     # A function with a closure may be one of many that are made in a loop, each with large values.
     if getattr(function, "__closure__", None) is None:
         if len(_known) >= _MOST_KNOWN:

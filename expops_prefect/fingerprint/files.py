@@ -18,9 +18,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 from blake3 import blake3
 
+from expops_prefect._internal.forks import ForkSafeLock
 from expops_prefect.config.model import IGNORED
 from expops_prefect.fingerprint.buffers import threads_for
-from expops_prefect.forks import ForkSafeLock
 
 _CHUNK: Final = 8 << 20
 _MOST_FILES: Final = 10_000

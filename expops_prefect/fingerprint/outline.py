@@ -17,10 +17,10 @@ from typing import Any, Final, TypeAlias
 
 from blake3 import blake3
 
+from expops_prefect._internal.redaction import is_secret, masked_text
 from expops_prefect.fingerprint.canonical import ATOMS, GROUP, MOST_PARTS, Note, Walk
 from expops_prefect.fingerprint.forms import roots_of
 from expops_prefect.fingerprint.registry import resolve
-from expops_prefect.redaction import is_secret, masked_text
 
 Outline: TypeAlias = str | dict[str, str]
 """A digest and a few words on type and shape; of a value with parts, the same by their paths, its own under ``""``."""

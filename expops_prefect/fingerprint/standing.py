@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from expops_prefect._internal.forks import ForkSafeLock
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Refusal, Walk
 from expops_prefect.fingerprint.foreign import is_for_the_flow
 from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.sharing import SharedWalk
-from expops_prefect.forks import ForkSafeLock
 
 _MOST: Final = 1000
 _MOST_HELD: Final = 64

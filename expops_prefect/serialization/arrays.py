@@ -14,8 +14,8 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.errors import IntegrityError
-from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization.checksums import crc32
+from expops_prefect.stores.objects.base import Buffer
 
 if TYPE_CHECKING:
     import numpy as np

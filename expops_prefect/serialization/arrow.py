@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.errors import IntegrityError
-from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization import bounds
 from expops_prefect.serialization.ipc import refuse_compressed
+from expops_prefect.stores.objects.base import Buffer
 
 if TYPE_CHECKING:
     import pyarrow as pa

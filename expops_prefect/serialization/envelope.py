@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from expops_prefect import names
 from expops_prefect.errors import FormatError, IntegrityError, ResultNotStorableError
-from expops_prefect.objects.base import Buffer
+from expops_prefect.models import names
 from expops_prefect.serialization.manifest import Packed, pack, unpack
 from expops_prefect.serialization.payloads import Mapping, PayloadReader, PayloadRef
+from expops_prefect.stores.objects.base import Buffer
 
 _HEAD: Final = b"expops-prefect envelope; the result is in ExpOps storage\n"
 _FEW: Final = 1000  # paths in a longer collection are not looked for

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from expops_prefect.errors import FormatError
-from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization import arrow, pandas_frames
+from expops_prefect.stores.objects.base import Buffer
 
 if TYPE_CHECKING:
     import pyarrow as pa

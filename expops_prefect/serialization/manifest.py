@@ -26,8 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from expops_prefect import names
 from expops_prefect.errors import FormatError, IntegrityError
+from expops_prefect.models import names
 from expops_prefect.serialization import SPILL_BYTES, pickling
 from expops_prefect.serialization.packing import Packer
 from expops_prefect.serialization.payloads import Payload, PayloadReader

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from expops_prefect.errors import ResultNotStorableError
-from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization import arrays, frames, pickling
 from expops_prefect.serialization.deferred import Deferred
 from expops_prefect.serialization.payloads import Payload, PayloadRef, payload
 from expops_prefect.serialization.references import ARRAY_MARKER, ATOMS, MODEL_MARKER, OWN_MARKER, is_marked, only_atoms
+from expops_prefect.stores.objects.base import Buffer
 
 _DEPTH: Final = 64
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization import arrow, pickling
+from expops_prefect.stores.objects.base import Buffer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,9 +13,9 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import blake3
 
-from expops_prefect import names
 from expops_prefect.errors import IntegrityError
-from expops_prefect.objects.base import Buffer
+from expops_prefect.models import names
+from expops_prefect.stores.objects.base import Buffer
 
 Mapping: TypeAlias = Literal["copy-on-write", "readonly", "off"]
 

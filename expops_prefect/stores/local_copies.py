@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from expops_prefect import names
+from expops_prefect.models import names
 from expops_prefect.stores.settings import ObjectSettings, Place
 
 
@@ -26,7 +26,7 @@ def unused_copies(
         written_before: copies of other objects go if they are older than this, epoch seconds.
         read_before: all go that nobody has read since, as far as the file system knows.
     """
-    from expops_prefect.objects.local import LocalObjects
+    from expops_prefect.stores.objects.local.store import LocalObjects
 
     if not settings.is_remote:
         return
@@ -44,6 +44,6 @@ def unused_copies(
 
 def sweep_temporaries(settings: ObjectSettings, place: Place, older_than_seconds: float) -> int:
     """Remove what killed processes left half written on this machine; how many files that were."""
-    from expops_prefect.objects.local import LocalObjects
+    from expops_prefect.stores.objects.local.store import LocalObjects
 
     return LocalObjects(settings.local_folder(place)).sweep(older_than_seconds)

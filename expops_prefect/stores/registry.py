@@ -15,14 +15,14 @@ KV_GROUP: Final = "expops_prefect.kv_stores"
 OBJECT_GROUP: Final = "expops_prefect.object_stores"
 _OWN: Final[Mapping[str, Mapping[str, str]]] = {
     KV_GROUP: {
-        "local": "expops_prefect.stores.sqlite_settings:SQLiteSettings",
-        "sqlite": "expops_prefect.stores.sqlite_settings:SQLiteSettings",
-        "gcp": "expops_prefect.stores.firestore_settings:FirestoreSettings",
-        "firestore": "expops_prefect.stores.firestore_settings:FirestoreSettings",
+        "local": "expops_prefect.stores.kv.sqlite.settings:SQLiteSettings",
+        "sqlite": "expops_prefect.stores.kv.sqlite.settings:SQLiteSettings",
+        "gcp": "expops_prefect.stores.kv.firestore.settings:FirestoreSettings",
+        "firestore": "expops_prefect.stores.kv.firestore.settings:FirestoreSettings",
     },
     OBJECT_GROUP: {
-        "local": "expops_prefect.stores.local_settings:LocalObjectSettings",
-        "gcs": "expops_prefect.stores.gcs_settings:GCSSettings",
+        "local": "expops_prefect.stores.objects.local.settings:LocalObjectSettings",
+        "gcs": "expops_prefect.stores.objects.gcs.settings:GCSSettings",
     },
 }
 """A table, because looking for entry points takes longer than the rest of reading a configuration."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expops_prefect._internal.redaction import is_secret_path, masked_text
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.redaction import is_secret_path, masked_text
 
 _MOST_SHOWN = 80
 

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
 
-from expops_prefect.kv.base import KVStore
-from expops_prefect.objects.base import ObjectStore
+from expops_prefect.stores.kv.base import KVStore
+from expops_prefect.stores.objects.base import ObjectStore
 from expops_prefect.stores.section import Section
 
 Verdict = Literal["ok", "warning", "failed"]

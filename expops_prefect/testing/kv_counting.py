@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expops_prefect import names
 from expops_prefect.errors import KVRefusedError
-from expops_prefect.kv.base import JSON, KVStore, MetricPoint, MetricValue
+from expops_prefect.models import names
+from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint, MetricValue
 from expops_prefect.testing.kv_samples import PATH, RUN, RawKV, content, exactly
 
 

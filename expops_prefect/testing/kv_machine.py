@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from expops_prefect import names
-from expops_prefect.kv.base import JSON, KVStore, MetricPoint
+from expops_prefect.models import names
+from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint
 from expops_prefect.testing.kv_samples import KNOWN, PATH, RUN, content, exactly
 
 _KEYS = ["a", "a/b", "b_", "__x__", *(key for key in KNOWN if not key.startswith("metric:"))]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from expops_prefect import names
-from expops_prefect.kv.base import KVStore, MetricPoint
+from expops_prefect.models import names
+from expops_prefect.stores.kv.base import KVStore, MetricPoint
 
 THREADS = 8
 PROCESSES = 4

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
-from expops_prefect import names
-from expops_prefect.kv.base import JSON, KVStore
+from expops_prefect.models import names
+from expops_prefect.stores.kv.base import JSON, KVStore
 
 RUN = "project-shop-20261124120000-0123abcd"
 PATH = names.process_path("train", 2)

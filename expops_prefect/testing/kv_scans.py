@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from expops_prefect import names
-from expops_prefect.kv.base import JSON, KVStore
+from expops_prefect.models import names
+from expops_prefect.stores.kv.base import JSON, KVStore
 from expops_prefect.testing.kv_samples import KNOWN, RUN, content, exactly
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from expops_prefect import names
 from expops_prefect.errors import KVRefusedError
-from expops_prefect.kv.base import JSON, KVStore, MetricPoint
+from expops_prefect.models import names
+from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint
 from expops_prefect.testing.kv_counting import KVCounting
 from expops_prefect.testing.kv_races import KVRaces
 from expops_prefect.testing.kv_samples import (

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from expops_prefect.errors import NameRefusedError
-from expops_prefect.objects.base import Buffer, ObjectInfo, ObjectStore
+from expops_prefect.stores.objects.base import Buffer, ObjectInfo, ObjectStore
 
 ODD_KEYS = [
     "a",

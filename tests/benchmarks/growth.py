@@ -17,9 +17,10 @@ from typing import Any
 import orjson
 
 import expops_prefect
-from expops_prefect import Project, names
-from expops_prefect.records import CacheRecord, RunRecord
-from expops_prefect.stores.sqlite_settings import SQLiteSettings
+from expops_prefect import Project
+from expops_prefect.models import names
+from expops_prefect.record.records import CacheRecord, RunRecord
+from expops_prefect.stores.kv.sqlite.settings import SQLiteSettings
 from tests.benchmarks.bench import Bench, seconds
 from tests.benchmarks.harness import Goal, Measure, compared, one_round
 from tests.benchmarks.small import summarise

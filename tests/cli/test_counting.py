@@ -10,7 +10,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore
 
-from expops_prefect.objects.gcs import GCSObjects
+from expops_prefect.config import isolated_environment
+from expops_prefect.stores.objects.gcs.store import GCSObjects
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 from tests.support.backends import Cloud
@@ -18,7 +19,7 @@ from tests.support.backends import Cloud
 
 def costs(cli: Command, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     # A server of its own takes long to start; README's commands are run as they are.
-    monkeypatch.setattr("expops_prefect.config.apart.prefect_of_its_own", lambda environ, folder: dict(environ))
+    monkeypatch.setattr(isolated_environment, "prefect_of_its_own", lambda environ, folder: dict(environ))
     printed = cli("doctor", "--project", root, "--count", "--json")
     assert printed.code == 0, printed
     costs = [check for check in printed.json() if check["name"] == "cost"]

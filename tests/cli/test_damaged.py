@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from expops_prefect import Project, names
+from expops_prefect import Project
 from expops_prefect.errors import FormatError
-from expops_prefect.kv.sqlite import SQLiteKV
-from expops_prefect.lifecycle.entries import remove_unreadable
-from expops_prefect.liveness import Sign
-from expops_prefect.names import CacheKey, process_path
-from expops_prefect.records import FIRST, RunRecord
+from expops_prefect.maintenance.entries import remove_unreadable
+from expops_prefect.models import names
+from expops_prefect.models.names import CacheKey, process_path
+from expops_prefect.record.liveness import Sign
+from expops_prefect.record.records import FIRST, RunRecord
+from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 from tests.support.cached import read, store

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from expops_prefect import Project, flow, log_metric, task
-from expops_prefect.lookup import short_run
-from expops_prefect.recording.parameters import shown_parameters
+from expops_prefect.record.run_lookup import short_run
+from expops_prefect.tracking.parameters import shown_parameters
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from expops_prefect.lookup import short_run
-from expops_prefect.names import process_path
+from expops_prefect.models.names import process_path
+from expops_prefect.record.run_lookup import short_run
 from tests.cli.conftest import PREPARE, Command
 from tests.config.support import make_project
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project, flow, task
-from expops_prefect.names import process_path, step_path
-from expops_prefect.records import Row, RunRecord, with_first_failed
+from expops_prefect.models.names import process_path, step_path
+from expops_prefect.record.records import Row, RunRecord, with_first_failed
 from tests.cli.conftest import Command
 from tests.config.support import make_project
-from tests.recording.test_artifacts import of_run
-from tests.recording.test_summary import record
+from tests.tracking.test_artifacts import of_run
+from tests.tracking.test_summary import record
 
 
 @task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from expops_prefect.cli.fitting import fit
+from expops_prefect.cli.table_layout import fit
 
 HEADINGS = ["process or step", "status", "took", "saved", "computed by", "because", "last metrics"]
 RUN = "20260101000000-0000abcd"

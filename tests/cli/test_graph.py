@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from expops_prefect import Project
-from expops_prefect.names import normalise
+from expops_prefect.models.names import normalise
 from tests.cli.conftest import NOISY, PREPARE, Command
 from tests.config.support import make_project
 

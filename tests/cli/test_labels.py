@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from expops_prefect import Project, flow, task
-from expops_prefect.names import apart, normalise, process_path, step_path
+from expops_prefect.models.names import apart, normalise, process_path, step_path
 from tests.cli.conftest import Command
 from tests.config.support import make_project
-from tests.recording.test_artifacts import of_run
+from tests.tracking.test_artifacts import of_run
 
 
 @task(name="Clean Rows")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project
-from expops_prefect.names import CACHE_PREFIX, CacheKey
-from expops_prefect.outbox.changes import KeepObject
-from expops_prefect.outbox.journal import Journal
+from expops_prefect.models.names import CACHE_PREFIX, CacheKey
+from expops_prefect.stores.outbox.changes import KeepObject
+from expops_prefect.stores.outbox.journal import Journal
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 from tests.support.cached import PLAIN, read, store

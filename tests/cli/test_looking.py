@@ -8,9 +8,9 @@ import pytest
 
 from expops_prefect import Project
 from expops_prefect.errors import ProcessNotFoundError, RunNotFoundError
-from expops_prefect.lookup import short_run
-from expops_prefect.names import normalise
-from expops_prefect.records import single_calls
+from expops_prefect.models.names import normalise
+from expops_prefect.record.records import single_calls
+from expops_prefect.record.run_lookup import short_run
 from tests.cli.conftest import FLOW, NOISY, PREPARE, Command
 from tests.config.support import make_project
 

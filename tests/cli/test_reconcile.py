@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect import Project, names
-from expops_prefect.liveness import Sign
-from expops_prefect.records import RunRecord
+from expops_prefect import Project
+from expops_prefect.models import names
+from expops_prefect.record.liveness import Sign
+from expops_prefect.record.records import RunRecord
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 

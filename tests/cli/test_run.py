@@ -11,12 +11,12 @@ import pytest
 from tests.cli.conftest import Command
 
 if TYPE_CHECKING:
-    from tests.bridge.project import ExpOpsProject
+    from tests.expops.bridge.project import ExpOpsProject
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExpOpsProject:
-    from tests.bridge.project import ExpOpsProject
+    from tests.expops.bridge.project import ExpOpsProject
 
     return ExpOpsProject(tmp_path, monkeypatch)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from expops_prefect.ui.guard import Guard, Message
+from expops_prefect.expops.ui.guard import Guard, Message
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 
@@ -32,7 +32,7 @@ def test_what_keeps_it_from_starting(cli: Command, tmp_path: Path, monkeypatch: 
         missing = cli("ui", "--no-browser", "--project", root)
     assert (missing.code, missing.out) == (1, "")
     assert missing.err.splitlines()[-1] == "ExpOps is not installed here: pip install 'expops-prefect[expops]'"
-    monkeypatch.setattr("expops_prefect.ui.server.server_environment", lambda *_: {"PYTHONPATH": "/nowhere"})
+    monkeypatch.setattr("expops_prefect.expops.ui.server.server_environment", lambda *_: {"PYTHONPATH": "/nowhere"})
     monkeypatch.setattr(sys, "executable", "/bin/false")
     ended = cli("ui", "--no-browser", "--port", 0, "--project", root)
     assert ended.code == 1

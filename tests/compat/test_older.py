@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from expops_prefect.caching import attempts
-from expops_prefect.kv.schema import FORMAT
-from expops_prefect.kv.sqlite import SQLiteKV
-from expops_prefect.lifecycle import verify
+from expops_prefect.cache import attempts
+from expops_prefect.maintenance import verify
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord, read_cache_records
+from expops_prefect.record.records import CacheRecord, read_cache_records
+from expops_prefect.stores.kv.sqlite.schema import FORMAT
+from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from tests.compat import flows, keep
 
 RELEASES = sorted(path.parent.name for path in keep.HERE.glob(f"*/{keep.KV}"))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from expops_prefect.config import Written, write_pipeline
-from expops_prefect.config import pipeline as pipeline_module
+from expops_prefect.config import pipeline_section as pipeline_module
 from expops_prefect.errors import ConfigurationError
 from tests.config.support import make_project, settings_of
 
@@ -106,7 +106,7 @@ def test_any_configuration(tmp_path: Path, config: str) -> None:
 
 
 def test_a_process_has_its_entry_under_the_users_name(tmp_path: Path) -> None:
-    from expops_prefect.names import normalise
+    from expops_prefect.models.names import normalise
 
     config = "experiment:\n  pipeline:\n    processes:\n      - name: Große Stadt\n        parameters: {a: 1}\n"
     root = make_project(tmp_path / "names", config)

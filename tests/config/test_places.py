@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect import Project, flow, names
+from expops_prefect import Project, flow
 from expops_prefect.config import find_root, load_settings
 from expops_prefect.errors import ConfigurationError
-from expops_prefect.kv.sqlite import SQLiteKV
-from expops_prefect.stores.local_settings import LocalObjectSettings
-from expops_prefect.stores.sqlite_settings import SQLiteSettings
+from expops_prefect.models import names
+from expops_prefect.stores.kv.sqlite.settings import SQLiteSettings
+from expops_prefect.stores.kv.sqlite.store import SQLiteKV
+from expops_prefect.stores.objects.local.settings import LocalObjectSettings
 from tests.config.support import make_project, settings_of
 from tests.support.server import clean_environment
 

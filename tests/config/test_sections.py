@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from expops_prefect.config import server_environment
-from expops_prefect.stores.firestore_settings import FirestoreSettings
-from expops_prefect.stores.gcs_settings import GCSSettings
-from expops_prefect.stores.local_settings import LocalObjectSettings
-from expops_prefect.stores.sqlite_settings import SQLiteSettings
+from expops_prefect.stores.kv.firestore.settings import FirestoreSettings
+from expops_prefect.stores.kv.sqlite.settings import SQLiteSettings
+from expops_prefect.stores.objects.gcs.settings import GCSSettings
+from expops_prefect.stores.objects.local.settings import LocalObjectSettings
 from tests.config.support import settings_of
 
 CACHE = "{backend: {type: gcp, gcp_project: g, credentials_json: keys/k.json}, object_store: {type: gcs, bucket: b}}"
@@ -202,7 +202,7 @@ def test_parameters_of_a_process(tmp_path: Path) -> None:
     """
     settings = settings_of(tmp_path / "shop", config)
     assert settings.process_parameters("my train") == {"a": 1, "b": 2, "c": 2}
-    from expops_prefect.names import normalise
+    from expops_prefect.models.names import normalise
 
     assert settings.process_parameters(normalise("my train")) == {"a": 1, "b": 2, "c": 2}
     assert settings.process_parameters("bare") == settings.process_parameters("unknown") == {}
@@ -270,7 +270,7 @@ def test_durations(tmp_path: Path, written: str, length: timedelta | None) -> No
 def test_a_process_says_more_than_the_whole_cache(tmp_path: Path) -> None:
     config = "prefect: {cache: {ttl: 1d, processes: {my train: {ttl: 2d}, load: {enabled: false}}}}"
     cache = settings_of(tmp_path / "shop", config).cache
-    from expops_prefect.names import normalise
+    from expops_prefect.models.names import normalise
 
     assert cache.ttl_of("my train") == cache.ttl_of(normalise("my train")) == timedelta(days=2)
     assert cache.ttl_of("load") == cache.ttl_of("unknown") == timedelta(days=1)

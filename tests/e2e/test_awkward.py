@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.records import read_cache_records
+from expops_prefect.record.records import read_cache_records
 from tests.support.processes import FlowProject
 
 AWKWARD = """
@@ -274,7 +274,7 @@ def test_awkward_input_and_own_choices(shop: FlowProject) -> None:
 
 
 def _hash(name: str) -> str:
-    from expops_prefect.names import short_hash
+    from expops_prefect.models.names import short_hash
 
     return short_hash(name)
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from expops_prefect.lifecycle import Policy, Selection, collect, invalidate, verify
-from expops_prefect.names import CACHE_PREFIX, PAYLOAD_PREFIX
+from expops_prefect.maintenance import Policy, Selection, collect, invalidate, verify
+from expops_prefect.models.names import CACHE_PREFIX, PAYLOAD_PREFIX
 from expops_prefect.project import Project
 from tests.support.processes import FlowProject
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from expops_prefect.names import readable
-from expops_prefect.records import Row
+from expops_prefect.models.names import readable
+from expops_prefect.record.records import Row
 from tests.support.processes import FlowProject, Outcome
 
 pytestmark = pytest.mark.xdist_group("complete-runs")

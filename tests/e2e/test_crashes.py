@@ -17,8 +17,8 @@ from prefect.runner._hook_runner import HookRunner
 from prefect.states import Cancelling, Crashed
 
 from expops_prefect import flow
-from expops_prefect.names import readable
-from expops_prefect.records import Row, RunRecord
+from expops_prefect.models.names import readable
+from expops_prefect.record.records import Row, RunRecord
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 
@@ -131,7 +131,7 @@ def test_a_worker_process_that_dies(shop: FlowProject) -> None:
         from prefect.task_runners import ProcessPoolTaskRunner
         from executions import ran
         from expops_prefect import flow, log_metric, task
-        from expops_prefect.degraded import degrade
+        from expops_prefect._internal.diagnostics import degrade
 
         @task
         def work(x):

@@ -6,7 +6,7 @@ import logging
 import re
 from pathlib import Path
 
-from expops_prefect.recording.hooks import HOOK_PREFIX
+from expops_prefect.tracking.hooks import HOOK_PREFIX
 from tests.support.processes import FlowProject
 
 FLOW = """

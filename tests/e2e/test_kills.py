@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.records import CacheRecord, RunRecord
+from expops_prefect.record.records import CacheRecord, RunRecord
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 

@@ -103,8 +103,8 @@ from uuid import uuid4
 
 import psutil
 from expops_prefect import Project
-from expops_prefect.kv.base import MetricPoint
-from expops_prefect.recording.runs import start_run
+from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.tracking.runs import start_run
 
 run = start_run(Project.open("."), "main", SimpleNamespace(id=uuid4(), name="long", parameters={}))
 for number in range(1, int(sys.argv[1]) + 1):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.names import LEASE_PREFIX
+from expops_prefect.models.names import LEASE_PREFIX
 from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until

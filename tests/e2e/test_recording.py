@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from expops_prefect.names import readable
-from expops_prefect.records import Row, RunRecord
+from expops_prefect.models.names import readable
+from expops_prefect.record.records import Row, RunRecord
 from tests.e2e.recorded import SCRIPT
 from tests.support.processes import FlowProject, Outcome
 

@@ -335,9 +335,9 @@ def test_a_reader_without_the_class(script: FlowProject, tmp_path: Path) -> None
         """
         import pickle
         from expops_prefect import Project
-        from expops_prefect.caching.payloads import StoredPayloads
-        from expops_prefect.caching.results import verified
-        from expops_prefect.records import read_cache_records
+        from expops_prefect.cache.payloads import StoredPayloads
+        from expops_prefect.cache.results import verified
+        from expops_prefect.record.records import read_cache_records
         from expops_prefect.serialization.manifest import unpack
 
         project = Project.open()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from expops_prefect.names import LEASE_PREFIX
+from expops_prefect.models.names import LEASE_PREFIX
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 

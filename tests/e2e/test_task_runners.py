@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.names import readable
-from expops_prefect.records import row_labels, single_calls
+from expops_prefect.models.names import readable
+from expops_prefect.record.records import row_labels, single_calls
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from expops_prefect.effects import table
-from expops_prefect.effects.model import CodeEffects
+from expops_prefect.effects.code.analysis import code_effects
 from expops_prefect.fingerprint.code import code_fingerprint
+from expops_prefect.models.effects import CodeEffects
 from tests.effects import honest
 from tests.effects.table import BODIES, EXPRESSIONS, FINE
 from tests.fingerprint.packages import write
@@ -57,7 +58,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 
 def effects_of(function: Any, **given: Any) -> CodeEffects:
-    return code_fingerprint(function, **given).effects
+    return code_fingerprint(function, analyse=code_effects, **given).effects
 
 
 def _installed(imports: str) -> str:

@@ -25,8 +25,8 @@ import numpy as np
 import pytest
 
 from expops_prefect.effects.chain import apart, innermost
-from expops_prefect.effects.model import CodeEffects, Seen
 from expops_prefect.effects.watch import watching
+from expops_prefect.models.effects import CodeEffects, Seen
 
 Body = Callable[[], Any]
 OLDER = ThreadPoolExecutor(1)

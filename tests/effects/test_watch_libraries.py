@@ -21,8 +21,8 @@ from lxml import etree
 from polars import read_csv
 from pyarrow.parquet import read_table
 
-from expops_prefect.effects.model import Seen
 from expops_prefect.effects.watch import watching
+from expops_prefect.models.effects import Seen
 
 FRAME = pl.DataFrame({"a": [1, 2]})
 TABLE = pa.table({"a": [1, 2]})

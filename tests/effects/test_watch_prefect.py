@@ -11,8 +11,8 @@ import pytest
 from prefect import flow, get_run_logger, task
 
 from expops_prefect.effects.chain import innermost
-from expops_prefect.effects.model import Seen
 from expops_prefect.effects.watch import watching
+from expops_prefect.models.effects import Seen
 
 
 def read(name: str) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from expops_prefect.effects.dependencies import Named, changed, dump, load, taken
-from expops_prefect.effects.model import Seen
 from expops_prefect.effects.watch import watching
+from expops_prefect.models.effects import Seen
 
 
 @pytest.fixture(autouse=True)

@@ -11,17 +11,19 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from expops_prefect import names, records
-from expops_prefect.caching.leases import Lease
+from expops_prefect._internal.signing import Signatures
+from expops_prefect.cache.locking.leases import Lease
 from expops_prefect.config import load_settings
 from expops_prefect.errors import ConfigurationError, FormatError, IntegrityError, NameRefusedError
-from expops_prefect.outbox import changes
-from expops_prefect.outbox.journal import Plan
+from expops_prefect.models import names
+from expops_prefect.models.record_format import is_newer
+from expops_prefect.record import records
 from expops_prefect.serialization import arrays, arrow, manifest
 from expops_prefect.serialization.manifest import Packed
 from expops_prefect.serialization.payloads import payload
 from expops_prefect.serialization.resolving import Resolver
-from expops_prefect.signatures import Signatures
+from expops_prefect.stores.outbox import changes
+from expops_prefect.stores.outbox.journal import Plan
 from tests.serialization.readers import FromMemory
 
 FIELDS, _PARTS = arrays.encode(np.arange(100.0))
@@ -52,7 +54,7 @@ def cache_keys(data: bytes) -> None:
 def cache_records(data: bytes) -> None:
     value = _json(data)
     for candidate in (value, {**value, "format": 1} if isinstance(value, dict) else value):
-        records.is_newer(candidate)
+        is_newer(candidate)
         with suppress(FormatError):
             found = records.CacheRecord.load(candidate)
             found.held()

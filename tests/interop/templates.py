@@ -15,9 +15,9 @@ from typing import Any
 import expops
 
 from expops_prefect.config import load_settings
-from expops_prefect.names import run_rows_prefix
+from expops_prefect.models.names import run_rows_prefix
 from expops_prefect.project import Project
-from expops_prefect.records import read_metrics
+from expops_prefect.record.records import read_metrics
 from tests.support.server import clean_environment
 
 TEMPLATES = Path(expops.__file__).parent / "templates"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.names import parse_path
-from tests.bridge.project import ExpOpsProject
+from expops_prefect.models.names import parse_path
+from tests.expops.bridge.project import ExpOpsProject
 from tests.interop.expops import Shown, serving
 from tests.interop.templates import Template
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.names import normalise, process_path, shown
+from expops_prefect.models.names import normalise, process_path, shown
 from tests.interop.expops import project_on, serving
 from tests.support.server import wait_until
 

@@ -18,7 +18,7 @@ from prefect.tasks import Task
 from prefect.transactions import CommitMode, get_transaction
 from prefect.utilities.annotations import NotSet
 
-from expops_prefect.recording.wrapping import _CALLS, _SCOPES
+from expops_prefect.tracking.wrapping import _CALLS, _SCOPES
 from tests.prefect_contract.facts import Stores, check
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from expops_prefect.objects.base import ObjectStore
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord
+from expops_prefect.record.records import CacheRecord
 from expops_prefect.serialization.manifest import pack
+from expops_prefect.stores.objects.base import ObjectStore
 from expops_prefect.testing.faults import Faults, FaultyObjects
 
 

@@ -13,9 +13,9 @@ from typing import Final
 import pytest
 import yaml
 
+from expops_prefect._internal.redaction import masked, masked_message, masked_source
 from expops_prefect.errors import BackendError, ConfigurationError
-from expops_prefect.names import process_path, row_key, run_record_key, run_status_key
-from expops_prefect.redaction import masked, masked_message, masked_source
+from expops_prefect.models.names import process_path, row_key, run_record_key, run_status_key
 from tests.interop.test_ui import ui
 from tests.security.test_secrets import holders
 from tests.support.processes import FlowProject

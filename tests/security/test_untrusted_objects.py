@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 from prefect.serializers import PickleSerializer
 
-from expops_prefect.caching import blocks, results
-from expops_prefect.caching.payloads import StoredPayloads
-from expops_prefect.caching.results import record_key
+from expops_prefect.cache import blocks, results
+from expops_prefect.cache.payloads import StoredPayloads
+from expops_prefect.cache.results import record_key
 from expops_prefect.errors import ExpOpsPrefectError, IntegrityError
 from expops_prefect.project import Project
 from expops_prefect.serialization import pickling

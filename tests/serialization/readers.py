@@ -9,10 +9,10 @@ from typing import Any
 import blake3
 
 from expops_prefect.errors import IntegrityError
-from expops_prefect.objects.base import Buffer
-from expops_prefect.objects.local import LocalObjects
 from expops_prefect.serialization.manifest import Packed, pack, unpack
 from expops_prefect.serialization.payloads import Mapping, PayloadRef
+from expops_prefect.stores.objects.base import Buffer
+from expops_prefect.stores.objects.local.store import LocalObjects
 
 
 @dataclass

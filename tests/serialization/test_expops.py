@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from expops_prefect.objects.local import LocalObjects
 from expops_prefect.serialization.manifest import pack
+from expops_prefect.stores.objects.local.store import LocalObjects
 
 READ = """
 import json, os, sqlite3, sys, time

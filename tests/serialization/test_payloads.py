@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expops_prefect.errors import IntegrityError
-from expops_prefect.objects.base import Buffer
 from expops_prefect.serialization.payloads import Mapping, PayloadRef, digest, load, load_verified, payload
+from expops_prefect.stores.objects.base import Buffer
 
 
 class Giving:
@@ -88,7 +88,8 @@ def test_what_is_unpickled_never_comes_from_a_file(tmp_path: Path) -> None:
 
 
 def test_importing_is_cheap() -> None:
-    code = "import sys, expops_prefect.serialization.manifest, expops_prefect.objects.local; print(list(sys.modules))"
+    code = "import sys, expops_prefect.serialization.manifest, expops_prefect.stores.objects.local.store as store\n"
+    code += "print(list(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     heavy = {"numpy", "pandas", "pyarrow", "polars", "sklearn", "cloudpickle", "joblib", "prefect"}
     assert heavy.isdisjoint(ast.literal_eval(loaded))

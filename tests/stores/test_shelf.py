@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.kv.base import JSON
-from expops_prefect.kv.encoding import dump
+from expops_prefect.stores.kv.base import JSON
+from expops_prefect.stores.kv.encoding import dump
 from expops_prefect.testing import KVConformance, ObjectConformance, RawKV, RawObjects, kv_machine, object_machine
 from tests.stores.shelf.shelf_stores.kv import ShelfKV
 from tests.stores.shelf.shelf_stores.objects import TABLE, ShelfObjects

@@ -13,18 +13,18 @@ from unittest.mock import patch
 
 import numpy as np
 
-from expops_prefect.caching import results, uses
-from expops_prefect.caching.payloads import StoredPayloads
+from expops_prefect.cache import last_used, results
+from expops_prefect.cache.payloads import StoredPayloads
 from expops_prefect.errors import BackendError
-from expops_prefect.kv.sqlite import SQLiteKV
-from expops_prefect.lifecycle import entries
-from expops_prefect.names import CACHE_PREFIX
-from expops_prefect.objects.base import Buffer, ObjectInfo
-from expops_prefect.objects.claims import keep
-from expops_prefect.objects.local import LocalObjects
-from expops_prefect.outbox.changes import AnyChange, KeepObject, Publish, Put
+from expops_prefect.maintenance import entries
+from expops_prefect.models.names import CACHE_PREFIX
 from expops_prefect.project import Project
 from expops_prefect.serialization.manifest import pack, unpack
+from expops_prefect.stores.kv.sqlite.store import SQLiteKV
+from expops_prefect.stores.objects.base import Buffer, ObjectInfo
+from expops_prefect.stores.objects.gc_protection import keep
+from expops_prefect.stores.objects.local.store import LocalObjects
+from expops_prefect.stores.outbox.changes import AnyChange, KeepObject, Publish, Put
 from expops_prefect.testing.faults import Faults, FaultyKV, FaultyObjects
 from tests.config.support import settings_of
 from tests.support.result_stores import own_key
@@ -153,7 +153,7 @@ class Cache:
         self._kv = SQLiteKV(root / "kv.sqlite")
         self._objects = Dated(self.settings.runtime_dir, self.clock)
         self.project = self.process(Steps())
-        uses._noted.clear()
+        last_used._noted.clear()
 
     def process(self, steps: Steps) -> Project:
         """The project as a process has it whose steps are counted."""

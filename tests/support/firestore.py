@@ -12,8 +12,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore
 
-from expops_prefect.kv.base import JSON
-from expops_prefect.kv.firestore import FirestoreKV
+from expops_prefect.stores.kv.base import JSON
+from expops_prefect.stores.kv.firestore.store import FirestoreKV
 from tests.support import emulators
 
 GCP_PROJECT = "expops-prefect-tests"

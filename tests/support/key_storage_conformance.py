@@ -20,8 +20,8 @@ import pytest
 from prefect.serializers import JSONSerializer
 
 from expops_prefect import ExpOpsKeyStorage
-from expops_prefect.caching.results import record_key
-from expops_prefect.degraded import counts
+from expops_prefect._internal.diagnostics import counts
+from expops_prefect.cache.results import record_key
 from expops_prefect.errors import IntegrityError
 from expops_prefect.project import Project
 from tests.support.result_stores import FOREIGN_KEYS, elsewhere, own_key, read, record, result_store, storages

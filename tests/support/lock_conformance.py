@@ -20,13 +20,14 @@ import pytest
 from prefect.locking.protocol import LockManager
 
 from expops_prefect import EXPOPS, ExpOpsLockManager
-from expops_prefect.caching import leases, results
-from expops_prefect.caching.attempts import Attempt
-from expops_prefect.caching.leases import BEATS
+from expops_prefect.cache import results
+from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.locking import leases
+from expops_prefect.cache.locking.leases import BEATS
 from expops_prefect.errors import LeaseLostError
-from expops_prefect.names import LEASE_PREFIX, lease_key
+from expops_prefect.models.names import LEASE_PREFIX, lease_key
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord
+from expops_prefect.record.records import CacheRecord
 from tests.support.server import wait_until
 
 PROCESSES: Final = 2

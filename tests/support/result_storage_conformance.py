@@ -26,9 +26,9 @@ from prefect.exceptions import SerializationError
 from prefect.serializers import CompressedPickleSerializer, JSONSerializer, PickleSerializer
 
 from expops_prefect import ExpOpsSerializer
-from expops_prefect.caching import blocks
-from expops_prefect.caching.results import record_key
-from expops_prefect.degraded import counts
+from expops_prefect._internal.diagnostics import counts
+from expops_prefect.cache import blocks
+from expops_prefect.cache.results import record_key
 from expops_prefect.errors import IntegrityError, ObjectStoreError
 from expops_prefect.project import Project
 from expops_prefect.testing.faults import Faults, FaultyObjects

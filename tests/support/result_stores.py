@@ -10,10 +10,10 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 
 from expops_prefect import ExpOpsKeyStorage, ExpOpsResultStorage
-from expops_prefect.caching import blocks
-from expops_prefect.caching.results import record_key
+from expops_prefect.cache import blocks
+from expops_prefect.cache.results import record_key
 from expops_prefect.project import Project
-from expops_prefect.records import CacheRecord
+from expops_prefect.record.records import CacheRecord
 
 FOREIGN_KEYS = [
     "0f343b0931126a20f133d67c2b018a3b",  # INPUTS and compound policies

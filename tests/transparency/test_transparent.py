@@ -21,7 +21,7 @@ from prefect.assets import materialize
 
 import expops_prefect
 from expops_prefect import instrument
-from expops_prefect.recording.wrapping import INNER, Surrounded
+from expops_prefect.tracking.wrapping import INNER, Surrounded
 from tests.support.processes import FlowProject
 from tests.transparency import written
 

@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from expops_prefect.caching import returned
+from expops_prefect.cache import result_forms
 from expops_prefect.errors import FingerprintError, ResultNotStorableError
 from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.outline import outline
@@ -44,10 +44,10 @@ def loaded(value: Any) -> str:
         packed = pack(value)
     except ResultNotStorableError:
         return "not storable"
-    _, stands = returned.told(value, packed, Path("/nowhere"))
-    again = unpack(packed.manifest, returned.Held(packed))
+    _, stands = result_forms.told(value, packed, Path("/nowhere"))
+    again = unpack(packed.manifest, result_forms.Held(packed))
     if stands:
-        returned.remember(again, stands, Path("/nowhere"))
+        result_forms.remember(again, stands, Path("/nowhere"))
     return digest(again)
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from expops_prefect.effects.code.own_calls import OwnCalls
 from expops_prefect.effects.code.state import written
 from expops_prefect.effects.code.values import FRESH, MISSING, PLAIN, Value, fresh, pairs, part, taints
-from expops_prefect.effects.model import KINDS
 from expops_prefect.effects.table import HARMLESS, READ, clock, database, environment, files, methods, prefect, random
+from expops_prefect.models.effects import KINDS
 
 _ALIASES: Final = frozenset(
     """

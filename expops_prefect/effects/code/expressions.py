@@ -23,8 +23,8 @@ from expops_prefect.effects.code.values import (
     joined,
     part,
 )
-from expops_prefect.effects.model import KINDS
 from expops_prefect.effects.table import environment, methods
+from expops_prefect.models.effects import KINDS
 
 _CONTAINERS: Final = {ast.List: "builtins.list", ast.Set: "builtins.set", ast.Tuple: "builtins.tuple"}
 

@@ -9,9 +9,9 @@ from typing import Final
 from expops_prefect.effects.code.calls import Call, KnownCalls, receivers
 from expops_prefect.effects.code.state import is_shared
 from expops_prefect.effects.code.values import FRESH, PLAIN, Function, Value, fresh, pairs, part, taints
-from expops_prefect.effects.model import KINDS
 from expops_prefect.effects.table import files, lazy, methods, methods_by_name, methods_by_receiver, prefect, random
 from expops_prefect.effects.table.method_names import HARMLESS as HARMLESS_METHODS
+from expops_prefect.models.effects import KINDS
 
 _MODE: Final = re.compile(r"[rwaxbt+U]{1,4}")
 _CONTAINERS: Final = ("builtins.list", "builtins.dict", "builtins.set", "builtins.tuple", "builtins.str",

@@ -19,7 +19,7 @@ from expops_prefect.effects.code.values import (
     fresh,
     joined,
 )
-from expops_prefect.effects.model import Effect
+from expops_prefect.models.effects import Effect
 
 _KEEPING: Final = frozenset({"lru_cache", "cache", "cached", "memoize", "memoized", "cachedmethod", "alru_cache"})
 _PLAIN: Final = frozenset("int float str bool bytes complex date datetime timedelta Decimal Path UUID".split())

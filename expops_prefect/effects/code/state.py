@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.effects.code.values import GLOBAL, MISSING, Class, Function, Summary, Value
-from expops_prefect.effects.model import KINDS, Effect
+from expops_prefect.models.effects import KINDS, Effect
 
 if TYPE_CHECKING:
     from expops_prefect.effects.code.analysis import Analysis

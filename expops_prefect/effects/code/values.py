@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from expops_prefect.effects.model import Effect
+from expops_prefect.models.effects import Effect
 
 if TYPE_CHECKING:
     from expops_prefect.effects.code.names import Names

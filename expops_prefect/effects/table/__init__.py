@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from expops_prefect.effects.model import KINDS
 from expops_prefect.effects.table import (
     clock,
     database,
@@ -29,6 +28,7 @@ from expops_prefect.effects.table import (
     process,
     random,
 )
+from expops_prefect.models.effects import KINDS
 
 __all__ = ["ENTRY_POINTS", "HARMLESS", "READ", "Table", "table"]
 

@@ -110,7 +110,7 @@ LOGS = frozenset("debug info warning warn error exception critical log fatal tra
 
 SINKS = """
     builtins.print logging warnings.warn time.sleep tqdm expops_prefect.log_metric expops_prefect.log_metrics
-    expops_prefect.log_chart expops_prefect.recording prefect.logging loguru structlog rich traceback asyncio.sleep
+    expops_prefect.log_chart expops_prefect.tracking prefect.logging loguru structlog rich traceback asyncio.sleep
     mlflow wandb neptune
 """
 """What a time may be given to: it is shown or measured, and enters no result."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from expops_prefect.kv.base import KVStore
-from expops_prefect.objects.base import ObjectStore
+from expops_prefect.stores.kv.base import KVStore
+from expops_prefect.stores.objects.base import ObjectStore
 from expops_prefect.stores.settings import Check, KVSettings, ObjectSettings, Place
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from expops_prefect.errors import KVError
-from expops_prefect.kv.base import JSON, MetricPoint, Versioned
-from expops_prefect.kv.encoding import check_counter, check_key, check_series, dump, load, merge_points
+from expops_prefect.stores.kv.base import JSON, MetricPoint, Versioned
+from expops_prefect.stores.kv.encoding import check_counter, check_key, check_series, dump, load, merge_points
 
 
 @dataclass

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from expops_prefect.errors import ObjectStoreError
-from expops_prefect.objects.base import Buffer, ObjectInfo, check_key, check_prefix
-from expops_prefect.objects.local import LocalObjects
+from expops_prefect.stores.objects.base import Buffer, ObjectInfo, check_key, check_prefix
+from expops_prefect.stores.objects.local.store import LocalObjects
 
 TABLE = "CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, stamp TEXT, modified REAL, data BLOB)"
 INFO = "SELECT key, length(data), stamp, modified FROM objects"

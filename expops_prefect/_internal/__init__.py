@@ -1,0 +1,1 @@
+"""Tools of the package that know nothing of Prefect or of stores."""

@@ -1,0 +1,159 @@
+"""What went wrong beside the flow: logged once per kind and key, counted, shown in the summary of the run it concerns.
+
+Whom something concerns is known where it happens: code that belongs to a run says so by
+:func:`concern`, which threads and coroutines that copy their context inherit; threads that work
+for a project name its outbox folder, and its open runs are concerned.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.formatting import moment
+from expops_prefect._internal.redaction import Redacting
+
+_logger = logging.getLogger("prefect.expops")
+_logger.addFilter(Redacting())
+_lock = ForkSafeLock()
+_told: set[tuple[str, str]] = set()
+"""What :func:`first` was asked for: notices of this process, which concern no run."""
+_denials: dict[str, bool] = {}
+"""What stores deny for good, and whether that was warned of."""
+
+
+@dataclass(eq=False)
+class Events:
+    """What happened in this process to a run.
+
+    Attributes:
+        project: the outbox folder of its project.
+        counts: how often each kind of event happened.
+        since: when each happened first, epoch seconds.
+        said: the kinds and keys that were logged.
+    """
+
+    project: Path | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    since: dict[str, float] = field(default_factory=dict)
+    said: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        with _lock:
+            _watching.add(self)
+
+    def add(self, kind: str, count: int, since: float) -> None:
+        """Count events."""
+        self.counts[kind] += count
+        self.since[kind] = min(since, self.since.get(kind, since))
+
+    def take(self) -> dict[str, dict[str, Any]]:
+        """What was counted, as :func:`merged` takes it; from now on anew."""
+        with _lock:
+            taken = {kind: {"count": count, "since": self.since[kind]} for kind, count in self.counts.items()}
+            self.counts.clear()
+            self.since.clear()
+        return taken
+
+
+Concern: TypeAlias = Events | Path | None
+"""A run's events, the outbox folder of a project, or nobody in particular."""
+_watching: weakref.WeakSet[Events] = weakref.WeakSet()
+_process = Events()
+_concern: ContextVar[Concern] = ContextVar("expops_concern", default=None)
+
+
+def concern(whom: Concern) -> None:
+    """From here on, in this context, what goes wrong concerns this run or project."""
+    _concern.set(whom)
+
+
+def concerned() -> Concern:
+    """Whom it concerns, what goes wrong here: for a thread that will go on with it."""
+    return _concern.get()
+
+
+@contextmanager
+def concerning(whom: Concern) -> Iterator[None]:
+    """The same, for a block of code."""
+    token = _concern.set(whom)
+    try:
+        yield
+    finally:
+        _concern.reset(token)
+
+
+def degrade(kind: str, message: str, *, key: str = "") -> None:
+    """Count an event and log it, once for each kind and key of the run that it concerns, or of this process.
+
+    Args:
+        kind: a few words for the summary, such as ``damaged results``.
+        message: what happened and what follows, for the log.
+        key: what it happened to.
+    """
+    now, whom = time.time(), _concern.get()
+    with _lock:
+        runs = [whom] if isinstance(whom, Events) else [item for item in _watching if whom and item.project == whom]
+        for events in {_process, *runs}:
+            events.add(kind, 1, now)
+        places = runs or [_process]
+        new = any((kind, key) not in events.said for events in places)
+        for events in places:
+            events.said.add((kind, key))
+        denials = [text for text in _denials if text in message]
+        follows = any(_denials[text] for text in denials)
+        _denials.update(dict.fromkeys(denials, True))
+    if new:
+        _logger.log(logging.INFO if follows else logging.WARNING, "%s: %s", kind, message)
+
+
+def first(kind: str, key: str) -> bool:
+    """Whether this is the first time in this process that something is said of this kind and key."""
+    with _lock:
+        new = (kind, key) not in _told
+        _told.add((kind, key))
+    return new
+
+
+def denied(text: str) -> None:
+    """A store denies something for good: one warning says so, and what else follows from it is told at INFO.
+
+    Args:
+        text: what is denied and what to do, which stands in the messages of :func:`degrade`.
+    """
+    with _lock:
+        _denials.setdefault(text, False)
+
+
+def counts() -> dict[str, int]:
+    """How often each kind of event happened in this process so far."""
+    with _lock:
+        return dict(_process.counts)
+
+
+def merged(known: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Two counts of events, ``{kind: {"count", "since"}}``, as one."""
+    sums: dict[str, Any] = dict(known or {})
+    for kind, event in more.items():
+        held = sums.get(kind)
+        if held is not None:
+            event = {"count": held["count"] + event["count"], "since": min(held["since"], event["since"])}
+        sums[kind] = event
+    return sums
+
+
+def described(counts: Mapping[str, int], since: Mapping[str, float]) -> str:
+    """Events for people: ``results not stored 3x since 2026-11-25 12:00:01 UTC``."""
+    return ", ".join(
+        f"{kind} {count}x" + (f" since {at}" if (at := moment(since.get(kind))) else "")
+        for kind, count in counts.items()
+    )

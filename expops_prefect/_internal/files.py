@@ -1,0 +1,204 @@
+"""Folders and files that are made with the user's umask, and are never open to everybody.
+
+A runtime folder holds parameters, results and code, so only its owner and, where the umask says
+so, the owner's group may read it. Where several users share one, the folder itself says so: it is
+writable for its group and hands the group on. What is made in it is the group's then, whatever the
+umask.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from expops_prefect._internal.diagnostics import degrade
+
+# Paths are text here: it is faster, and this is on the way of every result.
+# ruff: noqa: PTH100, PTH101, PTH102, PTH108, PTH112, PTH116, PTH120
+
+FILE_MODE: Final = 0o660
+FOLDER_MODE: Final = 0o770
+READ_ONLY_MODE: Final = 0o440
+_SHARED: Final = stat.S_ISGID | stat.S_IWGRP
+_OTHERS: Final = 0o007
+_OURS: Final = frozenset(
+    {".gitignore", "alive", "artifacts", "cache", "downloads", "metrics.sqlite", "metrics.sqlite-shm"}
+    | {"metrics.sqlite-wal", "outbox", "uses"}
+)
+
+_roots: dict[str, str | bool] = {}
+"""The runtime folders of this process's projects, and their group: whoever makes a file below may find the folder
+gone and make it anew, and knows a path only."""
+
+
+def runtime_folder(path: Path, group: str | bool = False, *, ours: bool = False) -> None:
+    """Say that a folder, there or not, is a project's runtime folder. Never raises.
+
+    Made anew it ignores itself in git. One that is there, from an older release for instance, is closed to others,
+    if it is this user's and holds nothing but what is ours.
+
+    Args:
+        path: the folder.
+        group: whether its group shares it, or which group does.
+        ours: whether that is sure already, by its name.
+    """
+    folder = os.path.abspath(path)
+    _roots[folder] = group
+    with suppress(OSError):
+        status = os.stat(folder)
+        mine = status.st_uid == os.geteuid() and (ours or _is_ours(folder))
+        if mine and status.st_mode & _OTHERS:
+            for entry in (*os.scandir(folder), None):
+                place = folder if entry is None else entry.path
+                if entry is None or not entry.is_symlink():
+                    _close(place)
+        if mine and group and (status.st_mode & _SHARED) != _SHARED:
+            _share(folder, group)
+            for top, folders, files in os.walk(folder):
+                for name in folders:
+                    _share(f"{top}/{name}", group)
+                for name in files:
+                    with suppress(OSError):
+                        _hand_over(f"{top}/{name}", group)
+        if mine:
+            _ignore_itself(folder)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, with those above it, unless it is there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = []
+    current = os.path.abspath(path)
+    while not os.path.isdir(current):
+        missing.append(current)
+        current = os.path.dirname(current)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, FOLDER_MODE)
+        except FileExistsError:
+            # In one look: another process may remove the folder at any time, and make it again.
+            try:
+                mode = os.stat(folder).st_mode
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(mode):
+                raise
+        else:
+            if folder in _roots:
+                if group := _roots[folder]:
+                    _share(folder, group)
+                _ignore_itself(folder)
+            elif is_shared(os.path.dirname(folder)):
+                _share(folder, group=True)
+
+
+def open_new(path: str | os.PathLike[str], flags: int, mode: int = FILE_MODE) -> int:
+    """Open a file for writing, and make it if it is not there; the descriptor.
+
+    Args:
+        path: the file.
+        flags: as of ``os.open``; to make it and to close it for other programs is added.
+        mode: of a new file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, mode)
+    found = os.fstat(descriptor)
+    lacking = mode & 0o070 & ~found.st_mode
+    if lacking and found.st_uid == os.geteuid() and is_shared(os.path.dirname(path)):
+        with suppress(OSError):
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | lacking)
+    return descriptor
+
+
+def make_file(path: str | os.PathLike[str]) -> None:
+    """Make an empty file unless there is something, without ever holding it open under its name.
+
+    To close any descriptor of a file drops the locks that the process has on it, SQLite's among them.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if os.path.lexists(path):
+        return
+    temporary = f"{os.fspath(path)}.{secrets.token_hex(8)}"
+    try:
+        os.close(open_new(temporary, os.O_WRONLY | os.O_EXCL))
+        with suppress(OSError):  # another process was first; or there are no links here, and whoever opens it makes it
+            os.link(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, replacing its content.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with open(open_new(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+        file.write(data)
+
+
+def close_to_others(path: str | os.PathLike[str]) -> None:
+    """Make a file read-only, for those alone who may read it by the umask and by :data:`READ_ONLY_MODE`."""
+    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & READ_ONLY_MODE)
+
+
+def is_shared(folder: str) -> bool:
+    """Whether a folder's group shares what is in it."""
+    try:
+        return (os.stat(folder or ".").st_mode & _SHARED) == _SHARED
+    except OSError:
+        return False
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    """Which file it is, by whatever path it is reached: a project's folder may have a link to it."""
+    return status.st_dev, status.st_ino
+
+
+def _is_ours(folder: str) -> bool:
+    names = {entry.name for entry in os.scandir(folder)}
+    return names <= _OURS and bool(names & {"metrics.sqlite", "outbox", "cache"})
+
+
+def _close(place: str) -> None:
+    with suppress(OSError):
+        mode = os.stat(place).st_mode
+        if mode & _OTHERS:
+            os.chmod(place, stat.S_IMODE(mode) & ~_OTHERS)
+
+
+def _share(folder: str, group: str | bool) -> None:
+    """Give a folder to its group."""
+    try:
+        _hand_over(folder, group)
+        os.chmod(folder, FOLDER_MODE | stat.S_ISGID)
+    except (OSError, KeyError) as error:
+        degrade("folder not shared", f"{folder} cannot be shared with the group ({group}): {error}", key=str(group))
+
+
+def _hand_over(place: str, group: str | bool) -> None:
+    if isinstance(group, str):
+        os.chown(place, -1, grp.getgrnam(group).gr_gid, follow_symlinks=False)
+    mode = os.lstat(place).st_mode
+    if stat.S_ISREG(mode):
+        os.chmod(place, stat.S_IMODE(mode) & ~_OTHERS | (mode & 0o600) >> 3)
+
+
+def _ignore_itself(folder: str) -> None:
+    """Keep a folder out of its owner's repository."""
+    with suppress(OSError):
+        os.close(os.open(f"{folder}/.gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        write_file(f"{folder}/.gitignore", b"*\n")

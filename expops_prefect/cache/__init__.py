@@ -1,0 +1,1 @@
+"""The cache: keys, look-up, commit."""

@@ -1,0 +1,381 @@
+"""Computes a task's key and, as Prefect asks for it first, puts our storages in place.
+
+Exceptions in a policy are swallowed by Prefect and leave the task uncached. Everything that can go
+wrong here is therefore said here, once, with what to do.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
+
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFutureList
+from prefect.transactions import IsolationLevel, get_transaction
+
+from expops_prefect import run_context
+from expops_prefect._internal.diagnostics import degrade, first
+from expops_prefect.cache import attempts, blocks, explicit_storage, reasons, retries
+from expops_prefect.cache.argument_changes import Given
+from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.decision import (
+    Decision,
+    decide,
+    forbidding,
+    is_decorated,
+    is_left_open,
+    persists,
+    plain_policy,
+)
+from expops_prefect.cache.key_components import Material, config_parts
+from expops_prefect.cache.locking import single_flight
+from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
+from expops_prefect.cache.observation import Before, tell_once, warn_once
+from expops_prefect.effects.code.analysis import code_effects
+from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
+from expops_prefect.fingerprint import lazy_imports
+from expops_prefect.fingerprint.canonical import Note
+from expops_prefect.fingerprint.code import code_fingerprint
+from expops_prefect.fingerprint.files import counting, data_digest
+from expops_prefect.fingerprint.sharing import Arguments
+from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
+from expops_prefect.models import names
+from expops_prefect.models.effects import CodeEffects
+from expops_prefect.project import Project
+
+if TYPE_CHECKING:
+    from prefect.context import TaskRunContext
+
+_logger = logging.getLogger("prefect.expops")
+_HOST: Final = socket.gethostname()
+_STARTED: Final = time.time_ns()
+_Configured: TypeAlias = tuple[str, frozenset[str]]
+_ConfigDigest: TypeAlias = tuple[str | None, str, Mapping[str, str]]
+_config_digests: WeakKeyDictionary[Project, dict[_Configured, _ConfigDigest]] = WeakKeyDictionary()
+"""By project, process and those it calls: the data file's digest, that of the configuration with it, and its parts."""
+
+# What map returned, with its futures resolved: a list that is formally an iterator.
+register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
+
+
+def prepare(
+    context: TaskRunContext,
+    inputs: dict[str, Any],
+    *,
+    ignore: tuple[str, ...],
+    others: tuple[str, ...] = (),
+    plain: Callable[[], str | None] = lambda: None,
+) -> str | None:
+    """Compute a task run's key and set our storages on its result store.
+
+    Args:
+        context: Prefect's context of the task run.
+        inputs: the arguments by parameter.
+        ignore: the parameters that do not count.
+        others: the keys of other policies that enter this one.
+        plain: the key that the task has where this package does not cache it.
+    """
+    task = context.task
+    if task.isgenerator:
+        return plain()  # Prefect executes generators always; they are recorded only.
+    earlier = attempts.of_task_run(context.task_run.id)
+    if earlier is not None:
+        earlier.land()  # A retry takes the lease anew; its key may be another one.
+    key = _prepared(context, inputs, ignore=ignore, others=others, plain=plain)
+    return plain() if key is None else key
+
+
+def _prepared(
+    context: TaskRunContext,
+    inputs: dict[str, Any],
+    *,
+    ignore: tuple[str, ...],
+    others: tuple[str, ...],
+    plain: Callable[[], str | None],
+) -> str | None:
+    task = context.task
+    try:
+        run = run_context.run_of(task)
+        project = (run_context.project_around(task) or project_of_task(task.fn)) if run is None else run.project
+    except ConfigurationError as error:
+        if first("configuration", str(error)):
+            _logger.error("%s; tasks run uncached", error)
+        return None
+    name = key_name(task)
+    if not project.settings.cache.enabled_for(name):
+        if run is not None:
+            run.uncached(context, reasons.switched_off(project, name))
+        return None
+    try:
+        with counting(project.data_rules()) as rules:
+            made = _made(project, task, name, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+    except FingerprintError as error:
+        _warn_unhashable(task, error)
+        if run is not None:
+            run.uncached(context, reasons.unhashable(error))
+        return None
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect, which would tell nobody why the task is uncached
+        said = str(error) if isinstance(error, (ExpOpsPrefectError, OSError)) else repr(error)
+        degrade("keys not computed", f"{task.name}: {said}; it runs uncached", key=task.name)
+        if run is not None:
+            run.uncached(context, reasons.without_digest(said))
+        return None
+    if isinstance(made, Decision):
+        if run is not None and made.why_not is not None:
+            run.uncached(context, made.why_not)
+        return None
+    key, material, configured = made.key, made.material, made.configured
+    attempts.uses_configuration(configured)
+    retry_name = retries.name_for(context, inputs)
+    before = retries.completed_before(project, context, retry_name)
+    changed, key = before not in (None, key), before or key
+    attempt = Attempt.of(project, key, context.task_run, nested=get_transaction() is not None)
+    attempt.configured, attempt.retry_name = configured, retry_name
+    # If it is executed all the same, its result is not that of the key any more.
+    attempt.unkeyed = changed
+    store = context.result_store
+    surrounded = getattr(task, run_context.SURROUNDED_ATTRIBUTE, False)
+    if made.decision.watched:
+        attempt.before = _before(made, store, plain, surrounded=surrounded)
+        attempt.data_folders = tuple(rules.folders or ())
+    if store.lock_manager is None and _serializable(task):
+        store.lock_manager = ExpOpsLockManager(str(project.settings.root))
+    if project.settings.cache.single_flight and not surrounded:
+        single_flight.land_at_end(task)
+    if task.result_storage is None and not explicit_storage.storage(store):
+        result_storage, key_storage = blocks.storages(project)
+        store.result_storage = result_storage
+        if task.result_serializer is None and not explicit_storage.serializer(store):
+            store.serializer = blocks.serializer(project)
+        if task.cache_policy is None or getattr(task.cache_policy, "key_storage", None) is None:
+            store.metadata_storage = key_storage
+        store.cache_result_in_memory = False
+        attempt.serializer = store.serializer
+        attempt.paired = store.result_storage is result_storage and store.metadata_storage is key_storage
+        if attempt.paired:
+            attempt.material = material
+    context.persist_result = True
+    attempts.remember(attempt)
+    if run is not None:
+        run.attach(context, attempt)
+    else:
+        attempt.computed_in = _unrecorded_run(context.task_run)
+        attempts.forget_with(context.task_run)
+    return str(key)
+
+
+def plain_key(
+    context: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], more: dict[str, Any]
+) -> str | None:
+    """The key that a task has without this package, whose rule for its persistence holds from here on.
+
+    Args:
+        context: Prefect's context of the task run.
+        inputs: its arguments by parameter.
+        flow_parameters: those of its flow.
+        more: what else Prefect gives a policy.
+    """
+    task = context.task
+    if not is_left_open(task):
+        return None
+    context.persist_result = persists(task)
+    policy = plain_policy(task)
+    if not context.persist_result or policy is None:
+        return None
+    return policy.compute_key(task_ctx=context, inputs=inputs, flow_parameters=flow_parameters, **more)
+
+
+def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
+    """What is known before the body runs, for what is seen of it, if it is watched at all."""
+    given = Given(made.material.values, made.material.digests) if surrounded else None
+    before = Before(made.effects, made.decision.told, given)
+    if not made.decision.told:
+        before.plain_key = plain()
+        names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
+        before.store = {name: getattr(store, name) for name in names_of_store}
+    return before
+
+
+def _unrecorded_run(task_run: Any) -> str:
+    """What stands for the run of a task that is in no recorded one: its flow's, else this process."""
+    flow = FlowRunContext.get()
+    if flow is None or flow.flow_run is None:
+        return f"{_HOST} {os.getpid()} {_STARTED}"
+    return f"{task_run.flow_run_id} {flow.flow_run.run_count}"
+
+
+def key_name(task: Any) -> str:
+    """The name under which a task is cached, configured and shown: its ``process``, else its own."""
+    return names.process_name(getattr(task, "process", None) or task.name)
+
+
+def project_of_task(function: Callable[..., object]) -> Project:
+    """The project of a task outside a recorded run: found from the file that defines it."""
+    return Project.open(source_file=_source_file(inspect.unwrap(function)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A key, and what it was made of.
+
+    Attributes:
+        key: the key.
+        material: what it is made of.
+        configured: the processes whose configuration is part of it.
+        decision: what becomes of the task run.
+        effects: what its code tells.
+    """
+
+    key: names.CacheKey
+    material: Material
+    configured: frozenset[str]
+    decision: Decision
+    effects: CodeEffects
+
+
+def _made(
+    project: Project, task: Any, name: str, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
+) -> _Made | Decision:
+    """The key of a task run; a decision against it where it is executed every time."""
+    marks, root = project.settings.cache.effects, project.settings.root
+    code = code_fingerprint(task.fn, root=root, marks=marks, analyse=code_effects)
+    decision = decide(project, task, name, code.effects)
+    if decision.why_not is not None:
+        _tell(project, task, name, decision, code.effects)
+        return decision
+    values = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
+    # Objects count by their state; what they do is their class's code, which may be the project's.
+    classes: set[type] = set()
+    notes: dict[str, list[Note]] = {parameter: [] for parameter in values}
+    arguments = Arguments()
+    digests = {
+        parameter: fingerprint(
+            value, name=parameter, classes=classes, notes=notes[parameter], arguments=arguments, root=root
+        )
+        for parameter, value in values.items()
+    }
+    entering: list[Any] = [digests, list(others)]
+    if arguments.together:
+        # Two arguments hold one mutable object: a task that changes one of them changes the other.
+        entering.append(fingerprint(values, name="arguments", root=root))
+    if classes:
+        code = code_fingerprint(task.fn, root=root, classes=classes, marks=marks, analyse=code_effects)
+    if code.imports_by_name:
+        given = (dict(values), project.settings.config_part(name))
+        texts = lazy_imports.texts_in(given, 6)
+        code = code_fingerprint(task.fn, root=root, classes=classes, texts=texts, marks=marks, analyse=code_effects)
+    if code.unresolved:
+        raise FingerprintError(
+            f"{code.unresolved[0]} imports a module by a name that stands neither in the code nor in the arguments, so "
+            "a change of that module would be missed; name it where it is called, or "
+            + ("give the task NO_CACHE" if is_decorated(task) else f"set prefect.cache.processes.{name}.enabled: false")
+        )
+    decision = decide(project, task, name, code.effects)
+    _tell(project, task, name, decision, code.effects)
+    if decision.why_not is not None:
+        return decision
+    # A hit skips the tasks that it calls, so what is configured for them counts too.
+    configured = frozenset({name, *map(names.process_name, code.calls)})
+    config, config_made_of = _config_digest(project, name, configured)
+    key = names.CacheKey(name, fingerprint(entering), config, code.digest)
+    material = Material(values, digests, notes, others, config_made_of, code, root)
+    return _Made(key, material, configured, decision, code.effects)
+
+
+def _tell(project: Project, task: Any, name: str, decision: Decision, effects: CodeEffects) -> None:
+    """Say once of a task with an effect what becomes of it."""
+    found = forbidding(project, effects.effects)
+    if decision.why_not is not None and decision.why_not.kind == "effect":
+        tell_once(name, found[0], decorated=is_decorated(task))
+    elif decision.watched and decision.told and found:
+        warn_once(project, name, found[0], decorated=is_decorated(task))
+
+
+def _config_digest(project: Project, name: str, configured: frozenset[str]) -> tuple[str, Mapping[str, str]]:
+    """The digest of what is configured for a process and those it calls, and its parts; made anew for other data."""
+    settings = project.settings
+    data = None if settings.data_path is None else _data_digest(settings.data_path)
+    by_name = _config_digests.setdefault(project, {})
+    known = by_name.get((name, configured))
+    if known is None or known[0] != data:
+        part = dict(settings.config_part(name))
+        entering: dict[str, Any] = {"process": part, "data": data}
+        calls = {other: settings.config_part(other)["process"] for other in sorted(configured - {name})}
+        if called := {other: process for other, process in calls.items() if process}:
+            entering["calls"] = called
+            part = {**part, "process": {**part["process"], "calls": called}}
+        shown = "" if settings.data_path is None else os.path.relpath(settings.data_path, settings.root)
+        known = by_name[name, configured] = data, fingerprint(entering), config_parts(part, data, shown)
+    return known[1], known[2]
+
+
+def _data_digest(path: Path) -> str:
+    try:
+        return data_digest(path)
+    except FileNotFoundError:
+        if path.exists():
+            raise  # something in a folder has just gone
+        # A flow may fetch its data first. Absent is a state of its own, so nothing stale can hit.
+        if first("absent", str(path)):
+            _logger.warning(
+                "%s (data.path) is not there: results do not depend on it until it is. If no task makes it, correct "
+                "the path in the configuration.",
+                path,
+            )
+        return "absent"
+
+
+def _serializable(task: Any) -> bool:
+    """Whether the transaction that is about to begin takes locks: its own level counts, else its parent's."""
+    level, parent = getattr(task.cache_policy, "isolation_level", None), get_transaction()
+    if level is None and parent is not None:
+        level = parent.isolation_level
+    return level is not None and IsolationLevel(level) == IsolationLevel.SERIALIZABLE
+
+
+def _warn_unhashable(task: Any, error: FingerprintError) -> None:
+    name = task.name
+    if not error.path:
+        if first("unhashable", name):
+            _logger.warning("%s runs uncached: %s", name, error)
+        return
+    parameter = error.path.split(".")[0].split("[")[0]
+    if error.unread:
+        if first("unread", f"{name} {parameter}"):
+            _logger.error(
+                "%s runs uncached: its parameter %r counts by its content, and %s. Make it before the task is called, "
+                "or correct the path.",
+                name,
+                parameter,
+                error.unread,
+            )
+    elif first("unhashable", f"{name} {parameter}"):
+        leave_out = (
+            f"Leave it out of the key with @task(ignore=[{parameter!r}]) or EXPOPS - {parameter!r} if the result does "
+            "not depend on it, or pass plain data."
+        )
+        _logger.warning(
+            "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). %s",
+            name,
+            parameter,
+            error.type_name or "unknown type",
+            error.path,
+            leave_out if is_decorated(task) else "Let what it comes from return plain data.",
+        )
+
+
+@lru_cache(maxsize=4096)
+def _source_file(function: Callable[..., object]) -> str | None:
+    try:
+        return inspect.getsourcefile(function)
+    except TypeError:
+        return None

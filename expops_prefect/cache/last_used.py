@@ -1,0 +1,76 @@
+"""When cached results were used last: noted at most once a day for each result on each machine.
+
+A hit costs no write beyond that, and the record is not rewritten. A result's computation counts as
+its use for the first day.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+from expops_prefect._internal.files import FILE_MODE, make_folder
+from expops_prefect.models import names
+from expops_prefect.project import Project
+from expops_prefect.record.records import CacheRecord
+from expops_prefect.stores.outbox.changes import Put
+
+DAY: Final = 86_400.0
+"""How exactly a use is known, seconds."""
+_LIMIT: Final = 50_000
+_noted: dict[tuple[str, str], int] = {}
+"""The day of the last use that this process has noted, by project and key."""
+
+
+def note_use(project: Project, record_key: str, record: CacheRecord) -> None:
+    """Note that a result is used now, if that was not done today. Never raises, never waits for a store.
+
+    Args:
+        project: the project.
+        record_key: the KV key of the record.
+        record: the record.
+    """
+    now = time.time()
+    # What another program wrote there may be no number.
+    computed = record.ended_at if isinstance(record.ended_at, int | float) else 0.0
+    if now - computed < DAY:
+        return
+    day = int(now // DAY)
+    folder = project.settings.runtime_dir / "uses"
+    known = (str(folder), record_key)
+    if _noted.get(known) == day:
+        return
+    if len(_noted) >= _LIMIT:
+        _noted.clear()
+    _noted[known] = day
+    key = names.use_key(record_key)
+    if _first_of_the_day(folder, day, key.removeprefix(names.USE_PREFIX)):
+        project.outbox.write(Put(key, {"at": now}))
+
+
+def _first_of_the_day(folder: Path, day: int, name: str) -> bool:
+    """Whether no process of this machine has noted it today: an empty file is the sign that one has."""
+    today = folder / str(day)
+    for _ in range(2):
+        try:
+            os.close(os.open(today / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+            return True
+        except FileExistsError:
+            return False
+        except OSError:
+            _begin_day(today)
+    return True  # nothing can be written here: then each process notes it
+
+
+def _begin_day(today: Path) -> None:
+    try:
+        make_folder(today)
+        for other in today.parent.iterdir():
+            # Yesterday's stays: another process may see midnight a moment later.
+            if other.name.isdecimal() and int(other.name) < int(today.name) - 1:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError:
+        return

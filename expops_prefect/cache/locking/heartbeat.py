@@ -1,0 +1,73 @@
+"""One thread of a process keeps alive what the process holds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from expops_prefect._internal.diagnostics import Concern, concerned, concerning, degrade
+
+
+class Renewed(Protocol):
+    """What has to be renewed from time to time."""
+
+    @property
+    def failing(self) -> str:
+        """What is said, and counted, where it cannot be renewed."""
+
+    @property
+    def due(self) -> float:
+        """When it is to be renewed next, monotonic seconds."""
+
+    @property
+    def renewing(self) -> bool:
+        """Whether it is still to be renewed."""
+
+    def beat(self) -> None:
+        """Renew it."""
+
+    def give_up(self) -> None:
+        """It cannot be renewed."""
+
+
+class Heartbeat:
+    """Renews what was added while there is something to renew; without, there is no thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._all: list[tuple[Renewed, Concern]] = []
+        self._thread: threading.Thread | None = None
+
+    def add(self, item: Renewed) -> None:
+        """Renew this too from now on."""
+        with self._changed:
+            self._all.append((item, concerned()))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="expops-leases", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def wake(self) -> None:
+        """Something is to be renewed no more."""
+        with self._changed:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._all = [held for held in self._all if held[0].renewing]
+                if not self._all:
+                    self._thread = None
+                    return
+                now = time.monotonic()
+                due = [held for held in self._all if held[0].due <= now]
+                if not due:
+                    self._changed.wait(min(item.due for item, _ in self._all) - now)
+            for item, whom in due:
+                with concerning(whom):
+                    try:
+                        item.beat()
+                    except Exception as error:  # noqa: BLE001 - the others have to be renewed all the same
+                        degrade(item.failing, repr(error))
+                        item.give_up()

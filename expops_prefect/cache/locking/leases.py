@@ -1,0 +1,359 @@
+"""Leases: who computes a key now, on any machine, and that nobody who has died keeps others waiting.
+
+A lease is one value in the project's KV store. Its holder renews it at a third of its length, in a
+thread of its process. No clocks are compared: whoever waits sees by its own monotonic clock that a
+lease has not changed for its whole length, and takes it over under a greater token. A holder that
+was paused for so long finds another token when it comes back, and does not publish what it computed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect.cache.locking.heartbeat import Heartbeat
+from expops_prefect.errors import BackendError, FormatError, LeaseLostError
+from expops_prefect.models import names
+from expops_prefect.project import Project
+from expops_prefect.stores.kv.base import JSON, Versioned
+
+LEASE_FORMAT: Final = 1
+BEATS: Final = 3
+"""A lease is renewed so often in its length."""
+_AGAIN: Final = 10
+"""After a failure it is tried again after this part of its length."""
+_LIMIT: Final = 10_000
+_HOST: Final = socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What stands in the KV store.
+
+    Attributes:
+        holder: who holds it; empty: it was given back.
+        token: greater with every acquisition.
+        beat: how often it was renewed, so that every renewal changes the value.
+        seconds: its length.
+        expires: when it ends unless it is renewed, epoch seconds of the holder's clock; for people only.
+        host, pid: the holder's process.
+        format: the version of this form.
+    """
+
+    holder: str
+    token: int
+    beat: int
+    seconds: float
+    expires: float
+    host: str
+    pid: int
+    format: int = LEASE_FORMAT
+
+    @classmethod
+    def load(cls, value: JSON) -> Lease:
+        """Read the JSON form.
+
+        Raises:
+            FormatError: not a lease, or one of a newer release.
+        """
+        if not isinstance(value, dict) or value.get("format") != LEASE_FORMAT:
+            raise FormatError("what stands under a lease's key is none of this release of expops-prefect")
+        try:
+            lease = cls(**value)
+        except TypeError as error:
+            raise FormatError(f"an incomplete lease: {error}") from error
+        if not isinstance(lease.seconds, int | float) or not isinstance(lease.token, int):
+            raise FormatError("a damaged lease")
+        return lease
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one look at a lease showed.
+
+    Attributes:
+        free: whether it can be taken now.
+        version: the version to replace; ``None`` if nothing is there.
+        lease: what is there.
+        left: seconds until it can be taken, if it is not renewed.
+    """
+
+    free: bool
+    version: str | None
+    lease: Lease | None
+    left: float = 0.0
+
+
+class Held:
+    """A lease of this process, renewed until it is given back or lost.
+
+    Args:
+        project: whose KV store keeps it.
+        key: the transaction key.
+        lease: what was written.
+        sure_until: until when nobody else can have taken it over, monotonic seconds.
+        hold_until: when it is given back of itself; ``None`` for never.
+        gone: whether its task run has ended without giving it back.
+    """
+
+    failing = "leases not renewed"
+
+    def __init__(
+        self,
+        project: Project,
+        key: str,
+        lease: Lease,
+        sure_until: float,
+        hold_until: float | None,
+        gone: Callable[[], bool] | None,
+    ) -> None:
+        self.project = project
+        self.key = key
+        self.lease = lease
+        self.holders = {lease.holder}
+        self.lost = False
+        self.due = 0.0
+        self._name = names.lease_key(key)
+        self._sure_until = sure_until
+        self._hold_until = hold_until
+        self._gone = gone
+        self._over = False
+        self._lock = threading.Lock()
+        self._plan(lease.seconds / BEATS)
+
+    def check(self) -> None:
+        """Make sure that nobody else has taken the lease over.
+
+        Raises:
+            LeaseLostError: somebody has.
+            KVError: the KV store failed.
+        """
+        with self._lock:
+            if not self.lost and not self._over:
+                self._is_mine(self.project.kv.get(self._name))
+            if self.lost:
+                raise LeaseLostError(
+                    "this process did not run for longer than its lease lasts, and another one computes the same "
+                    "result, or has done so; its result is the cached one"
+                )
+
+    def holds(self) -> bool:
+        """Whether the lease is certainly still this process's; asks the store only after a missed renewal.
+
+        Raises:
+            KVError: the KV store failed.
+        """
+        with self._lock:
+            if self._over or self.lost:
+                return False
+            return time.monotonic() < self._sure_until or self._is_mine(self.project.kv.get(self._name))
+
+    def beat(self) -> None:
+        """Renew the lease; give it back if its time is over, or its task run has ended."""
+        ended = self._hold_until is not None and time.monotonic() >= self._hold_until
+        if ended or (self._gone is not None and self._gone()):
+            self.end()
+            return
+        with self._lock:
+            if self._over or self.lost:
+                return
+            try:
+                with self.project.kv_availability.watch():
+                    renewed = self._renew()
+            except BackendError as error:
+                degrade("leases not renewed", f"{error}; others may compute the same results meanwhile")
+                renewed = False
+            self._plan(self.lease.seconds / (BEATS if renewed else _AGAIN))
+
+    def give_back(self, holder: str) -> None:
+        """A holder needs the lease no more; after the last one it is free. Doing it again changes nothing."""
+        with _registry:
+            _held.pop((self.key, holder), None)
+            self.holders.discard(holder)
+            if self.holders:
+                return
+        self.end()
+
+    def end(self) -> None:
+        """Free the lease, whoever holds it here."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            with _registry:
+                for holder in self.holders:
+                    _held.pop((self.key, holder), None)
+            try:
+                if not self.lost:
+                    self._free()
+            except BackendError as error:
+                degrade("leases not given back", f"{error}; they end by themselves after {self.lease.seconds:g} s")
+        _heartbeat.wake()
+
+    def give_up(self) -> None:
+        """It cannot be renewed: others may take it over."""
+        self.lost = True
+
+    @property
+    def renewing(self) -> bool:
+        """Whether it is still to be renewed."""
+        return not self._over and not self.lost
+
+    def _renew(self) -> bool:
+        started = time.monotonic()
+        found = self.project.kv.get_versioned(self._name)
+        if not self._is_mine(None if found is None else found.value):
+            return False
+        assert found is not None
+        renewed = replace(self.lease, beat=self.lease.beat + 1, expires=time.time() + self.lease.seconds)
+        if self.project.kv.compare_and_set(self._name, found.version, asdict(renewed)):
+            self.lease, self._sure_until = renewed, started + renewed.seconds
+            return True
+        return False
+
+    def _free(self) -> None:
+        with self.project.kv_availability.watch():
+            if self._sure_until - time.monotonic() > self.lease.seconds / 2:
+                # Nobody can have taken it over yet: it may be removed without asking.
+                self.project.kv.delete(self._name)
+                return
+            found = self.project.kv.get_versioned(self._name)
+            if found is not None and self._is_mine(found.value):
+                self.project.kv.compare_and_set(self._name, found.version, asdict(replace(self.lease, holder="")))
+
+    def _is_mine(self, value: JSON | None) -> bool:
+        mine = isinstance(value, dict) and (value.get("holder"), value.get("token")) == (
+            self.lease.holder,
+            self.lease.token,
+        )
+        self.lost = not mine
+        return mine
+
+    def _plan(self, seconds: float) -> None:
+        self.due = time.monotonic() + seconds
+        if self._hold_until is not None:
+            self.due = min(self.due, self._hold_until)
+
+
+def look(project: Project, key: str) -> View:
+    """Read a lease and judge whether it can be taken: nobody's, or not renewed for its whole length.
+
+    Raises:
+        KVError: the KV store failed.
+        FormatError: it was written by a newer release.
+    """
+    name = names.lease_key(key)
+    before = time.monotonic()
+    found = project.kv.get_versioned(name)
+    if found is None:
+        return View(free=True, version=None, lease=None)
+    lease = Lease.load(found.value)
+    unchanged = before - _first_seen(f"{project.kv.describe()}|{name}", found, time.monotonic())
+    left = max(0.0, lease.seconds - unchanged) if lease.holder else 0.0
+    return View(not left, found.version, lease, left)
+
+
+def take(
+    project: Project,
+    key: str,
+    holder: str,
+    view: View,
+    *,
+    hold_seconds: float | None = None,
+    gone: Callable[[], bool] | None = None,
+) -> Held | None:
+    """Take a lease that was seen to be free; ``None`` if somebody else was faster.
+
+    Args:
+        project: whose KV store keeps it.
+        key: the transaction key.
+        holder: who takes it; no two ever use the same name.
+        view: what :func:`look` returned.
+        hold_seconds: after so long it is given back of itself.
+        gone: whether the holder has ended without giving it back.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    name = names.lease_key(key)
+    started = time.monotonic()
+    seconds = float(project.settings.cache.lease_seconds)
+    if hold_seconds is not None:
+        seconds = min(seconds, hold_seconds)
+    # The time keeps tokens growing over removals too; what decides is that no two are equal.
+    token = max(time.time_ns(), 0 if view.lease is None else view.lease.token + 1)
+    lease = Lease(holder, token, 0, seconds, time.time() + seconds, _HOST, os.getpid())
+    if view.version is None:
+        taken = project.kv.create(name, asdict(lease))
+    else:
+        taken = project.kv.compare_and_set(name, view.version, asdict(lease))
+    if not taken:
+        return None
+    held = Held(project, key, lease, started + seconds, None if hold_seconds is None else started + hold_seconds, gone)
+    with _registry:
+        _held[key, holder] = held
+    _heartbeat.add(held)
+    return held
+
+
+def share(held: Held, holder: str) -> None:
+    """Let a second holder of this process use a lease as well."""
+    with _registry:
+        held.holders.add(holder)
+        _held[held.key, holder] = held
+
+
+def find(key: str, holder: str) -> Held | None:
+    """The lease that a holder of this process took, also one that was lost since."""
+    return _held.get((key, holder))
+
+
+def held_here(key: str) -> Held | None:
+    """The lease on a key that somebody in this process holds."""
+    with _registry:
+        return next((held for (name, _), held in _held.items() if name == key and held.renewing), None)
+
+
+def keys_of(holder: str) -> list[str]:
+    """The keys whose leases a holder of this process has."""
+    with _registry:
+        return [key for key, name in _held if name == holder]
+
+
+_registry = ForkSafeLock()
+_held: dict[tuple[str, str], Held] = {}
+"""By transaction key and holder."""
+_heartbeat = Heartbeat()
+_seen: OrderedDict[str, tuple[str, float]] = OrderedDict()
+"""By store and lease: the newest version that this process saw, and since when."""
+
+
+def _first_seen(place: str, found: Versioned, now: float) -> float:
+    with _registry:
+        version, since = _seen.get(place, ("", now))
+        if version != found.version:
+            since = now
+        _seen[place] = found.version, since
+        _seen.move_to_end(place)
+        if len(_seen) > _LIMIT:
+            _seen.popitem(last=False)
+    return since
+
+
+def reset() -> None:
+    """A forked child holds none of its parent's leases."""
+    global _heartbeat
+    _heartbeat = Heartbeat()
+    _held.clear()
+    _seen.clear()
+
+
+os.register_at_fork(after_in_child=reset)

@@ -1,0 +1,234 @@
+"""What is seen of a task's body while it runs, and what follows for its result.
+
+The body is watched from just before to just after. What it read becomes part of its record; what it
+did beside computing keeps the result out of the cache, unless somebody asked for it to be cached.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from expops_prefect._internal.diagnostics import degrade, first
+from expops_prefect.cache import attempts, decision, reasons
+from expops_prefect.cache.argument_changes import Given, is_constant
+from expops_prefect.cache.attempts import Attempt
+from expops_prefect.effects import dependencies, generators, surroundings
+from expops_prefect.effects.dependencies import Dependency, Named
+from expops_prefect.effects.seeding import derived_seed, seeded
+from expops_prefect.effects.watch import watching
+from expops_prefect.fingerprint.external import owner_of_callable
+from expops_prefect.fingerprint.files import counting
+from expops_prefect.fingerprint.ownership import Owner
+from expops_prefect.models.effects import CodeEffects, Effect, Seen
+
+if TYPE_CHECKING:
+    from expops_prefect.project import Project
+
+_logger = logging.getLogger("prefect.expops")
+_MOST_EFFECTS: Final = 20
+_MOST_PARTS: Final = 1000
+_ONE_IN_A_PROCESS: Final = (type, FunctionType, BuiltinFunctionType, ModuleType, enum.Enum)
+"""A hit gives back the very object."""
+
+
+@dataclass(slots=True)
+class Before:
+    """What is known of a task run before its body runs, to compare with afterwards.
+
+    Attributes:
+        code: what its code tells.
+        told: somebody asked for it to be cached, whatever it does.
+        given: the arguments that can be changed in place; ``None`` where they are not looked at again.
+        plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
+        store: what Prefect's result store was before the project's storages took its place.
+    """
+
+    code: CodeEffects
+    told: bool
+    given: Given | None = None
+    plain_key: str | None = None
+    store: dict[str, Any] = field(default_factory=dict)
+
+
+class Observation:
+    """The watch over one body.
+
+    Args:
+        attempt: its task run.
+        before: what was known before.
+    """
+
+    def __init__(self, attempt: Attempt, before: Before) -> None:
+        self._attempt = attempt
+        self._before = before
+        self._stack = ExitStack()
+        self._watch: watching | None = None
+        self._named = Named((), ())
+        self._around: surroundings.Snapshot = {}
+
+    def begin(self) -> None:
+        """The body is about to run."""
+        attempt = self._attempt
+        seed = attempt.project.settings.random_seed
+        try:
+            self._named = dependencies.named(self._before.code)
+            self._around = surroundings.snapshot()
+            if seed is not None:
+                self._stack.enter_context(seeded(derived_seed(seed, attempt.key)))
+            self._watch = self._stack.enter_context(watching(self._before.code))
+        except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
+            degrade("bodies not watched", f"{attempt.label}: {error!r}", key=attempt.label)
+
+    def finish(self, result: Any, transaction: Any, context: Any) -> None:
+        """The body has returned: its result is kept, or left to Prefect."""
+        self.close()
+        try:
+            self._judge(result, transaction, context)
+        except Exception as error:  # noqa: BLE001 - a user's own objects are looked at; the task has done its work
+            self._attempt.refuse(reasons.unsettled(f"what its body did could not be told ({type(error).__name__})"))
+            degrade("bodies not watched", f"{self._attempt.label}: {error!r}", key=self._attempt.label)
+
+    def _judge(self, result: Any, transaction: Any, context: Any) -> None:
+        attempt, before = self._attempt, self._before
+        attempt.before = None
+        seen = None if self._watch is None else self._watch.seen()
+        if seen is None:
+            attempt.refuse(reasons.unsettled("its body could not be watched"))
+            return
+        effects = (*seen.effects, *self._changed_arguments(), *self._left_behind(result), *self._given_back(result))
+        effects = decision.forbidding(attempt.project, effects)
+        attempt.named, attempt.reads = self._named, seen.reads
+        attempt.watched = True
+        attempt.proven = self._is_proven(seen)
+        shown = (*decision.forbidding(attempt.project, before.code.effects), *effects)[:_MOST_EFFECTS]
+        attempt.effects = _dump(shown)
+        if before.code.seeds and attempt.project.settings.random_seed is None:
+            attempt.generators = generators.left_behind(before.code.seeds)
+        if effects and not before.told:
+            attempt.refuse(reasons.effect(effects[0], more=len(effects) - 1))
+            name = attempt.label if attempt.cache_key is None else attempt.cache_key.task
+            tell_once(name, effects[0], decorated=decision.is_decorated(context.task))
+            self._leave_to_prefect(transaction, context)
+
+    def close(self) -> None:
+        """Stop watching; a second time changes nothing."""
+        with suppress(Exception):
+            self._stack.close()
+
+    def _is_proven(self, seen: Seen) -> bool:
+        code = self._before.code
+        nothing = not (seen.reads or seen.effects or code.effects or code.environment or code.variables)
+        return nothing and code.resolved
+
+    def _changed_arguments(self) -> tuple[Effect, ...]:
+        given, attempt = self._before.given, self._attempt
+        if given is None:
+            return ()
+        with counting(attempt.project.data_rules()):
+            found = given.changes(attempt.project.settings.root)
+        attempt.tell_unstable({name: type(given.values[name]) for name in found.unstable})
+        return tuple(Effect("state", f"{name} (an argument that it changes in place)") for name in found.changed)
+
+    def _left_behind(self, result: Any) -> tuple[Effect, ...]:
+        return tuple(Effect("state", what) for what in surroundings.changed(self._around, result))
+
+    def _given_back(self, result: Any) -> tuple[Effect, ...]:
+        """A hit would give back a copy, and who changes that one later does not change what was given."""
+        given = {
+            id(part): name
+            for name, value in (self._before.given.values.items() if self._before.given else ())
+            for part in (value, *_parts(value))
+            if not isinstance(part, _ONE_IN_A_PROCESS)
+        }
+        if not given:
+            return ()
+        found = dict.fromkeys(
+            given[id(part)]
+            for part in (
+                result,
+                getattr(result, "base", None) if type(result).__module__ == "numpy" else None,
+                *_parts(result),
+            )
+            if id(part) in given
+        )
+        return tuple(Effect("identity", name) for name in found)
+
+    def _leave_to_prefect(self, transaction: Any, context: Any) -> None:
+        """From here on the result is treated as if this package were not there."""
+        before = self._before
+        for name, value in before.store.items():
+            setattr(context.result_store, name, value)
+        kept = before.plain_key is not None
+        context.persist_result = kept
+        if transaction is not None:
+            transaction.write_on_commit = kept
+            if before.plain_key is not None:
+                transaction.key = before.plain_key
+        self._attempt.land()
+        attempts.committed(self._attempt)
+
+
+def inherit(found: tuple[Dependency, ...]) -> None:
+    """A result was taken from the cache inside bodies that run: they depend on what it depends on."""
+    for attempt in attempts.computing.get():
+        attempt.inherited += found
+
+
+def settled(attempt: Attempt) -> tuple[Dependency, ...]:
+    """What the result of a body that has run depends on.
+
+    Raises:
+        ChangedMeanwhileError: something of it was changed since.
+    """
+    project = attempt.project
+    rules = replace(project.data_rules(), folders=list(attempt.data_folders))
+    found = dependencies.taken(attempt.named or Named((), ()), attempt.reads, project.settings.root, rules)
+    known = {(item.kind, item.name) for item in found}
+    return (*found, *(item for item in attempt.inherited if (item.kind, item.name) not in known))
+
+
+def tell_once(name: str, effect: Effect, *, decorated: bool) -> None:
+    """Say once of a task that it is executed every time, why, and what to write to have it cached."""
+    if first("effect", f"{name} {effect.kind} {effect.call} {effect.line}"):
+        _logger.info("%s: %s; %s", name, reasons.effect(effect).text, reasons.how_to_cache(name, decorated=decorated))
+
+
+def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -> None:
+    """Say once of a task that is cached as its author asked although it does more than compute."""
+    settings = project.settings.cache
+    if settings.ttl_of(name) is None and first("effect", f"{name} told"):
+        _logger.info(
+            "%s: it is cached as asked for, although %s. Give it %sprefect.cache.processes.%s.ttl, so that its result "
+            "does not stay for ever",
+            name,
+            reasons.effect(effect).text.removesuffix(reasons.EVERY_TIME),
+            "a cache_expiration, or " if decorated else "",
+            name,
+        )
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a container, or an object of the project's own classes, holds itself, unless nothing can change it."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif owner_of_callable(type(value)) is Owner.PROJECT:
+        value = list(getattr(value, "__dict__", {}).values())
+    elif type(value) not in (list, tuple, set):
+        return ()
+    return (part for part in islice(value, _MOST_PARTS) if not is_constant(part))
+
+
+def _dump(effects: tuple[Effect, ...]) -> str:
+    if not effects:
+        return ""
+    unique = dict.fromkeys((effect.kind, effect.call, effect.file, effect.line) for effect in effects)
+    return orjson.dumps([list(entry) for entry in unique]).decode()

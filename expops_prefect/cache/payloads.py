@@ -1,0 +1,182 @@
+"""The payloads of results: written once, and trusted only after their bytes were hashed.
+
+A local file of an array or frame, which carries no code, is trusted as long as it has the stamp
+(size, times, inode) that it had when it was written or last verified. A copy that was downloaded is
+hashed before its first use in each process. What is unpickled is always read whole and hashed, and
+those very bytes are unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from blake3 import blake3
+
+from expops_prefect.errors import IntegrityError
+from expops_prefect.project import Project
+from expops_prefect.record.records import CacheRecord, StoredPayload
+from expops_prefect.serialization.payloads import Payload, PayloadRef, digest
+from expops_prefect.stores.objects.base import Buffer
+from expops_prefect.stores.objects.gc_protection import claim
+
+_CODE: Final = frozenset({".joblib", ".pkl"})
+"""Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
+_SIDE_BY_SIDE: Final = 4
+_verified_copies: dict[str, tuple[int, ...]] = {}
+"""Downloaded copies that were hashed in this process, with what would change if they were written to."""
+_damaged: set[str] = set()
+"""Remote objects that turned out not to be what their names say: written anew when they are computed again."""
+
+
+def checked_payload(project: Project, payload: StoredPayload) -> StoredPayload:
+    """Make sure that a payload is there and is what its record says; with a new stamp if it was verified anew.
+
+    Raises:
+        IntegrityError: it is missing or was changed.
+        ObjectStoreError: the object store failed.
+    """
+    if project.remote_objects:
+        verified_copy(project, payload)
+        return payload
+    info = project.objects.stat(payload.key)
+    place = project.objects.uri(payload.key)
+    if info is None:
+        raise IntegrityError(f"the payload {place} is gone")
+    if info.size != payload.size:
+        raise IntegrityError(f"the payload {place} has {info.size} bytes, not {payload.size}")
+    if info.stamp == payload.stamp and project.settings.cache.verify == "auto":
+        return payload
+    path = project.objects.path(payload.key)
+    if path is None or _file_digest(path) != payload.digest:
+        raise IntegrityError(f"the payload {place} was changed after it was written")
+    return payload if info.stamp == payload.stamp else replace(payload, stamp=info.stamp)
+
+
+def verified_copy(project: Project, payload: StoredPayload) -> Path:
+    """The copy on this machine of a remote payload, downloaded if need be, and hashed.
+
+    Raises:
+        IntegrityError: it is missing, or not what its record says.
+        ObjectStoreError: the object store failed.
+    """
+    place = project.objects.uri(payload.key)
+    for _ in range(2):
+        path = project.objects.fetch(payload.key)
+        if path is None:
+            raise IntegrityError(f"the payload {place} is gone")
+        stamp = _stamp(path)
+        if _verified_copies.get(str(path)) == stamp and project.settings.cache.verify == "auto":
+            return path
+        if stamp[0] == payload.size and _file_digest(path) == payload.digest:
+            _verified_copies[str(path)] = stamp
+            return path
+        # The copy may have been damaged here, and the object may be whole.
+        path.unlink(missing_ok=True)
+    _damaged.add(place)
+    raise IntegrityError(f"the payload {place} was changed after it was written")
+
+
+def write_payloads(project: Project, payloads: Sequence[Payload]) -> tuple[StoredPayload, ...]:
+    """Store payloads; several files side by side, because each one waits for the disk.
+
+    Raises:
+        ObjectStoreError: the object store failed.
+    """
+    if len(payloads) < 2 or project.remote_objects:  # an upload holds a large piece in memory
+        return tuple(write_payload(project, payload) for payload in payloads)
+    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(payloads))) as pool:
+        return tuple(pool.map(partial(write_payload, project), payloads))
+
+
+def write_payload(project: Project, payload: Payload) -> StoredPayload:
+    """Store a payload, once: one that is there already is checked.
+
+    Raises:
+        ObjectStoreError: the object store failed.
+    """
+    key, ref = payload.ref.key, payload.ref
+    objects, place = project.objects, project.objects.uri(payload.ref.key)
+    info = None if place in _damaged else objects.create(key, payload.parts, read_only=True)
+    if info is None and place not in _damaged:
+        info = claim(objects, key)
+        path = None if project.remote_objects else objects.path(key)
+        # It was there already. Files may have been damaged since, and the record vouches for them.
+        if path is not None and _file_digest(path) != ref.digest:
+            info = None
+    if info is None:
+        info = objects.put(key, payload.parts, read_only=True)
+        _damaged.discard(place)
+    return StoredPayload(key=key, digest=ref.digest, size=ref.size, stamp=info.stamp)
+
+
+@dataclass(frozen=True)
+class StoredPayloads:
+    """Reads the payloads of a verified record (a :class:`PayloadReader`).
+
+    Only what the record names is read.
+    """
+
+    project: Project
+    record: CacheRecord
+
+    @property
+    def mmap(self) -> Literal["copy-on-write", "readonly", "off"]:
+        """How files are mapped."""
+        return self.project.settings.cache.mmap
+
+    def data(self, ref: PayloadRef) -> Buffer:
+        """A payload's bytes, verified.
+
+        Raises:
+            IntegrityError: missing, changed, or not named by the record.
+        """
+        stored = self._stored(ref)
+        place = self.project.objects.uri(stored.key)
+        data: bytes | None
+        if self.project.remote_objects:
+            data = verified_copy(self.project, stored).read_bytes()
+        else:
+            data = self.project.objects.get(stored.key)
+        if data is None:
+            raise IntegrityError(f"the payload {place} is gone")
+        if len(data) != stored.size or digest([data]) != stored.digest:
+            raise IntegrityError(f"the payload {place} was changed after it was written")
+        return data
+
+    def file(self, ref: PayloadRef) -> Path | None:
+        """The local file of a payload that carries no code and still has the stamp it was verified with.
+
+        Unmapped too: it is read straight to where the value will live.
+        """
+        stored = self._stored(ref)
+        if ref.suffix in _CODE:
+            return None
+        if self.project.remote_objects:
+            return verified_copy(self.project, stored)
+        path = self.project.objects.path(stored.key)
+        info = None if path is None else self.project.objects.stat(stored.key)
+        return path if info is not None and info.stamp == stored.stamp else None
+
+    def _stored(self, ref: PayloadRef) -> StoredPayload:
+        for stored in self.record.payloads:
+            if stored.digest == ref.digest and stored.size == ref.size and stored.key == ref.key:
+                return stored
+        raise IntegrityError(f"the manifest {self.record.cache_path} names {ref.key}, which its record does not")
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return blake3(max_threads=blake3.AUTO).update_mmap(os.fspath(path)).hexdigest()
+    except FileNotFoundError as error:
+        raise IntegrityError(f"the payload {path} is gone") from error
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -1,0 +1,133 @@
+"""What a result is beside its bytes: where it was computed, if it names that place, and what it counts as.
+
+A value may come back from the store with another fingerprint than it had, because its class leaves something out.
+The tasks that it is given to were executed with the value itself; so that they are hits in the next run, the record
+keeps both fingerprints where they differ.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from blake3 import blake3
+
+from expops_prefect.cache import lossy, stability
+from expops_prefect.errors import IntegrityError
+from expops_prefect.fingerprint import standing
+from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
+from expops_prefect.fingerprint.foreign import is_for_the_flow
+from expops_prefect.fingerprint.forms import roots_of
+from expops_prefect.fingerprint.registry import resolve
+from expops_prefect.fingerprint.standing import Forms
+from expops_prefect.serialization.manifest import Packed, unpack
+from expops_prefect.serialization.payloads import Mapping, PayloadRef
+from expops_prefect.stores.objects.base import Buffer
+
+_ATOMS: Final = ATOMS - {str}
+_KEPT: Final = frozenset({"builtins", "datetime", "decimal", "fractions", "numpy", "pathlib", "uuid"})
+"""Modules whose own objects come back as they were."""
+_SPARSE: Final = [f"scipy.cs{way}_{kind}" for way in "cr" for kind in ("array", "matrix")]
+_ARRAYS: Final = frozenset({"numpy.ndarray", *_SPARSE})
+_FRAMES: Final = frozenset({"pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series"})
+_OF_FRAMES: Final = frozenset({"_mgr", "_item_cache", "_attrs", "_flags", "_cacher", "_name", "_df", "_s"})
+_LARGEST: Final = 64 << 20
+"""Larger results are not loaded again to see what comes back."""
+
+
+def told(result: Any, packed: Packed | None, root: Path, task: str = "") -> tuple[str, str]:
+    """What the record says of a result.
+
+    Args:
+        result: what a task returned.
+        packed: the same in bytes.
+        root: the project's folder.
+        task: the name of the task, for what is said of results that do not come back whole.
+
+    Returns:
+        Where the project lies, see :func:`place_of`, if the result names paths below its root; and its forms, if they
+        differ from those of what is loaded. Each is empty otherwise.
+    """
+    kind = type(result)
+    if kind in _ATOMS or _is_data(result):
+        return "", ""
+    kinds: set[type] = set()
+
+    def met(other: type) -> Encoder:
+        kinds.add(other)
+        return resolve(other)
+
+    walk = Walk(met, lenient=True, roots=roots_of(root), on_callable=lambda _: b"")
+    try:
+        walk.encode(result)
+    except BaseException as error:
+        if is_for_the_flow(error):
+            raise
+    changes = any(other.__module__ not in _KEPT or issubclass(other, BaseException) for other in kinds)
+    return place_of(root) if walk.rooted else "", _stands(result, packed, root, task) if changes and packed else ""
+
+
+def _is_data(result: Any) -> bool:
+    """Whether it is an array or a frame, which is not searched, however large, and comes back as it was."""
+    kind = type(result)
+    name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    return name in _ARRAYS or (name in _FRAMES and not (set(getattr(result, "__dict__", ())) - _OF_FRAMES))
+
+
+def place_of(root: Path) -> str:
+    """What stands for the place of a project's folder; its path may say too much."""
+    return blake3(str(root.resolve()).encode("utf-8", "surrogateescape")).hexdigest(8)
+
+
+def remember(value: Any, stands: str, root: Path) -> None:
+    """A result was loaded whose record says that it counts as another value.
+
+    Args:
+        value: as it was loaded.
+        stands: what the record says, see :func:`told`.
+        root: the project's folder.
+    """
+    stored, _, loaded = stands.partition(" ")
+    try:
+        forms = Forms.load(loaded)
+        standing.remember(value, forms, Forms.load(stored))
+        if standing.forms_of(value, roots_of(root)) != forms:
+            stability.came_back_otherwise(value)
+    except ValueError as error:
+        raise IntegrityError(f"the record's fingerprints are not legible: {error}") from error
+
+
+def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
+    if len(packed.manifest) + sum(payload.ref.size for payload in packed.payloads) > _LARGEST:
+        return ""
+    stored = standing.forms_of(result, roots_of(root))
+    try:
+        if stored is None:
+            return ""
+        again = unpack(packed.manifest, Held(packed))
+        loaded = standing.forms_of(again, roots_of(root))
+        if loaded is None or stored == loaded:
+            return ""
+        lossy.tell(task, result, again)
+    except BaseException as error:
+        if is_for_the_flow(error):
+            raise
+        return ""  # it is no hit either
+    return f"{stored.dump()} {loaded.dump()}"
+
+
+class Held:
+    """The payloads of a result that is on its way to the store."""
+
+    mmap: Mapping = "off"
+
+    def __init__(self, packed: Packed) -> None:
+        self._payloads = {payload.ref: payload for payload in packed.payloads}
+
+    def data(self, ref: PayloadRef) -> Buffer:
+        """See :class:`PayloadReader`; a copy, as loading may change it."""
+        return bytearray(b"".join(memoryview(part).cast("B") for part in self._payloads[ref].parts))
+
+    def file(self, ref: PayloadRef) -> Path | None:  # noqa: ARG002
+        """See :class:`PayloadReader`."""
+        return None

@@ -1,0 +1,298 @@
+"""Reading and writing cached results: objects first, the record last; verified before anything is unpickled.
+
+This is the sync core below Prefect's two storage blocks. Absence is ``None``; a damaged result is
+reported, counted and ``None`` as well, so that the task is executed again.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final, Literal
+
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.signing import FIELD as SIGNATURE
+from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.key_components import keep_sources
+from expops_prefect.cache.last_used import note_use
+from expops_prefect.cache.payloads import checked_payload, write_payloads
+from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVError, KVRefusedError
+from expops_prefect.models import names
+from expops_prefect.models.record_format import is_newer
+from expops_prefect.project import Project
+from expops_prefect.record.records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key
+from expops_prefect.serialization.manifest import Packed
+from expops_prefect.serialization.payloads import digest
+from expops_prefect.stores.kv.base import JSON
+from expops_prefect.stores.objects.gc_protection import keep
+from expops_prefect.stores.outbox.changes import KeepObject, Publish
+
+_logger = logging.getLogger("prefect.expops")
+_HOST: Final = socket.gethostname()
+_parsed: Final = lru_cache(maxsize=256)(names.CacheKey.parse)
+"""A task run asks for its own key several times."""
+
+
+@dataclass(slots=True)
+class Found:
+    """A hit that was checked and loaded, on its way to Prefect.
+
+    Attributes:
+        record: its record.
+        content: its verified bytes, or the envelope that holds its value.
+    """
+
+    record: CacheRecord
+    content: bytes
+
+
+@lru_cache(maxsize=256)
+def record_key(key: str) -> str:
+    """The KV key of the record under a transaction key, ours or foreign."""
+    parsed = _parsed(key)
+    return foreign_record_key(key) if parsed is None else parsed.record_key
+
+
+def write_result(
+    project: Project, key: str, content: Packed | bytes, attempt: Attempt | None, *, no_hit: str = ""
+) -> CacheRecord:
+    """Store payloads and manifest of a result, and return the record that is still to be written.
+
+    The record of a small manifest holds it too; then its file may be left to the outbox.
+
+    Args:
+        project: where.
+        key: the transaction key.
+        content: a packed result, or another serializer's bytes.
+        attempt: the task run that computed it.
+        no_hit: why later task runs are not to be given it: it is there for references to it only. Empty for a hit.
+
+    Raises:
+        ObjectStoreError: the object store failed; nothing that could be read was left behind.
+    """
+    if isinstance(content, Packed):
+        kind: Literal["packed", "raw"] = "packed"
+        manifest, payloads = content.manifest, content.payloads
+    else:
+        kind, manifest, payloads = "raw", bytes(content), ()
+    stored = write_payloads(project, payloads)
+    manifest_digest = digest_of(content)
+    parsed = _parsed(key)
+    run_id = attempt.run_id if attempt is not None and attempt.run_id else "unrecorded"
+    object_key = names.manifest_key(run_id, "foreign" if parsed is None else parsed.task, manifest_digest)
+    inline = base64.b64encode(manifest).decode() if len(manifest) <= project.settings.cache.small_bytes else None
+    if inline is not None and not project.remote_objects:
+        # Hits read the record alone; the file is for ExpOps' own readers. Even if this process is killed now, it is
+        # written by the next one.
+        project.outbox.write(KeepObject(object_key, manifest))
+        stamp = ""
+    else:
+        stamp = keep(project.objects, object_key, manifest).stamp
+    now = time.time()
+    started = attempt.started if attempt is not None and attempt.started is not None else now
+    ended = attempt.ended if attempt is not None and attempt.ended is not None else now
+    return CacheRecord(
+        status=KEPT if no_hit else COMPLETED,
+        cache_path=project.objects.uri(object_key),
+        run_id=attempt.run_id if attempt is not None else "",
+        path=attempt.path if attempt is not None else "",
+        started_at=started,
+        ended_at=ended,
+        execution_time=max(0.0, ended - started),
+        object_key=object_key,
+        digest=manifest_digest,
+        size=len(manifest) + sum(item.size for item in stored),
+        stamp=stamp,
+        kind=kind,
+        payloads=stored,
+        outputs=attempt.outputs() if attempt is not None else (),
+        host=_HOST,
+        task_run_id=None if attempt is None else str(attempt.task_run_id),
+        no_hit=no_hit,
+        parts=None if attempt is None or attempt.written is None else attempt.written.text,
+        sources_size=0 if attempt is None or attempt.written is None else keep_sources(project, attempt.written.code),
+        inline=inline,
+    )
+
+
+def digest_of(content: Packed | bytes) -> str:
+    """The digest by which a record knows its result."""
+    return digest([content.manifest if isinstance(content, Packed) else bytes(content)])
+
+
+def write_record(project: Project, key: str, record: CacheRecord, attempt: Attempt | None) -> None:
+    """Publish a result: from here on it is a hit.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    # What a newer release wrote stays; ours is for references to it only.
+    aside = attempt.newer if attempt is not None else is_newer(project.kv.get(record_key(key)))
+    values = _values(project, key, record, attempt, aside=aside)
+    if record.prefect_metadata is None and not aside:
+        name = record_key(key)
+        project.kv.update(name, _keeping_metadata(project, key, values.pop(name)))
+    if values:
+        project.kv.put_many(values)
+
+
+def _keeping_metadata(project: Project, key: str, value: dict[str, JSON]) -> Callable[[JSON | None], JSON]:
+    """Put a record in the place of another writer's, whose metadata stay until those of this result follow.
+
+    Without any there would be no hit, and whoever was told of one a moment ago could not read it.
+    """
+
+    def change(before: JSON | None) -> JSON:
+        record = hit_of(project, key, before)
+        if record is None or record.prefect_metadata is None:
+            return value
+        kept = {"prefect_metadata": record.prefect_metadata, "expires_at": record.expires_at}
+        return project.signatures.signed(record_key(key), {**value, **kept})
+
+    return change
+
+
+def _values(
+    project: Project, key: str, record: CacheRecord, attempt: Attempt | None, *, aside: bool
+) -> dict[str, JSON]:
+    """The record under its own key, and for a step under the one that ExpOps reads; or in neither's place."""
+    kv_keys = [foreign_record_key(key) if aside else record_key(key)]
+    parsed = _parsed(key)
+    if aside:
+        record = replace(record, status=KEPT)
+    elif parsed is not None and attempt is not None and attempt.step_of is not None:
+        kv_keys.append(parsed.step_record_key(*attempt.step_of))
+    value = record.dump()
+    return {kv_key: project.signatures.signed(kv_key, value) for kv_key in kv_keys}
+
+
+def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | None) -> None:
+    """Write a record now, or have it delivered later: its objects are stored, so nothing is lost.
+
+    Raises:
+        KVRefusedError: the KV store will never take it.
+        LeaseLostError: another process computes the same result, or has done so.
+    """
+    try:
+        with project.kv_availability.watch():
+            if attempt is not None and attempt.lease is not None:
+                attempt.lease.check()
+            write_record(project, key, record, attempt)
+    except KVRefusedError:
+        raise
+    except BackendError as error:
+        degrade("records delayed", f"{error}; what is computed now hits once the store is back")
+        values = _values(project, key, record, attempt, aside=attempt is not None and attempt.newer)
+        project.outbox.write(*(Publish(name, value) for name, value in values.items()))
+
+
+def read_record(project: Project, key: str) -> CacheRecord | None:
+    """The record under a key, whether it is a hit or not; ``None`` if there is none of a known format.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    name = record_key(key)
+    value = project.kv.get(name)
+    if is_newer(value):
+        name = foreign_record_key(key)
+        value = project.kv.get(name)
+    return _loaded(project, name, value)
+
+
+def read_hit(project: Project, key: str) -> CacheRecord | None:
+    """The record under a key that makes a task run a hit: completed, not expired.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    return hit_of(project, key, project.kv.get(record_key(key)))
+
+
+def hit_of(project: Project, key: str, value: JSON | None) -> CacheRecord | None:
+    """The record if it is a hit; see :func:`read_hit`."""
+    record = _loaded(project, record_key(key), value)
+    try:
+        return None if record is None or record.status != COMPLETED or _expired(project, key, record) else record
+    except TypeError as error:  # a time that is no number, for instance
+        _logger.warning("%s: %s; the task is executed", key, error)
+        return None
+
+
+def kept_digest(project: Project, key: str, value: JSON | None) -> str | None:
+    """The digest of a result that is no hit; ``None`` if there is none."""
+    if not isinstance(value, dict) or value.get("status") != KEPT:
+        return None
+    record = _loaded(project, record_key(key), value)
+    return None if record is None else record.digest
+
+
+def _loaded(project: Project, name: str, value: JSON | None) -> CacheRecord | None:
+    """The record that stands under a KV key, if it is one that can be used: of a known format, and to be trusted."""
+    if value is None:
+        return None
+    if is_newer(value):
+        said = "a newer expops-prefect wrote this record; it stays, and the task is executed"
+        degrade("newer records", f"{name}: {said}")
+        return None
+    if not project.signatures.valid(name, value):
+        said = "the record is not signed with a key of prefect.cache.signing_key_file; the task is executed"
+        degrade("unsigned records", f"{name}: {said}")
+        return None
+    try:
+        return CacheRecord.load(value)
+    except (FormatError, TypeError) as error:
+        _logger.warning("%s: %s; the task is executed", name, error)
+        return None
+
+
+def _expired(project: Project, key: str, record: CacheRecord) -> bool:
+    parsed = _parsed(key)
+    expires = expiry(record, None if parsed is None else project.settings.cache.ttl_of(parsed.task))
+    return expires is not None and expires <= time.time()
+
+
+def verified(project: Project, key: str, record: CacheRecord) -> bytes:
+    """Check everything that a record refers to and return its manifest, read once.
+
+    Raises:
+        IntegrityError: something is missing or differs from what was written; the message names it.
+        ObjectStoreError: the object store failed.
+    """
+    manifest, place = record.held(), "in its record"
+    if manifest is None:
+        manifest, place = project.objects.get(record.object_key), record.cache_path
+    if manifest is None:
+        raise IntegrityError(f"the manifest {place} is gone")
+    if digest([manifest]) != record.digest:
+        raise IntegrityError(f"the manifest {place} was changed after it was written")
+    refreshed = [checked_payload(project, payload) for payload in record.payloads]
+    if any(new is not old for new, old in zip(refreshed, record.payloads, strict=True)):
+        _remember_stamps(project, record_key(key), replace(record, payloads=tuple(refreshed)))
+    note_use(project, record_key(key), record)
+    return manifest
+
+
+def _remember_stamps(project: Project, name: str, record: CacheRecord) -> None:
+    """Payloads were verified anew (a moved project folder has other inodes): the next hit is quick.
+
+    A record that was written again or removed meanwhile stays as it is now.
+    """
+    try:
+        _write_stamps(project, name, record)
+    except KVError as error:  # where nothing can be written, each hit verifies them anew
+        _logger.debug("%s: the stamps of its payloads are not kept: %s", name, error)
+
+
+def _write_stamps(project: Project, name: str, record: CacheRecord) -> None:
+    found = project.kv.get_versioned(name)
+    known = found.value if found is not None and isinstance(found.value, dict) else {}
+    if not project.signatures.required and SIGNATURE in known:
+        return  # It would not fit any more, and other machines ask for it.
+    if found is not None and (known.get("digest"), known.get("ended_at")) == (record.digest, record.ended_at):
+        project.kv.compare_and_set(name, found.version, project.signatures.signed(name, record.dump()))

@@ -1,0 +1,179 @@
+"""Parts of a key that are others each time although nobody changes them: the task is never a hit for them.
+
+Looked for only where a task is executed, once for each code and parameter in a process. Arguments that are compared
+after a body anyway are told by that comparison, see :mod:`expops_prefect.cache.argument_changes`.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from expops_prefect._internal.diagnostics import first
+from expops_prefect.effects.table import normalised, table
+from expops_prefect.errors import FingerprintError
+from expops_prefect.fingerprint import lazy_imports, standing
+from expops_prefect.fingerprint.canonical import ATOMS
+from expops_prefect.fingerprint.code import CodeFingerprint
+from expops_prefect.fingerprint.identity import module_name, started_by_file
+from expops_prefect.fingerprint.values import fingerprint
+
+if TYPE_CHECKING:
+    from expops_prefect.cache.key_components import Material
+
+_logger = logging.getLogger("prefect.expops")
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]{6,}")
+_OF_THE_PROCESS: Final = frozenset({"id", "hash", "os.getpid", "tempfile.mkdtemp", "tempfile.mkstemp"})
+_SEEDED: Final = ("random.", "numpy.random", "torch.")
+_SEEDS: Final = frozenset({"seed", "manual_seed"})
+_MOST_KNOWN: Final = 4096
+_stable: set[str] = set()
+"""Parameters of which a second look gave the same."""
+_PLAIN: Final = ATOMS | {list, tuple, dict, set, frozenset}
+
+
+def unstable_arguments(task: str, material: Material, looked_at: Collection[str] = ()) -> tuple[str, ...]:
+    """The parameters whose arguments count as another value each time that they are looked at, or loaded.
+
+    Args:
+        task: the task's name.
+        material: what its key is made of.
+        looked_at: the parameters whose arguments are looked at a second time anyway, later.
+    """
+    found = []
+    for name, value in material.values.items():
+        if type(value) in _PLAIN or hasattr(type(value), "shape"):
+            continue
+        if standing.is_unstable(value) or (name not in looked_at and _changes(task, name, value, material)):
+            found.append(name)
+            tell(task, name, type(value))
+    return tuple(found)
+
+
+def tell(task: str, name: str, kind: type) -> None:
+    """Say once of a parameter that its arguments are never the same.
+
+    Args:
+        task: the task's name.
+        name: the parameter.
+        kind: the type of its argument.
+    """
+    if first("not stable", f"{task} {name}"):
+        _logger.warning(
+            "%s: its parameter %r is not stable: nobody changes it, and it counts as another value each time, so the "
+            "task is executed each time. Say what stands for objects of %s.%s with register_fingerprint()",
+            task,
+            name,
+            kind.__module__,
+            kind.__qualname__,
+        )
+
+
+def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
+    """The parts of a code that are constants which each process makes anew: of a clock, at random, of an address."""
+    found = []
+    for part in code.parts:
+        kind, _, rest = part.partition(":")
+        module, _, name = rest.partition(":")
+        why = _made_anew(module, name.partition("#")[0]) if kind == "const" else ""
+        if why:
+            found.append(part)
+            if first("not stable", part):
+                _logger.warning(
+                    "%s: the constant %s of %s is not stable: each process makes another one (%s), so the task is "
+                    "executed in each. Make it in the task, pass it and leave it out with ignore=, or say what stands "
+                    "for it with register_fingerprint()",
+                    task,
+                    name,
+                    module,
+                    why,
+                )
+    return tuple(found)
+
+
+def _changes(task: str, name: str, value: Any, material: Material) -> bool:
+    """Whether a second look gives something else; asked again only where it did."""
+    known = f"{task} {name} {type(value).__qualname__}"
+    if known not in _stable:
+        try:
+            if fingerprint(value, name=name, root=material.root) != material.digests[name]:
+                return True
+        except FingerprintError:
+            return True
+        if len(_stable) >= _MOST_KNOWN:
+            _stable.clear()
+        _stable.add(known)
+    return False
+
+
+def _made_anew(module: str, name: str) -> str:
+    loaded = _module(module)
+    held: Mapping[str, Any] = vars(loaded) if loaded is not None else {}
+    value, file = held.get(name), held.get("__file__")
+    if type(value) is str and _ADDRESS.search(value):
+        return "it holds an address"
+    if loaded is None or not isinstance(file, str) or not file.endswith(".py"):
+        return ""
+    try:
+        known = lazy_imports.statements_of(loaded.__name__, file)
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    seeded = any(_SEEDS & {getattr(node, "attr", ""), getattr(node, "id", "")} for node in _nodes(known.all))
+    for node in _nodes(known.statements.get(name, [])):
+        called = _called(node, held) if isinstance(node, ast.Call) else ""
+        kind = table().kind(normalised(called)) if called else None
+        if called in _OF_THE_PROCESS or kind == "clock":
+            return f"{called}()"
+        if kind == "random" and not (seeded and called.startswith(_SEEDED)):
+            return f"{called}()"
+    return ""
+
+
+def _module(name: str) -> ModuleType | None:
+    found = sys.modules.get(name)
+    if isinstance(found, ModuleType):
+        return found
+    started = (part for key, part in list(sys.modules.items()) if started_by_file(key) and isinstance(part, ModuleType))
+    return next((part for part in started if module_name(part.__name__, vars(part).get("__file__")) == name), None)
+
+
+def _nodes(statements: list[ast.stmt]) -> Iterator[ast.AST]:
+    for statement in statements:
+        if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.Expr)):
+            yield from ast.walk(statement)
+
+
+def _called(call: ast.Call, held: Mapping[str, Any]) -> str:
+    """The qualified name of what is called, as far as names of modules, classes and functions tell."""
+    names: list[str] = []
+    node: ast.AST = call.func
+    while isinstance(node, ast.Attribute):
+        names.insert(0, node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    value = held.get(node.id)
+    if isinstance(value, ModuleType):
+        return ".".join((value.__name__, *names))
+    if value is None:
+        return node.id if not names and node.id in _OF_THE_PROCESS else ""
+    qualified = getattr(value, "__qualname__", None)
+    module = getattr(value, "__module__", None) or getattr(getattr(value, "__self__", None), "__name__", None)
+    return ".".join((str(module), qualified, *names)) if isinstance(qualified, str) and module else ""
+
+
+def came_back_otherwise(value: Any) -> None:
+    """Say of a result that it counts as another value each time that it is loaded."""
+    standing.mark_unstable(value)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if first("not stable", f"loaded {kind}"):
+        _logger.warning(
+            "Results of type %s are not stable: they count as another value each time that they are loaded, so tasks "
+            "that take them are executed each time. Say what stands for them with register_fingerprint()",
+            kind,
+        )

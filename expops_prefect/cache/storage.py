@@ -1,0 +1,153 @@
+"""Prefect's edge of the cache: the result storage block and the key storage block.
+
+Prefect finds blocks by name among what is imported, so these classes are imported by every decorator,
+and what they do (:mod:`expops_prefect.cache.storage_handlers`) by the first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prefect.filesystems import WritableFileSystem
+from pydantic import Field
+
+# Prefect finds it by name, too: whoever has a block of ours can load what lies in it.
+from expops_prefect.serialization import serializer  # noqa: F401
+
+if TYPE_CHECKING:
+    from expops_prefect.project import Project
+
+
+class _ProjectBlock(WritableFileSystem):
+    """What both blocks share: the project they belong to.
+
+    Prefect declares the base's methods async, but calls the plain ones with ``_sync=True`` and those
+    named with an ``a`` from async code.
+    """
+
+    project_root: str | None = Field(
+        default=None,
+        description="The project's root folder. Empty: found as EXPOPS_PROJECT_ROOT, else from the current folder.",
+    )
+    project_id: str | None = Field(
+        default=None, description="The project's id, for people; the configuration at the root decides."
+    )
+
+    def project(self) -> Project:
+        """The project of this block.
+
+        Raises:
+            ConfigurationError: its configuration is wrong.
+        """
+        from expops_prefect.project import Project
+
+        return Project.open(self.project_root)
+
+    def _resolve_path(self, path: str) -> None:
+        """Prefect asks unsaved blocks for the place of a key; the key itself is ours to resolve."""
+
+
+class ExpOpsResultStorage(_ProjectBlock):
+    """Keeps results in the project's object store, in ExpOps' layout.
+
+    Example:
+        ```python
+        from expops_prefect import ExpOpsResultStorage
+
+        ExpOpsResultStorage(project_root="/srv/churn").save("churn-results")
+        ```
+    """
+
+    _block_type_name = "ExpOps Result Storage"
+    _block_type_slug = "expops-result-storage"
+
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
+        """Store a result; without our key storage also publish it.
+
+        Args:
+            path: Prefect's storage key.
+            content: the serializer's bytes, or its envelope.
+            _sync: Prefect's way to ask for the sync form; this is the sync form.
+
+        Raises:
+            SerializationError: the result cannot be pickled, and our key storage is not in use.
+            ExpOpsPrefectError: it could not be stored, and our key storage is not in use.
+        """
+        from expops_prefect.cache.storage_handlers import store
+
+        store(self.project, path, content)
+
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
+        """Read a verified result.
+
+        Args:
+            path: Prefect's storage key.
+            _sync: see :meth:`write_path`.
+
+        Raises:
+            IntegrityError: there is none, or it was changed; nothing of it was unpickled.
+        """
+        from expops_prefect.cache.storage_handlers import fetch
+
+        return fetch(self.project, path)
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        """The async form of :meth:`write_path`."""
+        await asyncio.to_thread(self.write_path, path, content)
+
+    async def aread_path(self, path: str) -> bytes:
+        """The async form of :meth:`read_path`."""
+        return await asyncio.to_thread(self.read_path, path)
+
+
+class ExpOpsKeyStorage(_ProjectBlock):
+    """Keeps the records of cached results in the project's KV store, where ExpOps' clients read them.
+
+    Example:
+        ```python
+        from expops_prefect import ExpOpsKeyStorage
+        from prefect.cache_policies import INPUTS
+
+        policy = INPUTS.configure(key_storage=ExpOpsKeyStorage(project_root="/srv/churn"))
+        ```
+    """
+
+    _block_type_name = "ExpOps Key Storage"
+    _block_type_slug = "expops-key-storage"
+
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
+        """Publish the record of a result that was just stored.
+
+        Args:
+            path: the transaction key.
+            content: Prefect's metadata, JSON.
+            _sync: Prefect's way to ask for the sync form; this is the sync form.
+        """
+        from expops_prefect.cache.storage_handlers import publish
+
+        publish(self.project, path, content)
+
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
+        """Prefect's metadata of a valid, verified result.
+
+        Args:
+            path: the transaction key.
+            _sync: see :meth:`write_path`.
+
+        Raises:
+            IntegrityError: a miss. Prefect takes any failure for one, so it is logged here.
+        """
+        from expops_prefect.cache.storage_handlers import look_up
+
+        return look_up(self.project, path)
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        """The async form of :meth:`write_path`."""
+        await asyncio.to_thread(self.write_path, path, content)
+
+    async def aread_path(self, path: str) -> bytes:
+        """The async form of :meth:`read_path`."""
+        from expops_prefect.cache.storage_handlers import alook_up
+
+        return await alook_up(self.project, path)

@@ -1,0 +1,232 @@
+"""Copying a project's runs and cache from one set of stores to another.
+
+Objects come first, then cache records, then runs, each run's own record last: whatever a reader
+finds in the target, all that it refers to is there. What is there already is skipped, so a copy
+that was interrupted goes on where it stopped, and a second one costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from blake3 import blake3
+
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect.errors import FormatError
+from expops_prefect.explain.components import load_sources
+from expops_prefect.models import names
+from expops_prefect.models.record_format import is_newer
+from expops_prefect.project import Project
+from expops_prefect.record import records
+from expops_prefect.record.records import CacheRecord
+from expops_prefect.stores.kv import tolerant_reads
+from expops_prefect.stores.kv.base import JSON
+from expops_prefect.stores.objects.base import Buffer, ObjectInfo
+from expops_prefect.stores.objects.gc_protection import claim, keep
+
+_PARALLEL: Final = 8
+_PAGE: Final = 200
+_OBJECT_PREFIXES: Final = (names.CACHE_PREFIX, names.ARTIFACT_PREFIX)
+_URI_FIELDS: Final = frozenset({"cache_path", "object_path"})
+
+Progress = Callable[[str, int], None]
+"""Told what kind of thing was dealt with (``objects``, ``cache records``, ``runs``) and how many so far."""
+
+
+@dataclass(slots=True)
+class Copied:
+    """What a copy did: counts, and the bytes of the objects that were copied."""
+
+    objects: int = 0
+    object_bytes: int = 0
+    records: int = 0
+    runs: int = 0
+    skipped: int = 0
+    damaged: int = 0
+
+
+def copy_project(source: Project, target: Project, progress: Progress = lambda kind, count: None) -> Copied:  # noqa: ARG005
+    """Copy objects, cache records and runs with metrics and charts.
+
+    Args:
+        source: where they are.
+        target: where they go; the same project id, other stores.
+        progress: told how far it is.
+
+    Raises:
+        BackendError: a store failed; start it again to go on.
+    """
+    return _Copy(source, target, progress).run()
+
+
+class _Copy:
+    def __init__(self, source: Project, target: Project, progress: Progress) -> None:
+        self._source = source
+        self._target = target
+        self._progress = progress
+        self._done = Copied()
+        self._from = _uri_prefix(source)
+        self._to = _uri_prefix(target)
+        self._sources: dict[str, bool] = {}
+
+    def run(self) -> Copied:
+        self._objects()
+        self._records()
+        self._runs()
+        return self._done
+
+    # Objects -----------------------------------------------------------------------------------
+
+    def _objects(self) -> None:
+        found = (info for prefix in _OBJECT_PREFIXES for info in self._source.objects.list(prefix))
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            for count, copied in enumerate(pool.map(self._object, found), 1):
+                if copied is None:
+                    self._done.damaged += 1
+                elif copied:
+                    self._done.objects += 1
+                    self._done.object_bytes += copied
+                else:
+                    self._done.skipped += 1
+                self._progress("objects", count)
+
+    def _object(self, info: ObjectInfo) -> int | None:
+        """Copy one object: its bytes, 0 if it was there, ``None`` if it is damaged."""
+        there = self._target.objects.stat(info.key)
+        if there is not None and there.size == info.size:
+            return 0
+        data = self._source.objects.get(info.key)
+        if data is None:
+            return 0  # removed meanwhile
+        if not _intact(info.key, data):
+            degrade("damaged results", f"{info.key} is not what its name says; it is not copied", key=info.key)
+            return None
+        if info.key.startswith(names.CACHE_PREFIX):
+            self._target.objects.create(info.key, [data], read_only=True)
+        else:
+            self._target.objects.put(info.key, [data])
+        return max(1, len(data))
+
+    # Records -----------------------------------------------------------------------------------
+
+    def _records(self) -> None:
+        count = 0
+        for prefix in (names.PROCESS_RECORD_PREFIX, names.STEP_RECORD_PREFIX):
+            for page in _pages(tolerant_reads.scan(self._source.kv, prefix)):
+                there = tolerant_reads.get_many(self._target.kv, list(page))
+                new: dict[str, JSON] = {}
+                for key, value in page.items():
+                    # One that nobody here signed must not become one that we did.
+                    record = self._record(key, value) if self._source.signatures.valid(key, value) else None
+                    if record is None or self._is_there(key, there.get(key), record):
+                        self._done.skipped += 1
+                    else:
+                        new[key] = self._target.signatures.signed(key, record.dump())
+                if new:
+                    self._target.kv.put_many(new)
+                self._done.records += len(new)
+                count += len(page)
+                self._progress("cache records", count)
+
+    def _is_there(self, key: str, value: JSON | None, record: CacheRecord) -> bool:
+        """Whether the target has that result already, in a record that is used there; a newer release's stays."""
+        same = isinstance(value, dict) and value.get("digest") == record.digest
+        return is_newer(value) or (same and self._target.signatures.valid(key, value))
+
+    def _record(self, key: str, value: JSON) -> CacheRecord | None:
+        """A record for the target; ``None`` for one of somebody else, or whose objects are not there."""
+        try:
+            record = CacheRecord.load(value)
+        except (FormatError, TypeError):
+            return None
+        if not record.names_results_only:
+            return None
+        objects = self._target.objects
+        held = record.held()
+        if held is not None and blake3(held).hexdigest() == record.digest:
+            # Its file may not be written yet where it comes from.
+            manifest: ObjectInfo | None = keep(objects, record.object_key, held)
+        else:
+            manifest = claim(objects, record.object_key) if record.object_key else None
+        if manifest is None:
+            return None
+        payloads = []
+        for payload in record.payloads:
+            info = claim(objects, payload.key)
+            if info is None or info.size != payload.size:
+                return None
+            payloads.append(replace(payload, stamp=info.stamp))
+        sources = names.sources_key(key.rpartition(":")[2])
+        if record.sources_size and sources not in self._sources:
+            # One that is missing only makes a comparison poorer.
+            self._sources[sources] = claim(objects, sources) is not None
+        return replace(
+            record,
+            cache_path=objects.uri(record.object_key),
+            stamp=manifest.stamp,
+            payloads=tuple(payloads),
+            sources_size=record.sources_size if self._sources.get(sources) else 0,
+        )
+
+    # Runs --------------------------------------------------------------------------------------
+
+    def _runs(self) -> None:
+        for count, run in enumerate(records.read_runs(self._source.kv), 1):
+            there = records.read_run(self._target.kv, run.run_id)
+            if there == run and run.status in records.TERMINAL:
+                self._done.skipped += 1
+            else:
+                self._run(run)
+                self._done.runs += 1
+            self._progress("runs", count)
+
+    def _run(self, run: records.RunRecord) -> None:
+        kv, target = self._source.kv, self._target.kv
+        for prefix in names.run_prefixes(run.run_id):
+            for page in _pages(tolerant_reads.scan(kv, prefix)):
+                target.put_many({key: self._readdressed(value) for key, value in page.items()})
+        target.put(names.flow_run_key(run.flow_run_id), {"run_id": run.run_id})
+        value = kv.get(names.run_record_key(run.run_id))
+        if value is not None:
+            target.put(names.run_record_key(run.run_id), value)
+
+    def _readdressed(self, value: Any) -> Any:
+        """The value with the places of objects in the target."""
+        if isinstance(value, list):
+            return [self._readdressed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        changed = {key: self._readdressed(item) for key, item in value.items()}
+        for name in _URI_FIELDS & changed.keys():
+            uri = changed[name]
+            if isinstance(uri, str) and uri.startswith(self._from):
+                changed[name] = self._to + uri[len(self._from) :]
+        return changed
+
+
+def _uri_prefix(project: Project) -> str:
+    return project.objects.uri("x")[:-1]
+
+
+def _pages(items: Iterator[tuple[str, JSON]]) -> Iterator[dict[str, JSON]]:
+    page: dict[str, JSON] = {}
+    for key, value in items:
+        page[key] = value
+        if len(page) >= _PAGE:
+            yield page
+            page = {}
+    if page:
+        yield page
+
+
+def _intact(key: str, data: Buffer) -> bool:
+    """Whether an object that is named by its content has that content; charts are not."""
+    if not key.startswith(names.CACHE_PREFIX):
+        return True
+    if key.startswith(names.SOURCES_PREFIX):
+        return load_sources(bytes(data), PurePosixPath(key).name.partition(".")[0]) is not None
+    return blake3(data).hexdigest() == PurePosixPath(key).name.partition(".")[0]

@@ -1,0 +1,1 @@
+"""Names, keys and records, as ExpOps' clients read them."""

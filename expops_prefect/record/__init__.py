@@ -1,0 +1,1 @@
+"""What is recorded of runs and results, and how it is read."""

@@ -1,0 +1,182 @@
+"""Whether the process of a run still lives, seen from anywhere.
+
+A process that executes a run says so every :data:`BEAT_SECONDS` in a row of the KV store, which it
+removes when the run ends or is suspended: rows that are there are those of open runs. On its own
+machine it also holds a lock on a file, which the system takes away when it ends in whatever way.
+Never is a run held for dead because it is old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from expops_prefect._internal.files import identity, make_folder, open_new
+from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect.errors import FormatError
+from expops_prefect.models import names
+from expops_prefect.stores.kv import tolerant_reads
+from expops_prefect.stores.kv.base import JSON, KVStore
+
+BEAT_SECONDS: Final = 15.0
+"""How often a run gives a sign of life."""
+SILENT_BEATS: Final = 8
+"""A run that has missed so many, and whose lock says nothing, is dead: clocks may differ by a minute."""
+SIGN_FORMAT: Final = 1
+FOLDER: Final = "alive"
+"""Below the runtime folder: the files that are locked."""
+
+_held: dict[tuple[int, int], tuple[Path, int]] = {}
+"""Files that this process has locked, with their descriptors. It could take its lock again, and to close any descriptor
+of such a file would free it: so they are known whatever path leads to them, and not opened."""
+_holding = ForkSafeLock()
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A run's sign of life.
+
+    Attributes:
+        run_id: the run.
+        at: when it was given, epoch seconds of the clock of the run's machine.
+        every: how often it is given, seconds.
+        host, pid: the run's process.
+        boot: which machine that is, since it was started.
+        lock: the name of the file that the process holds a lock on.
+        format: the version of this form.
+    """
+
+    run_id: str
+    at: float
+    every: float = BEAT_SECONDS
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    boot: str = field(default_factory=_boot)
+    lock: str = field(default_factory=lambda: uuid.uuid4().hex)
+    format: int = SIGN_FORMAT
+
+    def dump(self) -> dict[str, JSON]:
+        """The JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, value: JSON) -> Sign:
+        """Read the JSON form.
+
+        Raises:
+            FormatError: no sign of life, or one of a newer release.
+        """
+        if not isinstance(value, dict) or value.get("format") != SIGN_FORMAT:
+            raise FormatError("not a sign of life that this release of expops-prefect knows")
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise FormatError(f"an incomplete sign of life: {error}") from error
+
+    def dead(self, runtime_dir: Path, now: float) -> bool:
+        """Whether the run's process has ended.
+
+        Args:
+            runtime_dir: the project's runtime folder on this machine.
+            now: epoch seconds.
+        """
+        lock = lock_state(runtime_dir / FOLDER / Path(self.lock).name)
+        if lock == "held":
+            return False
+        if lock == "free" and self.boot == _boot():
+            return True
+        # Another machine's, or one without a lock.
+        return now - self.at > SILENT_BEATS * self.every
+
+
+def signs(kv: KVStore) -> Iterator[Sign]:
+    """The signs of life of all open runs; those of newer releases are left out.
+
+    Raises:
+        KVError: the store failed.
+    """
+    for _, value in tolerant_reads.scan(kv, names.SIGN_PREFIX):
+        try:
+            yield Sign.load(value)
+        except FormatError:
+            continue
+
+
+def hold(runtime_dir: Path, lock: str) -> None:
+    """Lock a file until :func:`release`, or until this process ends. Where that cannot be, beats alone count."""
+    path = runtime_dir / FOLDER / lock
+    with _holding, contextlib.suppress(OSError):
+        make_folder(path.parent)
+        descriptor = open_new(path, os.O_RDWR | os.O_EXCL)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        _held[identity(os.fstat(descriptor))] = path, descriptor
+
+
+def release(runtime_dir: Path, lock: str) -> None:
+    """Remove a lock of this process."""
+    path = runtime_dir / FOLDER / lock
+    with _holding:
+        file = next((file for file, (held, _) in _held.items() if held == path), None)
+        if file is not None:
+            _, descriptor = _held.pop(file)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def forget_lock(runtime_dir: Path, lock: str) -> None:
+    """Remove what a dead process left."""
+    with contextlib.suppress(OSError):
+        (runtime_dir / FOLDER / Path(lock).name).unlink(missing_ok=True)
+
+
+def lock_state(path: Path) -> Literal["held", "free", "unknown"]:
+    """Whether a living process, of this machine as far as is known, holds a lock on a file."""
+    with _holding:
+        try:
+            if identity(path.stat()) in _held:
+                return "held"
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:
+            return "unknown"
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return "held"
+        except OSError:
+            return "unknown"
+        finally:
+            os.close(descriptor)
+    return "free"
+
+
+def _in_forked_child() -> None:
+    # The locks stay the parent's: closing a descriptor here does not free them.
+    for _, descriptor in _held.values():
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

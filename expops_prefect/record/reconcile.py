@@ -1,0 +1,101 @@
+"""Runs whose processes have died without a word are shown as failed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from expops_prefect.errors import FormatError
+from expops_prefect.models import names
+from expops_prefect.record import liveness, records
+from expops_prefect.record.liveness import Sign
+from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.rows import cut_off_if_running
+from expops_prefect.stores.kv.base import KVStore
+
+_logger = logging.getLogger("prefect.expops")
+
+
+def end_dead_runs(kv: KVStore, runtime_dir: Path, *, dry_run: bool = False) -> list[RunRecord]:
+    """End the open runs that give no sign of life any more, with their calls.
+
+    They end with the last that is known of them. A run that was taken for dead although it lives, because
+    its machine was cut off, is put right by what it writes later.
+
+    Args:
+        kv: the project's KV store.
+        runtime_dir: the project's runtime folder on this machine.
+        dry_run: only say which.
+
+    Returns:
+        Their records, as they are then.
+
+    Raises:
+        KVError: the store failed.
+    """
+    ended = []
+    for sign in list(liveness.signs(kv)):
+        if not sign.dead(runtime_dir, time.time()):
+            continue
+        record = _end(kv, sign, dry_run)
+        if record is not None:
+            ended.append(record)
+            if not dry_run:
+                _logger.info("run %s: its process %d on %s has died; it failed", sign.run_id, sign.pid, sign.host)
+        if not dry_run:
+            liveness.forget_lock(runtime_dir, sign.lock)
+    return ended
+
+
+def _end(kv: KVStore, sign: Sign, dry_run: bool) -> RunRecord | None:
+    """End one run, its own record last; ``None`` if it had ended."""
+    try:
+        found = records.read_run(kv, sign.run_id)
+    except FormatError:
+        return None  # a newer release knows what to do
+    if found is None or found.status in records.TERMINAL:
+        # Its process had only not removed its sign any more.
+        if not dry_run:
+            _remove(kv, sign)
+        return None
+    rows = records.read_rows(kv, sign.run_id)
+    end = _last_known(found, sign, rows)
+    failure = f"its process, {found.pid} on {found.host}, died"
+    record = replace(found, status="failed", ended_at=end, died=True, failure=failure)
+    record = records.with_first_failed(record, rows)
+    if dry_run:
+        return record
+    for row in rows:
+        if row.status == "running":
+            kv.update(names.row_key(sign.run_id, row.path), lambda value: cut_off_if_running(value, end))
+    held = kv.get(names.sign_key(sign.run_id))
+    if held is not None and held.get("lock") != sign.lock:
+        return None  # taken up again meanwhile
+    kv.put_many(
+        {
+            names.run_timestamps_key(sign.run_id): {"start": record.started_at, "end": record.ended_at},
+            names.run_record_key(sign.run_id): record.dump(),
+            names.run_status_key(sign.run_id): "failed",
+        }
+    )
+    _remove(kv, sign)
+    return record
+
+
+def _last_known(record: RunRecord, sign: Sign, rows: Sequence[Row]) -> float:
+    """When a run was last heard of, epoch seconds: its tasks may have begun and ended since its last sign of life."""
+    times = [sign.at, record.started_at]
+    for row in rows:
+        latest = row.fields.get("ended_at_latest")
+        known = (row.started_at, row.ended_at, latest if isinstance(latest, int | float) else None)
+        times += [at for at in known if at is not None]
+    return max(times)
+
+
+def _remove(kv: KVStore, sign: Sign) -> None:
+    held = kv.get(names.sign_key(sign.run_id))
+    if held is not None and held.get("lock") == sign.lock:
+        kv.delete(names.sign_key(sign.run_id))

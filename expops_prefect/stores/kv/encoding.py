@@ -1,0 +1,137 @@
+"""What the KV stores share: values as JSON text, key ranges, and series of metric points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+
+from expops_prefect.errors import KVDamagedError, KVRefusedError
+from expops_prefect.stores.kv.base import JSON, MetricPoint, MetricValue
+
+# Dataclasses and dates would be written in a form that does not come back as they were.
+_STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def dump(value: JSON) -> str:
+    """A value as JSON text.
+
+    Raises:
+        KVRefusedError: it is not a JSON value, or holds a number that JSON has no form for.
+    """
+    try:
+        text = orjson.dumps(value, option=_STRICT).decode()
+    except (TypeError, ValueError) as error:
+        raise KVRefusedError(f"not a JSON value: {error}") from error
+    # orjson writes NaN and infinities as null, which would lose them without a word.
+    if "null" in text:
+        _refuse_non_finite(value)
+    return text
+
+
+def load(key: str, text: str) -> JSON:
+    """A value from its JSON text.
+
+    Args:
+        key: named in the error.
+        text: what :func:`dump` made, or ExpOps.
+
+    Raises:
+        KVDamagedError: the text is not JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise KVDamagedError(f"the value of {key} is not JSON; delete the key", key) from error
+
+
+def successor(prefix: str) -> str | None:
+    """The smallest text greater than every text with this prefix; ``None`` if there is none."""
+    for index in range(len(prefix) - 1, -1, -1):
+        point = ord(prefix[index])
+        if point < 0x10FFFF:
+            following = 0xE000 if 0xD7FF <= point < 0xE000 else point + 1
+            return prefix[:index] + chr(following)
+    return None
+
+
+def check_key(key: str) -> str:
+    """The key itself, if every store can keep it.
+
+    Raises:
+        KVRefusedError: it is no text that UTF-8 can express.
+    """
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise KVRefusedError(f"a key must be text that UTF-8 can express, not {key[:80]!r}") from error
+    return key
+
+
+def check_counter(key: str, value: JSON | None) -> int:
+    """The number in a counter; 0 for a missing one.
+
+    Raises:
+        KVRefusedError: the key holds something else.
+    """
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise KVRefusedError(f"{key} holds no counter but {type(value).__name__}; delete the key to count anew")
+    return value or 0
+
+
+def check_series(key: str, value: JSON | None) -> dict[str, dict[str, MetricValue]]:
+    """The series under a metrics key; none for a missing one.
+
+    Raises:
+        KVRefusedError: the key holds something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(steps, dict) for steps in value.values()):
+        raise KVRefusedError(f"{key} holds no metrics of the form {{name: {{step: value}}}}; delete the key")
+    try:
+        for steps in value.values():
+            for step in steps:
+                int(step)
+    except ValueError as error:
+        raise KVRefusedError(f"{key} holds metrics with a step that is no whole number: {error}") from error
+    return value
+
+
+def merge_points(
+    series: dict[str, dict[str, MetricValue]], points: Iterable[MetricPoint]
+) -> dict[str, dict[str, MetricValue]]:
+    """Merge points into series, in place, numbering those without a step; new steps keep ascending order."""
+    highest: dict[str, int] = {}
+    unordered: set[str] = set()
+    for point in points:
+        steps = series.setdefault(point.name, {})
+        top = highest.get(point.name)
+        if top is None:
+            top = max(map(int, steps), default=None)
+        step = point.step if point.step is not None else (top or 0) + 1
+        if top is not None and step < top and str(step) not in steps:
+            unordered.add(point.name)
+        steps[str(step)] = point.value
+        highest[point.name] = step if top is None else max(top, step)
+    for name in unordered:
+        series[name] = in_order(series[name])
+    return series
+
+
+def in_order(steps: dict[str, MetricValue]) -> dict[str, MetricValue]:
+    """A series with its steps ascending by number."""
+    return dict(sorted(steps.items(), key=lambda item: int(item[0])))
+
+
+def _refuse_non_finite(value: JSON) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise KVRefusedError(f"{value} is not a JSON number; store it as text")
+    if isinstance(value, dict):
+        for item in value.values():
+            _refuse_non_finite(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_non_finite(item)

@@ -1,0 +1,261 @@
+"""Where each KV key stands in Firestore: ExpOps' documents, and ours beside them. Pure functions.
+
+Paths are relative to ``mlops_projects/<project>``::
+
+    runs/<run>                             fields status, timestamps, stats.<name>; last_updated
+    runs/<run>/steps/<id>                  one row
+    runs/<run>/charts_index/index          fields charts.<path>; last_updated
+    metric/<run>/probes_by_path/<id>       one field for each series
+    metric/<run>/expops_prefect_series/<id>     ours: counters and number of parts of that document
+    metric/<run>/expops_prefect_overflow/<id>.<n>   ours: points that do not fit into it
+    step_indices/<id>, process_indices/<id>     one cache record
+    expops_prefect/<id>                    every other key: key, value
+    expops_prefect_tokens/<id>             additions that were made
+
+Rows, records and other keys carry the key in a field ``key``, so that a scan is a range query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from expops_prefect.errors import KVRefusedError, NameRefusedError
+from expops_prefect.models import names
+from expops_prefect.stores.kv.encoding import check_key
+
+Kind = Literal["entry", "row", "field", "series"]
+
+ENTRIES: Final = "expops_prefect"
+TOKENS: Final = "expops_prefect_tokens"
+DOCUMENTS: Final = {
+    "runs": ("steps", "charts_index"),
+    "metric": ("probes_by_path", "expops_prefect_series", "expops_prefect_overflow"),
+    "step_indices": (),
+    "process_indices": (),
+    ENTRIES: (),
+    TOKENS: (),
+}
+"""The collections of a project, with those below each of their documents."""
+KEY_FIELD: Final = "key"
+REST_FIELD: Final = "key_rest"
+"""What does not fit into ``key``."""
+STAMP_FIELD: Final = "last_updated"
+"""Without this field, a float, ExpOps' run list leaves a run out."""
+
+_MAX_ID: Final = 1500
+_MAX_SORTED: Final = 1400
+"""Bytes of a key in the field ``key``: Firestore's index, and its queries, take 1,500 of a text."""
+_MAX_FIELD: Final = 1200
+"""Firestore takes 1,500 bytes for the whole path of a field."""
+_RESERVED: Final = re.compile(r"__.*__", re.DOTALL)
+_ESCAPED: Final = "~p_"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key stands.
+
+    Attributes:
+        kind: ``entry`` (a document with ``key`` and ``value``), ``row`` (a document whose fields are
+            the value's), ``field`` (a field of a document that holds several keys) or ``series``.
+        document: path of the document below the project's.
+        field: path of the field in it; empty unless it is a ``field``.
+    """
+
+    kind: Kind
+    document: str
+    field: tuple[str, ...] = ()
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """All that must be read, at one moment, to know the value; parts of a series apart."""
+        return (self.document, self.counters) if self.kind == "series" else (self.document,)
+
+    @property
+    def counters(self) -> str:
+        """Of a series: the document with its counters."""
+        head, _, name = self.document.rpartition("/")
+        return f"{head.rpartition('/')[0]}/expops_prefect_series/{name}"
+
+    def part(self, number: int) -> str:
+        """Of a series: the document with its ``number``-th overflow, from 1."""
+        head, _, name = self.document.rpartition("/")
+        return f"{head.rpartition('/')[0]}/expops_prefect_overflow/{name}.{number}"
+
+
+def place(key: str) -> Place:
+    """Where a key stands.
+
+    Raises:
+        KVRefusedError: the key is no text that UTF-8 can express.
+    """
+    check_key(key)
+    found: Place | None = None
+    if key.startswith("runs:"):
+        found = _in_run(key)
+    elif key.startswith("metric:"):
+        found = _series(key)
+    elif key.startswith(names.STEP_RECORD_PREFIX):
+        found = Place("row", f"step_indices/{_step_record_id(key)}")
+    elif key.startswith(names.PROCESS_RECORD_PREFIX):
+        found = Place("row", f"process_indices/{_process_record_id(key)}")
+    return found or Place("entry", f"{ENTRIES}/{_own_id(key)}")
+
+
+def sorted_part(key: str) -> str:
+    """As much of a key as Firestore can sort by."""
+    return _cut(key, _MAX_SORTED)
+
+
+def group_of(key: str) -> str:
+    """Of a long key, how it and all those begin that Firestore cannot sort among each other.
+
+    A short key is returned whole: Firestore sorts it right, beside long ones too.
+    """
+    return key if len(key.encode()) <= _MAX_SORTED - 4 else _cut(key, _MAX_SORTED - 8)
+
+
+def token_document(key: str, token: str) -> str:
+    """The document that says that an addition was made."""
+    return f"{TOKENS}/{_digest(f'{len(key)}:{check_key(key)}:{check_key(token)}')}"
+
+
+def is_id(text: str) -> bool:
+    """Whether Firestore takes a text as a document's id."""
+    return (
+        0 < len(text.encode()) <= _MAX_ID
+        and "/" not in text
+        and text not in (".", "..")
+        and not _RESERVED.fullmatch(text)
+    )
+
+
+def is_field(name: str) -> bool:
+    """Whether Firestore takes a text as the name of a field."""
+    return 0 < len(name.encode()) <= _MAX_FIELD and not _RESERVED.fullmatch(name)
+
+
+def escape(name: str) -> str:
+    """A name as the name of a field: itself where that can be, so that clients show it as it is.
+
+    Raises:
+        KVRefusedError: it is too long.
+    """
+    escaped = name if is_field(name) and not name.startswith(_ESCAPED) else f"~{names.encode(name)}"
+    if not is_field(escaped):
+        raise KVRefusedError(f"a name of {len(name)} characters is too long for Firestore: {name[:80]!r}…")
+    return escaped
+
+
+def unescape(field: str) -> str:
+    """The inverse of :func:`escape`; a field that others named is taken as it is."""
+    if not field.startswith(_ESCAPED):
+        return field
+    try:
+        return names.decode(field[1:])
+    except NameRefusedError:
+        return field
+
+
+# Scans -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunArea:
+    """The part of a run that a prefix asks for: ``run`` is ``None`` if it does not name one run alone."""
+
+    run: str | None
+    rest: str
+
+
+def run_area(prefix: str, head: str) -> RunArea | None:
+    """What a prefix asks for below ``runs:`` or ``metric:``; ``None`` for nothing.
+
+    Args:
+        prefix: of a scan.
+        head: ``runs:`` or ``metric:``.
+    """
+    if head.startswith(prefix):
+        return RunArea(None, "")
+    if not prefix.startswith(head):
+        return None
+    run, colon, rest = prefix[len(head) :].partition(":")
+    if not colon:
+        return RunArea(None, run)
+    return RunArea(run, rest) if is_id(run) else None
+
+
+def only_rows(prefix: str) -> bool:
+    """Whether all keys with that prefix are rows, so that no other document can hold one."""
+    if prefix.startswith((names.STEP_RECORD_PREFIX, names.PROCESS_RECORD_PREFIX)):
+        return True
+    area = run_area(prefix, "runs:")
+    return area is not None and area.run is not None and area.rest.startswith("steps:")
+
+
+# Ids -------------------------------------------------------------------------------------------------
+
+
+def _in_run(key: str) -> Place | None:
+    run, _, rest = key[len("runs:") :].partition(":")
+    if not is_id(run):
+        return None
+    document = f"runs/{run}"
+    if rest in ("status", "timestamps"):
+        return Place("field", document, (rest,))
+    kind, colon, name = rest.partition(":")
+    if not colon:
+        return None
+    if kind == "steps":
+        path, colon, step = name.rpartition(":")
+        own = f"{names.encode(path)}.{names.encode(step)}" if colon else ""
+        return Place("row", f"{document}/steps/{_id_or_digest(own, key)}")
+    if kind in ("stats", "charts"):
+        try:
+            field = escape(name)
+        except KVRefusedError:
+            return None
+        return Place("field", document if kind == "stats" else f"{document}/charts_index/index", (kind, field))
+    return None
+
+
+def _series(key: str) -> Place | None:
+    run, _, rest = key[len("metric:") :].partition(":")
+    head, _, name = rest.partition(":")
+    # The ids of overflow documents are a few characters longer.
+    if not is_id(run) or head != "probe_path" or not is_id(name) or len(name.encode()) > _MAX_ID - 20:
+        return None
+    return Place("series", f"metric/{run}/probes_by_path/{name}")
+
+
+def _step_record_id(key: str) -> str:
+    parts = key[len(names.STEP_RECORD_PREFIX) :].rsplit(":", 4)
+    own = ""
+    if len(parts) == 5:
+        own = ":".join([names.encode(parts[0]), names.encode(parts[1]), *parts[2:]])
+    return _id_or_digest(own, key)
+
+
+def _process_record_id(key: str) -> str:
+    parts = key[len(names.PROCESS_RECORD_PREFIX) :].rsplit(":", 3)
+    return _id_or_digest(":".join([names.encode(parts[0]), *parts[1:]]) if len(parts) == 4 else "", key)
+
+
+def _own_id(key: str) -> str:
+    return _id_or_digest("" if key.startswith("h_") else key, key)
+
+
+def _id_or_digest(own: str, key: str) -> str:
+    return own if is_id(own) else f"h_{_digest(key)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+def _cut(text: str, size: int) -> str:
+    # A character that is cut through is left out.
+    return text.encode()[:size].decode(errors="ignore")

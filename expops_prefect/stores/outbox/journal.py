@@ -1,0 +1,382 @@
+"""The journal of an outbox: what one process has still to deliver, in a file that survives its death.
+
+A journal is one append-only file of changes, one a line, and a small plan beside it that says how
+far they have been delivered. Its owner holds a lock on the file, which the system takes away when
+the process ends in whatever way: a journal whose lock is free belongs to nobody and can be adopted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import orjson
+
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.files import identity, make_folder, open_new, write_file
+from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.stores.outbox.changes import AnyChange, load
+
+_SUFFIX: Final = ".journal"
+_HEAD: Final = b'{"expops-prefect journal":1}\n'
+_LONGEST_HEAD: Final = 1024
+DAMAGED: Final = ".damaged"
+"""What the name of a journal that is kept aside ends with."""
+_held: dict[tuple[int, int], int] = {}
+"""Journals that this process holds, with their descriptors. It could take its lock again, and to close any other
+descriptor of such a file would free it: so they are known whatever path leads to them, and not opened again."""
+_holding = ForkSafeLock()
+
+Numbered: TypeAlias = dict[str, list[MetricPoint]]
+"""Points that were given their steps, by metrics key."""
+
+
+@dataclass
+class Plan:
+    """How far a journal has been delivered, and what is being delivered now.
+
+    Attributes:
+        done: bytes that are delivered.
+        sending: the end of the batch that is under way: it is sent again with the same bounds.
+        numbered: the points of that batch whose steps had to be found first, by metrics key.
+    """
+
+    done: int = len(_HEAD)
+    sending: int | None = None
+    numbered: Numbered = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, data: bytes) -> Plan:
+        """Read a plan back.
+
+        Raises:
+            ValueError, TypeError: not a plan.
+        """
+        values = orjson.loads(data)
+        try:
+            values["numbered"] = {
+                key: [MetricPoint(**point) for point in points] for key, points in values["numbered"].items()
+            }
+            return cls(**values)
+        except (LookupError, AttributeError) as error:
+            raise ValueError(f"not a plan: {error!r}") from error
+
+
+class Journal:
+    """One process's journal. Appending and delivering may happen in two threads.
+
+    Args:
+        path: the file; it is locked.
+        descriptor: its open file descriptor.
+        plan: how far it has been delivered.
+    """
+
+    def __init__(self, path: Path, descriptor: int, plan: Plan) -> None:
+        self.path = path
+        self.id = path.name.removesuffix(_SUFFIX)
+        self.plan = plan
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+        self._blobs = 0
+
+    @classmethod
+    def create(cls, folder: Path, project: str = "") -> Journal:
+        """A new one in this folder.
+
+        Args:
+            folder: the outbox's.
+            project: the id of the project whose changes it takes.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        make_folder(folder)
+        path = folder / f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:12]}{_SUFFIX}"
+        descriptor = open_new(path, os.O_RDWR | os.O_EXCL | os.O_APPEND)
+        file = identity(os.fstat(descriptor))
+        with _holding:
+            _held[file] = descriptor
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            head = _head(project)
+            if os.write(descriptor, head) != len(head):
+                raise OSError("the disk is full")
+        except OSError:
+            path.unlink(missing_ok=True)
+            with _holding:
+                _held.pop(file, None)
+                os.close(descriptor)
+            raise
+        return cls(path, descriptor, Plan(len(head)))
+
+    @classmethod
+    def orphans(cls, folder: Path, project: str = "") -> Iterator[Journal]:
+        """Journals of processes that have ended; each is held from then on.
+
+        One that is damaged is said and kept aside, one of another project is said and left where it is.
+        """
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            journal = cls._adopt(path, project)
+            if journal is not None:
+                yield journal
+
+    @staticmethod
+    def waiting_in(folder: Path) -> Iterator[AnyChange]:
+        """What waits in all journals, those of running processes too. Looks only, and takes no lock."""
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            try:
+                data = _bytes_of(path)
+                head = data[: data.find(b"\n") + 1]
+                plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(head))
+                data = data[plan.done :]
+            except (OSError, ValueError, TypeError, KeyError):
+                continue  # it has just been delivered, or is none of ours
+            for line in data[: data.rfind(b"\n") + 1].splitlines():
+                if change := _loaded(line):
+                    yield change
+
+    @classmethod
+    def _adopt(cls, path: Path, project: str) -> Journal | None:
+        with _holding:
+            try:
+                if identity(path.stat()) in _held:
+                    return None
+                descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+            except OSError:
+                return None  # another process has just delivered it, or it is not ours to touch
+            plan = None
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                plan = _plan_to_go_on_with(path, descriptor, project)
+            except OSError:
+                pass  # its process lives, or somebody has just delivered it
+            except (ValueError, TypeError, KeyError) as error:
+                _set_aside(path, str(error))
+            if plan is None:
+                os.close(descriptor)
+                return None
+            _held[identity(os.fstat(descriptor))] = descriptor
+        return cls(path, descriptor, plan)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not delivered."""
+        return self._size - self.plan.done
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._size
+
+    def append(self, lines: bytes) -> None:
+        """Add whole lines.
+
+        Raises:
+            OSError: they could not be written; nothing of them is in the journal.
+        """
+        written = os.write(self._descriptor, lines)
+        if written != len(lines):
+            os.ftruncate(self._descriptor, self._size)
+            raise OSError("the disk is full")
+        self._size += written
+
+    def add_blob(self, data: bytes) -> str:
+        """Keep bytes beside the journal until they are delivered; their name."""
+        self._blobs += 1
+        name = f"{self.id}-{self._blobs}.blob"
+        try:
+            write_file(self.path.with_name(name), data)
+        except OSError:
+            self.drop_blob(name)  # what was written of it takes room on a full disk
+            raise
+        return name
+
+    def blob(self, name: str) -> bytes | None:
+        """See :class:`~expops_prefect.stores.outbox.changes.Blobs`."""
+        try:
+            return self.path.with_name(Path(name).name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def drop_blob(self, name: str) -> None:
+        """Delete bytes that are delivered."""
+        self.path.with_name(Path(name).name).unlink(missing_ok=True)
+
+    def read(self, limit: int) -> tuple[list[AnyChange], int]:
+        """The next changes to deliver, up to about ``limit`` bytes, and where they end.
+
+        A batch that was under way when its process ended comes with the same bounds again.
+        """
+        end = self.plan.sending if self.plan.sending is not None else self._size
+        length = end - self.plan.done
+        if self.plan.sending is None:
+            length = min(length, limit)
+        data = os.pread(self._descriptor, length, self.plan.done)
+        whole = data.rfind(b"\n") + 1
+        while not whole and len(data) == length < end - self.plan.done:
+            length *= 2  # one line that is longer than a batch
+            data = os.pread(self._descriptor, min(length, end - self.plan.done), self.plan.done)
+            whole = data.rfind(b"\n") + 1
+        if not whole:
+            return [], self._size  # half a line: its writer was killed while it wrote
+        return [change for line in data[:whole].splitlines() if (change := _loaded(line))], self.plan.done + whole
+
+    def delivered(self, start: int, limit: int) -> tuple[list[AnyChange], int]:
+        """Changes that are delivered already, up to about ``limit`` bytes, and where they end.
+
+        Args:
+            start: where they begin; 0 for the first.
+            limit: bytes.
+        """
+        if start == 0:
+            start = os.pread(self._descriptor, _LONGEST_HEAD, 0).find(b"\n") + 1
+        length = self.plan.done - start
+        data = os.pread(self._descriptor, min(limit, length), start)
+        if len(data) < length and b"\n" not in data:
+            data = os.pread(self._descriptor, length, start)  # one line that is longer
+        whole = data.rfind(b"\n") + 1
+        return [change for line in data[:whole].splitlines() if (change := _loaded(line))], start + whole
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its file was removed; its owner still has what is in it."""
+        return not self.path.exists()
+
+    def moved(self, project: str) -> Journal:
+        """The same in a file that is there, in place of one that was removed.
+
+        Args:
+            project: as for :meth:`create`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        made = Journal.create(self.path.parent, project)
+        head = os.pread(self._descriptor, _LONGEST_HEAD, 0).find(b"\n") + 1
+        shift = made.size - head
+        made.append(os.pread(self._descriptor, self._size - head, head))
+        made.plan = Plan(self.plan.done + shift)
+        self.release()
+        return made
+
+    def begin(self, end: int, numbered: Numbered) -> None:
+        """A batch is going to be sent."""
+        plan = Plan(self.plan.done, end, numbered)
+        if plan != self.plan:
+            self._save(plan)
+
+    def finish(self, end: int) -> None:
+        """A batch is delivered."""
+        self._save(Plan(end))
+
+    def delete(self) -> None:
+        """Remove the journal: everything in it is delivered."""
+        for path in (self.path, _plan_of(self.path), *self.path.parent.glob(f"{self.id}-*.blob")):
+            path.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Give the journal up as it is; whoever comes next adopts it."""
+        with _holding, contextlib.suppress(OSError):
+            _held.pop(identity(os.fstat(self._descriptor)), None)
+            os.close(self._descriptor)
+
+    def _save(self, plan: Plan) -> None:
+        self.plan = plan
+        target = _plan_of(self.path)
+        temporary = target.with_suffix(".new")
+        with contextlib.suppress(OSError):  # a full disk: known to this process all the same
+            write_file(temporary, orjson.dumps(plan))
+            temporary.replace(target)
+
+
+def _loaded(line: bytes) -> AnyChange | None:
+    try:
+        return load(line)
+    except (ValueError, TypeError) as error:
+        degrade("records refused", f"a damaged line in a journal: {error}", key=str(error))
+        return None
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A journal's bytes, whoever holds it."""
+    with _holding:
+        descriptor = _held.get(identity(path.stat()))
+        if descriptor is not None:
+            return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return path.read_bytes()
+
+
+def _head(project: str) -> bytes:
+    """The first line of a journal: what it is, and whose."""
+    return orjson.dumps({"expops-prefect journal": 1, "project": project}) + b"\n" if project else _HEAD
+
+
+def _plan_to_go_on_with(path: Path, descriptor: int, project: str) -> Plan | None:
+    """How far a journal is delivered that nobody holds; ``None`` for one to leave where it is.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, TypeError, KeyError: it is damaged; the message says what is.
+    """
+    status = os.fstat(descriptor)
+    if not status.st_nlink or not status.st_size:
+        return None  # whoever held it has deleted it, or has only just made it
+    line, end, _ = os.pread(descriptor, _LONGEST_HEAD, 0).partition(b"\n")
+    try:
+        head = orjson.loads(line)
+        version, whose = head["expops-prefect journal"], head.get("project", project)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError("its first line is not that of a journal") from None
+    if version != 1:
+        return None  # a newer release's
+    if project and whose != project:
+        said = f"{path} holds what the project {whose!r} has still to record; it is not delivered into {project!r}"
+        degrade("journals of other projects", said, key=str(path))
+        return None
+    try:
+        return Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(line + end))
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"{_plan_of(path).name}, which says how far it is delivered, is not readable") from None
+
+
+def _set_aside(path: Path, why: str) -> None:
+    """Keep a damaged journal, with what belongs to it, where nobody looks for work."""
+    aside = path.with_name(path.name + DAMAGED)
+    said = f"{path}: {why}; what waits in it is not delivered, it is kept as {aside.name}"
+    degrade("journals damaged", said, key=str(path))
+    with contextlib.suppress(OSError):
+        if _plan_of(path).exists():
+            _plan_of(path).replace(_plan_of(path).with_name(_plan_of(path).name + DAMAGED))
+        path.replace(aside)
+
+
+def undeliverable(folder: Path, project: str) -> Iterator[tuple[Path, str]]:
+    """Journals that nobody delivers, each with why: damaged ones, and those of other projects."""
+    for path in sorted(folder.glob(f"*{_SUFFIX}{DAMAGED}")):
+        yield path, "damaged"
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            whose = orjson.loads(_bytes_of(path).partition(b"\n")[0]).get("project", project)
+            if whose != project:
+                yield path, f"of the project {whose!r}"
+
+
+def _plan_of(path: Path) -> Path:
+    return path.with_suffix(".plan")
+
+
+def forget_held() -> None:
+    """In a forked child: its parent's journals are its parent's."""
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=forget_held)

@@ -1,0 +1,500 @@
+"""The outbox of a project in one process: takes changes in at once, delivers them in the background.
+
+What is taken in is in the journal, on disk, before :meth:`Outbox.write` returns. A thread delivers
+it in batches at least every half second. While a store cannot be reached the journal grows and the
+flow goes on; what is left when the process ends is delivered by the next process of the project.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from expops_prefect._internal.diagnostics import concern, degrade
+from expops_prefect.errors import BackendError
+from expops_prefect.stores.kv.base import KVStore
+from expops_prefect.stores.objects.base import ObjectStore
+from expops_prefect.stores.outbox.changes import AnyChange, Batch, StoreObject, dump
+from expops_prefect.stores.outbox.journal import Journal, Numbered, Plan
+from expops_prefect.stores.outbox.numbering import StepNumbers
+
+_logger = logging.getLogger("prefect.expops")
+_BATCH_BYTES: Final = 4 << 20
+_BATCH_CHANGES: Final = 20_000
+_ROTATE_BYTES: Final = 16 << 20
+_LONGEST_PAUSE: Final = 10.0
+_GATHER: Final = 0.2
+"""The part of ``flush_seconds`` for which what comes first is held back: changes come in groups."""
+_AT_EXIT: Final = 2.0
+_TIDY_UP: Final = 1.0
+_LOOK_AGAIN: Final = 60.0
+_open: weakref.WeakSet[Outbox] = weakref.WeakSet()
+
+
+class Outbox:
+    """Delivers one process's changes to a project's stores.
+
+    Args:
+        kv: where records go.
+        objects: where objects go.
+        folder: where journals lie, the same for all processes of the project on this machine.
+        project_id: the project; what another one has left there is not delivered.
+        flush_seconds: how long a change waits at most while the stores can be reached.
+        parallel: how many keys are written side by side; 1 for stores on this machine.
+        on_delivery: told whenever a batch has been delivered: the KV store answers, and holds news.
+        on_adoption: called in the background when what dead processes left behind has been delivered.
+
+    Attributes:
+        folder, project_id: as above.
+    """
+
+    def __init__(
+        self,
+        kv: KVStore,
+        objects: ObjectStore,
+        folder: Path,
+        *,
+        project_id: str = "",
+        flush_seconds: float = 0.5,
+        parallel: int = 1,
+        on_delivery: Callable[[], None] = lambda: None,
+        on_adoption: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._kv = kv
+        self._objects = objects
+        self.folder = folder
+        self.project_id = project_id
+        self._flush_seconds = flush_seconds
+        self._parallel = parallel
+        self._on_delivery = on_delivery
+        self._on_adoption = on_adoption
+        self._start_afresh()
+        _open.add(self)
+
+    def _start_afresh(self) -> None:
+        self._state = threading.Condition()
+        self._delivering = threading.Lock()
+        self._journal: Journal | None = None
+        self._memory: deque[AnyChange] = deque()
+        self._memory_id = f"memory-{uuid.uuid4().hex[:12]}"
+        self._memory_plan = Plan(0)
+        self._blobs: dict[str, bytes] = {}
+        self._written = self._delivered = 0
+        self._urgent = self._closed = self._once_more = False
+        self._failures = 0
+        self._lasting = False
+        self._last = float("-inf")
+        self._thread: threading.Thread | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._brief: _Brief | None = None
+        self._numbers = StepNumbers(self._kv)
+        self._renewals = getattr(self._kv, "renewals", 0)
+        self._look = True
+        self._looked = float("-inf")
+
+    # Taking in ---------------------------------------------------------------------------------
+
+    def write(self, *changes: AnyChange, brief: bool = False) -> None:
+        """Take changes in; they will be delivered in this order. Never raises, never waits for a store.
+
+        Args:
+            changes: what to deliver.
+            brief: what comes next may take their place very soon, and makes one write of the two. A delivery
+                that is due when they have just come leaves them for the next one, unless somebody waits.
+        """
+        lines = b"".join(map(dump, changes))
+        with self._state:
+            journal = self._current()
+            try:
+                if journal is None or self._memory:
+                    raise OSError("the journal is not written")
+                self._brief = _Brief(journal, journal.size, time.monotonic()) if brief else None
+                journal.append(lines)
+            except OSError as error:
+                if not self._memory:
+                    degrade("journal not written", f"{error}: the record waits in memory", key=str(self.folder))
+                self._memory.extend(changes)
+            was_empty = self._written == self._delivered
+            self._written += len(changes)
+            self._run_thread()
+            if was_empty:
+                self._state.notify_all()
+
+    def write_object(self, object_key: str, data: bytes) -> None:
+        """Take an object in, such as a chart."""
+        with self._state:
+            journal = self._current()
+            try:
+                if journal is None:
+                    raise OSError("the journal is not written")
+                blob = journal.add_blob(data)
+            except OSError:
+                blob = f"memory-{uuid.uuid4().hex}"
+                self._blobs[blob] = data
+            # Before anybody can find everything delivered and remove the journal with its bytes.
+            self.write(StoreObject(object_key, blob))
+
+    def look_around(self) -> None:
+        """Look again, in the background, for what dead processes have left; not more than once a minute."""
+        if time.monotonic() - self._looked > _LOOK_AGAIN:
+            self._look = True
+
+    @property
+    def pending(self) -> int:
+        """How many changes of this process wait to be delivered."""
+        return self._written - self._delivered
+
+    @property
+    def in_memory(self) -> int:
+        """How many of them are in memory alone, because the folder could not be written."""
+        return len(self._memory)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the last attempt failed in a way that lasts: nobody need wait for more than one other."""
+        return self._failures > 0 and self._lasting
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt to deliver failed."""
+        return self._failures > 0
+
+    def _current(self) -> Journal | None:
+        if self._journal is None and not self._memory:
+            try:
+                self._journal = Journal.create(self.folder, self.project_id)
+            except OSError as error:
+                degrade("journal not written", f"{error}: the record waits in memory", key=str(self.folder))
+        return self._journal
+
+    # Waiting -----------------------------------------------------------------------------------
+
+    def flush(self, timeout: float, *, while_failing: bool = True) -> bool:
+        """Wait until everything that was taken in so far is delivered.
+
+        Args:
+            timeout: seconds to wait at most.
+            while_failing: whether to wait at all while the stores cannot be reached. Nobody waits for one that
+                will not be reached, see :attr:`hopeless`.
+
+        Returns:
+            Whether everything is delivered.
+        """
+        deadline = time.monotonic() + timeout
+        with self._state:
+            target, failures = self._written, self._failures
+            # Somebody may have mended it: one attempt, at once.
+            self._once_more = self.hopeless
+            while self._delivered < target:
+                left = deadline - time.monotonic()
+                in_vain = self.hopeless and self._failures > failures
+                if left <= 0 or self._closed or in_vain or (self._failures and not while_failing):
+                    return False
+                self._urgent = True
+                self._run_thread()
+                self._state.notify_all()
+                self._state.wait(min(left, 0.5))
+        return True
+
+    def settle(self, timeout: float) -> bool:
+        """Flush, and remove the journal if nothing is left in it: a run has ended."""
+        done = self.flush(timeout)
+        # Whoever delivers now may take long: a store can answer slowly.
+        if done and self._delivering.acquire(timeout=_TIDY_UP):
+            try:
+                with self._state:
+                    if self._journal is not None and self._written == self._delivered:
+                        self._journal.delete()
+                        self._journal = None
+            finally:
+                self._delivering.release()
+        return done
+
+    def close(self, timeout: float) -> bool:
+        """Flush and end the thread; what is left stays in the journal for the next process."""
+        done = self.settle(timeout)
+        with self._state:
+            self._closed = True
+            self._state.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+        if self._journal is not None:
+            self._journal.release()
+            self._journal = None
+        return done
+
+    # Delivering --------------------------------------------------------------------------------
+
+    def deliver_orphans(self, timeout: float = threading.TIMEOUT_MAX) -> int:
+        """Deliver what processes left behind that have ended; how many changes that were.
+
+        Args:
+            timeout: seconds after which no further batch is begun; what is left stays where it is.
+
+        Raises:
+            BackendError: a store failed; what is left stays where it is.
+        """
+        count, deadline = 0, time.monotonic() + timeout
+        for journal in Journal.orphans(self.folder, self.project_id):
+            try:
+                while journal.waiting:
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not self._delivering.acquire(timeout=left):
+                        journal.release()
+                        return count
+                    try:
+                        delivered, more = self._deliver(journal)
+                    finally:
+                        self._delivering.release()
+                    count += delivered
+                    if not more:
+                        break
+                journal.delete()
+            except BaseException:
+                journal.release()
+                raise
+        return count
+
+    def _run_thread(self) -> None:
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._work, name="expops-outbox", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        concern(self.folder)
+        self._adopt()
+        while self._wait_for_work():
+            self._adopt()
+            try:
+                self._deliver_some()
+            except BackendError as error:
+                self._failed(error)
+            except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
+                self._failed(error)
+            else:
+                if self._failures:
+                    _logger.info("the record is being delivered again")
+                self._failures = 0
+                self._last = time.monotonic()
+
+    def _wait_for_work(self) -> bool:
+        with self._state:
+            while not self._closed and self._written == self._delivered:
+                self._state.wait()
+            backoff = min(_LONGEST_PAUSE, 0.25 * 2.0 ** min(self._failures, 8))
+            deadline = time.monotonic() + backoff if self._failures else self._due()
+            while not self._closed and not self._once_more and (not self._urgent or self._failures):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._state.wait(left)
+            self._once_more = False
+            return not self._closed
+
+    def _due(self) -> float:
+        """When to deliver: soon after a time without news, which a page that is open shows at once; else in turn."""
+        now = time.monotonic()
+        return max(now + _GATHER * self._flush_seconds, self._last + self._flush_seconds)
+
+    def _failed(self, error: Exception) -> None:
+        with self._state:
+            self._failures += 1
+            self._lasting = isinstance(error, BackendError) and error.lasting
+            self._state.notify_all()
+        degrade(
+            "record delayed",
+            f"{error}; the flow goes on, the record waits in {self.folder} and is delivered later",
+            key=str(self.folder),
+        )
+
+    def _adopt(self) -> None:
+        if not self._look:
+            return
+        self._look, self._looked = False, time.monotonic()
+        try:
+            count = self.deliver_orphans()
+            if count:
+                _logger.info("delivered %d changes that an earlier process had left behind", count)
+            self._on_adoption()
+        except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
+            degrade("record delayed", str(error), key=str(self.folder))
+
+    def _deliver_some(self) -> None:
+        """Deliver one batch: first what is in the journal, then what could not be written to it."""
+        with self._delivering:
+            self._restore_lost()
+            journal = self._journal
+            if journal is not None and journal.waiting:
+                count, _ = self._deliver(journal, self._most(journal))
+            else:
+                count = self._deliver_memory()
+            with self._state:
+                self._delivered += count
+                idle = self._delivered == self._written
+                if idle:
+                    self._urgent = False
+                    if journal is not None and journal.size > _ROTATE_BYTES:
+                        journal.delete()
+                        self._journal = None
+                self._state.notify_all()
+
+    def _restore_lost(self) -> None:
+        """Deliver once more what was delivered to a database that is gone, as far as the journal still has it."""
+        look = getattr(self._kv, "look", None)
+        if look is None:
+            return
+        look()
+        renewals = self._kv.renewals  # type: ignore[attr-defined]
+        journal = self._journal
+        if renewals == self._renewals:
+            return
+        if journal is not None:
+            self._numbers = StepNumbers(self._kv)
+            changes, end = journal.delivered(0, _BATCH_BYTES)
+            while changes:
+                batch = Batch(journal.id, end).add(changes)
+                self._number(batch, {})
+                self._tell_lost(batch)
+                batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
+                changes, end = journal.delivered(end, _BATCH_BYTES)
+            with self._state:
+                if journal.is_gone and journal.plan.sending is None:
+                    self._journal = journal.moved(self.project_id)
+                    self._brief = None
+        self._renewals = renewals
+        _logger.info("what was recorded of this run was written again")
+
+    def _tell_lost(self, batch: Batch) -> None:
+        """The bytes of charts were dropped when they had arrived: those that went with the folder do not come back."""
+        for object_key in batch.objects:
+            if self._objects.stat(object_key) is None:
+                said = f"{object_key} went with the folder that was removed or moved; the next run draws it again"
+                degrade("charts lost", said, key=object_key)
+        batch.objects.clear()
+
+    def _most(self, journal: Journal) -> int:
+        """How many bytes of the journal to deliver now at most: what has just come and will soon be replaced waits."""
+        with self._state:
+            brief = self._brief
+            if brief is None or brief.journal is not journal or self._urgent or self._closed:
+                return _BATCH_BYTES
+            if time.monotonic() - brief.since >= _GATHER * self._flush_seconds:
+                return _BATCH_BYTES
+        return min(_BATCH_BYTES, brief.start - journal.plan.done)
+
+    def _deliver(self, journal: Journal, most: int = _BATCH_BYTES) -> tuple[int, bool]:
+        if most <= 0 and journal.plan.sending is None:
+            return 0, True
+        changes, end = journal.read(most)
+        batch = Batch(journal.id, end).add(changes)
+        journal.begin(end, journal.plan.numbered)
+        numbered = self._number(batch, journal.plan.numbered)
+        if numbered:
+            journal.begin(end, numbered)
+        batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
+        self._on_delivery()
+        journal.finish(end)
+        for blob in _blobs_of(changes):
+            self._blobs.pop(blob, None)
+            journal.drop_blob(blob)
+        return len(changes), bool(changes)
+
+    def _deliver_memory(self) -> int:
+        plan = self._memory_plan
+        with self._state:
+            # A batch that failed is sent again with the same bounds: its name tells the store what it has already.
+            end = plan.done + min(len(self._memory), _BATCH_CHANGES) if plan.sending is None else plan.sending
+            changes = list(islice(self._memory, end - plan.done))
+        plan.sending = end
+        batch = Batch(self._memory_id, end).add(changes)
+        plan.numbered = {**plan.numbered, **self._number(batch, plan.numbered)}
+        batch.deliver(self._kv, self._objects, _Blobs(self._journal, self._blobs), self._pool())
+        self._on_delivery()
+        with self._state:
+            for _ in changes:
+                self._memory.popleft()
+            self._memory_plan = Plan(end)
+        for blob in _blobs_of(changes):
+            self._drop_blob(blob)
+        return len(changes)
+
+    def _number(self, batch: Batch, known: Numbered) -> Numbered:
+        """Give every point of a batch its step; those of a batch that is sent again have theirs already."""
+        found: Numbered = {}
+        for key in list(batch.unnumbered()):
+            given = known.get(key)
+            if given is None:
+                found[key] = self._numbers.number(key, batch.points[key], batch.id)
+            else:
+                found[key] = given
+        batch.points |= found
+        for key, points in batch.points.items():
+            self._numbers.saw(key, points)
+        return found
+
+    def _drop_blob(self, blob: str) -> None:
+        if self._blobs.pop(blob, None) is None and self._journal is not None:
+            self._journal.drop_blob(blob)
+
+    def _pool(self) -> ThreadPoolExecutor | None:
+        if self._parallel > 1 and self._executor is None:
+            self._executor = ThreadPoolExecutor(
+                self._parallel, thread_name_prefix="expops-outbox", initializer=concern, initargs=(self.folder,)
+            )
+        return self._executor
+
+
+@dataclass(frozen=True)
+class _Brief:
+    """What was written last, if the next change may take its place: from where on in the journal, since when."""
+
+    journal: Journal
+    start: int
+    since: float
+
+
+@dataclass(frozen=True)
+class _Blobs:
+    """The bytes of objects: in memory where they could not be written beside the journal."""
+
+    journal: Journal | None
+    memory: dict[str, bytes]
+
+    def blob(self, name: str) -> bytes | None:
+        if name in self.memory or self.journal is None:
+            return self.memory.get(name)
+        return self.journal.blob(name)
+
+
+def _blobs_of(changes: Sequence[AnyChange]) -> Iterator[str]:
+    """Those of all objects, also of one that was stored again in the same batch."""
+    return (change.blob for change in changes if isinstance(change, StoreObject))
+
+
+def _end_of_process() -> None:
+    for outbox in list(_open):
+        outbox.close(_AT_EXIT if outbox.pending else 0.0)
+
+
+def _in_forked_child() -> None:
+    for outbox in list(_open):
+        outbox._start_afresh()
+
+
+atexit.register(_end_of_process)
+os.register_at_fork(after_in_child=_in_forked_child)

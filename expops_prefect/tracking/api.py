@@ -1,0 +1,171 @@
+"""What flows and tasks call: metrics, charts, parameters. None of it ever raises into a flow, but for a
+``process_parameters`` of another process, which would be missing from the cache key.
+
+Flows import it beside the decorators, so what only a run needs is imported by the calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from expops_prefect import run_context
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from expops_prefect.stores.kv.base import MetricPoint
+    from expops_prefect.tracking.run import Run
+
+_logger = logging.getLogger("prefect.expops")
+_said: set[str] = set()
+
+
+def log_metric(name: str, value: Any, step: int | None = None) -> None:
+    """Log one point of a metric of the task that runs, live.
+
+    Args:
+        name: the metric.
+        value: any real number, numpy's and torch's scalars included; NaN and infinities are kept.
+        step: the step number; without it the next one.
+
+    Example:
+        ```python
+        for epoch in range(10):
+            log_metric("loss", train_one_epoch(), step=epoch + 1)
+        ```
+    """
+    log_metrics({name: value}, step)
+
+
+def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
+    """Log one point of several metrics at once.
+
+    Args:
+        values: value by metric; see :func:`log_metric`.
+        step: the step number for all of them; without it each metric's next one.
+    """
+    from expops_prefect.tracking.metrics import MetricRefusedError, metric_points
+
+    given: Any = values
+    if not isinstance(given, Mapping):
+        degrade("metrics refused", f"log_metrics takes a dictionary, not {type(given).__name__}")
+        return
+    points: list[MetricPoint] = []
+    for name, value in given.items():
+        try:
+            points += metric_points([(name, value)], step)
+        except MetricRefusedError as error:
+            degrade("metrics refused", str(error), key=str(name))
+        except Exception as error:  # noqa: BLE001 - the edge to users' code: their numbers' own methods run here
+            degrade("metrics refused", f"metric {name!r}: {error!r}", key=str(name))
+    try:
+        run, path = _here("log_metric") if points else (None, "")
+        if run is not None:
+            run.add_metrics(path, points)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("metrics not recorded", repr(error))
+
+
+def log_chart(name: str, chart: Any) -> None:
+    """Show a chart beside the task that runs, in ExpOps' UI too.
+
+    Args:
+        name: its title; a chart of the same name replaces the earlier one.
+        chart: a matplotlib figure, the path of a picture, or a picture's bytes.
+    """
+    from expops_prefect.tracking.charts import ChartRefusedError, chart_bytes
+
+    try:
+        data, suffix = chart_bytes(chart)
+    except Exception as error:  # noqa: BLE001 - the edge to users' code: a figure's own methods run here
+        said = str(error) if isinstance(error, ChartRefusedError) else repr(error)
+        degrade("charts refused", f"chart {name!r}: {said}", key=str(name))
+        return
+    try:
+        run, path = _here("log_chart")
+        if run is not None:
+            run.add_chart(path, str(name), data, suffix)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("charts not recorded", repr(error))
+
+
+def process_parameters(name: str) -> dict[str, Any]:
+    """The ``parameters`` and ``hyperparameters`` of a process in ``project_config.yaml``.
+
+    They are part of the cache key of that process's task, and of what calls that task by its name. Inside a
+    task only its own can be asked for: those of another one would be missing from the key. In the body of a
+    cached subflow only those of the tasks that it calls can be, or it is run every time.
+
+    Args:
+        name: the process.
+
+    Returns:
+        Both in one dictionary; empty if the configuration says nothing of it.
+
+    Raises:
+        ConfigurationError: asked for another process inside a task, or the configuration is wrong.
+    """
+    from expops_prefect.cache import attempts
+    from expops_prefect.cache.keys import key_name, project_of_task
+    from expops_prefect.models.names import process_name
+    from expops_prefect.project import Project
+
+    context = run_context.task_here()
+    if context is not None and process_name(name) != key_name(context.task):
+        raise ConfigurationError(
+            f"process_parameters({name!r}) inside the task {context.task.name!r}: these parameters are not part of "
+            f"this task's cache key, so a change of them would be missed. Read them in the flow and pass them as an "
+            f"argument, or name the process in the decorator: @task(process={name!r})"
+        )
+    attempts.uses_configuration(frozenset((process_name(name),)))
+    here = run_context.current.get()
+    if here is not None:
+        project = here.run.project
+    elif context is not None:
+        project = run_context.project_around(context.task) or project_of_task(context.task.fn)
+    elif (around := run_context.flow_project.get()) is not None:
+        project = around
+    else:
+        project = Project.open(source_file=sys._getframe(1).f_code.co_filename)
+    return dict(project.settings.process_parameters(name))
+
+
+def _here(what: str) -> tuple[Run | None, str]:
+    """The run and the probe path of the code that calls."""
+    from expops_prefect.tracking.run import Run
+
+    here = run_context.place()
+    if here is None or not isinstance(here.run, Run):
+        _tell_of_nothing_kept(what)
+        return None, ""
+    if here.call is not None:
+        return here.run, here.call.path
+    from expops_prefect.models.names import process_name, process_path
+
+    return here.run, process_path(process_name(here.run.record.flow or "flow"))
+
+
+def _tell_of_nothing_kept(what: str) -> None:
+    """Say once why a call has no place: a thread need not know whose it is, and no process does."""
+    import multiprocessing
+
+    from expops_prefect.tracking.runs import active
+
+    if active and threading.current_thread() is not threading.main_thread():
+        said = (
+            f"{what} in a thread of which it is not known which task it works for, or whose task has ended: nothing is "
+            "kept. Start what runs there with contextvars.copy_context().run, one copy for each thread"
+        )
+        degrade("metrics not recorded", said, key="threads")
+    elif multiprocessing.parent_process() is not None:
+        said = (
+            f"{what} in a process that a task has started: nothing is kept. Return the numbers and log them in the task"
+        )
+        degrade("metrics not recorded", said, key="processes")
+    elif what not in _said:
+        _said.add(what)
+        _logger.info("%s outside a recorded run: nothing is kept", what)

@@ -1,0 +1,245 @@
+"""A run's summary, its metrics and the sources of its hits as artifacts in Prefect.
+
+A thread writes them at the end of the run, which waits for the first two for some seconds at most, as
+a process that ends does for the rest. What does not work out is counted.
+
+From a store that costs by the document next to nothing is read: most of it went through this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextvars import copy_context
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect.errors import ExpOpsPrefectError
+from expops_prefect.models import names
+from expops_prefect.project import Project
+from expops_prefect.record import records
+from expops_prefect.record.records import RunRecord
+from expops_prefect.stores.kv import tolerant_reads
+from expops_prefect.tracking.run_summary import READ_DOCUMENTS, SHOWN_METRICS, Line, Overview, Series
+from expops_prefect.tracking.summary_text import CHART_BYTES, SHOWN_CHARTS, SHOWN_LINES, Chart, Summary
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+WAIT_SECONDS: Final = 10.0
+"""A run, and a process that ends, wait so long at most."""
+_REQUEST_SECONDS: Final = 5.0
+_LINK_SECONDS: Final = 5.0
+"""Links are written so long at most, one request each."""
+_writing: set[_Writer] = set()
+
+
+def write_artifacts(project: Project, record: RunRecord, overview: Overview) -> None:
+    """Write a run's artifacts. Never raises.
+
+    Args:
+        project: where the run is recorded.
+        record: the run, ended.
+        overview: what became of its calls.
+    """
+    writer = _Writer(project, record, overview)
+    _writing.add(writer)
+    writer.thread.start()
+    if not writer.summarised.wait(WAIT_SECONDS):
+        writer.give_up()
+
+
+def wait_for_artifacts(timeout: float = WAIT_SECONDS) -> bool:
+    """Wait until everything is written that this process began to; whether it is."""
+    deadline = time.monotonic() + timeout
+    for writer in list(_writing):
+        writer.thread.join(max(0.0, deadline - time.monotonic()))
+        if writer.thread.is_alive():
+            writer.give_up()
+    return not _writing
+
+
+atexit.register(wait_for_artifacts)
+os.register_at_fork(after_in_child=_writing.clear)
+
+
+def artifact_key(project_id: str, what: str = "") -> str:
+    """The key of an artifact of a project: lower case letters, digits and dashes, as Prefect wants it."""
+    plain = re.sub(r"[^a-z0-9]+", "-", project_id.lower()).strip("-")
+    if plain != project_id:
+        plain = f"{plain}-{names.short_hash(project_id, 4)}".lstrip("-")
+    return f"expops-{plain}" + (f"-{what}" if what else "")
+
+
+class _Writer:
+    """Writes the artifacts of one run."""
+
+    def __init__(self, project: Project, record: RunRecord, overview: Overview) -> None:
+        self._project = project
+        self._record = record
+        self._overview = overview
+        self._given_up = threading.Event()
+        self.summarised = threading.Event()
+        self._run_url = cache(self._find_run_url)
+        # The context has Prefect's settings in it.
+        self.thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name="expops-artifacts", daemon=True
+        )
+
+    def give_up(self) -> None:
+        """Write nothing more."""
+        self._given_up.set()
+        _failed(f"Prefect's API did not take them within {WAIT_SECONDS:.0f} s")
+
+    def _run(self) -> None:
+        try:
+            client = _client()
+            self._summarise(client)
+            self.summarised.set()
+            self._link_hits(client)
+        except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+            if not self._given_up.is_set():
+                _failed(repr(error))
+        finally:
+            _writing.discard(self)
+            self.summarised.set()
+
+    def _summarise(self, client: SyncPrefectClient) -> None:
+        from prefect.client.schemas.actions import ArtifactCreate
+
+        project, run, lines = self._project, self._record.run_id, self._overview.lines
+        summary = Summary(
+            record=self._record,
+            lines=lines,
+            objects={line.key: place for line in lines[:SHOWN_LINES] if (place := self._object(line))},
+            metrics=self._metrics(),
+            charts=list(self._charts()) if self._overview.charts or self._overview.elsewhere else (),
+            linked=len(self._overview.hits),
+            run_url=self._run_url,
+            calls=self._overview.calls,
+            log_url=_log_url,
+        )
+        made = _made("markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id))
+        if not self._given_up.is_set():
+            # With an event, for automations.
+            client.create_artifact(ArtifactCreate(key=artifact_key(project.project_id), **made))
+        for what, rows in (("metrics", summary.metric_rows()), ("calls", summary.call_rows())):
+            if rows:
+                said = f"{what.capitalize()} of run {run}"
+                made = _made("table", json.dumps(rows), said, flow_run_id=self._record.flow_run_id)
+                self._send(client, {"key": artifact_key(project.project_id, what), **made})
+
+    def _send(self, client: SyncPrefectClient, made: Mapping[str, object]) -> None:
+        """Write an artifact without an event, which a process that ends might have to wait for."""
+        if not self._given_up.is_set():
+            client.request("POST", "/artifacts/", json=made)
+
+    def _link_hits(self, client: SyncPrefectClient) -> None:
+        """Link the task runs that were hits to those that computed them, as many as there is time for."""
+        from prefect.utilities.urls import url_for
+
+        deadline = time.monotonic() + _LINK_SECONDS
+        for hit in self._overview.hits:
+            source = None if hit.source_task_run_id is None else url_for("task-run", obj_id=hit.source_task_run_id)
+            if source is None:
+                continue
+            if time.monotonic() > deadline or self._given_up.is_set():
+                return
+            text = f"[computed by this task run]({source}) of the ExpOps run `{hit.run_id}`"
+            self._send(client, _made("markdown", text, "From the cache", task_run_id=hit.task_run_id))
+
+    @property
+    def _costs(self) -> bool:
+        return self._project.settings.kv.is_billed
+
+    def _object(self, line: Line) -> str | None:
+        """Where the result under a line's cache key lies."""
+        known, parsed = line.object_key or None, names.CacheKey.parse(line.key)
+        if known is not None or parsed is None or self._costs:
+            return known
+        record = self._project.cache_record(parsed)
+        return None if record is None else record.object_key
+
+    def _metrics(self) -> dict[tuple[str, str], Series]:
+        """The run's metrics, as far as they went through here or may be read."""
+        overview, found = self._overview, dict(self._overview.series)
+        kv, run = self._project.kv, self._record.run_id
+        if not self._costs or overview.elsewhere:
+            prefix = names.metrics_prefix(run)
+            scanned = tolerant_reads.scan(kv, prefix, limit=READ_DOCUMENTS if self._costs else SHOWN_METRICS)
+            stored = {names.decode(key[len(prefix) :]): value for key, value in scanned}
+        else:
+            stored = {
+                path: tolerant_reads.get(kv, names.metrics_key(run, path)) for path in overview.carried[:READ_DOCUMENTS]
+            }
+        for path, metrics in stored.items():
+            for name, values in records.metric_values(metrics).items():
+                series = Series(values[max(values, key=int)])
+                for step in sorted(values, key=int):
+                    series.add(values[step])
+                found[path, name] = series
+        return found
+
+    def _charts(self) -> Iterator[Chart]:
+        shown, labels = 0, records.labels_of((line.path, line.label) for line in self._overview.lines)
+        for path, items in self._project.charts(self._record).items():
+            for item in items:
+                key, mime = item.get("object_key"), str(item.get("mime_type"))
+                small = mime.startswith("image/") and int(item.get("size_bytes") or CHART_BYTES + 1) <= CHART_BYTES
+                content = self._picture(str(key)) if key and small and shown < SHOWN_CHARTS else None
+                shown += content is not None
+                place = str(item.get("object_path"))
+                yield Chart(str(item.get("title")), names.readable(path, labels), mime, place, content)
+
+    def _picture(self, key: str) -> bytes | None:
+        try:
+            found = self._project.objects.get(key)
+        except ExpOpsPrefectError:
+            return None
+        return None if found is None or len(found) > CHART_BYTES else bytes(found)
+
+    def _find_run_url(self, run: str) -> str | None:
+        from prefect.utilities.urls import url_for
+
+        record = records.read_run(self._project.kv, run)
+        return None if record is None else url_for("flow-run", obj_id=record.flow_run_id)
+
+
+def _log_url(log: str) -> str | None:
+    from prefect.utilities.urls import url_for
+
+    kind, _, run_uuid = log.partition("/")
+    return url_for("task-run" if kind == "task-run" else "flow-run", obj_id=run_uuid)
+
+
+def _made(kind: str, data: str, description: str, **owner: Any) -> dict[str, Any]:
+    return {"type": kind, "data": data, "description": description, **owner}
+
+
+def _failed(why: str) -> None:
+    degrade("artifacts not written", f"{why}; the run's record has all that they would say", key=why[:40])
+
+
+@cache
+def _client_of(api: str) -> SyncPrefectClient:  # noqa: ARG001
+    from prefect.client.orchestration import get_client
+
+    # Entered once for all: to make one takes as long as several requests.
+    return get_client(sync_client=True, httpx_settings={"timeout": _REQUEST_SECONDS}).__enter__()
+
+
+def _client() -> SyncPrefectClient:
+    """A client of this process's own for the API that is set."""
+    from prefect.settings import PREFECT_API_URL
+
+    return _client_of(str(PREFECT_API_URL.value()))
+
+
+os.register_at_fork(after_in_child=_client_of.cache_clear)

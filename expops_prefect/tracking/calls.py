@@ -1,0 +1,200 @@
+"""Which call of which run a task run is: captured where a task is called or submitted, never in the worker."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRunResult, TaskRunResult
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from expops_prefect import run_context
+from expops_prefect._internal.diagnostics import concern, degrade
+from expops_prefect.cache.keys import key_name
+from expops_prefect.run_context import (
+    CALL_ATTRIBUTE,
+    PLACE_ATTRIBUTE,
+    PROJECT_ATTRIBUTE,
+    SUBFLOW_ATTRIBUTE,
+    Call,
+    Scope,
+)
+from expops_prefect.tracking.run import Run
+from expops_prefect.tracking.runs import active, join_run
+from expops_prefect.tracking.wrapping import Surrounded
+
+if TYPE_CHECKING:
+    from prefect.context import FlowRunContext, TaskRunContext
+
+_WRAPPED = "_expops_submits"
+
+
+def run_of_task(task: Any) -> Run | None:
+    """The recorded run that a task run belongs to; ``None`` outside any."""
+    call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
+    if call is not None:
+        run: Run | None = join_run(call)
+    else:
+        here = run_context.current.get() or _beside_plain_task()
+        run = here.run if here is not None and isinstance(here.run, Run) else None
+    # In a worker process nothing else says it: neither the look-up before the body, nor the commit after it.
+    concern(None if run is None else run.events)
+    return run
+
+
+def scope_here() -> Scope | None:
+    """Where the code that runs now makes its calls."""
+    context = run_context.task_here()
+    return run_context.current.get() if context is None else scope_of_body(context)
+
+
+def scope_of_body(context: TaskRunContext) -> Scope | None:
+    """Where the body of a task that runs here makes its calls."""
+    return _body_of_plain_task(context.task_run.id) or run_context.current.get()
+
+
+def _made_in(context: TaskRunContext) -> Scope | None:
+    """Where the call of a task run was made that begins now: its own context is around already."""
+    for parent in (context.task_run.task_inputs or {}).get("__parents__", ()):
+        around = _body_of_plain_task(parent.id) if isinstance(parent, TaskRunResult) else None
+        if around is not None:
+            return around
+    return run_context.current.get()
+
+
+def _beside_plain_task() -> Scope | None:
+    """In a worker process, below a task that nothing of ours surrounds, nothing else says which run it is."""
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    return None if context is None else _body_of_plain_task(context.task_run.id) or _made_in(context)
+
+
+def _body_of_plain_task(run_uuid: UUID) -> Scope | None:
+    """The scope of a task's body that runs in this process, where our own body around it does not set it."""
+    for run in list(active.values()):
+        call = run.plain_call(run_uuid)
+        if call is not None:
+            return Scope(run, call)
+    return None
+
+
+def call_of_context(run: Run, context: TaskRunContext) -> Call:
+    """The call of the task run that is being executed here; it has begun from then on."""
+    begun = run.call_of(context.task_run.id)
+    if begun is not None:
+        return begun
+    task = context.task
+    call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
+    if call is None:
+        place = getattr(task, PLACE_ATTRIBUTE, None)
+        subflow = getattr(task, SUBFLOW_ATTRIBUTE, False)
+        call = run.new_call(_made_in(context), key_name(task), task.name, place=place, apart=subflow)
+        if place is not None:
+            return run.begin(context.task_run.id, call)
+    inputs = context.task_run.task_inputs or {}
+    taken = (item for parameter, items in inputs.items() if parameter != "__parents__" for item in items)
+    return run.begin(context.task_run.id, call, _run_ids(taken))
+
+
+def subflow_inputs(outer: FlowRunContext, parameters: Any) -> tuple[UUID, ...]:
+    """The task runs and subflow runs whose results a subflow takes.
+
+    Args:
+        outer: the context of the flow that calls it: Prefect remembers there which object came from which run.
+        parameters: what it is called with.
+    """
+    from prefect.utilities.engine import collect_task_run_inputs_sync
+
+    token = type(outer).__var__.set(outer)
+    try:
+        return _run_ids(collect_task_run_inputs_sync(parameters))
+    finally:
+        type(outer).__var__.reset(token)
+
+
+def _run_ids(inputs: Iterable[Any]) -> tuple[UUID, ...]:
+    return tuple(item.id for item in inputs if isinstance(item, TaskRunResult | FlowRunResult))
+
+
+def _submitted_upstream(run: Run, parameters: Any, wait_for: Any, dependencies: Any) -> tuple[str, ...]:
+    """Whose data a call takes that may be executed in another process: there futures have become values."""
+    from prefect.utilities.engine import collect_task_run_inputs_sync
+
+    found = collect_task_run_inputs_sync([parameters, list(wait_for or ())])
+    found = found.union(*(dependencies or {}).values())
+    return tuple(sorted(run.makers.of(_run_ids(found))))
+
+
+def watch_submissions(runner: Any) -> None:
+    """Let a task runner's ``submit`` number each call and send it along with the task.
+
+    ``map`` goes through ``submit`` too, once for each element and in their order. Task runners are
+    made anew for each flow run, so the instance is the place for it.
+
+    Args:
+        runner: Prefect's task runner of the flow run, or ``None``.
+    """
+    if runner is None or getattr(runner, _WRAPPED, False):
+        return
+    submit = runner.submit
+    in_threads = isinstance(runner, ThreadPoolTaskRunner)
+
+    def submit_numbered(task: Any, parameters: Any, wait_for: Any = None, *args: Any, **kwargs: Any) -> Any:
+        here = scope_here()
+        run = here.run if here is not None else None
+        if not isinstance(run, Run):
+            return submit(_with_project(task), parameters, wait_for, *args, **kwargs)
+        # Only map passes what the mapped parameters depend on.
+        mapped = kwargs.get("dependencies") is not None or bool(args)
+        numbered = copy.copy(task)
+        place = getattr(task, PLACE_ATTRIBUTE, None)
+        call = run.new_call(here, key_name(task), task.name, mapped=mapped, place=place, apart=not in_threads)
+        if not in_threads:
+            dependencies = kwargs.get("dependencies") or (args[0] if args else None)
+            call = replace(call, upstream=_submitted_upstream(run, parameters, wait_for, dependencies))
+        setattr(numbered, CALL_ATTRIBUTE, call)
+        run.submitted(call)
+        try:
+            future = submit(numbered, parameters, wait_for, *args, **kwargs)
+        except BaseException:
+            run.submission_done()
+            raise
+        if not in_threads:
+            run.makers.add(future.task_run_id, call)
+        try:
+            future.add_done_callback(lambda _: run.submission_done())
+        except Exception as error:  # noqa: BLE001 - the edge to Prefect: the task runs, so its future is the caller's
+            degrade("task ends not recorded", repr(error), key=task.name)
+            run.submission_done()
+        return future
+
+    runner.submit = submit_numbered
+    setattr(runner, _WRAPPED, True)
+
+
+def _with_project(task: Any) -> Any:
+    """A task that is submitted by a flow whose run is not recorded: in a worker process it is of the same project."""
+    project = run_context.flow_project.get()
+    if project is None or not is_ours(task):
+        return task
+    submitted = copy.copy(task)
+    setattr(submitted, PROJECT_ATTRIBUTE, project)
+    return submitted
+
+
+def is_ours(task: Any) -> bool:
+    """Whether a task carries our body, or our policy; of others Prefect's engine alone tells us."""
+    from expops_prefect.cache.policy import ExpOpsCachePolicy, expops_cache_key
+
+    return (
+        isinstance(task, Surrounded)
+        or isinstance(task.cache_policy, ExpOpsCachePolicy)
+        or task.cache_key_fn is expops_cache_key
+    )
+
+
+run_context.record_with(run_of_task)

@@ -1,0 +1,144 @@
+"""Subflows that nothing of ours surrounds, those of Prefect's own decorator: looked on at where the engine runs them.
+
+As with tasks, see :mod:`expops_prefect.tracking.task_states`, the flow, its states and its hooks stay what they are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+from uuid import UUID
+
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect.cache import reasons
+from expops_prefect.record.records import Status
+from expops_prefect.run_context import Scope
+from expops_prefect.tracking import instrumentation
+from expops_prefect.tracking.hooks import failure_of
+from expops_prefect.tracking.run import Run
+from expops_prefect.tracking.runs import active
+from expops_prefect.tracking.subflows import is_inside_entry
+from expops_prefect.tracking.wrapping import Surrounded
+
+_HOOKS: Final = "call_hooks"
+_SETS_UP: Final = "setup_run_context"
+_WATCHED: Final = "_expops_watched"
+_BEGAN: Final = "_expops_began"
+
+
+def watch() -> None:
+    """Look on from now on, in this process."""
+    from prefect.flow_engine import AsyncFlowRunEngine, FlowRunEngine
+
+    _replace(FlowRunEngine, _SETS_UP, _around)
+    _replace(AsyncFlowRunEngine, _SETS_UP, _around_async)
+    _replace(FlowRunEngine, _HOOKS, _look)
+    _replace(AsyncFlowRunEngine, _HOOKS, _look_async)
+
+
+def _replace(engine: Any, name: str, replacement: Callable[[Any], Any]) -> None:
+    original = getattr(engine, name)
+    if not getattr(original, _WATCHED, False):
+        replaced = functools.wraps(original)(replacement(original))
+        setattr(replaced, _WATCHED, True)
+        setattr(engine, name, replaced)
+
+
+def _around(original: Any) -> Any:
+    @contextmanager
+    def setup_run_context(self: Any, *args: Any, **named: Any) -> Iterator[None]:
+        # Where it is called is known before it is a context of its own.
+        outer = _called_in(self)
+        with original(self, *args, **named), _inside(self, outer):
+            yield
+
+    return setup_run_context
+
+
+def _around_async(original: Any) -> Any:
+    @asynccontextmanager
+    async def setup_run_context(self: Any, *args: Any, **named: Any) -> AsyncIterator[None]:
+        outer = _called_in(self)
+        async with original(self, *args, **named):
+            with _inside(self, outer):
+                yield
+
+    return setup_run_context
+
+
+def _look(original: Any) -> Any:
+    def call_hooks(self: Any, state: Any = None) -> Any:
+        called = original(self, state)
+        _saw(self, state or self.state)
+        return called
+
+    return call_hooks
+
+
+def _look_async(original: Any) -> Any:
+    async def call_hooks(self: Any, state: Any = None) -> Any:
+        called = await original(self, state)
+        _saw(self, state or self.state)
+        return called
+
+    return call_hooks
+
+
+def _called_in(engine: Any) -> Scope | None:
+    """Where a subflow is called that nothing of ours surrounds; ``None`` for others, and outside recorded runs."""
+    setattr(engine, _BEGAN, True)
+    return None if isinstance(engine.flow, Surrounded) else instrumentation.called_in()
+
+
+@contextmanager
+def _inside(engine: Any, outer: Scope | None) -> Iterator[None]:
+    """Around the body of a subflow: its row says that it runs, and what it calls is below it."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if outer is None or context is None or not isinstance(outer.run, Run):
+        yield
+        return
+    here = outer
+    try:
+        call = instrumentation.begin_subflow(outer.run, outer, engine.flow, engine.flow_run, engine.parameters)
+        outer.run.executing(engine.flow_run.id)
+        here = Scope(outer.run, call)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("flow states not recorded", repr(error), key=engine.flow.name)
+    with instrumentation.in_flow(context, here):
+        yield
+
+
+def _saw(engine: Any, state: Any) -> None:
+    """A flow run of this process has reached a state."""
+    try:
+        if not getattr(engine, _BEGAN, False):
+            _does_not_begin(engine, state)
+        if state.is_final() and not isinstance(engine.flow, Surrounded):
+            _ended(engine.flow_run.id, state)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("flow states not recorded", repr(error), key=engine.flow.name)
+
+
+def _does_not_begin(engine: Any, state: Any) -> None:
+    """A subflow fails before its body is reached, ours too: it is called with wrong parameters or waits in vain."""
+    if not (state.is_failed() or state.name == "NotReady") or is_inside_entry(engine.flow):
+        return
+    outer = instrumentation.called_in()
+    if outer is None or not isinstance(outer.run, Run):
+        return
+    instrumentation.begin_subflow(outer.run, outer, engine.flow, engine.flow_run, engine.parameters)
+    if state.is_failed():
+        outer.run.end(engine.flow_run.id, "failed", failure=failure_of(state), kind="flow-run")
+    else:
+        outer.run.never_began(engine.flow_run.id, reasons.NOT_READY)
+
+
+def _ended(flow_run_id: UUID, state: Any) -> None:
+    status: Status = "completed" if state.is_completed() else "failed"
+    for run in list(active.values()):
+        if run.call_of(flow_run_id) is not None:
+            run.end(flow_run_id, status, failure=failure_of(state), kind="flow-run")

@@ -1,0 +1,67 @@
+"""The signs of life that a process gives for a run that it executes."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from expops_prefect.cache.locking.heartbeat import Heartbeat
+from expops_prefect.models import names
+from expops_prefect.record import liveness
+from expops_prefect.record.liveness import BEAT_SECONDS, Sign
+from expops_prefect.stores.outbox.changes import Put
+from expops_prefect.stores.outbox.outbox import Outbox
+
+
+class Life:
+    """Holds the lock of a run and renews its row until :meth:`end`.
+
+    Args:
+        outbox: where signs go.
+        runtime_dir: the project's runtime folder.
+        run_id: the run.
+    """
+
+    failing = "signs of life not given"
+
+    def __init__(self, outbox: Outbox, runtime_dir: Path, run_id: str) -> None:
+        self._outbox = outbox
+        self._runtime_dir = runtime_dir
+        self._sign = Sign(run_id, time.time())
+        self.due = time.monotonic() + BEAT_SECONDS
+        self.renewing = True
+        liveness.hold(runtime_dir, self._sign.lock)
+        _heartbeat.add(self)
+
+    def sign(self) -> Put:
+        """A sign of life, to be written."""
+        return Put(names.sign_key(self._sign.run_id), replace(self._sign, at=time.time()).dump())
+
+    def beat(self) -> None:
+        """See :class:`~expops_prefect.cache.locking.heartbeat.Renewed`."""
+        self.due = time.monotonic() + BEAT_SECONDS
+        # While a store is away, signs would only pile up.
+        if self.renewing and not self._outbox.failing:
+            self._outbox.write(self.sign())
+
+    def give_up(self) -> None:
+        """See :class:`~expops_prefect.cache.locking.heartbeat.Renewed`."""
+        self.renewing = False
+
+    def end(self) -> None:
+        """The run has ended, or is suspended."""
+        self.renewing = False
+        liveness.release(self._runtime_dir, self._sign.lock)
+
+
+_heartbeat = Heartbeat()
+
+
+def _in_forked_child() -> None:
+    global _heartbeat
+    _heartbeat = Heartbeat()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

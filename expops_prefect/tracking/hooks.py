@@ -1,0 +1,147 @@
+"""Prefect's state hooks, and what becomes of their lines in the user's log.
+
+A hook never raises: what goes wrong is counted as degraded. Their names start with
+:data:`HOOK_PREFIX`, by which these lines are known. Every decorator imports this module, so what only
+a run needs is imported by the hook.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from expops_prefect.cache.attempts import Attempt
+    from expops_prefect.record.records import Status
+
+HOOK_PREFIX: Final = "_expops_record_"
+_OWN: Final = f"'{HOOK_PREFIX}"
+_LOGGERS: Final = ("prefect.engine", "prefect.flow_runs", "prefect.task_runs")
+_END: Final = "Finished in state "
+_MOST: Final = 1000
+_endings: dict[str, str] = {}
+"""What the line by which Prefect ends a task run is to say, too. A line of our own would cost more than a look-up."""
+
+
+def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
+    """A task run completed or failed for good."""
+    try:
+        from expops_prefect.cache import attempts
+        from expops_prefect.tracking.calls import run_of_task
+
+        run = run_of_task(task)
+        if run is not None:
+            status: Status = "completed" if state.is_completed() else "failed"
+            begun = getattr(task_run.start_time, "timestamp", None)
+            run.end(task_run.id, status, started=None if begun is None else begun(), failure=failure_of(state))
+        attempt = attempts.forget(task_run.id)
+        if attempt is not None:
+            attempt.land()
+            _tell(task_run, attempt)
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("task ends not recorded", repr(error), key=task.name)
+
+
+def failure_of(state: Any) -> str:
+    """Why a run failed, as its state says it, without secrets; empty if it did not."""
+    if state.is_completed():
+        return ""
+    from expops_prefect._internal.redaction import masked_error, masked_message
+
+    error = getattr(state.data, "result", state.data)  # a result that Prefect keeps holds it, too
+    return masked_error(error) if isinstance(error, BaseException) else masked_message(state.message or state.name)
+
+
+def _tell(task_run: Any, attempt: Attempt) -> None:
+    """Say of a task run whose result it was given, or why it was executed where that does not go without saying."""
+    if attempt.hit is not None and not attempt.missed:
+        from expops_prefect._internal.formatting import age
+
+        text = f"from the cache: computed {age(attempt.hit.ended_at)} by {attempt.hit.run_id or 'a task outside runs'}"
+    elif attempt.why is not None and not attempt.why.is_usual:
+        text = f"executed: {attempt.why.text}"
+    else:
+        return
+    _endings[str(task_run.id)] = text
+    while len(_endings) > _MOST:  # of loggers that are silent
+        _endings.pop(next(iter(_endings)), None)
+
+
+def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
+    """A flow run, or a subflow run, reached a final state. The runner of a deployment calls it too."""
+    try:
+        from expops_prefect.tracking.instrumentation import project_of_flow
+        from expops_prefect.tracking.runs import active, end_from_outside
+
+        status: Status = "completed" if state.is_completed() else "failed"
+        for run in list(active.values()):
+            if run.owner and run.record.flow_run_id == str(flow_run.id):
+                run.flow_ended(status, failure_of(state))
+                return
+            if run.call_of(flow_run.id) is not None:
+                run.end(flow_run.id, status, failure=failure_of(state), kind="flow-run")
+                return
+            if run.is_inside(flow_run.id):
+                return  # The task around it ends now, too.
+        if status == "failed":
+            end_from_outside(project_of_flow(flow), str(flow_run.id), status, failure_of(state))
+    except ConfigurationError:
+        pass  # the flow has failed by it, and says so
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("flow ends not recorded", repr(error), key=flow.name)
+
+
+@cache
+def _quiet(kind: Any) -> Any:
+    """A kind of logger without Prefect's INFO lines about our own hooks; the users' stay, and so do warnings.
+
+    Its line that a task run has ended says more: see :func:`_tell`. A filter is asked when the record is
+    made, and that costs more than the hook itself.
+    """
+
+    class WithoutOwnHooks(kind):  # type: ignore[misc]
+        def _log(self, level: int, msg: object, args: Any, *more: Any, stacklevel: int = 1, **named: Any) -> None:
+            if isinstance(msg, str):
+                if level < logging.WARNING and _OWN in msg:
+                    return
+                if msg.startswith(_END) and (extra := named.get("extra")) is not None and not args:
+                    ending = _endings.pop(str(extra.get("task_run_id")), None)
+                    msg = msg if ending is None else f"{msg}; {ending}"
+            # This frame is not the caller's.
+            super()._log(level, msg, args, *more, stacklevel=stacklevel + 1, **named)
+
+    return WithoutOwnHooks
+
+
+def add_task_hooks(task: Any) -> None:
+    """Add ours after the user's, in lists of the task's own (Prefect shares lists between clones)."""
+    task.on_completion_hooks = _with(task.on_completion_hooks, _expops_record_task_end)
+    task.on_failure_hooks = _with(task.on_failure_hooks, _expops_record_task_end)
+
+
+def add_flow_hooks(flow: Any) -> None:
+    """Add ours after the user's, in lists of the flow's own."""
+    for kind in ("completion", "failure", "cancellation", "crashed"):
+        name = f"on_{kind}_hooks"
+        setattr(flow, name, _with(getattr(flow, name), _expops_record_flow_end))
+
+
+def _with(hooks: list[Any], ours: Any) -> list[Any]:
+    return [*(hook for hook in hooks if getattr(hook, "__name__", "") != ours.__name__), ours]
+
+
+def _silence_own_hooks() -> None:
+    """Keep lines about our own hooks out of Prefect's loggers, in this process."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if type(logger).__name__ != "WithoutOwnHooks":
+            kind: Any = type(logger)
+            logger.__class__ = _quiet(kind)
+
+
+# Wherever a hook of ours is, this module is: worker processes get tasks that no decorator has made there.
+_silence_own_hooks()

@@ -1,0 +1,312 @@
+"""What is done around the bodies of tasks and flows, while they run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
+from typing import Any, Final
+
+from prefect import Flow, Task
+
+from expops_prefect import run_context
+from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.redaction import masked_error
+from expops_prefect.cache import attempts, explicit_storage, reasons
+from expops_prefect.cache.keys import project_of_task
+from expops_prefect.cache.observation import Observation
+from expops_prefect.effects import following
+from expops_prefect.errors import BackendError
+from expops_prefect.models.names import flow_run_key, process_name
+from expops_prefect.project import Project
+from expops_prefect.run_context import Call, Scope
+from expops_prefect.stores.outbox.changes import Put
+from expops_prefect.tracking.calls import (
+    call_of_context,
+    run_of_task,
+    scope_of_body,
+    subflow_inputs,
+    watch_submissions,
+)
+from expops_prefect.tracking.run import Run
+from expops_prefect.tracking.runs import start_run
+from expops_prefect.tracking.subflows import States, body_of_entry
+from expops_prefect.tracking.wrapping import INNER, keeps_time
+
+_logger = logging.getLogger("prefect.expops")
+_MOST_PARTS: Final = 1000
+_told: set[str] = set()
+_flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
+"""Prefect's context of the flow whose body runs here."""
+
+
+def entered(owner: Flow[..., Any] | Task[..., Any]) -> Any:
+    """The context of a body; its value is called with what the body returned and gives that back."""
+    return _flow_entered() if isinstance(owner, Flow) else _task_entered()
+
+
+@contextmanager
+def _task_entered() -> Iterator[Callable[[Any], Any]]:
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    if context is None:
+        yield _same
+        return
+    attempt = attempts.of_task_run(context.task_run.id)
+    if attempt is not None:
+        attempt.started, attempt.hit = time.time(), None
+        attempt.why = attempt.why or reasons.not_looked(context.task)
+        attempt.write_down()
+    run = run_of_task(context.task)
+    token = None
+    if run is not None:
+        try:
+            call = call_of_context(run, context)
+            if attempt is None:
+                run.uncached(context, reasons.without_key(context.task))
+            run.executing(context.task_run.id)
+            # A suspended generator would leave its scope behind in its consumer's context.
+            token = None if context.task.isgenerator else run_context.current.set(Scope(run, call))
+            following.install()
+            watch_submissions(_runner())
+        except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+            degrade("task starts not recorded", repr(error), key=context.task.name)
+    computing_token = None
+    if attempt is not None and attempt.cache_key is not None and not context.task.isgenerator:
+        computing_token = attempts.computing.set((*attempts.computing.get(), attempt))
+    transaction, outer = _transactions()
+    transaction_token = None if context.task.isgenerator else run_context.task_transaction.set(transaction)
+
+    commits_here = False
+    watched = None if attempt is None or attempt.before is None else Observation(attempt, attempt.before)
+
+    def leave(result: Any) -> Any:
+        nonlocal commits_here
+        if watched is not None:
+            watched.finish(result, transaction, context)
+        if attempt is not None:
+            attempt.ended = time.time()
+            attempt.returned_state = _holds_state(result)
+            if attempt.cache_key is not None:
+                _commit_step_by_itself(context.task, transaction, outer)
+        commits_here = _commits_here(transaction)
+        if attempt is not None and attempt.cache_key is not None and transaction is not None and not commits_here:
+            attempt.will_commit_later(result)
+        return result
+
+    try:
+        if watched is not None:
+            watched.begin()
+        yield leave
+    except Exception:
+        explicit_storage.withhold_failure(context)
+        raise
+    except BaseException as error:
+        # A crash has no hook of the task's. A timeout that Prefect's engine keeps also comes as a cancellation.
+        timed_out = context.task.timeout_seconds is not None and not keeps_time(context.task)
+        timed_out = timed_out and isinstance(error, asyncio.CancelledError)
+        if run is not None and not context.task.isgenerator and not timed_out:
+            run.end(context.task_run.id, "failed", failure=masked_error(error))
+        raise
+    finally:
+        if watched is not None:
+            watched.close()
+        if attempt is not None and not commits_here:
+            # It failed, or a transaction around will commit it, some time: nobody is to wait for that.
+            attempt.land()
+        if transaction_token is not None:
+            _reset(run_context.task_transaction, transaction_token)
+        if computing_token is not None:
+            _reset(attempts.computing, computing_token)
+        if token is not None:
+            _reset(run_context.current, token)
+
+
+def _holds_state(result: Any, depth: int = 3) -> bool:
+    """Whether a result is a state of Prefect's, or a collection with one: it tells of the run in which it was made."""
+    from prefect.client.schemas.objects import State
+
+    if isinstance(result, (State, States)):
+        return True
+    if isinstance(result, dict):
+        result = result.values()
+    elif not isinstance(result, (list, tuple, set)):
+        return False
+    return depth > 0 and any(_holds_state(part, depth - 1) for part in islice(result, _MOST_PARTS))
+
+
+def _transactions() -> tuple[Any, Any]:
+    from prefect.transactions import get_transaction
+
+    return get_transaction(), run_context.task_transaction.get()
+
+
+def _commit_step_by_itself(task: Any, transaction: Any, outer: Any) -> None:
+    """Keep a step although its process may fail: commit it now, unless the user rolls back or commits by hooks."""
+    from prefect.transactions import CommitMode
+
+    if transaction is None or outer is None or transaction.get_parent() is not outer:
+        return
+    if transaction.commit_mode == CommitMode.LAZY and not task.on_rollback_hooks and not task.on_commit_hooks:
+        transaction.commit_mode = CommitMode.EAGER
+
+
+def _commits_here(transaction: Any) -> bool:
+    """Whether a task's result is committed as soon as its body has ended."""
+    from prefect.transactions import CommitMode
+
+    return transaction is not None and (transaction.commit_mode == CommitMode.EAGER or transaction.get_parent() is None)
+
+
+@contextmanager
+def _flow_entered() -> Iterator[Callable[[Any], Any]]:
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is None or context.flow is None or context.flow_run is None:
+        yield _same
+        return
+    outer = called_in()
+    if getattr(context.flow, INNER, False) and outer is None and run_context.flow_project.get() is None:
+        yield _same
+        return
+    # A wrong configuration raises here, before the first task.
+    project = project_of_flow(context.flow)
+    _tell(project)
+    here: Scope | None = None
+    with body_of_entry(context) as is_entry:
+        if project.settings.record.enabled:
+            here = _record_flow(project, context, outer, is_entry=is_entry)
+            following.install()
+        project_token = run_context.flow_project.set(project)
+        try:
+            with in_flow(context, here):
+                yield _same
+        except BaseException as error:
+            if outer is None and here is not None and isinstance(here.run, Run) and _goes_on_elsewhere(error):
+                here.run.suspended()
+            raise
+        finally:
+            _reset(run_context.flow_project, project_token)
+
+
+def called_in() -> Scope | None:
+    """Where the flow was called that begins here, or whose body does."""
+    from prefect.context import TaskRunContext
+
+    task, around = TaskRunContext.get(), _flow_context.get()
+    # That of the task that called it, or that of a task further out, whose subflow called it.
+    by_task = task is not None and (around is None or around.flow_run.id == task.task_run.flow_run_id)
+    return scope_of_body(task) if task is not None and by_task else run_context.current.get()
+
+
+@contextmanager
+def in_flow(context: Any, here: Scope | None) -> Iterator[None]:
+    """Around the body of a flow.
+
+    Args:
+        context: Prefect's context of it.
+        here: what its calls belong to; ``None`` where it is not recorded.
+    """
+    token = None if here is None else run_context.current.set(here)
+    context_token = _flow_context.set(context)
+    watch_submissions(context.task_runner)
+    try:
+        yield
+    finally:
+        _reset(_flow_context, context_token)
+        if token is not None:
+            _reset(run_context.current, token)
+
+
+def _goes_on_elsewhere(error: BaseException) -> bool:
+    """Whether a flow is left so that it can be taken up again, or because another process has taken it."""
+    from prefect.exceptions import Abort, Pause
+
+    return isinstance(error, Abort | Pause)
+
+
+def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entry: bool) -> Scope | None:
+    try:
+        if outer is None or not isinstance(outer.run, Run):
+            return Scope(start_run(project, context.flow.name, context.flow_run), None)
+        run = outer.run
+        if is_entry:
+            # Its row is that of the task that stands for it.
+            run.contains(context.flow_run.id)
+            run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
+            return outer
+        call = begin_subflow(run, outer, context.flow, context.flow_run, context.parameters)
+        run.executing(context.flow_run.id)
+        return Scope(run, call)
+    except BackendError as error:
+        degrade("runs not recorded", f"{error} The flow runs, cached where possible, unrecorded.", key=str(error))
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
+        degrade("runs not recorded", repr(error), key=context.flow.name)
+    return None
+
+
+def begin_subflow(run: Run, outer: Scope, flow: Any, flow_run: Any, parameters: Any) -> Call:
+    """The call of a subflow, which has begun from then on.
+
+    Args:
+        run: the run that it belongs to.
+        outer: where it is called.
+        flow: the flow.
+        flow_run: Prefect's run of it; the same one when it is tried again.
+        parameters: what it is called with.
+    """
+    begun = run.call_of(flow_run.id)
+    if begun is not None:
+        return begun
+    name = getattr(flow, "process", None) or flow.name
+    caller = _flow_context.get()
+    upstream = () if caller is None else subflow_inputs(caller, parameters)
+    call = run.begin(flow_run.id, run.new_call(outer, process_name(name), name, apart=True), upstream)
+    run.outbox.write(Put(flow_run_key(str(flow_run.id)), {"run_id": run.run_id}))
+    return call
+
+
+def project_of_flow(flow: Any) -> Project:
+    """The project of a flow: the one it names, else the one its file lies in.
+
+    Raises:
+        ConfigurationError: its configuration is wrong.
+    """
+    named = getattr(flow, "project", None)
+    if isinstance(named, Project):
+        return named
+    return project_of_task(flow.fn) if named is None else Project.open(named)
+
+
+def _runner() -> Any:
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return None if context is None else context.task_runner
+
+
+def _tell(project: Project) -> None:
+    """Say once what the configuration gives reason to say."""
+    for level, texts in ((logging.INFO, project.settings.notices), (logging.WARNING, project.settings.warnings)):
+        for text in texts:
+            if text not in _told:
+                _told.add(text)
+                _logger.log(level, text)
+
+
+def _reset(variable: ContextVar[Any], token: Any) -> None:
+    try:
+        variable.reset(token)
+    except ValueError:
+        # A generator flow may be closed in another context than it was started in, which has its own value.
+        variable.set(() if variable is attempts.computing else None)
+
+
+def _same(result: Any) -> Any:
+    return result

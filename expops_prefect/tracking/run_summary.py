@@ -1,0 +1,277 @@
+"""What became of a run's processes and steps, added up while it runs: nothing has to be read again for its summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from expops_prefect.models.names import parse_path, process_path, step_path
+from expops_prefect.record.records import BY_PREFECT, CacheRecord, Row, saved_seconds, single_calls
+from expops_prefect.stores.kv.base import JSON, MetricPoint, MetricValue
+
+LINKED_HITS: Final = 100
+"""Hits of which it is kept which task run computed them."""
+SHOWN_CALLS: Final = 500
+"""Calls that a summary shows at most by themselves, and as many that failed."""
+READ_DOCUMENTS: Final = 50
+"""Documents that a summary reads at most from a store that costs by the document."""
+SHOWN_METRICS: Final = 500
+"""Metrics that a summary shows at most, in their order; no more are kept, however many calls log some."""
+
+
+@dataclass(slots=True)
+class Line:
+    """The calls of one process or step.
+
+    Attributes:
+        path: the probe path of the row that sums them up.
+        label: the user's name for it.
+        calls: how many ended with each status.
+        started, ended: the first start and the last end, epoch seconds.
+        saved: seconds that its hits took less than computing.
+        sources: the runs that computed its hits, with how many of them.
+        computed: when those runs computed the first of them, epoch seconds.
+        key: the cache key of the last call; empty if it has none.
+        object_key: where the result under that key lies; empty if that is not known.
+        reasons: why calls were executed, with how many of them.
+        by_prefect: how many of its hits are of Prefect's own cache.
+    """
+
+    path: str
+    label: str = ""
+    calls: Counter[str] = field(default_factory=Counter)
+    started: float | None = None
+    ended: float | None = None
+    saved: float = 0.0
+    sources: Counter[str] = field(default_factory=Counter)
+    computed: dict[str, float] = field(default_factory=dict)
+    key: str = ""
+    object_key: str = ""
+    reasons: Counter[str] = field(default_factory=Counter)
+    by_prefect: int = 0
+
+    @property
+    def took(self) -> float | None:
+        """Seconds from the first start to the last end."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
+    def add(self, status: str, fields: Mapping[str, JSON], object_key: str | None) -> None:
+        """Count a call that has ended."""
+        self.calls[status] += 1
+        started, ended = fields.get("started_at"), fields.get("ended_at")
+        if started is not None:
+            self.started = started if self.started is None else min(self.started, started)
+        if ended is not None:
+            self.ended = ended if self.ended is None else max(self.ended, ended)
+        key = fields.get("cache_key") or self.key
+        if object_key or key != self.key:
+            self.key, self.object_key = key, object_key or ""
+        if status == "cached":
+            took = None if started is None or ended is None else ended - started
+            self.saved += saved_seconds(fields.get("cached_execution_time"), took) or 0.0
+            source, at = fields.get("cached_run_id") or "", fields.get("cached_ended_at")
+            self.sources[source] += 1
+            self.by_prefect += fields.get("cached_by") == BY_PREFECT
+            if at is not None:
+                self.computed[source] = min(at, self.computed.get(source, at))
+        elif fields.get("miss_reason"):
+            self.reasons[fields["miss_reason"]] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """One call that has ended.
+
+    Attributes:
+        path: its own probe path.
+        status: how it ended.
+        took: seconds; ``None`` if it never began.
+        saved: seconds that a hit took less than computing.
+        source: the run that computed it; for a result of Prefect's own cache maybe that name.
+        reason: why it was executed.
+        task_run_id: its task run in Prefect.
+    """
+
+    path: str
+    status: str
+    took: float | None
+    saved: float | None
+    source: str
+    reason: str
+    task_run_id: str
+
+    @classmethod
+    def of(cls, path: str, status: str, fields: Mapping[str, JSON]) -> EndedCall:
+        """Out of what its row says."""
+        started, ended = fields.get("started_at"), fields.get("ended_at")
+        took = None if started is None or ended is None else ended - started
+        hit = status == "cached"
+        return cls(
+            path,
+            status,
+            took,
+            saved_seconds(fields.get("cached_execution_time"), took) if hit else None,
+            str(fields.get("cached_run_id") or fields.get("cached_by") or "") if hit else "",
+            "" if hit else str(fields.get("miss_reason") or ""),
+            str(fields.get("task_run_id") or ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A task run that was given a result, and the run and the task run that computed it."""
+
+    task_run_id: str
+    run_id: str
+    source_task_run_id: str | None
+
+
+@dataclass(slots=True)
+class Series:
+    """What is shown of a metric: its last, lowest and highest value, and how many points it has."""
+
+    last: MetricValue
+    lowest: float | None = None
+    highest: float | None = None
+    points: int = 0
+
+    def add(self, value: MetricValue) -> None:
+        """Count a point."""
+        self.last = value
+        self.points += 1
+        if not isinstance(value, str):
+            self.lowest = value if self.lowest is None else min(self.lowest, value)
+            self.highest = value if self.highest is None else max(self.highest, value)
+
+
+class Overview:
+    """The lines of a run, its hits and its metrics.
+
+    Attributes:
+        hits: the first of them, in this process.
+        calls: the first calls that ended, and the first that failed.
+        series: metrics by probe path and name, the first of them in their order.
+        carried: the first probe paths that got their metrics from a hit's own run.
+        charts: whether there are charts.
+        elsewhere: other processes executed a part, so that not everything came by here.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
+        self.hits: list[Hit] = []
+        self._calls: tuple[list[EndedCall], list[EndedCall]] = [], []
+        self.series: dict[tuple[str, str], Series] = {}
+        self._last_series: tuple[str, str] | None = None
+        self.carried: list[str] = []
+        self.charts = False
+        self.elsewhere = False
+
+    @property
+    def lines(self) -> list[Line]:
+        """Processes as they started, the steps of each below it."""
+        first: dict[str, float] = {}
+        for line in self._lines.values():
+            process = _process(line.path)
+            first[process] = min(first.get(process, float("inf")), line.started or float("inf"))
+        return sorted(
+            self._lines.values(),
+            key=lambda line: (first[_process(line.path)], _process(line.path), "/step" in line.path, line.path),
+        )
+
+    @property
+    def calls(self) -> list[EndedCall]:
+        """What failed comes first."""
+        failed, others = self._calls
+        return [*failed, *others]
+
+    def ended(
+        self,
+        path: str,
+        label: str,
+        status: str,
+        fields: Mapping[str, JSON],
+        object_key: str | None = None,
+        *,
+        call: str | None = None,
+    ) -> None:
+        """Take in a call that has ended.
+
+        Args:
+            path: the probe path of the row that sums its calls up.
+            label: the user's name for it.
+            status: how it ended.
+            fields: what its row says.
+            object_key: where its result lies, if that is known.
+            call: its own probe path, if that is another one.
+        """
+        kept = self._calls[status != "failed"]
+        if len(kept) < SHOWN_CALLS:
+            kept.append(EndedCall.of(call or path, status, fields))
+        line = self._lines.get(path)
+        if line is None:
+            line = self._lines[path] = Line(path, label)
+        line.add(status, fields, object_key)
+
+    def points(self, path: str, points: Iterable[MetricPoint]) -> None:
+        """Take in points of a probe path's metrics."""
+        for point in points:
+            series = self.series.get((path, point.name)) or self._new_series((path, point.name), point.value)
+            if series is not None:
+                series.add(point.value)
+
+    def _new_series(self, key: tuple[str, str], value: MetricValue) -> Series | None:
+        """One more, in the place of the last of them where there are as many as are shown."""
+        if self._last_series is not None:
+            if key > self._last_series:
+                return None
+            del self.series[self._last_series]
+        series = self.series[key] = Series(value)
+        self._last_series = max(self.series) if len(self.series) >= SHOWN_METRICS else None
+        return series
+
+    def carry(self, path: str) -> None:
+        """A probe path got its metrics from a hit's own run."""
+        if len(self.carried) < READ_DOCUMENTS:
+            self.carried.append(path)
+
+    def hit(self, task_run_id: str, record: CacheRecord) -> None:
+        """Take in a hit of this process."""
+        if len(self.hits) < LINKED_HITS:
+            self.hits.append(Hit(task_run_id, record.run_id, record.task_run_id))
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Take the lines from the rows of a run of which other processes executed a part."""
+        objects = {line.key: line.object_key for line in self._lines.values()}
+        self._lines, self._calls = {}, ([], [])
+        self.elsewhere = True
+        sums: dict[str, Row] = {}
+        for row in rows:
+            total = _total(row.path)
+            if total == row.path and sum(row.calls.values()) > 1:
+                sums[total] = row
+        for row in single_calls(rows):
+            if row.status != "running":
+                known = objects.get(row.fields.get("cache_key") or "")
+                self.ended(_total(row.path), row.label, row.status, row.fields, known, call=row.path)
+        for total, row in sums.items():
+            # Of an older release's the first call is not known.
+            line = self._lines.setdefault(total, Line(total, row.label))
+            line.calls = Counter(row.calls)
+            line.started, line.ended = row.started_at, row.fields.get("ended_at_latest") or row.ended_at
+
+
+def _total(path: str) -> str:
+    """The probe path of the row that sums up the calls of a row's name."""
+    parsed = parse_path(path)
+    if parsed is None:
+        return path
+    if parsed.step is None:
+        return process_path(parsed.process)
+    return step_path(parsed.inside, parsed.step)
+
+
+def _process(path: str) -> str:
+    parsed: Any = parse_path(path)
+    return path if parsed is None else parsed.process

@@ -1,0 +1,157 @@
+"""The runs that are open in this process: those that it started, and those whose tasks came to it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+from expops_prefect._internal.diagnostics import Events, concern, degrade
+from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect.cache import attempts
+from expops_prefect.errors import BackendError
+from expops_prefect.models import names
+from expops_prefect.project import Project
+from expops_prefect.record import records
+from expops_prefect.record.liveness import forget_lock
+from expops_prefect.record.records import RunRecord, Status
+from expops_prefect.run_context import Call
+from expops_prefect.stores.outbox.changes import Put
+from expops_prefect.tracking.ending import take_rows
+from expops_prefect.tracking.parameters import shown_parameters
+from expops_prefect.tracking.run import Run
+
+_clock = time.monotonic
+_IDLE: Final = 600.0
+"""Seconds after its last task here in which a worker forgets a run of another process."""
+
+active: dict[str, Run] = {}
+"""The runs that are open in this process, by run id."""
+_used: dict[str, float] = {}
+"""When a task of a run that another process started was last seen here."""
+_starting = ForkSafeLock()
+
+
+def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
+    """Open the run of a root flow run; one that is retried or resumed goes on with its run id and start.
+
+    Args:
+        project: where it is recorded.
+        flow_name: the flow's name.
+        flow_run: Prefect's flow run.
+
+    Raises:
+        KVError: the KV store failed.
+    """
+    from expops_prefect.tracking.task_states import watch
+
+    watch()
+    flow_run_id = str(flow_run.id)
+    events = Events(project.outbox.folder)
+    # The flow's body, and the tasks and threads that it starts, inherit it.
+    concern(events)
+    with _starting:
+        known = _known_run(project, flow_run_id)
+        if known is not None:
+            again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, died=False)
+            again = replace(again, failure="", failed_path="", failed_log="", failed_because="")
+            record = replace(again, host=socket.gethostname(), pid=os.getpid())
+        else:
+            started = time.time()
+            record = RunRecord(
+                run_id=names.run_id(project.project_id, started, flow_run_id),
+                project_id=project.project_id,
+                flow=flow_name,
+                flow_run_id=flow_run_id,
+                flow_run_name=str(flow_run.name or ""),
+                started_at=started,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                parameters=shown_parameters(flow_run.parameters),
+            )
+        earlier = active.get(record.run_id)
+        if earlier is not None and earlier.life is not None:
+            earlier.life.end()
+        run = Run(project, record, owner=True, events=events, on_end=lambda: active.pop(record.run_id, None))
+        sign = run.live()
+        run.outbox.look_around()
+        run.outbox.write(
+            Put(names.flow_run_key(flow_run_id), {"run_id": record.run_id}),
+            Put(names.run_record_key(record.run_id), asdict(record)),
+            Put(names.run_timestamps_key(record.run_id), {"start": record.started_at, "end": None}),
+            Put(names.run_status_key(record.run_id), "running"),
+            sign,
+        )
+        active[record.run_id] = run
+        return run
+
+
+def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
+    """The record of a flow run that was started before: it is retried, or goes on after a pause."""
+    for run in active.values():
+        if run.record.flow_run_id == flow_run_id:
+            return run.record
+    try:
+        # If this waits for a store that is away, the tasks need not.
+        with project.kv_availability.watch():
+            mapped = project.kv.get(names.flow_run_key(flow_run_id))
+            return None if mapped is None else records.read_run(project.kv, mapped["run_id"])
+    except BackendError as error:
+        degrade("record delayed", f"{error}; the run is recorded when the store can be reached", key=flow_run_id)
+        return None
+
+
+def join_run(call: Call) -> Run:
+    """The run of a call that came to this process with its task."""
+    run = active.get(call.run_id)
+    if run is None:
+        with _starting:
+            run = active.get(call.run_id)
+            if run is None:
+                _forget_idle()
+                record = RunRecord(call.run_id, call.project.project_id, "", "", "", 0.0, attempt=call.attempt)
+                run = active[call.run_id] = Run(call.project, record, owner=False)
+    if not run.owner:
+        _used[call.run_id] = _clock()
+    return run
+
+
+def _forget_idle() -> None:
+    """A worker may live for months, and nobody tells it that a run has ended."""
+    now = _clock()
+    for run_id, used in list(_used.items()):
+        run = active.get(run_id)
+        if run is None or (now - used > _IDLE and run.is_idle):
+            _used.pop(run_id, None)
+            if run is not None and not run.owner:
+                active.pop(run_id, None)
+
+
+def end_from_outside(project: Project, flow_run_id: str, status: Status, failure: str = "") -> None:
+    """End a run in a process that did not run it (a deployment's runner, after a crash)."""
+    # What the dead process had still to say comes first.
+    project.outbox.deliver_orphans()
+    mapped = project.kv.get(names.flow_run_key(flow_run_id))
+    if mapped is None:
+        return
+    record = records.read_run(project.kv, mapped["run_id"])
+    if record is None or record.status in records.TERMINAL:
+        return
+    sign = project.kv.get(names.sign_key(record.run_id))
+    if sign is not None:
+        forget_lock(project.settings.runtime_dir, str(sign.get("lock")))
+    run = Run(project, record, owner=True)
+    take_rows(run, records.read_rows(project.kv, record.run_id))
+    run.flow_ended(status, failure)
+
+
+def forget_process_state() -> None:
+    """Drop what a forked child inherited."""
+    active.clear()
+    _used.clear()
+    attempts.reset()
+
+
+os.register_at_fork(after_in_child=forget_process_state)

@@ -1,0 +1,74 @@
+"""The result storage block in Prefect's API: saved once, found again by later processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from expops_prefect.cache import blocks
+from expops_prefect.cache.storage import ExpOpsResultStorage
+from expops_prefect.config import load_settings
+from expops_prefect.project import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(load_settings(tmp_path, environ={}))
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods of the requests that reach Prefect's API."""
+    seen: list[str] = []
+    send = httpx.Client.send
+
+    def noted(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        seen.append(request.method)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(httpx.Client, "send", noted)
+    return seen
+
+
+def in_a_new_process(monkeypatch: pytest.MonkeyPatch, project: Project) -> ExpOpsResultStorage:
+    monkeypatch.setattr(blocks, "_storages", {})
+    monkeypatch.setattr(blocks, "_of_project", {})
+    return blocks.storages(project)[0]
+
+
+def test_a_later_process_looks_and_does_not_save(
+    monkeypatch: pytest.MonkeyPatch, project: Project, requests: list[str]
+) -> None:
+    saved = in_a_new_process(monkeypatch, project)
+    assert "POST" in requests
+    requests.clear()
+    found = in_a_new_process(monkeypatch, project)
+    assert set(requests) == {"GET"}
+    assert len(requests) <= 2
+    assert found._block_document_id == saved._block_document_id is not None
+    assert (found.project_root, found.project_id) == (saved.project_root, saved.project_id)
+
+
+def test_a_block_that_somebody_changed_is_saved_again(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    saved = in_a_new_process(monkeypatch, project)
+    name = saved._block_document_name
+    assert name is not None
+    ExpOpsResultStorage(project_root="elsewhere").save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
+    again = in_a_new_process(monkeypatch, project)
+    assert again.project_root == str(project.settings.root)
+    loaded = ExpOpsResultStorage.load(name, _sync=True)  # type: ignore[call-arg]
+    assert isinstance(loaded, ExpOpsResultStorage)
+    assert loaded.project_root == str(project.settings.root)
+
+
+def test_without_the_api_the_cache_has_its_block(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise httpx.ConnectError("nobody there")
+
+    monkeypatch.setattr(httpx.Client, "send", fail)
+    block = in_a_new_process(monkeypatch, project)
+    assert block._block_document_id is None
+    assert block.project_root == str(project.settings.root)

@@ -1,0 +1,279 @@
+"""Series in Firestore beyond what one document holds, and with many writers."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from expops_prefect.errors import KVRefusedError
+from expops_prefect.models import names
+from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.stores.kv.firestore import overflow
+from expops_prefect.stores.kv.firestore import series as firestore_series
+from expops_prefect.stores.kv.firestore.client import Connection, Deadline
+from expops_prefect.stores.kv.firestore.overflow import Series
+from expops_prefect.stores.kv.firestore.store import FirestoreKV
+from expops_prefect.testing.kv_machine import Model
+from expops_prefect.testing.kv_samples import RUN, exactly
+from tests.support.firestore import Documents, new_project, new_store
+
+KEY = names.metrics_key(RUN, "//process[@name='train']")
+MAIN = f"metric/{RUN}/probes_by_path/"
+LIMIT = 60
+
+
+@pytest.fixture
+def project() -> str:
+    return new_project()
+
+
+@pytest.fixture
+def store(project: str) -> Iterator[FirestoreKV]:
+    made = new_store(project)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def documents(project: str) -> Iterator[Documents]:
+    made = Documents(project)
+    yield made
+    made.client.close()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, documents: Documents) -> None:
+    """Documents are full at 60 points, as Google's are at 20,000, which the emulator does not know."""
+    commit = Connection.commit
+
+    def limited(self: Connection, writes: Sequence[Any], deadline: Deadline, *, again: bool) -> list[Any]:
+        for write in writes:
+            if "/probes_by_path/" in write.update.name and write.update_mask.field_paths:
+                path = write.update.name.split("/documents/")[1]
+                held = documents.client.document(path).get().to_dict() or {}
+                paths = {f"{name}.{step}" for name, steps in held.items() for step in steps}
+                paths |= {path.replace("`", "") for path in write.update_mask.field_paths}
+                if len(paths) > LIMIT:
+                    raise KVRefusedError("too many index entries for entity")
+        return commit(self, writes, deadline, again=again)
+
+    monkeypatch.setattr(Connection, "commit", limited)
+    monkeypatch.setattr(overflow, "THINNED_POINTS", 20)
+    monkeypatch.setattr(overflow, "MAX_POINTS", LIMIT)
+    monkeypatch.setattr(overflow, "_BATCH_POINTS", 25)
+    monkeypatch.setattr(overflow, "_PART_BYTES", 400)
+
+
+def shown(documents: Documents) -> Series:
+    """What clients see of the series."""
+    return documents.read(KEY) or {}
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_document_goes_on(store: FirestoreKV, project: str, documents: Documents) -> None:
+    model = Model()
+    chance = random.Random(0)
+    for turn in range(40):
+        points = [MetricPoint("loss", turn + number / 7) for number in range(chance.randrange(8))]
+        points += [MetricPoint("acc", -turn, chance.choice([None, turn, 3]))]
+        store.append_metrics(KEY, points)
+        model.append(KEY, points)
+        assert sum(map(len, shown(documents).values())) <= LIMIT
+    expected = model.values[KEY]
+    assert sum(map(len, expected.values())) > 2 * LIMIT
+    assert exactly(store.get(KEY)) == exactly(expected)
+    assert list(expected["loss"]) == list((store.get(KEY) or {})["loss"])
+    assert exactly(store.get_many([KEY, "none"])) == exactly({KEY: expected})
+    assert exactly(dict(store.scan("metric:"))) == exactly({KEY: expected})
+    version = store.get_versioned(KEY)
+    assert version is not None
+    assert exactly(version.value) == exactly(expected)
+    for name, steps in shown(documents).items():
+        assert {"1", max(expected[name], key=int)} <= set(steps) or name == "acc"
+        assert steps.items() <= expected[name].items()
+
+    # An old point is replaced, another store goes on, and both see the same.
+    later = [MetricPoint("loss", "NaN", 2), MetricPoint("loss", 1), MetricPoint("acc", 2)]
+    other = new_store(project)
+    for turn in range(30):
+        (store, other)[turn % 2].append_metrics(KEY, later)
+        model.append(KEY, later)
+    assert exactly(store.get(KEY)) == exactly(model.values[KEY]) == exactly(other.get(KEY))
+    other.close()
+
+    # Written whole, longer and shorter; then removed with all that belongs to it.
+    for points_left in (300, 3):
+        value = {"loss": {str(step): step / 3 for step in range(1, points_left + 1)}}
+        store.put(KEY, value)
+        assert exactly(store.get(KEY)) == exactly(value)
+        assert sum(map(len, shown(documents).values())) <= LIMIT
+        store.append_metrics(KEY, [MetricPoint("loss", 0)])
+        assert (store.get(KEY) or {})["loss"][str(points_left + 1)] == 0
+    assert not [path for path in documents.every() if "overflow" in path]
+    store.put(KEY, {"loss": {str(step): step for step in range(300)}})
+    assert [path for path in documents.every() if "overflow" in path]
+    assert store.delete(KEY) is True
+    assert documents.every() == {}
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_document_with_many_writers(project: str, documents: Documents) -> None:
+    stores = [new_store(project) for _ in range(3)]
+    barrier = threading.Barrier(6)
+
+    def write(number: int) -> None:
+        barrier.wait()
+        for turn in range(20):
+            points = [MetricPoint("loss", f"{number}.{turn}.{item}") for item in range(3)]
+            stores[number % 3].append_metrics(KEY, [*points, MetricPoint(f"own {number}", turn, turn)])
+
+    seen = [0]
+    with ThreadPoolExecutor(6) as pool:
+        writing = [pool.submit(write, number) for number in range(6)]
+        while not all(future.done() for future in writing):
+            # Points that are being moved are always seen.
+            seen.append(len((stores[0].get(KEY) or {}).get("loss", ())))
+            assert seen[-1] >= seen[-2]
+        for future in writing:
+            future.result()
+    series = stores[0].get(KEY) or {}
+    expected = {f"{number}.{turn}.{item}" for number in range(6) for turn in range(20) for item in range(3)}
+    assert sorted(series["loss"].values()) == sorted(expected)
+    for number in range(6):
+        assert series[f"own {number}"] == {str(turn): turn for turn in range(20)}
+        mine = [value for value in series["loss"].values() if value.startswith(f"{number}.")]
+        assert mine == [f"{number}.{turn}.{item}" for turn in range(20) for item in range(3)]
+    assert sum(map(len, shown(documents).values())) <= LIMIT
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.usefixtures("small")
+def test_points_that_no_room_helps(store: FirestoreKV, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "_BATCH_POINTS", 1000)
+    for _ in range(2):
+        with pytest.raises(KVRefusedError, match="index entries"):
+            store.append_metrics(KEY, [MetricPoint("loss", 1) for _ in range(LIMIT + 1)])
+        assert store.get(KEY) in (None, {"loss": {"1": 1}})
+        store.append_metrics(KEY, [MetricPoint("loss", 1, 1)])
+
+
+def test_more_than_a_megabyte(store: FirestoreKV, documents: Documents) -> None:
+    """With the emulator's own limit on documents."""
+    points = [MetricPoint("loss", number / 3) for number in range(80_000)]
+    store.append_metrics(KEY, points)
+    store.append_metrics(KEY, [MetricPoint("loss", 7), MetricPoint("acc", 1)])
+    expected = {str(step): (step - 1) / 3 for step in range(1, 80_001)}
+    assert store.get(KEY) == {"loss": {**expected, "80001": 7}, "acc": {"1": 1}}
+    steps = sorted(map(int, shown(documents)["loss"]))
+    assert steps[0] == 1
+    assert steps[-1] == 80_001
+    assert overflow.THINNED_POINTS / 2 < len(steps) < 40_000
+
+
+def test_a_busy_writer_lets_others_in(store: FirestoreKV, project: str) -> None:
+    done = threading.Event()
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        while not done.is_set():
+            store.append_metrics(KEY, [MetricPoint("loss", "busy")])
+            written += 1
+
+    store.append_metrics(KEY, [MetricPoint("loss", "first")])
+    thread = threading.Thread(target=write)
+    thread.start()
+    other = new_store(project)
+    try:
+        for _ in range(5):
+            other.append_metrics(KEY, [MetricPoint("loss", "other")])
+    finally:
+        done.set()
+        thread.join()
+    values = list((other.get(KEY) or {})["loss"].values())
+    assert [values.count("other"), values.count("busy")] == [5, written]
+    other.close()
+
+
+def test_a_busy_writer_makes_counters(
+    store: FirestoreKV, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them others need no moment in which nobody else writes."""
+    monkeypatch.setattr(firestore_series, "_HOT_SECONDS", 60)
+    for turn in range(1, 30):
+        store.append_metrics(KEY, [MetricPoint("loss", turn), MetricPoint("acc", turn, 100 - turn)])
+    counters = [fields for path, fields in documents.every().items() if "expops_prefect_series" in path]
+    assert counters == [{"counters": {"loss": 29, "acc": 99}, "parts": 0}]
+    assert (store.get(KEY) or {})["loss"] == {str(turn): turn for turn in range(1, 30)}
+
+
+def test_two_that_believe_to_be_alone(store: FirestoreKV, project: str, documents: Documents) -> None:
+    """Both have written alone; whoever notices the other first makes the counters, and the other follows."""
+    other = new_store(project)
+    store.append_metrics(KEY, [MetricPoint("loss", 1)])
+    other.append_metrics(KEY, [MetricPoint("loss", 2)])
+    assert list(documents.every()) == [MAIN + KEY.rpartition(":")[2]]
+    for turn in range(3, 12, 3):
+        store.append_metrics(KEY, [MetricPoint("loss", turn)])
+        other.append_metrics(KEY, [MetricPoint("loss", turn + 1), MetricPoint("new", turn, 5 * turn)])
+        store.append_metrics(KEY, [MetricPoint("loss", turn + 2), MetricPoint("new", turn)])
+    expected = {"loss": {str(step): step for step in range(1, 12)}, "new": {"15": 3, "16": 3, "30": 6, "31": 6}}
+    assert store.get(KEY) == {**expected, "new": {**expected["new"], "45": 9, "46": 9}}
+    other.close()
+
+
+def test_steps_that_are_too_large(store: FirestoreKV) -> None:
+    with pytest.raises(KVRefusedError, match="64 bits"):
+        store.append_metrics(KEY, [MetricPoint("loss", 1, 2**63)])
+
+
+def test_thinned() -> None:
+    series: Series = {"long": {str(step): step for step in range(100_000)}, "short": {"5": 1, "4": 2}, "none": {}}
+    thin = overflow.thinned(series)
+    assert thin["short"] == {"4": 2, "5": 1}
+    assert thin["none"] == {}
+    steps = [int(step) for step in thin["long"]]
+    assert [steps[0], steps[-1]] == [0, 99_999]
+    gaps = {after - before for before, after in pairwise(steps)}
+    assert max(gaps) - min(gaps) <= 1
+    assert not overflow.has_spare(thin)
+    assert overflow.fits(thin)
+    small: Series = {"a": {"1": 1.0, "2": 2.0}}
+    assert overflow.thinned(small) == small
+
+
+def test_many_names_are_thinned_by_size() -> None:
+    series: Series = {f"{'n' * 200} {number}": {str(step): 1 for step in range(20)} for number in range(1000)}
+    thin = overflow.thinned(series)
+    assert {len(steps) for steps in thin.values()} <= {2, 3, 4, 5, 6, 7, 8, 9, 10, 11}
+    assert all({"0", "19"} <= set(steps) for steps in thin.values())
+    assert not overflow.has_spare(thin)
+
+
+def test_batches() -> None:
+    points = [MetricPoint(f"m{number % 500}", number) for number in range(30_000)]
+    found = list(overflow.batches(points))
+    assert [point for batch in found for point in batch] == points
+    assert all(len({point.name for point in batch}) <= 200 for batch in found)
+    wide = [MetricPoint("x" * 1000, number) for number in range(2000)]
+    found = list(overflow.batches(wide))
+    assert [point for batch in found for point in batch] == wide
+    assert max(map(len, found)) < 600
+    long = [MetricPoint("x", number) for number in range(25_000)]
+    assert [len(batch) for batch in overflow.batches(long)] == [10_000, 10_000, 5_000]
+    assert list(overflow.batches([])) == []
+
+
+def test_parts() -> None:
+    series: Series = {"a": {str(step): step / 7 for step in range(100_000)}, "é" * 100: {"1": "NaN"}, "b": {"1": 2**62}}
+    found = overflow.parts(series)
+    assert overflow.merged(found) == series
+    assert len(found) > 2
+    assert all(len(exactly(part)) < 1_000_000 for part in found)
