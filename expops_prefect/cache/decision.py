@@ -50,8 +50,8 @@ def decide(project: Project, task: Any, name: str, code: CodeEffects) -> Decisio
         return Decision(None, told=True, watched=False)
     if told:
         return Decision(None, told=True, watched=True)
-    if getattr(task, "on_commit_hooks", None):
-        return Decision(reasons.COMMIT_HOOKS, told=False, watched=False)
+    if getattr(task, "on_commit_hooks", None) or getattr(task, "on_rollback_hooks", None):
+        return Decision(reasons.TRANSACTION_HOOKS, told=False, watched=False)
     if rule == "none":
         return Decision(reasons.not_asked_for(name), told=False, watched=False)
     found = forbidding(project, code.effects)

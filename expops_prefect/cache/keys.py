@@ -197,7 +197,7 @@ def plain_key(
 def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
     given = Given(made.material.values, made.material.digests) if surrounded else None
-    before = Before(made.effects, made.decision.told, given)
+    before = Before(made.effects, made.decision.told, made.material.code.guards, given)
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")

@@ -27,6 +27,7 @@ from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
 from expops_prefect.fingerprint.external import owner_of_callable
 from expops_prefect.fingerprint.files import counting
+from expops_prefect.fingerprint.guards import Guards
 from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.models.effects import CodeEffects, Effect, Seen
 
@@ -47,6 +48,7 @@ class Before:
     Attributes:
         code: what its code tells.
         told: somebody asked for it to be cached, whatever it does.
+        guards: the objects that its code refers to.
         given: the arguments that can be changed in place; ``None`` where they are not looked at again.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: what Prefect's result store was before the project's storages took its place.
@@ -54,6 +56,7 @@ class Before:
 
     code: CodeEffects
     told: bool
+    guards: Guards | None = None
     given: Given | None = None
     plain_key: str | None = None
     store: dict[str, Any] = field(default_factory=dict)
@@ -142,24 +145,24 @@ class Observation:
         return tuple(Effect("state", what) for what in surroundings.changed(self._around, result))
 
     def _given_back(self, result: Any) -> tuple[Effect, ...]:
-        """A hit would give back a copy, and who changes that one later does not change what was given."""
-        given = {
-            id(part): name
-            for name, value in (self._before.given.values.items() if self._before.given else ())
-            for part in (value, *_parts(value))
-            if not isinstance(part, _ONE_IN_A_PROCESS)
-        }
-        if not given:
+        """A hit would give back a copy, and who changes that one later does not change the original."""
+        if is_constant(result):
             return ()
-        found = dict.fromkeys(
-            given[id(part)]
-            for part in (
-                result,
-                getattr(result, "base", None) if type(result).__module__ == "numpy" else None,
-                *_parts(result),
-            )
-            if id(part) in given
-        )
+        base = getattr(result, "base", None) if type(result).__module__ == "numpy" else None
+        parts = {id(part): part for part in (result, base, *_parts(result)) if part is not None}
+        guards, given = self._before.guards, self._before.given
+        found: dict[str, None] = {}
+        for name, value in (
+            *(() if given is None else given.values.items()),
+            *(() if guards is None else guards.values()),
+        ):
+            if not isinstance(value, _ONE_IN_A_PROCESS) and not is_constant(value):
+                for part in (value, *_parts(value)):
+                    if id(part) in parts and not isinstance(part, _ONE_IN_A_PROCESS):
+                        found[name] = None
+        for part in parts.values():
+            if hasattr(type(part), "__next__"):
+                found[f"an iterator, {type(part).__name__}, which is used up"] = None
         return tuple(Effect("identity", name) for name in found)
 
     def _leave_to_prefect(self, transaction: Any, context: Any) -> None:

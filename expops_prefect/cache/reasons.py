@@ -67,7 +67,7 @@ class Reason:
 
 ABSENT: Final = Reason("absent", "no result yet for these inputs, configuration and code")
 NOT_READY: Final = Reason("not ready", "it never began: what it waits for failed")
-COMMIT_HOOKS: Final = Reason("policy", "it has an on_commit hook, so it is executed every time")
+TRANSACTION_HOOKS: Final = Reason("policy", "it has an on_commit or on_rollback hook, so it is executed every time")
 GENERATOR: Final = Reason("generator", "generator tasks are never cached")
 SAME_RUN: Final = Reason("same run", "this run computed it, and what it calls may give something else by now")
 UNWATCHED: Final = Reason("absent", "its earlier result does not say which files it was read from")
@@ -148,7 +148,7 @@ _DOES: Final = {
     "file read": "it reads files that cannot be told",
     "file write": "it writes files",
     "state": "it changes what it did not make",
-    "identity": "it gives back an object that it was given",
+    "identity": "it gives back an object that others have too",
     "prefect": "it acts on Prefect",
     "lazy data": "it hands on data that is loaded later",
     "person": "it asks a person",

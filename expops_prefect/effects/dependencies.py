@@ -210,11 +210,13 @@ def _settled(stamp: str) -> bool:
 
 def _content(path: str, *, listing: bool, dated: bool = False, sifting: DataRules | None = None) -> str:
     try:
-        if sifting is not None:
-            kept = (name for name in os.listdir(path) if not sifting.ignores(name))  # noqa: PTH208
-            return _digest("\0".join(sorted(kept))) + _SIFTED
         if listing:
-            return _digest("\0".join(sorted(os.listdir(path))))  # noqa: PTH208 - names are all that counts
+            found = os.listdir(path)  # noqa: PTH208 - names are all that counts
+            kept = sorted(found if sifting is None else (name for name in found if not sifting.ignores(name)))
+            sifted = "" if sifting is None else _SIFTED
+            if dated:
+                return _digest("\0".join(_entry(path, name) for name in kept)) + f"{_DATED}its entries" + sifted
+            return _digest("\0".join(kept)) + sifted
         status = os.stat(path)  # noqa: PTH116 - asked whether it is there
         # A pipe would wait for somebody who writes.
         regular = stat.S_ISREG(status.st_mode)
@@ -226,6 +228,15 @@ def _content(path: str, *, listing: bool, dated: bool = False, sifting: DataRule
         return ABSENT
     except (OSError, ValueError) as error:
         return f"unreadable: {type(error).__name__}"
+
+
+def _entry(folder: str, name: str) -> str:
+    """A name in a folder with what ``DirEntry.stat`` tells of it."""
+    try:
+        status = os.lstat(f"{folder}{os.sep}{name}")
+    except OSError:
+        return name
+    return f"{name} {status.st_mode} {status.st_size} {status.st_mtime_ns}"
 
 
 def _digest(text: str) -> str:

@@ -20,6 +20,8 @@ from expops_prefect.effects.record import Stamp
 from expops_prefect.models.effects import Kind
 
 _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_NAMES_ALONE: Final = ("<frozen os>", *(f"{os.sep}{name}.py" for name in ("os", "glob", "pathlib", "shutil")))
+"""Of files in which folders are walked by their entries' names."""
 _TMPFILE: Final = getattr(os, "O_TMPFILE", 0)
 _WALKERS: Final = frozenset(
     {"_rmtree_unsafe", "_rmtree_safe_fd", "_rmtree_safe_fd_step", "_fwalk", "fwalk", "_get_default_tempdir"}
@@ -156,11 +158,13 @@ def _listing(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
     if _is_walker(frame):
         return
     path = paths.absolute(arguments[0])
-    if path is not None and link.record is not None and link.record.knows(path, listing=True):
+    # An entry tells its size and time, which nothing else hears; the library's own functions ask for names alone.
+    dated = event == "os.scandir" and not frame.f_code.co_filename.endswith(_NAMES_ALONE)
+    if path is not None and link.record is not None and link.record.knows(path, listing=True, dated=dated):
         return
     origin = origin_of(frame)
     if origin is not None:
-        note_read(link, path, origin, "os.listdir", listing=True)
+        note_read(link, path, origin, "os.listdir", listing=True, dated=dated)
 
 
 def _opened(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:

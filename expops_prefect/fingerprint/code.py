@@ -39,6 +39,7 @@ class CodeFingerprint:
         imports_by_name: some of it imports modules whose names are texts, which may come with the arguments.
         unresolved: the functions that do so of which no name of a module was found.
         effects: what it does beside computing, as far as the code tells.
+        guards: the objects that it refers to, and what else this rests on.
     """
 
     digest: str
@@ -48,6 +49,7 @@ class CodeFingerprint:
     imports_by_name: bool = False
     unresolved: tuple[str, ...] = ()
     effects: CodeEffects = field(default_factory=CodeEffects)
+    guards: Guards | None = field(default=None, repr=False, compare=False)
 
 
 def code_fingerprint(
@@ -117,4 +119,5 @@ def _described(graph: CodeGraph, effects: CodeEffects) -> CodeFingerprint:
         imports_by_name=graph.imports_by_name,
         unresolved=tuple(graph.unresolved),
         effects=effects,
+        guards=graph.guards,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import is_
 from types import CellType, FunctionType
 from typing import Any, Final
@@ -50,6 +50,13 @@ class Guards:
     def file(self, file: str, stamp: tuple[int, int]) -> None:
         """A file has the same time and size."""
         self._files[file] = stamp
+
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """What the code refers to by a global name, a closure or a class, with the name."""
+        yield from ((name, value) for _, name, value in self._names.values())
+        yield from (("a closure's variable", value) for _, value in self._cells)
+        for namespace, values in self._tables:
+            yield from zip(namespace, values, strict=False)
 
     def hold(self) -> bool:
         """Whether everything is as it was; the cheap checks first."""

@@ -26,6 +26,9 @@ from expops_prefect.fingerprint.sharing import is_mutable
 _PROTOCOL: Final = 5
 _TELLING: Final = frozenset({"builtins", "itertools"})
 """Modules whose iterators tell what they will give without giving it."""
+_SENTINEL_REASON: Final = (
+    "a plain object() differs from others by its identity alone; bind it to a name at the top of a module"
+)
 _newobj_ex: Final[Callable[..., Any]] = copyreg.__newobj_ex__  # type: ignore[attr-defined]
 _newobj: Final[Callable[..., Any]] = copyreg.__newobj__  # type: ignore[attr-defined]
 
@@ -37,6 +40,9 @@ def encode_object(walk: Walk, value: Any) -> bytes:
     try:
         if hasattr(cls, "__next__") and hasattr(cls, "__iter__") and not (walk.lenient and cls.__module__ in _TELLING):
             return walk.refuse(value, ITERATOR_REASON)
+        if cls is object and not walk.lenient:
+            name = _global_name(value)
+            return walk.refuse(value, _SENTINEL_REASON) if name is None else named("sentinel", text(name))
         if walk.seen is not None and sys.getrefcount(value) > SOLE and is_mutable(cls):
             walk.meet(value)
         known = walk.enter(value)
@@ -69,6 +75,17 @@ def encode_object(walk: Walk, value: Any) -> bytes:
         if is_for_the_flow(error):
             raise
         return walk.failed(value, mark, error)
+
+
+def _global_name(value: object) -> str | None:
+    """Where a plain object has a name, at the top of one of the project's modules; ``None`` if it has none."""
+    for module in list(sys.modules):
+        if owner_of_module(module) is not Owner.PROJECT:
+            continue
+        for name, bound in list(vars(sys.modules.get(module, sys)).items()):
+            if bound is value:
+                return f"{module_name(module)}:{name}"
+    return None
 
 
 def _reduced(value: Any, cls: type) -> Any:
