@@ -105,10 +105,11 @@ def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
         if stored is None:
             return ""
         again = unpack(packed.manifest, Held(packed))
+        # Also where both look the same: what a class leaves out of its state is no part of a fingerprint.
+        lossy.tell(task, result, again)
         loaded = standing.forms_of(again, roots_of(root))
         if loaded is None or stored == loaded:
             return ""
-        lossy.tell(task, result, again)
     except BaseException as error:
         if is_for_the_flow(error):
             raise

@@ -16,6 +16,7 @@ from expops_prefect.cache import reasons
 from expops_prefect.record.records import Status
 from expops_prefect.run_context import Scope
 from expops_prefect.tracking import instrumentation
+from expops_prefect.tracking.hooks import _expops_record_flow_end as flow_ended
 from expops_prefect.tracking.hooks import failure_of
 from expops_prefect.tracking.run import Run
 from expops_prefect.tracking.runs import active
@@ -119,6 +120,9 @@ def _saw(engine: Any, state: Any) -> None:
             _does_not_begin(engine, state)
         if state.is_final() and not isinstance(engine.flow, Surrounded):
             _ended(engine.flow_run.id, state)
+        elif state.is_cancelled():
+            # Returned by the flow itself. Prefect has no hook for that: those of cancellation are for its runner.
+            flow_ended(engine.flow, engine.flow_run, state)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("flow states not recorded", repr(error), key=engine.flow.name)
 

@@ -359,3 +359,26 @@ def test_wherever_it_ran(shop: FlowProject, again: Outcome) -> None:
         assert found["around / inner"].status == status
         assert found["kept"].status == status
         assert metrics(shop, "elsewhere", number)["kept"] == {"kept": [3.5]}
+
+
+CANCELS = """
+import sys
+from expops_prefect import flow
+from prefect.states import Cancelled
+
+@flow
+def main():
+    return Cancelled(message="nothing to do")
+
+print(main(return_state=True).name)
+"""
+
+
+def test_a_flow_that_cancels_itself_has_ended(shop: FlowProject) -> None:
+    shop.write("cancels.py", CANCELS)
+    first, second = shop.run("cancels.py").ok(), shop.run("cancels.py").ok()
+    assert "Cancelled" in first.output
+    assert "has died" not in second.output
+    runs = shop.project().runs(limit=2)
+    assert [(run.status, run.failure) for run in runs] == [("failed", "nothing to do")] * 2
+    assert all(run.ended_at is not None for run in runs)

@@ -44,6 +44,20 @@ class Counted(Private):
         self.note = 1
 
 
+class Silent:
+    def __init__(self):
+        self.weight, self.callback = 1, print
+
+    def __getstate__(self):
+        return {"weight": self.weight}
+
+
+@task
+def silent(x):
+    ran("silent")
+    return Silent()
+
+
 @task
 def becomes(x):
     ran("becomes")
@@ -65,7 +79,7 @@ def keeps(x):
 @flow
 def main():
     for n in range(2):
-        becomes(n), drops(n), keeps(n)
+        becomes(n), drops(n), keeps(n), silent(n)
 
 
 main()
@@ -76,13 +90,15 @@ def test_what_is_lost_is_said_once(tmp_path: Path) -> None:
     shop = FlowProject(tmp_path, config="prefect: {project_id: shop}\n")
     shop.write("flow.py", FLOW)
     done = shop.run("flow.py").ok()
-    assert done.executions == dict.fromkeys(("becomes", "drops", "keeps"), 2), done.output
+    assert done.executions == dict.fromkeys(("becomes", "drops", "keeps", "silent"), 2), done.output
     said = [line for line in done.output.splitlines() if "does not come back from the cache as it was" in line]
-    assert len(said) == 2, done.output
+    assert len(said) == 3, done.output
     assert "becomes: " in said[0]
     assert "flow.Forgetful becomes flow.Remembering ([1]['a'])." in said[0].replace("__main__", "flow")
     assert "drops: " in said[1]
     assert "Counted loses its attribute 'note'." in said[1]
+    assert "silent: " in said[2]
+    assert "Silent loses its attribute 'callback'." in said[2]
     again = shop.run("flow.py").ok()
     assert not again.executions, again.output
     assert "as it was" not in again.output
