@@ -72,5 +72,5 @@ def test_they_are_made_in_one_place() -> None:
         for path in package.rglob("*.py")
         if "datetime.fromtimestamp(" in path.read_text() or ":%Y-%m-%d %H" in path.read_text()
     }
-    assert made == {"formatting.py", "names.py"}  # names are no times for people
+    assert made == {"_internal/formatting.py", "models/names.py"}  # names are no times for people
     assert reasons.of_value.__globals__["moment"] is moment
