@@ -22,8 +22,8 @@ from expops_prefect.models.names import (
     split_path,
     step_path,
 )
-from expops_prefect.stores.kv.base import MetricPoint
 from expops_prefect.stores.objects.base import check_key
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.tracking.metrics import metric_points
 
 ODD = [
@@ -115,7 +115,7 @@ def test_what_is_shown_is_no_markup(name: str) -> None:
 @pytest.mark.parametrize("name", ["loss", "val/loss", "naïve bayes: F1 (%)", "日本 🎉", "a.b-c_d"])
 def test_common_names_are_shown_as_they_are(name: str) -> None:
     assert shown(name) == name
-    assert metric_points([(name, 1)], None) == [MetricPoint(name, 1)]
+    assert metric_points([(name, 1)], None) == [LoggedPoint(name, 1)]
 
 
 @given(ANY)

@@ -60,72 +60,68 @@ class KVCounting:
 
     def test_metrics(self, store: KVStore, raw: RawKV) -> None:
         key = names.metrics_key(RUN, PATH)
-        store.append_metrics(key, [MetricPoint("loss", 0.5), MetricPoint("acc", 1), MetricPoint("loss", 0.25)])
+        store.append_metrics(key, [MetricPoint("loss", 0.5, 1), MetricPoint("acc", 1, 1), MetricPoint("loss", 0.25, 2)])
         assert exactly(raw.read(key)) == exactly({"loss": {"1": 0.5, "2": 0.25}, "acc": {"1": 1}})
-        # Explicit steps replace, go below and above; what has no step goes on after the highest.
-        store.append_metrics(key, [MetricPoint("loss", 9, 2), MetricPoint("loss", 7.0, 30), MetricPoint("loss", 6, 0)])
-        store.append_metrics(key, [MetricPoint("loss", 5), MetricPoint("acc", 2)])
-        points = [
-            MetricPoint("loss", 1, 40),
-            MetricPoint("loss", 2),
-            MetricPoint("loss", 3, 35),
-            MetricPoint("loss", 4),
-        ]
-        store.append_metrics(key, points)
-        expected: dict[str, dict[str, float]] = {
-            "loss": {"0": 6, "1": 0.5, "2": 9, "30": 7.0, "31": 5, "35": 3, "40": 1, "41": 2, "42": 4},
-            "acc": {"1": 1, "2": 2},
-        }
+        # A step that is there is replaced, also by a later point of the same call; others come in by their number.
+        points = [(9, 2), (7.0, 30), (6, 0), (5, -3), (1, 40), (3, 35), (4, 35), (8, 100)]
+        store.append_metrics(key, [*(MetricPoint("loss", *point) for point in points), MetricPoint("acc", 2, 2)])
+        loss = {"-3": 5, "0": 6, "1": 0.5, "2": 9, "30": 7.0, "35": 4, "40": 1, "100": 8}
+        expected: dict[str, dict[str, float]] = {"loss": loss, "acc": {"1": 1, "2": 2}}
         assert exactly(store.get(key)) == exactly(expected)
         assert exactly(raw.read(key)) == exactly(expected)
-        assert list((store.get(key) or {})["loss"]) == list(expected["loss"])
+        assert list((store.get(key) or {})["loss"]) == list(loss)
         assert content(store) == {key: expected}
-        # Another store, and one that saw the series before, agree on what comes next.
+        # Another store, and one that saw the series before, replace each other's points and keep the rest.
         clone: KVStore = pickle.loads(pickle.dumps(store))
-        clone.append_metrics(key, [MetricPoint("loss", 43), MetricPoint("loss", 50, 50)])
-        store.append_metrics(key, [MetricPoint("loss", 51)])
-        clone.append_metrics(key, [MetricPoint("loss", 52)])
-        for step in (60, 70):
-            clone.append_metrics(key, [MetricPoint("loss", step, step)])
-            store.append_metrics(key, [MetricPoint("loss", step + 1)])
+        for turn in range(3):
+            clone.append_metrics(key, [MetricPoint("loss", turn, 200), MetricPoint("clone", turn, turn)])
+            store.append_metrics(key, [MetricPoint("loss", turn + 0.5, 200), MetricPoint("loss", turn, 50 + turn)])
         clone.close()
-        steps = (store.get(key) or {})["loss"]
-        assert list(steps.items())[-8:] == [(str(step), step) for step in (43, 50, 51, 52, 60, 61, 70, 71)]
-        # Written whole: the numbers go on after what stands there now.
+        loss |= {"200": 2.5, "50": 0, "51": 1, "52": 2}
+        expected["clone"] = {"0": 0, "1": 1, "2": 2}
+        assert exactly(store.get(key)) == exactly(expected)
+        assert list((store.get(key) or {})["loss"])[-5:] == ["50", "51", "52", "100", "200"]
+        # No points change nothing; what was written whole, or removed, leaves no older points behind.
+        store.append_metrics(key, [])
+        assert exactly(store.get(key)) == exactly(expected)
         store.put(key, {"loss": {"7": 1.5, "3": 0.5}})
-        store.append_metrics(key, [MetricPoint("loss", 8)])
-        assert store.get(key) == {"loss": {"3": 0.5, "7": 1.5, "8": 8}}
+        store.append_metrics(key, [MetricPoint("loss", 8, 5)])
+        assert store.get(key) == {"loss": {"3": 0.5, "5": 8, "7": 1.5}}
+        assert list((store.get(key) or {})["loss"]) == ["3", "5", "7"]
         assert store.delete(key) is True
-        store.append_metrics(key, [MetricPoint("loss", 1)])
+        store.append_metrics(key, [MetricPoint("loss", 1, 1)])
         assert store.get(key) == {"loss": {"1": 1}}
 
     def test_metrics_that_others_wrote(self, store: KVStore, raw: RawKV) -> None:
         key = names.metrics_key(RUN, PATH)
         raw.write(key, {"loss": {"10": 1.0, "9": 0.5}, "acc": {"1": 2}})
-        store.append_metrics(key, [MetricPoint("loss", 2.0), MetricPoint("new", 3)])
-        assert store.get(key) == {"loss": {"10": 1.0, "9": 0.5, "11": 2.0}, "acc": {"1": 2}, "new": {"1": 3}}
+        store.append_metrics(key, [MetricPoint("loss", 2.0, 11), MetricPoint("loss", 3, 9), MetricPoint("new", 3, 1)])
+        assert store.get(key) == {"loss": {"9": 3, "10": 1.0, "11": 2.0}, "acc": {"1": 2}, "new": {"1": 3}}
 
     def test_metric_values_and_names(self, store: KVStore) -> None:
         key = names.metrics_key(RUN, PATH)
         values: list[MetricValue] = ["NaN", "Infinity", "-Infinity", 0.1, 1 / 3, 5e-324, -0.0, 2**63 - 1, -(2**63), 1.0]
         odd = ["", "__x__", "a.b", "val/acc", "`", "ünï 日本", "~p_YQ", "x" * 900, "1", "key", "status"]
-        store.append_metrics(key, [MetricPoint(name, value) for name in odd for value in values])
-        expected = {name: {str(step): value for step, value in enumerate(values, 1)} for name in odd}
+        steps = [*range(1, len(values) - 1), 2**63 - 1, -(2**63)]
+        points = list(zip(steps, values, strict=True))
+        store.append_metrics(key, [MetricPoint(name, value, step) for name in odd for step, value in points])
+        expected = {name: {str(step): value for step, value in points} for name in odd}
         assert exactly(store.get(key)) == exactly(expected)
+        assert [list(steps) for steps in (store.get(key) or {}).values()] == [list(map(str, sorted(steps)))] * len(odd)
         store.put(key, expected)
         assert exactly(store.get(key)) == exactly(expected)
         refused: list[Any] = [float("nan"), float("inf"), np.float32(1), b"x", 2**64]
         for value in refused:
             with pytest.raises(KVRefusedError):
-                store.append_metrics(key, [MetricPoint("a", 1), MetricPoint("a", value)])
+                store.append_metrics(key, [MetricPoint("a", 1, 1), MetricPoint("a", value, 2)])
         assert exactly(store.get(key)) == exactly(expected)
 
     def test_metrics_on_what_is_no_series(self, store: KVStore) -> None:
         for value in ["text", {"loss": 1}, {"loss": {"first": 1}}]:
             store.put("k", value)
             with pytest.raises(KVRefusedError, match="metrics"):
-                store.append_metrics("k", [MetricPoint("loss", 1)])
+                store.append_metrics("k", [MetricPoint("loss", 1, 1)])
             assert store.get("k") == value
         store.put("k", {})
-        store.append_metrics("k", [MetricPoint("loss", 1)])
+        store.append_metrics("k", [MetricPoint("loss", 1, 1)])
         assert store.get("k") == {"loss": {"1": 1}}

@@ -25,7 +25,7 @@ _VALUE = st.one_of(
     ),
 ).filter(lambda value: value is not None)
 _POINTS = st.lists(
-    st.builds(MetricPoint, st.sampled_from(["loss", "a.b"]), st.integers(0, 9), st.none() | st.integers(0, 20)),
+    st.builds(MetricPoint, st.sampled_from(["loss", "a.b"]), st.integers(0, 9), st.integers(-3, 20)),
     max_size=4,
 )
 
@@ -49,9 +49,7 @@ class Model:
     def append(self, key: str, points: list[MetricPoint]) -> None:
         """Merge points."""
         for point in points:
-            steps = self.values.setdefault(key, {}).setdefault(point.name, {})
-            step = point.step if point.step is not None else max(map(int, steps), default=0) + 1
-            steps[str(step)] = point.value
+            self.values.setdefault(key, {}).setdefault(point.name, {})[str(point.step)] = point.value
 
 
 def kv_machine(make: Callable[[], KVStore], *, examples: int, shrink: bool = True) -> type[RuleBasedStateMachine]:

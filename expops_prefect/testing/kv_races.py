@@ -67,9 +67,11 @@ class Worker:
         return [self.store.increment(self.key, 1, token=f"token {number}") for number in range(times)]
 
     def append(self, times: int) -> None:
+        number = int(self.name[1:]) + (THREADS if self.name.startswith("p") else 0)
         for turn in range(times):
             own = MetricPoint(f"own {self.name}", turn, 10 * turn)
-            self.store.append_metrics(self.key, [MetricPoint("loss", f"{self.name}.{turn}"), own])
+            shared = MetricPoint("loss", f"{self.name}.{turn}", turn * (THREADS + PROCESSES) + number)
+            self.store.append_metrics(self.key, [shared, own, MetricPoint("last", turn, 1)])
 
 
 def _call(worker: Worker, method: str, times: int) -> Any:
@@ -148,13 +150,12 @@ class KVRaces:
         workers = self.race(processes, store, key, "append", 12)
         series = store.get(key)
         assert series is not None
-        assert list(series["loss"]) == [str(step) for step in range(1, 12 * len(workers) + 1)]
-        by_step = list(series["loss"].values())
-        assert sorted(by_step) == sorted(f"{name}.{turn}" for name in workers for turn in range(12))
+        assert list(series["loss"]) == [str(step) for step in range(12 * len(workers))]
+        order = [f"t{number}" for number in range(THREADS)] + [f"p{number}" for number in range(PROCESSES)]
+        assert list(series["loss"].values()) == [f"{name}.{turn}" for turn in range(12) for name in order]
         for name in workers:
             assert series[f"own {name}"] == {str(10 * turn): turn for turn in range(12)}
-            mine = [value for value in by_step if value.startswith(f"{name}.")]
-            assert mine == [f"{name}.{turn}" for turn in range(12)]
+        assert series["last"] == {"1": 11}
 
     def test_readers_see_all_of_a_write(self, store: KVStore) -> None:
         self.readers_see_all_of_a_write(store, ["k", names.run_status_key(_RUN), "third"])

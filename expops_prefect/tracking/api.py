@@ -17,7 +17,7 @@ from expops_prefect._internal.diagnostics import degrade
 from expops_prefect.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from expops_prefect.stores.kv.base import MetricPoint
+    from expops_prefect.stores.outbox.numbering import LoggedPoint
     from expops_prefect.tracking.run import Run
 
 _logger = logging.getLogger("prefect.expops")
@@ -54,7 +54,7 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
     if not isinstance(given, Mapping):
         degrade("metrics refused", f"log_metrics takes a dictionary, not {type(given).__name__}")
         return
-    points: list[MetricPoint] = []
+    points: list[LoggedPoint] = []
     for name, value in given.items():
         try:
             points += metric_points([(name, value)], step)

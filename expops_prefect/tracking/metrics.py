@@ -9,7 +9,8 @@ from numbers import Integral, Real
 from typing import Any, Final
 
 from expops_prefect.models import names
-from expops_prefect.stores.kv.base import MetricPoint, MetricValue
+from expops_prefect.stores.kv.base import MetricValue
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 
 _SHOWN: Final = 80
 """Characters of a refused value that are shown."""
@@ -19,14 +20,14 @@ class MetricRefusedError(ValueError):
     """A value that is no number, or a step that is no whole number."""
 
 
-def metric_points(values: Iterable[tuple[str, Any]], step: Any | None) -> list[MetricPoint]:
+def metric_points(values: Iterable[tuple[str, Any]], step: Any | None) -> list[LoggedPoint]:
     """Check metrics and bring them into the stored form.
 
     Raises:
         MetricRefusedError: a value that is no number, or a step that is no whole number.
     """
     number = None if step is None else _step(step)
-    return [MetricPoint(_name(name), _value(name, value), number) for name, value in values]
+    return [LoggedPoint(_name(name), _value(name, value), number) for name, value in values]
 
 
 def _name(name: Any) -> str:

@@ -21,8 +21,8 @@ from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.record.records import BY_PREFECT, CacheRecord, Output, RunRecord, Status, saved_seconds
 from expops_prefect.run_context import Call, Place, Scope
-from expops_prefect.stores.kv.base import MetricPoint
 from expops_prefect.stores.outbox.changes import AnyChange, Append, Change, Delete, Increment, Put
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.tracking.active_calls import OpenCall, hit_fields
 from expops_prefect.tracking.call_numbering import Numbers
 from expops_prefect.tracking.charts import store_chart
@@ -313,7 +313,7 @@ class Run:
         self.overview.charts = True
         store_chart(self.project, self.run_id, path, name, data, suffix)
 
-    def add_metrics(self, path: str, points: Sequence[MetricPoint]) -> None:
+    def add_metrics(self, path: str, points: Sequence[LoggedPoint]) -> None:
         """Take in points of a probe path."""
         self._outputs.add_metrics(path)
         self.overview.points(path, points)

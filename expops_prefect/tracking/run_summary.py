@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from expops_prefect.models.names import parse_path, process_path, step_path
 from expops_prefect.record.records import BY_PREFECT, CacheRecord, Row, saved_seconds, single_calls
-from expops_prefect.stores.kv.base import JSON, MetricPoint, MetricValue
+from expops_prefect.stores.kv.base import JSON, MetricValue
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 
 LINKED_HITS: Final = 100
 """Hits of which it is kept which task run computed them."""
@@ -214,7 +215,7 @@ class Overview:
             line = self._lines[path] = Line(path, label)
         line.add(status, fields, object_key)
 
-    def points(self, path: str, points: Iterable[MetricPoint]) -> None:
+    def points(self, path: str, points: Iterable[LoggedPoint]) -> None:
         """Take in points of a probe path's metrics."""
         for point in points:
             series = self.series.get((path, point.name)) or self._new_series((path, point.name), point.value)

@@ -103,7 +103,7 @@ from uuid import uuid4
 
 import psutil
 from expops_prefect import Project
-from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.tracking.runs import start_run
 
 run = start_run(Project.open("."), "main", SimpleNamespace(id=uuid4(), name="long", parameters={}))
@@ -112,7 +112,7 @@ for number in range(1, int(sys.argv[1]) + 1):
     call = run.begin(task_run, run.new_call(None, "train", "train"))
     run.executing(task_run)
     if number % 10 == 0:
-        run.add_metrics(call.path, [MetricPoint("loss", 1 / number, None)])
+        run.add_metrics(call.path, [LoggedPoint("loss", 1 / number, None)])
     run.end(task_run, "completed")
     if number % 1_000 == 0:
         run.outbox.flush(60)

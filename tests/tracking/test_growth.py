@@ -14,7 +14,8 @@ from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.record.records import CacheRecord, Output, RunRecord, read_cache_records
 from expops_prefect.record.run_lookup import newest_runs
-from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint
+from expops_prefect.stores.kv.base import JSON, KVStore
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.testing.faults import Faults, FaultyKV
 from expops_prefect.tracking.data_producers import Makers
 from expops_prefect.tracking.outputs import Outputs
@@ -70,7 +71,7 @@ def test_a_recorder_keeps_nothing_of_calls_that_have_ended(tmp_path: Path) -> No
         for _ in range(count):
             call = run.begin(run_uuid := uuid4(), run.new_call(None, "train", "train"))
             run.executing(run_uuid)
-            run.add_metrics(call.path, [MetricPoint("loss", 0.5, 1)])
+            run.add_metrics(call.path, [LoggedPoint("loss", 0.5, 1)])
             assert run.outputs(call) == (Output("", metrics=True, charts=False),)
             run.end(run_uuid, "completed")
         return sum(len(value) for value in vars(run).values() if isinstance(value, dict | set | Outputs | Makers))
@@ -90,7 +91,7 @@ def test_a_summary_keeps_as_much_as_it_shows() -> None:
         tracemalloc.start()
         for number in range(begin, end):
             path = names.process_path("train", number + 1)
-            overview.points(path, [MetricPoint("loss", number / 7, None)])
+            overview.points(path, [LoggedPoint("loss", number / 7, None)])
             overview.carry(path)
             overview.hit(str(uuid4()), cache_record(f"cache/{number}.pkl"))
             fields = {"started_at": number, "ended_at": number + 1.0, "cache_key": f"train/{number}"}

@@ -18,7 +18,7 @@ from expops_prefect.config import load_settings
 from expops_prefect.errors import KVError
 from expops_prefect.project import Project
 from expops_prefect.record.records import RunRecord
-from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.tracking import api
 from expops_prefect.tracking.metrics import MetricRefusedError, metric_points
 from expops_prefect.tracking.run import Run
@@ -101,7 +101,7 @@ class Hostile:
 )
 def test_numbers(value: Any, stored: Any) -> None:
     (point,) = metric_points([("m", value)], None)
-    assert point == MetricPoint("m", stored, None)
+    assert point == LoggedPoint("m", stored, None)
     assert type(point.value) is type(stored)
     if isinstance(stored, float):
         assert math.copysign(1, point.value) == math.copysign(1, stored)  # type: ignore[arg-type]
@@ -169,9 +169,9 @@ class Kept:
     """Stands for the run that is recorded: keeps what it is given."""
 
     def __init__(self) -> None:
-        self.points: list[MetricPoint] = []
+        self.points: list[LoggedPoint] = []
 
-    def add_metrics(self, path: str, points: list[MetricPoint]) -> None:
+    def add_metrics(self, path: str, points: list[LoggedPoint]) -> None:
         self.points += points
 
 
@@ -188,7 +188,7 @@ def test_nothing_is_raised_and_the_good_ones_are_kept(kept: Kept, caplog: pytest
         log_metrics(["no", "dictionary"])  # type: ignore[arg-type]
         for number in range(50):
             log_metric("the same again", f"bad {number}")
-    assert kept.points == [MetricPoint("good one", 1.0, 4), MetricPoint("good two", 2, 4)]
+    assert kept.points == [LoggedPoint("good one", 1.0, 4), LoggedPoint("good two", 2, 4)]
     said = [record.getMessage() for record in caplog.records]
     assert sum("'text one' is 'high'; pass a number" in line for line in said) == 1
     assert sum("hostile" in line for line in said) == 1
@@ -223,7 +223,7 @@ def test_points_under_a_store_that_fails_and_recovers(tmp_path: Any, monkeypatch
 
     monkeypatch.setattr(project.kv, "append_metrics", failing)
     for number in range(3000):
-        run.add_metrics(f"//process[@name='p{number % 3}']", [MetricPoint("m", number)])
+        run.add_metrics(f"//process[@name='p{number % 3}']", [LoggedPoint("m", number)])
     # They wait on disk, not in memory, however long the store is away.
     assert run.outbox.pending > 0
     assert not run.outbox._memory

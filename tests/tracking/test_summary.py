@@ -157,11 +157,11 @@ def test_keys_are_those_that_prefect_takes() -> None:
 
 
 def test_series() -> None:
-    from expops_prefect.stores.kv.base import MetricPoint
+    from expops_prefect.stores.outbox.numbering import LoggedPoint
 
     overview = Overview()
     values = (0.5, "NaN", 0.25)
-    overview.points(process_path("train"), [MetricPoint("loss", value) for value in values])
+    overview.points(process_path("train"), [LoggedPoint("loss", value) for value in values])
     (shown,) = Summary(record(), (), metrics=overview.series).metric_rows()
     assert shown == {
         "process": "train", "metric": "loss", "last": 0.25, "lowest": 0.25, "highest": 0.5, "points": 3

@@ -37,11 +37,11 @@ class Versioned:
 
 @dataclass(frozen=True, slots=True)
 class MetricPoint:
-    """One point of a series; without a ``step`` the store gives it the one after the series' highest."""
+    """One point of a series."""
 
     name: str
     value: MetricValue
-    step: int | None = None
+    step: int
 
 
 class KVStore(Protocol):
@@ -96,7 +96,6 @@ class KVStore(Protocol):
         """Merge points into the series under a metrics key, in the form ``{name: {"1": value}}``.
 
         No concurrent writer's point is lost; a point written to the same step again replaces it.
-        A point without a step gets the one after the highest, counting those before it in ``points``.
         """
 
     def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:

@@ -103,19 +103,18 @@ def check_series(key: str, value: JSON | None) -> dict[str, dict[str, MetricValu
 def merge_points(
     series: dict[str, dict[str, MetricValue]], points: Iterable[MetricPoint]
 ) -> dict[str, dict[str, MetricValue]]:
-    """Merge points into series, in place, numbering those without a step; new steps keep ascending order."""
+    """Merge points into series, in place; new steps keep ascending order."""
     highest: dict[str, int] = {}
     unordered: set[str] = set()
     for point in points:
         steps = series.setdefault(point.name, {})
         top = highest.get(point.name)
         if top is None:
-            top = max(map(int, steps), default=None)
-        step = point.step if point.step is not None else (top or 0) + 1
-        if top is not None and step < top and str(step) not in steps:
+            top = max(map(int, steps), default=point.step)
+        if point.step < top and str(point.step) not in steps:
             unordered.add(point.name)
-        steps[str(step)] = point.value
-        highest[point.name] = step if top is None else max(top, step)
+        steps[str(point.step)] = point.value
+        highest[point.name] = max(top, point.step)
     for name in unordered:
         series[name] = in_order(series[name])
     return series

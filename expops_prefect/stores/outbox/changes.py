@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from expops_prefect.models.record_format import later
 from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint
 from expops_prefect.stores.objects.base import ObjectStore
 from expops_prefect.stores.objects.gc_protection import keep
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 
 APPLIED: Final = "applied"
 """Field of a changed value: up to where each journal's changes are in it."""
@@ -61,7 +62,7 @@ class Append:
     """Add points to the series under a metrics key."""
 
     key: str
-    points: Sequence[MetricPoint]
+    points: Sequence[LoggedPoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def load(line: bytes) -> AnyChange:
     kind, *fields = orjson.loads(line)
     if kind == "append":
         key, points = fields
-        return Append(key, [MetricPoint(*point) for point in points])
+        return Append(key, [LoggedPoint(*point) for point in points])
     if kind == "keep":
         object_key, data = fields
         return KeepObject(object_key, base64.b64decode(data))
@@ -177,6 +178,8 @@ class Batch:
     Attributes:
         journal: the id of the journal that they come from.
         end: the place in the journal up to which they go.
+        logged: points by metrics key, as they were taken in.
+        points: those of each key with their steps: found before the batch is delivered.
     """
 
     journal: str
@@ -185,6 +188,7 @@ class Batch:
     records: dict[str, JSON] = field(default_factory=dict)
     deletes: dict[str, None] = field(default_factory=dict)
     changes: dict[str, list[Change]] = field(default_factory=dict)
+    logged: dict[str, list[LoggedPoint]] = field(default_factory=dict)
     points: dict[str, list[MetricPoint]] = field(default_factory=dict)
     increments: Counter[str] = field(default_factory=Counter)
     copies: dict[str, str] = field(default_factory=dict)
@@ -211,7 +215,7 @@ class Batch:
                 case Change(key):
                     self.changes.setdefault(key, []).append(change)
                 case Append(key, points):
-                    self.points.setdefault(key, []).extend(points)
+                    self.logged.setdefault(key, []).extend(points)
                 case Increment(key, amount):
                     self.increments[key] += amount
                 case Copy(source, target):
@@ -221,10 +225,6 @@ class Batch:
                 case KeepObject(object_key, data):
                     self.kept[object_key] = data
         return self
-
-    def unnumbered(self) -> Iterator[str]:
-        """The metrics keys with points that have no step yet."""
-        return (key for key, points in self.points.items() if any(point.step is None for point in points))
 
     def deliver(self, kv: KVStore, objects: ObjectStore, blobs: Blobs, executor: Executor | None = None) -> None:
         """Write everything; delivering the same batch again changes nothing.
@@ -244,9 +244,7 @@ class Batch:
             self._store(objects, blobs, object_key, blob)
         for object_key, data in self.kept.items():
             self._keep(objects, object_key, data)
-        work: list[Callable[[], object]] = []
-        for key, points in self.points.items():
-            work.append(_bind(kv.append_metrics, key, points))
+        work = [_bind(kv.append_metrics, key, self.points[key]) for key in self.logged]
         for key, value in self.records.items():
             work.append(_bind(kv.update, key, partial(later, value=value)))
         for target, source in self.copies.items():

@@ -7,12 +7,27 @@ brings no point twice, and processes that log to one series never get the same n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Final
 
-from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint
+from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint, MetricValue
 
 _MOST_KNOWN: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedPoint:
+    """A point of a series as a user logs it; without a ``step`` it gets the one after the series' highest."""
+
+    name: str
+    value: MetricValue
+    step: int | None = None
+
+
+def with_steps(points: Sequence[LoggedPoint]) -> list[MetricPoint] | None:
+    """The points, if all of them were logged with a step."""
+    found = [MetricPoint(point.name, point.value, point.step) for point in points if point.step is not None]
+    return found if len(found) == len(points) else None
 
 
 class StepNumbers:
@@ -26,7 +41,7 @@ class StepNumbers:
         self._kv = kv
         self._highest: dict[str, dict[str, int]] = {}
 
-    def number(self, key: str, points: Sequence[MetricPoint], batch: str) -> list[MetricPoint]:
+    def number(self, key: str, points: Sequence[LoggedPoint], batch: str) -> list[MetricPoint]:
         """The points, each with a step; those without one get the next after the series' highest.
 
         Args:
@@ -55,7 +70,7 @@ class StepNumbers:
                 top = max(highest.get(point.name, 0), known.get(point.name, 0))
                 step = top + 1 if point.step is None else point.step
                 highest[point.name] = max(top, step)
-                numbered.append(replace(point, step=step))
+                numbered.append(MetricPoint(point.name, point.value, step))
             return {"highest": highest, "batch": batch, "before": before}
 
         self._kv.update(f"expops_prefect:steps:{key}", reserve)
@@ -67,5 +82,4 @@ class StepNumbers:
         if highest is None:
             return  # read from the store when it is first needed
         for point in points:
-            if point.step is not None:
-                highest[point.name] = max(highest.get(point.name, 0), point.step)
+            highest[point.name] = max(highest.get(point.name, 0), point.step)

@@ -28,7 +28,7 @@ from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.objects.base import ObjectStore
 from expops_prefect.stores.outbox.changes import AnyChange, Batch, StoreObject, dump
 from expops_prefect.stores.outbox.journal import Journal, Numbered, Plan
-from expops_prefect.stores.outbox.numbering import StepNumbers
+from expops_prefect.stores.outbox.numbering import StepNumbers, with_steps
 
 _logger = logging.getLogger("prefect.expops")
 _BATCH_BYTES: Final = 4 << 20
@@ -403,9 +403,7 @@ class Outbox:
         changes, end = journal.read(most)
         batch = Batch(journal.id, end).add(changes)
         journal.begin(end, journal.plan.numbered)
-        numbered = self._number(batch, journal.plan.numbered)
-        if numbered:
-            journal.begin(end, numbered)
+        journal.begin(end, self._number(batch, journal.plan.numbered))
         batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
         self._on_delivery()
         journal.finish(end)
@@ -422,7 +420,7 @@ class Outbox:
             changes = list(islice(self._memory, end - plan.done))
         plan.sending = end
         batch = Batch(self._memory_id, end).add(changes)
-        plan.numbered = {**plan.numbered, **self._number(batch, plan.numbered)}
+        plan.numbered = self._number(batch, plan.numbered)
         batch.deliver(self._kv, self._objects, _Blobs(self._journal, self._blobs), self._pool())
         self._on_delivery()
         with self._state:
@@ -434,18 +432,23 @@ class Outbox:
         return len(changes)
 
     def _number(self, batch: Batch, known: Numbered) -> Numbered:
-        """Give every point of a batch its step; those of a batch that is sent again have theirs already."""
-        found: Numbered = {}
-        for key in list(batch.unnumbered()):
-            given = known.get(key)
-            if given is None:
-                found[key] = self._numbers.number(key, batch.points[key], batch.id)
-            else:
-                found[key] = given
-        batch.points |= found
-        for key, points in batch.points.items():
+        """Give every point of a batch its step; those of a batch that is sent again have theirs already.
+
+        Args:
+            batch: to be delivered.
+            known: what had to be numbered when it was sent before.
+
+        Returns:
+            What had to be numbered, for the next time.
+        """
+        numbered = dict(known)
+        for key, logged in batch.logged.items():
+            points = numbered.get(key) or with_steps(logged)
+            if points is None:
+                points = numbered[key] = self._numbers.number(key, logged, batch.id)
+            batch.points[key] = points
             self._numbers.saw(key, points)
-        return found
+        return numbered
 
     def _drop_blob(self, blob: str) -> None:
         if self._blobs.pop(blob, None) is None and self._journal is not None:

@@ -85,16 +85,21 @@ def test_charts_of_several_processes_in_one_document(store: FirestoreKV) -> None
     assert len(content(store, f"runs:{RUN}:charts:")) == 4
 
 
-def test_points_of_a_single_writer(store: FirestoreKV) -> None:
+def test_points_are_written_without_a_read(store: FirestoreKV, project: str) -> None:
     key = names.metrics_key(RUN, PATH)
+    other = new_store(project)
     for turn in range(5):
-        store.append_metrics(key, [MetricPoint("loss", turn), MetricPoint("acc", turn, 7 * turn)])
+        other.append_metrics(key, [MetricPoint("other", turn, turn)])
+        assert spent(other) == WRITE
+        store.append_metrics(key, [MetricPoint("loss", turn, turn + 1), MetricPoint("acc", turn, 7 * turn)])
         assert spent(store) == WRITE
     assert store.get(key) == {
         "loss": {str(turn + 1): turn for turn in range(5)},
         "acc": {str(7 * turn): turn for turn in range(5)},
+        "other": {str(turn): turn for turn in range(5)},
     }
     assert spent(store) == Counter(reads=2, rpcs=1)
+    other.close()
 
 
 def test_calls_are_counted(store: FirestoreKV) -> None:
@@ -177,14 +182,14 @@ def test_numbers_that_json_does_not_have(store: FirestoreKV, project: str) -> No
 
 
 def _in_child(store: FirestoreKV, pipe: Connection) -> None:
-    store.append_metrics(names.metrics_key(RUN, PATH), [MetricPoint("loss", 2)])
+    store.append_metrics(names.metrics_key(RUN, PATH), [MetricPoint("loss", 2, 2)])
     pipe.send([store.increment("k"), store.get(names.metrics_key(RUN, PATH))])
     store.close()
     os._exit(0)  # not through Prefect's own end of a process, which fails in a fork
 
 
 def test_in_a_forked_child(store: FirestoreKV) -> None:
-    store.append_metrics(names.metrics_key(RUN, PATH), [MetricPoint("loss", 1)])
+    store.append_metrics(names.metrics_key(RUN, PATH), [MetricPoint("loss", 1, 1)])
     assert store.increment("k") == 1
     context = get_context("fork")
     ours, theirs = context.Pipe()
@@ -225,7 +230,7 @@ def test_erase_removes_a_project_and_no_other() -> None:
         )
         each.put_many({names.charts_key("run", "x"): {"items": []}, "steps:a:b:1:2:3": {"a": 1}, "process:a:1:2:3": {}})
         each.increment("n", token="once")
-        each.append_metrics(key, [MetricPoint("loss", 1)])
+        each.append_metrics(key, [MetricPoint("loss", 1, 1)])
     there = set(Documents(project).every())
     assert {path.split("/")[0] for path in there} == set(DOCUMENTS)
     assert store.erase() >= len(there)

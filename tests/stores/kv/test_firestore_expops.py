@@ -26,7 +26,7 @@ def test_both_ways(firestore_host: str, monkeypatch: pytest.MonkeyPatch) -> None
     ours.put_many({key.record_key: RECORD, key.step_record_key(TRAIN, "load"): RECORD})
     ours.increment(names.stat_key(RUN, "cache_hit_count"), 3)
     ours.update(names.charts_key(RUN, TRAIN), lambda value: CHARTS)
-    ours.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("loss", 0.5), MetricPoint("loss", 0.25)])
+    ours.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("loss", 0.5, 1), MetricPoint("loss", 0.25, 2)])
     assert theirs.list_runs() == [RUN]
     assert theirs.get_run_status(RUN) == "completed"
     [row] = theirs.list_run_steps(RUN).values()
@@ -49,7 +49,7 @@ def test_both_ways(firestore_host: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert (ours.get(names.row_key(run, TRAIN)) or {})["status"] == "running"
     assert ours.increment(names.stat_key(run, "cache_hit_count")) == 3
     assert (ours.get(names.charts_key(run, TRAIN)) or {})["items"][0]["title"] == "loss"
-    ours.append_metrics(names.metrics_key(run, TRAIN), [MetricPoint("loss", 1)])
+    ours.append_metrics(names.metrics_key(run, TRAIN), [MetricPoint("loss", 1, 8)])
     assert exactly(ours.get(names.metrics_key(run, TRAIN))) == exactly({"loss": {"7": "NaN", "8": 1}})
     assert (ours.get(key.record_key) or {})["cache_path"] == "/abs/theirs.pkl"
     ours.close()

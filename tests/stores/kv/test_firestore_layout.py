@@ -56,8 +56,8 @@ def test_documents_of_the_contract(store: FirestoreKV, documents: Documents) -> 
     store.put(names.row_key(RUN, STEP), ROW)
     store.update(names.charts_key(RUN, TRAIN), lambda value: CHARTS)
     store.update(names.charts_key(RUN, SECOND), lambda value: CHARTS)
-    store.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("loss", 0.5), MetricPoint("val/acc", 1, 10)])
-    store.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("loss", "NaN")])
+    store.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("loss", 0.5, 1), MetricPoint("val/acc", 1, 10)])
+    store.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("loss", "NaN", 2)])
     store.put(names.metrics_key(RUN, SECOND), SERIES)
     store.put_many({key.record_key: RECORD, key.step_record_key(SECOND, "load"): RECORD})
     digests = ":".join(DIGESTS)
@@ -168,5 +168,5 @@ def test_names_of_fields_come_back(name: str) -> None:
 
 def test_names_that_are_too_long_for_a_field(store: FirestoreKV) -> None:
     with pytest.raises(KVRefusedError, match="too long"):
-        store.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("a", 1), MetricPoint("x" * 1300, 1)])
+        store.append_metrics(names.metrics_key(RUN, TRAIN), [MetricPoint("a", 1, 1), MetricPoint("x" * 1300, 1, 1)])
     assert store.get(names.metrics_key(RUN, TRAIN)) is None

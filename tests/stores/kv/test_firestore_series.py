@@ -14,8 +14,8 @@ import pytest
 from expops_prefect.errors import KVRefusedError
 from expops_prefect.models import names
 from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.stores.kv.encoding import dump
 from expops_prefect.stores.kv.firestore import overflow
-from expops_prefect.stores.kv.firestore import series as firestore_series
 from expops_prefect.stores.kv.firestore.client import Connection, Deadline
 from expops_prefect.stores.kv.firestore.overflow import Series
 from expops_prefect.stores.kv.firestore.store import FirestoreKV
@@ -80,28 +80,30 @@ def test_a_full_document_goes_on(store: FirestoreKV, project: str, documents: Do
     model = Model()
     chance = random.Random(0)
     for turn in range(40):
-        points = [MetricPoint("loss", turn + number / 7) for number in range(chance.randrange(8))]
-        points += [MetricPoint("acc", -turn, chance.choice([None, turn, 3]))]
+        # Most go on, some come late, some replace others.
+        new = [8 * turn + number - chance.choice([0, 0, 0, 40]) for number in range(chance.randrange(8))]
+        points = [MetricPoint("loss", turn + step / 7, step) for step in new]
+        points += [MetricPoint("acc", -turn, chance.choice([turn, 3]))]
         store.append_metrics(KEY, points)
         model.append(KEY, points)
         assert sum(map(len, shown(documents).values())) <= LIMIT
     expected = model.values[KEY]
     assert sum(map(len, expected.values())) > 2 * LIMIT
     assert exactly(store.get(KEY)) == exactly(expected)
-    assert list(expected["loss"]) == list((store.get(KEY) or {})["loss"])
+    assert list((store.get(KEY) or {})["loss"]) == sorted(expected["loss"], key=int)
     assert exactly(store.get_many([KEY, "none"])) == exactly({KEY: expected})
     assert exactly(dict(store.scan("metric:"))) == exactly({KEY: expected})
     version = store.get_versioned(KEY)
     assert version is not None
     assert exactly(version.value) == exactly(expected)
     for name, steps in shown(documents).items():
-        assert {"1", max(expected[name], key=int)} <= set(steps) or name == "acc"
+        assert {min(expected[name], key=int), max(expected[name], key=int)} <= set(steps) or name == "acc"
         assert steps.items() <= expected[name].items()
 
     # An old point is replaced, another store goes on, and both see the same.
-    later = [MetricPoint("loss", "NaN", 2), MetricPoint("loss", 1), MetricPoint("acc", 2)]
     other = new_store(project)
     for turn in range(30):
+        later = [MetricPoint("loss", "NaN", 2), MetricPoint("loss", turn, 1000 + turn), MetricPoint("acc", 2, turn)]
         (store, other)[turn % 2].append_metrics(KEY, later)
         model.append(KEY, later)
     assert exactly(store.get(KEY)) == exactly(model.values[KEY]) == exactly(other.get(KEY))
@@ -113,8 +115,8 @@ def test_a_full_document_goes_on(store: FirestoreKV, project: str, documents: Do
         store.put(KEY, value)
         assert exactly(store.get(KEY)) == exactly(value)
         assert sum(map(len, shown(documents).values())) <= LIMIT
-        store.append_metrics(KEY, [MetricPoint("loss", 0)])
-        assert (store.get(KEY) or {})["loss"][str(points_left + 1)] == 0
+        store.append_metrics(KEY, [MetricPoint("loss", 0, points_left + 1)])
+        assert store.get(KEY) == {"loss": {**value["loss"], str(points_left + 1): 0}}
     assert not [path for path in documents.every() if "overflow" in path]
     store.put(KEY, {"loss": {str(step): step for step in range(300)}})
     assert [path for path in documents.every() if "overflow" in path]
@@ -130,7 +132,8 @@ def test_a_full_document_with_many_writers(project: str, documents: Documents) -
     def write(number: int) -> None:
         barrier.wait()
         for turn in range(20):
-            points = [MetricPoint("loss", f"{number}.{turn}.{item}") for item in range(3)]
+            first = 3 * (6 * turn + number)
+            points = [MetricPoint("loss", f"{number}.{turn}.{item}", first + item) for item in range(3)]
             stores[number % 3].append_metrics(KEY, [*points, MetricPoint(f"own {number}", turn, turn)])
 
     seen = [0]
@@ -143,13 +146,45 @@ def test_a_full_document_with_many_writers(project: str, documents: Documents) -
         for future in writing:
             future.result()
     series = stores[0].get(KEY) or {}
-    expected = {f"{number}.{turn}.{item}" for number in range(6) for turn in range(20) for item in range(3)}
-    assert sorted(series["loss"].values()) == sorted(expected)
+    expected = [f"{number}.{turn}.{item}" for turn in range(20) for number in range(6) for item in range(3)]
+    assert list(series["loss"].items()) == [(str(step), value) for step, value in enumerate(expected)]
     for number in range(6):
         assert series[f"own {number}"] == {str(turn): turn for turn in range(20)}
-        mine = [value for value in series["loss"].values() if value.startswith(f"{number}.")]
-        assert mine == [f"{number}.{turn}.{item}" for turn in range(20) for item in range(3)]
     assert sum(map(len, shown(documents).values())) <= LIMIT
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_document_is_deleted_while_others_append(project: str, documents: Documents) -> None:
+    stores = [new_store(project, timeout=30.0) for _ in range(3)]
+    done = threading.Event()
+    removed = 0
+
+    def remove() -> None:
+        nonlocal removed
+        while not done.is_set():
+            if len((stores[0].get(KEY) or {}).get("loss", ())) > LIMIT:
+                removed += stores[0].delete(KEY)
+
+    def write(number: int) -> None:
+        for turn in range(30):
+            first = 20 * (2 * turn + number)
+            points = [MetricPoint("loss", first + item, first + item) for item in range(20)]
+            stores[1 + number].append_metrics(KEY, points)
+
+    with ThreadPoolExecutor(3) as pool:
+        removing = pool.submit(remove)
+        for future in [pool.submit(write, number) for number in range(2)]:
+            future.result()
+        done.set()
+        removing.result()
+    assert removed > 1
+    series = {"loss": {str(step): step / 7 for step in range(300)}}
+    stores[0].delete(KEY)
+    assert documents.every() == {}
+    stores[1].append_metrics(KEY, [MetricPoint("loss", step / 7, step) for step in range(300)])
+    assert stores[2].get(KEY) == series
     for store in stores:
         store.close()
 
@@ -159,16 +194,16 @@ def test_points_that_no_room_helps(store: FirestoreKV, monkeypatch: pytest.Monke
     monkeypatch.setattr(overflow, "_BATCH_POINTS", 1000)
     for _ in range(2):
         with pytest.raises(KVRefusedError, match="index entries"):
-            store.append_metrics(KEY, [MetricPoint("loss", 1) for _ in range(LIMIT + 1)])
+            store.append_metrics(KEY, [MetricPoint("loss", 1, step) for step in range(LIMIT + 1)])
         assert store.get(KEY) in (None, {"loss": {"1": 1}})
         store.append_metrics(KEY, [MetricPoint("loss", 1, 1)])
 
 
 def test_more_than_a_megabyte(store: FirestoreKV, documents: Documents) -> None:
     """With the emulator's own limit on documents."""
-    points = [MetricPoint("loss", number / 3) for number in range(80_000)]
+    points = [MetricPoint("loss", (step - 1) / 3, step) for step in range(1, 80_001)]
     store.append_metrics(KEY, points)
-    store.append_metrics(KEY, [MetricPoint("loss", 7), MetricPoint("acc", 1)])
+    store.append_metrics(KEY, [MetricPoint("loss", 7, 80_001), MetricPoint("acc", 1, 1)])
     expected = {str(step): (step - 1) / 3 for step in range(1, 80_001)}
     assert store.get(KEY) == {"loss": {**expected, "80001": 7}, "acc": {"1": 1}}
     steps = sorted(map(int, shown(documents)["loss"]))
@@ -177,61 +212,37 @@ def test_more_than_a_megabyte(store: FirestoreKV, documents: Documents) -> None:
     assert overflow.THINNED_POINTS / 2 < len(steps) < 40_000
 
 
-def test_a_busy_writer_lets_others_in(store: FirestoreKV, project: str) -> None:
-    done = threading.Event()
-    written = 0
-
-    def write() -> None:
-        nonlocal written
-        while not done.is_set():
-            store.append_metrics(KEY, [MetricPoint("loss", "busy")])
-            written += 1
-
-    store.append_metrics(KEY, [MetricPoint("loss", "first")])
-    thread = threading.Thread(target=write)
-    thread.start()
-    other = new_store(project)
-    try:
-        for _ in range(5):
-            other.append_metrics(KEY, [MetricPoint("loss", "other")])
-    finally:
-        done.set()
-        thread.join()
-    values = list((other.get(KEY) or {})["loss"].values())
-    assert [values.count("other"), values.count("busy")] == [5, written]
-    other.close()
+@pytest.mark.usefixtures("small")
+def test_a_series_of_an_older_release(store: FirestoreKV, documents: Documents) -> None:
+    """It numbered points by counters beside the number of parts."""
+    name = KEY.rpartition(":")[2]
+    run = documents.root.collection("metric").document(RUN)
+    counting = run.collection("expops_prefect_series").document(name)
+    part = {"path": name, "n": 1, "points": dump({"loss": {"1": 0.5, "2": 0.25}, "acc": {"1": 7}})}
+    run.collection("expops_prefect_overflow").document(f"{name}.1").set(part)
+    counting.set({"counters": {"loss": 4, "acc": 1}, "parts": 1})
+    documents.write(KEY, {"loss": {"2": 0.25, "3": 0.125, "4": 0}})
+    expected: Series = {"loss": {"1": 0.5, "2": 0.25, "3": 0.125, "4": 0}, "acc": {"1": 7}}
+    assert exactly(store.get(KEY)) == exactly(expected)
+    assert exactly(dict(store.scan("metric:"))) == exactly({KEY: expected})
+    for step in range(2, 200, 20):
+        points = [MetricPoint("loss", number, number) for number in range(step, step + 20)]
+        store.append_metrics(KEY, points)
+        expected["loss"] |= {str(number): number for number in range(step, step + 20)}
+    assert exactly(store.get(KEY)) == exactly(expected)
+    assert counting.get().to_dict()["parts"] > 1
+    assert store.delete(KEY) is True
+    assert documents.every() == {}
 
 
-def test_a_busy_writer_makes_counters(
-    store: FirestoreKV, documents: Documents, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With them others need no moment in which nobody else writes."""
-    monkeypatch.setattr(firestore_series, "_HOT_SECONDS", 60)
-    for turn in range(1, 30):
-        store.append_metrics(KEY, [MetricPoint("loss", turn), MetricPoint("acc", turn, 100 - turn)])
-    counters = [fields for path, fields in documents.every().items() if "expops_prefect_series" in path]
-    assert counters == [{"counters": {"loss": 29, "acc": 99}, "parts": 0}]
-    assert (store.get(KEY) or {})["loss"] == {str(turn): turn for turn in range(1, 30)}
-
-
-def test_two_that_believe_to_be_alone(store: FirestoreKV, project: str, documents: Documents) -> None:
-    """Both have written alone; whoever notices the other first makes the counters, and the other follows."""
-    other = new_store(project)
-    store.append_metrics(KEY, [MetricPoint("loss", 1)])
-    other.append_metrics(KEY, [MetricPoint("loss", 2)])
-    assert list(documents.every()) == [MAIN + KEY.rpartition(":")[2]]
-    for turn in range(3, 12, 3):
-        store.append_metrics(KEY, [MetricPoint("loss", turn)])
-        other.append_metrics(KEY, [MetricPoint("loss", turn + 1), MetricPoint("new", turn, 5 * turn)])
-        store.append_metrics(KEY, [MetricPoint("loss", turn + 2), MetricPoint("new", turn)])
-    expected = {"loss": {str(step): step for step in range(1, 12)}, "new": {"15": 3, "16": 3, "30": 6, "31": 6}}
-    assert store.get(KEY) == {**expected, "new": {**expected["new"], "45": 9, "46": 9}}
-    other.close()
-
-
-def test_steps_that_are_too_large(store: FirestoreKV) -> None:
-    with pytest.raises(KVRefusedError, match="64 bits"):
-        store.append_metrics(KEY, [MetricPoint("loss", 1, 2**63)])
+def test_a_series_of_an_older_release_that_fits(store: FirestoreKV, documents: Documents) -> None:
+    run = documents.root.collection("metric").document(RUN)
+    run.collection("expops_prefect_series").document(KEY.rpartition(":")[2]).set({"counters": {"loss": 2}, "parts": 0})
+    documents.write(KEY, {"loss": {"1": 1, "2": 2}})
+    store.append_metrics(KEY, [MetricPoint("loss", 3, 3)])
+    assert store.get(KEY) == {"loss": {"1": 1, "2": 2, "3": 3}}
+    store.put(KEY, {"loss": {"9": 9}})
+    assert store.get(KEY) == {"loss": {"9": 9}}
 
 
 def test_thinned() -> None:
@@ -258,16 +269,14 @@ def test_many_names_are_thinned_by_size() -> None:
 
 
 def test_batches() -> None:
-    points = [MetricPoint(f"m{number % 500}", number) for number in range(30_000)]
-    found = list(overflow.batches(points))
-    assert [point for batch in found for point in batch] == points
-    assert all(len({point.name for point in batch}) <= 200 for batch in found)
-    wide = [MetricPoint("x" * 1000, number) for number in range(2000)]
+    wide = [MetricPoint("x" * 1000, number, number) for number in range(2000)]
     found = list(overflow.batches(wide))
     assert [point for batch in found for point in batch] == wide
     assert max(map(len, found)) < 600
-    long = [MetricPoint("x", number) for number in range(25_000)]
-    assert [len(batch) for batch in overflow.batches(long)] == [10_000, 10_000, 5_000]
+    long = [MetricPoint(f"m{number % 500}", number, number) for number in range(25_000)]
+    found = list(overflow.batches(long))
+    assert [point for batch in found for point in batch] == long
+    assert [len(batch) for batch in found] == [10_000, 10_000, 5_000]
     assert list(overflow.batches([])) == []
 
 

@@ -82,7 +82,7 @@ def _in_child(store: SQLiteKV, parents: sqlite3.Connection, pipe: Connection) ->
     # SQLite forbids the use of a connection across a fork, though it may seem to work.
     with store._reading("read") as connection:
         assert connection is not parents
-    store.append_metrics("m", [MetricPoint("loss", 2)])
+    store.append_metrics("m", [MetricPoint("loss", 2, 2)])
     pipe.send([store.increment("k"), store.get("m")])
     store.close()
     os._exit(0)  # not through Prefect's own end of a process, which fails in a fork
@@ -101,7 +101,7 @@ def test_who_watches_the_file_alone_notices(store: SQLiteKV, path: Path) -> None
 
 
 def test_in_a_forked_child(store: SQLiteKV) -> None:
-    store.append_metrics("m", [MetricPoint("loss", 1)])
+    store.append_metrics("m", [MetricPoint("loss", 1, 1)])
     assert store.increment("k") == 1
     context = get_context("fork")
     ours, theirs = context.Pipe()

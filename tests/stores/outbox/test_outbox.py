@@ -22,7 +22,7 @@ from expops_prefect.config import load_settings
 from expops_prefect.errors import KVError, ObjectStoreRefusedError
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.stores.kv.base import JSON, MetricPoint
+from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from expops_prefect.stores.objects.local.store import LocalObjects
 from expops_prefect.stores.outbox import outbox as outbox_module
@@ -38,6 +38,7 @@ from expops_prefect.stores.outbox.changes import (
     register_change,
 )
 from expops_prefect.stores.outbox.journal import Journal
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.stores.outbox.outbox import Outbox
 from expops_prefect.testing.faults import Faults, FaultyKV, FaultyObjects
 from tests.config.support import make_project
@@ -95,10 +96,10 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
 
 def _everything(box: Outbox) -> None:
     box.write(Put("a", {"n": 1}), Put("b", 1))
-    box.write(Change("total", "test.add", {"amount": 1}), Append(METRICS, [MetricPoint("loss", 0.5)]))
+    box.write(Change("total", "test.add", {"amount": 1}), Append(METRICS, [LoggedPoint("loss", 0.5)]))
     box.write_object("artifacts/x/chart.png", b"picture")
     box.write(Increment("count"), Change("total", "test.add", {"amount": 10}), Put("a", {"n": 2}))
-    box.write(Append(METRICS, [MetricPoint("loss", 0.25), MetricPoint("loss", 9, 7), MetricPoint("loss", 0.1)]))
+    box.write(Append(METRICS, [LoggedPoint("loss", 0.25), LoggedPoint("loss", 9, 7), LoggedPoint("loss", 0.1)]))
     box.write(Increment("count", 2), Copy("source", "target"), Copy("missing", "nothing"))
 
 
@@ -298,7 +299,7 @@ def test_a_journal_of_this_process_is_left_alone_by_whatever_path_it_is_reached(
 CHILD = """
 import sys, time
 from pathlib import Path
-from expops_prefect.stores.kv.base import MetricPoint
+from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from expops_prefect.stores.objects.local.store import LocalObjects
 from expops_prefect.stores.outbox.changes import Append, Increment, Put
@@ -308,7 +309,7 @@ box = Outbox(SQLiteKV(folder / "kv.sqlite"), LocalObjects(folder / "objects"), f
 number = 0
 while True:
     number += 1
-    box.write(Append(sys.argv[2], [MetricPoint("n", number)]), Increment("count"), Put("last", number))
+    box.write(Append(sys.argv[2], [LoggedPoint("n", number)]), Increment("count"), Put("last", number))
     print(number, flush=True)
     time.sleep(0.0005)
 """
@@ -427,7 +428,7 @@ def test_a_full_disk_keeps_the_order(stores: Stores, monkeypatch: pytest.MonkeyP
         raise OSError("No space left on device")
 
     monkeypatch.setattr(journal, "append", full)
-    box.write(Put("a", 2), Append(METRICS, [MetricPoint("loss", 1)]))
+    box.write(Put("a", 2), Append(METRICS, [LoggedPoint("loss", 1)]))
     monkeypatch.undo()
     box.write(Put("a", 3))
     assert box.flush(10)
@@ -442,11 +443,11 @@ def test_in_memory_every_change_counts_once_whatever_fails_and_follows(
     stores.folder.write_text("a file, not a folder")
     box = stores.outbox()
     stores.faults.down, stores.faults.after = True, True  # each write takes effect, and fails all the same
-    box.write(Increment("count"), Change("sum", "test.add", {"amount": 1}), Append(METRICS, [MetricPoint("m", 1.0)]))
+    box.write(Increment("count"), Change("sum", "test.add", {"amount": 1}), Append(METRICS, [LoggedPoint("m", 1.0)]))
     wait_until(lambda: box.failing, 20, "a failure")
     for _ in range(4):
         box.write(Increment("count"), Change("sum", "test.add", {"amount": 1}))
-        box.write(Append(METRICS, [MetricPoint("m", 2.0)]))
+        box.write(Append(METRICS, [LoggedPoint("m", 2.0)]))
     stores.faults.down = False
     assert box.flush(20)
     assert stores.raw.get("count") == 5
@@ -546,7 +547,7 @@ def test_threads_share_an_outbox(stores: Stores) -> None:
 
     def write(thread: int) -> None:
         for number in range(200):
-            box.write(Append(METRICS, [MetricPoint(f"t{thread}", number)]), Increment("count"))
+            box.write(Append(METRICS, [LoggedPoint(f"t{thread}", number)]), Increment("count"))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
@@ -574,7 +575,7 @@ def test_two_outboxes_number_one_series_without_gaps(stores: Stores) -> None:
 
     def write(box: Outbox) -> None:
         for _ in range(100):
-            box.write(Append(METRICS, [MetricPoint("loss", 1)]))
+            box.write(Append(METRICS, [LoggedPoint("loss", 1)]))
 
     threads = [threading.Thread(target=write, args=(box,)) for box in boxes]
     for thread in threads:
@@ -660,7 +661,7 @@ def test_what_was_delivered_to_a_lost_database_is_delivered_again(tmp_path: Path
     kv, objects = SQLiteKV(folder / "kv.db"), LocalObjects(folder / "objects")
     box = Outbox(kv, objects, folder / "outbox", flush_seconds=0.01)
     for number in range(3):
-        box.write(Put(f"k{number}", number), Append(METRICS, (MetricPoint("loss", float(number)),)))
+        box.write(Put(f"k{number}", number), Append(METRICS, (LoggedPoint("loss", float(number)),)))
         box.write(Increment("n", 1), Change("c", "test.add", {"amount": 1}), KeepObject("kept", b"bytes"))
         assert box.flush(10)
     if loss == "file":
@@ -672,7 +673,7 @@ def test_what_was_delivered_to_a_lost_database_is_delivered_again(tmp_path: Path
         folder.rename(tmp_path / "elsewhere")
     for _ in range(2):
         box.write(
-            Append(METRICS, (MetricPoint("loss", 9.0),)), Increment("n", 1), Change("c", "test.add", {"amount": 1})
+            Append(METRICS, (LoggedPoint("loss", 9.0),)), Increment("n", 1), Change("c", "test.add", {"amount": 1})
         )
         assert box.flush(10)
     assert [kv.get(f"k{number}") for number in range(3)] == [0, 1, 2]

@@ -92,27 +92,22 @@ class Connection:
 
     # Reads ---------------------------------------------------------------------------------------
 
-    def get(self, document: str, deadline: Deadline, *, fields: Sequence[str] | None = None) -> Found | None:
+    def get(self, document: str, deadline: Deadline) -> Found | None:
         """One document, or ``None``."""
-        return self.get_many([document], deadline, fields=fields).get(document)
+        return self.get_many([document], deadline).get(document)
 
-    def get_many(
-        self, documents: Iterable[str], deadline: Deadline, *, fields: Sequence[str] | None = None
-    ) -> dict[str, Found]:
+    def get_many(self, documents: Iterable[str], deadline: Deadline) -> dict[str, Found]:
         """Those documents that exist, all as of one moment.
 
         Args:
             documents: their paths.
             deadline: for the call.
-            fields: only these fields of each.
         """
         wanted = list(dict.fromkeys(documents))
         if not wanted:
             return {}
         head = f"{self.target.documents}/"
         request: dict[str, Any] = {"database": self.target.resource, "documents": [head + path for path in wanted]}
-        if fields is not None:
-            request["mask"] = {"field_paths": list(fields)}
         found: dict[str, Found] = {}
         with self._call("read", deadline, reads=len(wanted)) as options:
             for answer in self._api().batch_get_documents(request=request, **options):

@@ -6,7 +6,7 @@ Paths are relative to ``mlops_projects/<project>``::
     runs/<run>/steps/<id>                  one row
     runs/<run>/charts_index/index          fields charts.<path>; last_updated
     metric/<run>/probes_by_path/<id>       one field for each series
-    metric/<run>/expops_prefect_series/<id>     ours: counters and number of parts of that document
+    metric/<run>/expops_prefect_series/<id>     ours: how many documents of points follow that document
     metric/<run>/expops_prefect_overflow/<id>.<n>   ours: points that do not fit into it
     step_indices/<id>, process_indices/<id>     one cache record
     expops_prefect/<id>                    every other key: key, value
@@ -72,11 +72,11 @@ class Place:
     @property
     def documents(self) -> tuple[str, ...]:
         """All that must be read, at one moment, to know the value; parts of a series apart."""
-        return (self.document, self.counters) if self.kind == "series" else (self.document,)
+        return (self.document, self.part_count) if self.kind == "series" else (self.document,)
 
     @property
-    def counters(self) -> str:
-        """Of a series: the document with its counters."""
+    def part_count(self) -> str:
+        """Of a series: the document that says how many parts it has."""
         head, _, name = self.document.rpartition("/")
         return f"{head.rpartition('/')[0]}/expops_prefect_series/{name}"
 

@@ -22,25 +22,19 @@ THINNED_BYTES: Final = 250_000
 _BATCH_POINTS: Final = 10_000
 """Points in one commit: with those of a thinned document still below Firestore's limit."""
 _BATCH_BYTES: Final = 2_000_000
-_BATCH_NAMES: Final = 200
-"""A commit may change 500 numbers of a document; a series takes two."""
 _PART_BYTES: Final = 900_000
 
 
 def batches(points: Sequence[MetricPoint]) -> Iterator[Sequence[MetricPoint]]:
     """Points in pieces for one commit each."""
     start = size = 0
-    seen: set[str] = set()
     for index, point in enumerate(points):
         # The path of every point is sent along with its value.
         cost = 4 * len(point.name) + 60
-        full = index - start >= _BATCH_POINTS or size + cost > _BATCH_BYTES
-        if index > start and (full or len(seen | {point.name}) > _BATCH_NAMES):
+        if index > start and (index - start >= _BATCH_POINTS or size + cost > _BATCH_BYTES):
             yield points[start:index]
             start, size = index, 0
-            seen.clear()
         size += cost
-        seen.add(point.name)
     if start < len(points):
         yield points[start:]
 
@@ -84,11 +78,6 @@ def merged(pieces: Sequence[Mapping[str, Mapping[str, MetricValue]]]) -> Series:
         for name, steps in piece.items():
             whole.setdefault(name, {}).update(steps)
     return {name: in_order(steps) for name, steps in whole.items()}
-
-
-def highest(series: Series) -> dict[str, int]:
-    """The highest step of each series that has points."""
-    return {name: max(map(int, steps)) for name, steps in series.items() if steps}
 
 
 def _every(steps: Mapping[str, MetricValue], count: int) -> dict[str, MetricValue]:

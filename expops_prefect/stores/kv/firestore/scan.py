@@ -204,14 +204,14 @@ class Scan:
                 limit=min(self.page, _SERIES_PAGE),
             )
             places = {name: Place("series", f"{collection}/{name}") for name, _ in found}
-            counters = self.connection.get_many([place.counters for place in places.values()], deadline)
+            counts = self.connection.get_many([place.part_count for place in places.values()], deadline)
             for name, document in found:
                 key = head + name
                 if upper is not None and key >= upper:
                     return
                 if self._wanted(key):
                     place = places[name]
-                    yield key, self.series.assemble(place, key, {**counters, place.document: document}, deadline)
+                    yield key, self.series.assemble(place, key, {**counts, place.document: document}, deadline)
             if len(found) < min(self.page, _SERIES_PAGE):
                 return
             lower, strict = head + found[-1][0], True

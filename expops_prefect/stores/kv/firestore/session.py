@@ -105,10 +105,10 @@ class Session:
         writes = [self.writes.set(document, content) for document, content in whole]
         writes += [self.writes.merge(document, content) for document, content in fields.items()]
         while values:
-            counters = self.connection.get_many([where.counters for where in series.values()], deadline)
+            counts = self.connection.get_many([where.part_count for where in series.values()], deadline)
             more: list[Any] = []
             for key, where in series.items():
-                more += self.series.put(where, key, values[key], counters.get(where.counters), None)
+                more += self.series.put(where, key, values[key], counts.get(where.part_count), None)
             try:
                 results = self.connection.commit([*writes, *more], deadline, again=True)
             except Conflict:
@@ -136,7 +136,7 @@ class Session:
                 if where.kind == "field":
                     removed.setdefault(where.document, []).append(where.field)
                 elif where.kind == "series":
-                    writes += self.series.delete(where, found.get(where.counters), document.version)
+                    writes += self.series.delete(where, found.get(where.part_count), document.version)
                 else:
                     writes.append(self.writes.delete(where.document, document.version))
             writes += [self._removal(name, fields, found[name]) for name, fields in removed.items()]

@@ -1,9 +1,9 @@
 """The KV store on Firestore, in the documents that ExpOps' own clients read.
 
 Every method is one commit, on condition of what was read where something was read; nothing is
-locked. A single writer pays one write and no read for :meth:`FirestoreKV.update` and
-:meth:`FirestoreKV.append_metrics`: the store remembers what it wrote last, and reads only after
-somebody else was faster. :mod:`expops_prefect.stores.kv.firestore.layout` says where keys stand.
+locked. :meth:`FirestoreKV.append_metrics` is one write and no read, and so is
+:meth:`FirestoreKV.update` for a single writer: the store remembers what it wrote last, and reads only
+after somebody else was faster. :mod:`expops_prefect.stores.kv.firestore.layout` says where keys stand.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Documents = Mapping[str, Found]
 class FirestoreKV:
     """A :class:`~expops_prefect.stores.kv.base.KVStore` in a Firestore database in Native mode.
 
-    :meth:`delete_many` of more than 500 keys, and :meth:`append_metrics` of more than 10,000 points
-    or 200 series, are several commits, each all or nothing. :meth:`increment` refuses a key that
-    holds no number only as far as this store can know: it looks at the first time, not again after
-    another store wrote something else there. A series must not be deleted while others append to it.
+    :meth:`delete_many` of more than 500 keys, and :meth:`append_metrics` of more than 10,000 points,
+    are several commits, each all or nothing. :meth:`increment` refuses a key that holds no number
+    only as far as this store can know: it looks at the first time, not again after another store
+    wrote something else there.
 
     Args:
         project_id: the project's document, ``mlops_projects/<project_id>``.
@@ -147,7 +147,7 @@ class FirestoreKV:
             if where.kind == "series":
                 if where.document in found:
                     return False, ()
-                return True, session.series.put(where, key, value, found.get(where.counters), ABSENT)
+                return True, session.series.put(where, key, value, found.get(where.part_count), ABSENT)
             document = found.get(where.document)
             if document is not None and unpack(where, key, document.fields) is not None:
                 return False, ()
@@ -173,7 +173,7 @@ class FirestoreKV:
             if where.kind == "series":
                 if document.version != version:
                     return False, ()
-                return True, session.series.put(where, key, value, found.get(where.counters), version)
+                return True, session.series.put(where, key, value, found.get(where.part_count), version)
             old = unpack(where, key, document.fields)
             if old is None or dump(old) != version:
                 return False, ()
@@ -324,7 +324,7 @@ class FirestoreKV:
         def plan(found: Documents) -> tuple[JSON, Sequence[Any]]:
             value = _checked(change(session.series.assemble(where, key, found, deadline)))
             version = found[where.document].version if where.document in found else ABSENT
-            return value, session.series.put(where, key, value, found.get(where.counters), version)
+            return value, session.series.put(where, key, value, found.get(where.part_count), version)
 
         return session.transact(where.documents, plan, deadline, what=key)
 

@@ -51,7 +51,6 @@ class Writes:
         *,
         removed: Sequence[tuple[str, ...]] = (),
         added: Mapping[tuple[str, ...], int] | None = None,
-        raised: Mapping[tuple[str, ...], int] | None = None,
         native: bool = False,
     ) -> Any:
         """Change fields of a document by their paths, and leave the others; it is made if there is none.
@@ -62,7 +61,6 @@ class Writes:
             version: see the class.
             removed: fields to remove.
             added: what to add to numbers.
-            raised: what numbers must be at least.
             native: see :meth:`set`.
         """
         write = _Write(update=_Document(name=self._head + document))
@@ -74,10 +72,6 @@ class Writes:
             fields[path[-1]].CopyFrom(encode(value) if native else encode_field(value))
             write.update_mask.field_paths.append(render_field_path(path))
         write.update_mask.field_paths.extend(map(render_field_path, removed))
-        for path, number in (raised or {}).items():
-            write.update_transforms.append(
-                _Transform(field_path=render_field_path(path), maximum={"integer_value": number})
-            )
         for path, number in (added or {}).items():
             write.update_transforms.append(
                 _Transform(field_path=render_field_path(path), increment={"integer_value": number})
