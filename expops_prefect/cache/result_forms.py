@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
+from expops_prefect._internal.figures import undisturbed
 from expops_prefect.cache import lossy, stability
 from expops_prefect.errors import IntegrityError
 from expops_prefect.fingerprint import standing
@@ -104,12 +105,14 @@ def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
     try:
         if stored is None:
             return ""
-        again = unpack(packed.manifest, Held(packed))
-        # Also where both look the same: what a class leaves out of its state is no part of a fingerprint.
-        lossy.tell(task, result, again)
-        loaded = standing.forms_of(again, roots_of(root))
-        if loaded is None or stored == loaded:
-            return ""
+        with undisturbed() as seen:
+            again = unpack(packed.manifest, Held(packed))
+            seen.append(again)
+            # Also where both look the same: what a class leaves out of its state is no part of a fingerprint.
+            lossy.tell(task, result, again)
+            loaded = standing.forms_of(again, roots_of(root))
+            if loaded is None or stored == loaded:
+                return ""
     except BaseException as error:
         if is_for_the_flow(error):
             raise

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
+from expops_prefect._internal.figures import undisturbed
 from expops_prefect.errors import IntegrityError, ResultNotStorableError
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> byt
     buffers: list[memoryview] | None = [] if keep is None else keep.apart
     if names and buffers is not None and len(stream) <= _CHECKED_UP_TO:
         try:
-            _load(stream, buffers)
+            with undisturbed() as loaded:
+                loaded.append(_load(stream, buffers))
         except Exception as error:
             path, part = _culprit(value, loaded=True)
             said = f"can be pickled but not loaded again ({type(error).__name__}: {error})"
@@ -225,7 +227,8 @@ def _is_whole(value: object, *, loaded: bool) -> bool:
         return False
     try:
         if loaded:
-            _load(stream, kept.apart)
+            with undisturbed() as again:
+                again.append(_load(stream, kept.apart))
     except Exception:  # noqa: BLE001 - a user's own class may raise anything
         return False
     return True
