@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -48,6 +48,7 @@ class Material:
         config: see :func:`config_parts`.
         code: the function's fingerprint.
         root: the project's folder, below which paths count from there.
+        process: what was changed in the process that computing depends on, by what it is, each with a digest.
     """
 
     values: Mapping[str, Any]
@@ -57,6 +58,7 @@ class Material:
     config: Mapping[str, str]
     code: CodeFingerprint
     root: Path | None = None
+    process: Mapping[str, str] = field(default_factory=dict)
 
     def written(self, task: str = "", *, looked_at: Collection[str] = ()) -> Written:
         """The parts, before the task's body may change its arguments.
@@ -68,6 +70,8 @@ class Material:
         inputs = outlines(self.digests, self.values, self.notes, self.root)
         others = [short_digest(key.encode()) for key in self.others]
         value: dict[str, Any] = {"format": FORMAT, "inputs": inputs, "others": others, "config": self.config}
+        if self.process:
+            value["process"] = {name: digest[:16] for name, digest in self.process.items()}
         unstable = stability.unstable_arguments(task, self, looked_at), stability.unstable_constants(task, self.code)
         if any(unstable):
             value["unstable"] = {"inputs": unstable[0], "code": unstable[1]}

@@ -40,6 +40,7 @@ from expops_prefect.cache.key_components import Material, config_parts
 from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
 from expops_prefect.cache.observation import Before, tell_once, warn_once
+from expops_prefect.effects import ambient
 from expops_prefect.effects.code.analysis import code_effects
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
 from expops_prefect.fingerprint import lazy_imports
@@ -267,6 +268,8 @@ def _made(
     if arguments.together:
         # Two arguments hold one mutable object: a task that changes one of them changes the other.
         entering.append(fingerprint(values, name="arguments", root=root))
+    if process := _process_state(root):
+        entering.append(["process", process])
     if classes:
         code = code_fingerprint(task.fn, root=root, classes=classes, marks=marks, analyse=code_effects)
     if code.imports_by_name:
@@ -287,8 +290,20 @@ def _made(
     configured = frozenset({name, *map(names.process_name, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint(entering), config, code.digest)
-    material = Material(values, digests, notes, others, config_made_of, code, root)
+    material = Material(values, digests, notes, others, config_made_of, code, root, process)
     return _Made(key, material, configured, decision, code.effects)
+
+
+def _process_state(root: Path) -> dict[str, str]:
+    """What somebody has changed in the process that computing depends on without asking, each with its digest."""
+    return {name: _digest_of(state, root) for name, state in ambient.changed().items()}
+
+
+def _digest_of(state: Any, root: Path) -> str:
+    try:
+        return fingerprint(state, root=root)
+    except FingerprintError:
+        return fingerprint(repr(state))
 
 
 def _tell(project: Project, task: Any, name: str, decision: Decision, effects: CodeEffects) -> None:

@@ -14,7 +14,7 @@ from expops_prefect._internal.redaction import is_secret_path, masked, masked_so
 from expops_prefect.explain.components import Code
 from expops_prefect.fingerprint.outline import VALUE
 
-Kind = Literal["input", "config", "data", "code", "package", "python", "policy"]
+Kind = Literal["input", "config", "data", "code", "package", "python", "policy", "process"]
 _COLUMN: Final = re.compile(r"^\['(?P<name>[^']*)'\]$|^\[(?P<number>\d+)\]$")
 _FRAME: Final = (".attrs", ".columns", ".index")
 _MOST_DIFF: Final = 40
@@ -37,7 +37,7 @@ class Difference:
 
     Attributes:
         kind: what it is: an argument, a key of the configuration, the data file, code, a package's or
-            Python's version, or what a policy beside ours looks at.
+            Python's version, what a policy beside ours looks at, or what was changed in the process.
         name: which one: the parameter, the key, ``module:qualname``, the package.
         text: for people, one line.
         before: what it was; ``None`` if that is not kept, or if there was none.
@@ -89,6 +89,14 @@ def of_others(before: list[str], after: list[str]) -> Iterator[Difference]:
     """Differences of what policies beside ours look at."""
     if before != after:
         yield Difference("policy", "", "what another policy looks at (EXPOPS + …) changed")
+
+
+def of_process(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
+    """Differences of what was changed in the process: both are ``process`` of the parts."""
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            how = "changed" if name in after else "as from the start again"
+            yield Difference("process", name, f"{name}: {how}")
 
 
 def of_config(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 from expops_prefect.errors import BackendError
 from expops_prefect.explain.components import Code, load_parts, load_sources
-from expops_prefect.explain.differences import Difference, named_stable, of_code, of_config, of_inputs, of_others
+from expops_prefect.explain.differences import (
+    Difference,
+    named_stable,
+    of_code,
+    of_config,
+    of_inputs,
+    of_others,
+    of_process,
+)
 from expops_prefect.models import names
 from expops_prefect.models.names import CacheKey
 from expops_prefect.record import records
@@ -127,6 +135,7 @@ class History:
             found = [] if old is None or new is None else list(of_inputs(old["inputs"], new["inputs"]))
             if old is not None and new is not None:
                 found += of_others(old.get("others") or [], new.get("others") or [])
+                found += of_process(old.get("process") or {}, new.get("process") or {})
             yield from found or [Difference("input", "", "the inputs changed; what they were is not kept")]
         if before.key.config != after.key.config:
             changed = [] if old is None or new is None else list(of_config(old["config"], new["config"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import threading
 import uuid
 from collections.abc import Callable
@@ -295,6 +296,22 @@ def test_every_reason(runs: Runs) -> None:
         "unpicklable": "parameter `x` changed: 1 -> 2",
         "failing": "parameter `x` changed: 1 -> 2",
     }
+
+
+def test_what_was_changed_in_the_process(runs: Runs) -> None:
+    """A value that depends on it is computed once for each state, and once it is as before, it is a hit again."""
+
+    def reason() -> str:
+        return runs(lambda: plain(1))["plain"].reason
+
+    runs(lambda: plain(1))
+    with decimal.localcontext() as context:
+        context.prec = 5
+        assert reason() == "decimal's context: changed"
+        context.prec = 6
+        assert reason() == "decimal's context: changed"
+        assert runs(lambda: plain(1))["plain"].because == "hit"
+    assert runs(lambda: plain(1))["plain"].because == "hit"
 
 
 def test_a_result_that_is_gone(runs: Runs) -> None:

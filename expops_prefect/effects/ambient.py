@@ -1,0 +1,272 @@
+"""What computing depends on without asking: arithmetic's precision, print options, the locale, options of libraries.
+
+Only what somebody has changed is told, so that the keys of everybody else stay as they are. It is
+asked for with every key and around every body: a few microseconds, and nothing is imported for it.
+"""
+
+from __future__ import annotations
+
+import _locale
+import decimal
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+State: TypeAlias = "dict[str, dict[str, Any]]"
+"""What was changed of what, see :func:`changed`."""
+
+_CONTEXT: Final = decimal.Context(
+    28,
+    "ROUND_HALF_EVEN",
+    -999999,
+    999999,
+    1,
+    0,
+    [],
+    [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+_OF_CONTEXT: Final = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+_TRAPS: Final = dict(_CONTEXT.traps)
+_PRINTING: Final[Mapping[str, Any]] = {
+    "edgeitems": 3,
+    "threshold": 1000,
+    "floatmode": "maxprec",
+    "precision": 8,
+    "suppress": False,
+    "linewidth": 75,
+    "nanstr": "nan",
+    "infstr": "inf",
+    "sign": "-",
+    "formatter": None,
+    "legacy": False,
+    "override_repr": None,
+}
+_ERRORS: Final[Mapping[str, Any]] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_SKLEARN: Final[Mapping[str, Any]] = {
+    "assume_finite": False,
+    "working_memory": 1024,
+    "print_changed_only": True,
+    "display": "diagram",
+    "array_api_dispatch": False,
+    "transform_output": "default",
+    "enable_metadata_routing": False,
+    "skip_parameter_validation": False,
+    "sparse_interface": "spmatrix",
+}
+_CATEGORIES: Final = [
+    (name, getattr(_locale, name))
+    for name in ("LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY")
+    if hasattr(_locale, name)
+]
+"""The rest of the locale, how text is encoded, is the machine's from the start."""
+_DIGITS: Final = 4300
+_DIALECTS: Final = ["excel", "excel-tab", "unix"]
+_OF_DIALECTS: Final = ("delimiter", "quotechar", "doublequote", "escapechar", "lineterminator", "quoting",
+                       "skipinitialspace", "strict")  # fmt: skip
+_NOT_DRAWN: Final = frozenset({"backend", "backend_fallback", "interactive", "toolbar", "datapath", "webagg.port"})
+"""Settings of matplotlib that tell where figures are shown, not what is in them."""
+
+
+def _zone() -> tuple[Any, ...]:
+    return time.timezone, time.altzone, time.tzname
+
+
+_ZONE: Final = _zone()
+
+
+def changed() -> State:
+    """What is not as Python and the libraries that are loaded have it from the start: by what, then by name."""
+    found: State = {}
+    for name, module_name, read in _READERS:
+        module = sys.modules.get(module_name)
+        if module is None:
+            continue
+        try:
+            held = read(module)
+        except Exception:  # noqa: BLE001, S112 - a library that is being imported, or another release of it
+            continue
+        if held:
+            found[name] = held
+    return found
+
+
+def loaded() -> frozenset[str]:
+    """Of what there can be an answer now."""
+    return frozenset(name for name, module_name, _ in _READERS if module_name in sys.modules)
+
+
+def _less(now: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _kept(now[name]) for name in usual if name in now and now[name] != usual[name]}
+
+
+def _kept(value: Any) -> Any:
+    """A value that stays as it is if the list that it was is changed."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _decimal(_module: Any) -> dict[str, Any]:
+    context = decimal.getcontext()
+    if (
+        context.prec == 28
+        and context.rounding == "ROUND_HALF_EVEN"
+        and context.Emin == -999999
+        and context.Emax == 999999
+        and context.capitals
+        and not context.clamp
+        and context.traps == _TRAPS
+    ):
+        return {}
+    values = {name: getattr(context, name) for name in _OF_CONTEXT[:-1]}
+    values["traps"] = sorted(signal.__name__ for signal, trapped in context.traps.items() if trapped)
+    return values
+
+
+def _printing(numpy: Any) -> dict[str, Any]:
+    return _less(numpy.get_printoptions(), _PRINTING)
+
+
+def _errors(numpy: Any) -> dict[str, Any]:
+    now = numpy.geterr()
+    return {} if now == _ERRORS else _less(now, _ERRORS)
+
+
+def _locale_of(_module: Any) -> dict[str, Any]:
+    return {name: held for name, number in _CATEGORIES if (held := _locale.setlocale(number)) not in ("C", "POSIX")}
+
+
+def _time(_module: Any) -> dict[str, Any]:
+    now = _zone()
+    return {} if now == _ZONE else {"zone": now}
+
+
+def _digits(_module: Any) -> dict[str, Any]:
+    get: Callable[[], int] | None = getattr(sys, "get_int_max_str_digits", None)
+    return {} if get is None or get() == _DIGITS else {"digits": get()}
+
+
+def _calendar(calendar: Any) -> dict[str, Any]:
+    first = calendar.firstweekday()
+    return {"first": first} if first else {}
+
+
+def _csv(csv: Any) -> dict[str, Any]:
+    names = csv.list_dialects()
+    if names == _DIALECTS:
+        return {}
+    held = {name: csv.get_dialect(name) for name in names if name not in _DIALECTS}
+    return {name: tuple(getattr(dialect, part) for part in _OF_DIALECTS) for name, dialect in held.items()}
+
+
+def _pandas(module: Any) -> dict[str, Any]:
+    usual = _pandas_usual(len(module._registered_options))
+    now = module._global_config
+    return {} if now == usual else dict(_differing(now, usual, ""))
+
+
+@lru_cache(maxsize=1)
+def _pandas_usual(_count: int) -> dict[str, Any]:
+    """The options as they are registered, laid out as pandas holds them; more may be registered later."""
+    found: dict[str, Any] = {}
+    for path, option in sys.modules["pandas._config.config"]._registered_options.items():
+        place = found
+        *folders, last = path.split(".")
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = option.defval
+    return found
+
+
+def _differing(now: Mapping[str, Any], usual: Mapping[str, Any], path: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in now.items():
+        if isinstance(value, dict) and isinstance(usual.get(name), dict):
+            found += _differing(value, usual[name], f"{path}{name}.")
+        elif name in usual and value != usual[name]:
+            found.append((f"{path}{name}", _kept(value)))
+    return found
+
+
+def _matplotlib(module: Any) -> dict[str, Any]:
+    # As plain dictionaries: asking for the backend by its name would choose one.
+    now, usual = module.rcParams, module.rcParamsDefault
+    if dict.__eq__(now, usual):
+        return {}
+    held = dict(dict.items(now))
+    return {
+        name: _shown(held[name])
+        for name, value in dict.items(usual)
+        if name not in _NOT_DRAWN and name in held and held[name] != value
+    }
+
+
+def _shown(value: Any) -> Any:
+    """A setting of matplotlib as plain data: a cycle of colours is none."""
+    return _kept(value) if value is None or isinstance(value, (str, int, float, list, tuple)) else repr(value)
+
+
+def _sklearn(module: Any) -> dict[str, Any]:
+    return _less(module.get_config(), _SKLEARN)
+
+
+def _polars(module: Any) -> dict[str, Any]:
+    # Polars keeps most of it in the environment, whose own table is far quicker than asking by name.
+    names, data = _polars_names(), getattr(os.environ, "_data", {})
+    found = {name: data[encoded] for name, encoded in names if encoded in data}
+    for name, read in module._POLARS_CFG_DIRECT_VARS.items():
+        value = read()
+        if value != _polars_usual().get(name, value):
+            found[name] = value
+    return found
+
+
+@lru_cache(maxsize=1)
+def _polars_names() -> list[tuple[str, Any]]:
+    known = sys.modules["polars.config"]._POLARS_CFG_ENV_VARS
+    names = sorted(name for name in known if name.startswith(("POLARS_FMT_", "POLARS_TABLE_")))
+    return [(name, os.environ.encodekey(name)) for name in names]
+
+
+@lru_cache(maxsize=1)
+def _polars_usual() -> dict[str, Any]:
+    return {
+        "set_fmt_float": "mixed",
+        "set_float_precision": None,
+        "set_thousands_separator": "",
+        "set_decimal_separator": ".",
+        "set_trim_decimal_zeros": False,
+    }
+
+
+def _torch(torch: Any) -> dict[str, Any]:
+    found = {}
+    if (dtype := str(torch.get_default_dtype())) != "torch.float32":
+        found["dtype"] = dtype
+    if (precision := torch.get_float32_matmul_precision()) != "highest":
+        found["precision"] = precision
+    return found
+
+
+def _mpmath(module: Any) -> dict[str, Any]:
+    return {} if module.mp.prec == 53 else {"prec": module.mp.prec}
+
+
+_READERS: Final[tuple[tuple[str, str, Callable[[Any], dict[str, Any]]], ...]] = (
+    ("decimal's context", "decimal", _decimal),
+    ("the locale", "locale", _locale_of),
+    ("the time zone", "time", _time),
+    ("sys.set_int_max_str_digits", "sys", _digits),
+    ("calendar.setfirstweekday", "calendar", _calendar),
+    ("csv's dialects", "csv", _csv),
+    ("numpy's print options", "numpy", _printing),
+    ("numpy's handling of errors", "numpy", _errors),
+    ("pandas' options", "pandas._config.config", _pandas),
+    ("matplotlib's rcParams", "matplotlib", _matplotlib),
+    ("scikit-learn's configuration", "sklearn._config", _sklearn),
+    ("polars' configuration", "polars.config", _polars),
+    ("torch's defaults", "torch", _torch),
+    ("mpmath's precision", "mpmath", _mpmath),
+)
+"""What is asked, the module that must be loaded for it, and what asks."""
