@@ -1,25 +1,103 @@
-"""What a body leaves behind in its process beside results: the import path, arithmetic's precision, open figures.
+"""What a body leaves behind in its process beside results: the import path, precision, logging's set-up, open figures.
 
 No event tells of these; they are few, and small enough to be compared around every body.
 """
 
 from __future__ import annotations
 
-import decimal
+import abc
+import faulthandler
+import gc
+import logging
 import sys
-from typing import Any
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 
-Snapshot = dict[str, Any]
+from expops_prefect._internal.figures import open_figures
+from expops_prefect.effects import ambient
+
+Snapshot: TypeAlias = "dict[str, Any]"
+
+_FIGURES: Final = "figures"
+_AMBIENT: Final = "ambient"
+_LOADED: Final = "loaded"
+_IMPORTED: Final = "imported"
+_MOST_PARTS: Final = 100
+
+
+def _logging() -> tuple[Any, ...]:
+    root = logging.root
+    return (
+        root.level,
+        *root.handlers,
+        *root.filters,
+        root.manager.disable,
+        root.manager.loggerClass,
+        logging._loggerClass,  # type: ignore[attr-defined]
+        logging._warnings_showwarning,  # type: ignore[attr-defined]
+        logging._logRecordFactory,  # type: ignore[attr-defined]
+        len(logging._levelToName),
+    )
+
+
+def _hooks() -> tuple[Any, ...]:
+    return (
+        sys.excepthook,
+        sys.displayhook,
+        sys.breakpointhook,
+        sys.unraisablehook,
+        threading.excepthook,
+        sys.stdin,
+        sys.stdout,
+        sys.stderr,
+    )
+
+
+def _collector() -> tuple[Any, ...]:
+    return gc.isenabled(), gc.get_debug(), gc.get_threshold(), len(gc.callbacks)
+
+
+def _tracing() -> tuple[Any, ...]:
+    return tracemalloc.is_tracing(), faulthandler.is_enabled()
+
+
+def _threads() -> tuple[Any, ...]:
+    return sys.getswitchinterval(), threading.stack_size()
+
+
+def _backend() -> Any:
+    """Where matplotlib shows figures; it is chosen when the first one is drawn, which is no change."""
+    matplotlib = sys.modules.get("matplotlib")
+    found = dict.get(getattr(matplotlib, "rcParams", {}), "backend")
+    return found.lower() if isinstance(found, str) else None
+
+
+_COMPARED: Final[dict[str, Callable[[], Any]]] = {
+    "sys.path": lambda: list(sys.path),
+    "sys.setrecursionlimit": sys.getrecursionlimit,
+    "logging's set-up": _logging,
+    "sys's hooks and streams": _hooks,
+    "gc's settings": _collector,
+    "tracemalloc or faulthandler": _tracing,
+    "threading's settings": _threads,
+}
+_AFTER_IMPORTS: Final[dict[str, Callable[[], Any]]] = {"abc.ABCMeta.register": abc.get_cache_token}
+"""What importing changes as well, so that it is compared only where nothing was imported."""
 
 
 def snapshot() -> Snapshot:
     """What is there now."""
-    return {
-        "sys.path": list(sys.path),
-        "decimal's context": _precision(),
-        "sys.setrecursionlimit": sys.getrecursionlimit(),
-        "figures": _figures().keys(),
-    }
+    found: Snapshot = {name: ask() for name, ask in _COMPARED.items()}
+    for name, ask in _AFTER_IMPORTS.items():
+        found[name] = ask()
+    found[_IMPORTED] = len(sys.modules)
+    found[_LOADED] = ambient.loaded()
+    found[_AMBIENT] = ambient.changed()
+    found["matplotlib.use"] = _backend()
+    found[_FIGURES] = open_figures()
+    return found
 
 
 def changed(before: Snapshot, result: Any) -> list[str]:
@@ -29,26 +107,34 @@ def changed(before: Snapshot, result: Any) -> list[str]:
         before: as :func:`snapshot` gave it.
         result: what the body gave back: a figure in it is no figure that is left behind.
     """
-    now = snapshot()
-    found = [name for name in ("sys.path", "decimal's context", "sys.setrecursionlimit") if now[name] != before[name]]
-    held = result if isinstance(result, (list, tuple)) else (result,)
-    for number, figure in _figures().items():
-        if number not in before["figures"] and not any(part is figure for part in held):
-            found.append("a figure that it leaves open")
-            break
-    if before["figures"] - now["figures"]:
+    found = [name for name, ask in _COMPARED.items() if ask() != before[name]]
+    if len(sys.modules) == before[_IMPORTED]:
+        found += [name for name, ask in _AFTER_IMPORTS.items() if ask() != before[name]]
+    was, now = before[_AMBIENT], ambient.changed()
+    if was != now:
+        found += [name for name in sorted({*was, *now} & before[_LOADED]) if was.get(name) != now.get(name)]
+    if before["matplotlib.use"] is not None and _backend() != before["matplotlib.use"]:
+        found.append("matplotlib.use")
+    return [*found, *_of_figures(before[_FIGURES], result)]
+
+
+def _of_figures(before: dict[int, Any], result: Any) -> list[str]:
+    now = open_figures()
+    if not before and not now:
+        return []
+    found, held = [], [part for part in _parts(result) if hasattr(part, "canvas")]
+    new = [figure for number, figure in now.items() if before.get(number) is not figure]
+    if any(not any(part is figure for part in held) for figure in new):
+        found.append("a figure that it leaves open")
+    if any(part is figure for part in held for figure in before.values()):
+        found.append("a figure that was open before")
+    if any(now.get(number) is not figure for number, figure in before.items()):
         found.append("a figure that it closes")
     return found
 
 
-def _precision() -> tuple[Any, ...]:
-    context = decimal.getcontext()
-    return context.prec, context.rounding, context.Emin, context.Emax, tuple(context.traps.values())
-
-
-def _figures() -> dict[int, Any]:
-    """Pyplot's open figures by number, if it was imported."""
-    helpers = sys.modules.get("matplotlib._pylab_helpers")
-    if helpers is None:
-        return {}
-    return {number: manager.canvas.figure for number, manager in list(helpers.Gcf.figs.items())}
+def _parts(result: Any) -> Iterable[Any]:
+    yield result
+    held = result.values() if isinstance(result, dict) else result
+    if isinstance(held, (list, tuple, type({}.values()))) and len(held) <= _MOST_PARTS:
+        yield from held

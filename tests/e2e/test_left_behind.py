@@ -7,13 +7,14 @@ import json
 from tests.support.processes import FlowProject
 
 FLOW = """
-import collections, decimal, functools, json, linecache, operator, random, sqlite3, struct, sys, time
+import collections, decimal, functools, json, linecache, logging, operator, random, sqlite3, struct, sys, time, warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from lxml import etree
 from sklearn.preprocessing import StandardScaler
 from {module} import flow, task
 
@@ -124,6 +125,54 @@ def lines():
     count = len(plt.gca().lines)
     plt.close("all")
     return count
+
+
+@task
+def divided(number):
+    return str(decimal.Decimal(1) / number)
+
+
+@task
+def printed(array):
+    return str(array)
+
+
+@task
+def drawing(values):
+    figure, axes = plt.subplots()
+    axes.plot(values)
+    return figure
+
+
+@task
+def current():
+    return len(plt.gcf().axes), plt.get_fignums()
+
+
+@task
+def set_up(level):
+    log = logging.getLogger("app")
+    log.setLevel(level)
+    log.addHandler(logging.NullHandler())
+    logging.basicConfig(level=level, force=True)
+    return log.name
+
+
+@task
+def is_loud():
+    return logging.getLogger("app").isEnabledFor(logging.INFO)
+
+
+@task
+def saved_tree(path):
+    etree.ElementTree(etree.fromstring("<a/>")).write(path)
+    return path
+
+
+@task
+def quiet():
+    warnings.filterwarnings("ignore", message="nobody says this")
+    return True
 
 
 @task
@@ -250,6 +299,29 @@ def main():
     told["path"] = extra_module.V
     precise()
     told["precise"] = str(decimal.Decimal(1) / 3)
+    told["divided"] = [divided(7)]
+    decimal.getcontext().prec = 9
+    told["divided"].append(divided(7))
+    array = np.array([1.23456])
+    told["printed"] = [printed(array)]
+    np.set_printoptions(precision=2)
+    told["printed"].append(printed(array))
+    np.set_printoptions(precision=8)
+    figure = drawing([1, 2])
+    told["drawing"] = plt.get_fignums(), plt.gcf() is figure, figure.number, current()
+    plt.title("seen")
+    told["drawing"] += figure.axes[0].get_title(), drawing([1, 2]).number, plt.get_fignums()
+    plt.close("all")
+    told["drawing"] += current()
+    plt.close("all")
+    told["loud"] = [is_loud()]
+    told["set up"] = set_up(10), logging.getLogger("app").level, len(logging.getLogger("app").handlers)
+    told["loud"] += is_loud(), logging.root.level
+    saved_tree("tree.xml")
+    told["tree"] = Path("tree.xml").exists()
+    Path("tree.xml").unlink()
+    quiet()
+    told["quiet"] = any("nobody" in str(entry[1]) for entry in warnings.filters)
     draw()
     told["lines"] = lines()
     root, items, array = ElementTree.Element("items"), [3, 1, 2], np.array([[1.0], [5.0]])

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from expops_prefect.effects.code.expressions import Expressions
 from expops_prefect.effects.code.names import imported
+from expops_prefect.effects.code.settings import only_logs
 from expops_prefect.effects.code.state import written
 from expops_prefect.effects.code.values import (
     FRESH,
@@ -23,7 +24,7 @@ from expops_prefect.effects.code.values import (
     joined,
     part,
 )
-from expops_prefect.effects.table import environment
+from expops_prefect.effects.table import environment, settings
 
 _PLAIN_TYPES: Final = frozenset(
     "builtins.int builtins.float builtins.str builtins.bool builtins.bytes datetime.date datetime.datetime "
@@ -271,7 +272,9 @@ class Body(Expressions):
         self.seeded = set.intersection(*seeds) if seeds else seeded
 
     def _on_if(self, node: ast.If) -> None:
-        self.escape(self.value(node.test))
+        test = self.value(node.test)
+        if not only_logs(node):
+            self.escape(test)
         self._branch(node.body, node.orelse)
 
     def _loop(self, node: ast.For | ast.AsyncFor | ast.While) -> None:
@@ -299,8 +302,12 @@ class Body(Expressions):
     _on_trystar = _on_try
 
     def _on_with(self, node: ast.With | ast.AsyncWith) -> None:
+        within = self.within
         for item in node.items:
             value = self.value(item.context_expr)
+            restored = settings.WITHIN.get(value.type.removesuffix("()"))
+            if restored is not None:
+                self.within += (restored,)
             if value.instance is not None:
                 for name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
                     method = value.instance.methods.get(name)
@@ -311,6 +318,7 @@ class Body(Expressions):
                 made = part(value) if value.type == _GENERATOR else value  # of a contextlib.contextmanager
                 self.assign(item.optional_vars, made, node)
         self.run(node.body)
+        self.within = within
 
     _on_asyncwith = _on_with
 

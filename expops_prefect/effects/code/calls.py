@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from expops_prefect.effects.code.own_calls import OwnCalls
+from expops_prefect.effects.code.settings import SettingsCalls
 from expops_prefect.effects.code.state import written
 from expops_prefect.effects.code.values import FRESH, MISSING, PLAIN, Value, fresh, pairs, part, taints
 from expops_prefect.effects.table import HARMLESS, READ, clock, database, environment, files, methods, prefect, random
@@ -61,7 +61,7 @@ class Call:
         return self.arguments[place] if 0 <= place < len(self.arguments) else None
 
 
-class KnownCalls(OwnCalls):
+class KnownCalls(SettingsCalls):
     """Calls of functions and classes with a qualified name."""
 
     def known_call(self, call: Call) -> Value:
@@ -133,7 +133,15 @@ class KnownCalls(OwnCalls):
     def _special(self, path: str, call: Call) -> Value | None:
         if self.table.is_given(path):
             return None
-        for check in (self._random, self._time, self._file, self._environment, self._database, self._dynamic):
+        for check in (
+            self.of_settings,
+            self._random,
+            self._time,
+            self._file,
+            self._environment,
+            self._database,
+            self._dynamic,
+        ):
             found = check(path, call)
             if found is not None:
                 return found

@@ -102,6 +102,8 @@ class Expressions(MethodCalls):
 
     def _named(self, value: Value, node: ast.expr) -> None:
         """What is only named: somebody else may call it, or it is a value that counts by itself."""
+        if self.is_asked(value):
+            self.effect("environment", node)
         for path in value.paths:
             kind = self.table.kind(path)
             if kind is None or kind not in KINDS or kind == "lazy data":
@@ -202,6 +204,8 @@ class Expressions(MethodCalls):
             if asked and environment.WHOLE in self.target(operand).paths:
                 self.named("environment", left, node)  # "DEBUG" in the environment
                 continue
+            if asked and "sys.modules" in self.target(operand).paths:
+                self.effect("environment", operand)  # whether something was imported before
             left = self.value(operand)
             self.escape(left)
         return PLAIN

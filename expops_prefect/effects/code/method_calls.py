@@ -18,6 +18,7 @@ _CONTAINERS: Final = ("builtins.list", "builtins.dict", "builtins.set", "builtin
                       "builtins.bytes", "builtins.int", "builtins.float", "collections.")  # fmt: skip
 _CHANGING: Final = ("builtins.list", "builtins.dict", "builtins.set", "collections.")
 _LOGGER: Final = re.compile(r"(^|_)log(ger|ging)?s?$|^log", re.IGNORECASE)
+_TREES: Final = ("lxml.", "xml.etree.")
 _GROWS: Final = frozenset("append add insert extend update appendleft extendleft setdefault put __setitem__".split())
 
 
@@ -30,13 +31,17 @@ class MethodCalls(KnownCalls):
         node = call.node.func
         if self._is_log(call):
             return PLAIN
+        found = self.of_logger(call)
+        if found is not None:
+            return found
         if name in prefect.TASK_METHODS and receiver.callees:
             return self.own_call(receiver.callees, call.arguments, call.keywords).made(fresh=False, private=False)
         for path in call.function.paths:
             special = self._special(path, call)
             if special is not None:
                 return special
-        kind = next((k for p in call.function.paths if (k := self.table.kind(p)) is not None), None)
+        kinds = [k for p in call.function.paths if (k := self.table.kind(p)) is not None]
+        kind = next((k for k in kinds if k in KINDS), kinds[0] if kinds else None)
         if kind is not None and kind in KINDS and kind != "lazy data":
             self.escape(*call.given)
             self.effect(kind, call.node)
@@ -73,7 +78,8 @@ class MethodCalls(KnownCalls):
         return receiver.type.startswith(("logging.", "prefect.")) or any(map(_LOGGER.search, receivers(node.value)))
 
     def _writes_file(self, call: Call, receiver: Value, name: str) -> bool:
-        written = files.METHOD_WRITES.get(name)
+        trees = files.OF_TREES if receiver.type.startswith(_TREES) else {}
+        written = files.METHOD_WRITES.get(name) or trees.get(name)
         if written is not None:
             place, *names = written.split()
             target = call.argument(int(place), *names)

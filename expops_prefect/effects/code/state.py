@@ -32,6 +32,8 @@ class State:
         self.seeded: set[str] = set(self.outer.seeded) if self.outer else set()
         self.conditional = 0
         self.removes = False
+        self.within: tuple[str, ...] = self.outer.within if self.outer else ()
+        self.draws_own_figure: bool = self.outer.draws_own_figure if self.outer else False
         self.globals: set[str] = set()
         self.nonlocals: set[str] = set()
         # Times and plans are numbered in the outermost body: functions in it see its variables.

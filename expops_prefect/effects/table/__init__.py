@@ -27,6 +27,7 @@ from expops_prefect.effects.table import (
     prefect,
     process,
     random,
+    settings,
 )
 from expops_prefect.models.effects import KINDS
 
@@ -39,7 +40,20 @@ HARMLESS: Final = "harmless"
 READ: Final = "read"
 """It reads a file, which is watched while the body runs."""
 
-_SECTIONS: Final = (clock, database, environment, files, harmless, lazy, network, person, prefect, process, random)
+_SECTIONS: Final = (
+    clock,
+    database,
+    environment,
+    files,
+    harmless,
+    lazy,
+    network,
+    person,
+    prefect,
+    process,
+    random,
+    settings,
+)
 _C_MODULES: Final[Mapping[str, str]] = {"posix": "os", "nt": "os", "posixpath": "os.path", "ntpath": "os.path"}
 
 

@@ -92,7 +92,8 @@ WRITES = {
     "dask.dataframe.to_parquet": "1 path", "dask.dataframe.to_csv": "1 filename", "logging.FileHandler": "0 filename",
     "zarr.save": "0 store", "logging.handlers.RotatingFileHandler": "0 filename", "dotenv.set_key": "0 dotenv_path",
     "distutils.dir_util.copy_tree": "1 dst", "send2trash.send2trash": "0 paths", "patoolib.extract_archive": "1 outdir",
-    "urllib.request.urlretrieve": "1 filename",
+    "urllib.request.urlretrieve": "1 filename", "lxml.etree.xmlfile": "0 output_file",
+    "lxml.etree.htmlfile": "0 output_file",
 }  # fmt: skip
 
 METHOD_WRITES = {
@@ -106,9 +107,13 @@ METHOD_WRITES = {
     "sink_ipc": "0 path", "sink_delta": "0 target", "write_html": "0 file", "write_image": "0 file",
     "savefig": "0 fname", "save_model": "0 fname", "save_pretrained": "0 save_directory", "save_weights": "0 filepath",
     "saveAsTextFile": "0 path", "tofile": "0 fid", "extractall": "0 path", "imwrite": "0 filename",
-    "export_file": "0 path", "save_to_disk": "0 dataset_path", "dump_model": "0 filename",
+    "write_c14n": "0 file", "write_output": "0 file", "export_file": "0 path",
+    "save_to_disk": "0 dataset_path", "dump_model": "0 filename",
 }  # fmt: skip
 """Methods of objects of any type that write to the path that they are given, and only if they are given one."""
+
+OF_TREES = {"write": "0 file"}
+"""Methods of trees of lxml and the like that write to the path that they are given."""
 
 SAVES = {"save": "0 fp path filename filepath fname f file"}
 """Methods that write where they are called, with or without a path."""

@@ -62,7 +62,7 @@ CHANGES_ALWAYS = frozenset(
     intersection_update symmetric_difference_update __setitem__ __delitem__ __setattr__ __iadd__ itemset setflags
     byteswap_ train_one_epoch writelines readline readlines truncate add_edge add_node add_edges_from
     add_nodes_from remove_node remove_edge rowconfigure add_column putpixel set_params writerow writerows
-    send throw asend __next__ write
+    send throw asend __next__ write addHandler removeHandler addFilter removeFilter setLevel setFormatter
     """.split()
 )
 """Methods that change the object itself, whatever it is."""
