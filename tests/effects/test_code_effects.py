@@ -17,6 +17,7 @@ from expops_prefect.effects.code.analysis import code_effects
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.models.effects import CodeEffects
 from tests.effects import honest
+from tests.effects.classes import HEAD, LEFT_BEHIND, NOTHING_LEFT
 from tests.effects.table import BODIES, EXPRESSIONS, FINE
 from tests.fingerprint.packages import write
 
@@ -258,3 +259,29 @@ def test_a_variable_that_is_asked_for_by_name(load: Callable[..., ModuleType], b
 def test_a_variable_whose_name_is_not_known(load: Callable[..., ModuleType], body: str) -> None:
     module = load("not_known", {"not_known.py": f"import os\ndef task(x):\n    return {body}\n"})
     assert [effect.kind for effect in effects_of(module.task).effects] == ["environment"]
+
+
+def _task(beside: str, returned: str) -> str:
+    return f"{HEAD}{beside}\ndef task(x):\n return {returned}\n".replace("return 0\n", "0\n")
+
+
+def test_what_objects_and_classes_leave_behind(load: Callable[..., ModuleType]) -> None:
+    sources = [_task(beside, returned) for _, beside, returned in LEFT_BEHIND]
+    load("left", {"left/__init__.py": "", **{f"left/kind{n}.py": source for n, source in enumerate(sources)}})
+    wrong = []
+    for number, (call, beside, returned) in enumerate(LEFT_BEHIND):
+        found = effects_of(importlib.import_module(f"left.kind{number}").task)
+        if ("state", call) not in [(effect.kind, effect.call) for effect in found.effects]:
+            wrong.append((beside, returned, [(e.kind, e.call) for e in found.effects], found.unresolved))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_objects_and_classes_that_leave_nothing_behind(load: Callable[..., ModuleType]) -> None:
+    sources = [_task(*case) for case in NOTHING_LEFT]
+    load("thrown", {"thrown/__init__.py": "", **{f"thrown/kind{n}.py": source for n, source in enumerate(sources)}})
+    wrong = []
+    for number, case in enumerate(NOTHING_LEFT):
+        found = effects_of(importlib.import_module(f"thrown.kind{number}").task)
+        if found.effects or "code that cannot be analyzed" in found.unresolved:
+            wrong.append((*case, [(e.kind, e.call) for e in found.effects], found.unresolved))
+    assert not wrong, "\n".join(map(str, wrong))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Final
 
-from expops_prefect.effects.code import names
+from expops_prefect.effects.code import classes, names
 from expops_prefect.effects.code.body import Body
 from expops_prefect.effects.code.names import SourceModule
 from expops_prefect.effects.code.values import MISSING, Class, Function, Summary, Value
@@ -25,6 +25,8 @@ _MOST_SHOWN: Final = 20
 _MOST_UNRESOLVED: Final = 10
 _SINKS: Final = tuple(methods.SINKS.split())
 _MOST_DEEP: Final = 60
+_MAKERS: Final = ("__init__", "__new__", "__post_init__", "__init_subclass__", "__class_getitem__", "__prepare__")
+"""Methods that do not run of themselves for an object that there is."""
 _TELLING: Final = ("network", "database", "process", "prefect", "file write", "person", "state", "lazy data")
 
 
@@ -96,7 +98,10 @@ class Analysis:
 
     def summary(self, function: Function) -> Summary:
         """What a function does; empty for one that is being read, which calls itself."""
-        cls = function.bound.instance if function.bound is not None else None
+        first = function.bound
+        cls = (
+            None if first is None else first.instance or next((c for c in first.callees if isinstance(c, Class)), None)
+        )
         key = (function.key, cls.key if cls is not None else None)
         known = self._summaries.get(key)
         if known is not None:
@@ -141,7 +146,7 @@ class Analysis:
                 return found.made(inner=frozenset(), taints=frozenset(), parameter="")
         if cls.live is not None:
             for base in cls.live.__mro__:
-                hint = vars(base).get("__annotations__", {}).get(name)
+                hint = classes.hints(base).get(name)
                 if isinstance(hint, str):
                     module = vars(sys.modules.get(base.__module__, sys))
                     for part in hint.split("."):
@@ -155,21 +160,12 @@ class Analysis:
                     return Value(type=known.paths[0] if known.paths else "", instance=own)
         return None
 
-    def inherited(self, cls: type, name: str, function: Function) -> Function | None:
-        """The method of a base class that ``super()`` means in a method."""
-        owners = [base for base in cls.__mro__ if owner_of_callable(base) is Owner.PROJECT]
-        place = next(
-            (
-                i
-                for i, base in enumerate(owners)
-                if function.code in [f.__code__ for f in plain_functions(base).values()]
-            ),
-            0,
-        )
-        for base in owners[place + 1 :]:
-            found = plain_functions(base).get(name)
-            if found is not None:
-                return names.of_function(found)
+    def inherited(self, cls: Class, name: str, function: Function) -> Function | None:
+        """The method of a base class that ``super()`` means in a method of an object, a class or its metaclass."""
+        for line in ((cls, *classes.parents(cls)), _line_of_metaclass(cls)):
+            place = max((place for place, own in enumerate(line) if classes.has(own, function)), default=-1)
+            if place >= 0:
+                return next((own.methods[name] for own in line[place + 1 :] if name in own.methods), None)
         return None
 
     def module(self, name: str) -> Value:
@@ -218,13 +214,15 @@ class Analysis:
         ]
         for function in waiting:
             self._add(runner, names.of_function(function), functions_of=None)
+        known = {cls.key for cls in self._classes}
         done: set[object] = set()
         changed = True
         while changed:
             changed = False
-            for cls in self._classes:
+            made = [cls for key, cls in runner.summary.run.items() if key not in known]
+            for cls in (*self._classes, *made):
                 for name, method in cls.methods.items():
-                    if method.key in done or not self._can_run(cls, name, runner.summary):
+                    if method.key in done or not self._can_run(cls, name, method, runner.summary):
                         continue
                     done.add(method.key)
                     changed = True
@@ -232,13 +230,15 @@ class Analysis:
                     if name.endswith(".func") and self.summary(method).reads:
                         runner.effect("state", _at(), name.removesuffix(".func"))  # kept for whoever asks later
 
-    def _can_run(self, cls: Class, name: str, found: Summary) -> bool:
+    def _can_run(self, cls: Class, name: str, method: Function, found: Summary) -> bool:
         name = name.partition(".")[0]
         if name in found.used or "*" in found.used:
             return True
         if name.startswith("__") and name.endswith("__"):
-            return name not in ("__init__", "__new__", "__post_init__") and cls.key in found.run
+            return name not in _MAKERS and cls.key in found.run
         # Somebody else's code calls what it asks its users to define.
+        if cls.key in found.run and ((name == "keys" and "__getitem__" in cls.methods) or classes.is_hook(cls, method)):
+            return True
         return cls.key in found.run and any(
             base.live is not MISSING and base.live is not object and hasattr(base.live, name) for base in cls.bases
         )
@@ -295,6 +295,11 @@ class _NoNames:
     def look_up(self, _name: str) -> Value | None:
         """None is bound."""
         return None
+
+
+def _line_of_metaclass(cls: Class) -> tuple[Class, ...]:
+    meta = classes.metaclass(cls)
+    return (meta, *classes.parents(meta)) if meta is not None else ()
 
 
 def _at() -> Any:

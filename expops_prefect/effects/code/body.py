@@ -184,8 +184,10 @@ class Body(Expressions):
         elif isinstance(node, (ast.Attribute, ast.Subscript)):
             self._store(node, value, f"{written(node)} = …")
 
-    def _store(self, node: ast.Attribute | ast.Subscript, value: Value, call: str) -> None:
+    def _store(self, node: ast.Attribute | ast.Subscript, value: Value, call: str, *, deleting: bool = False) -> None:
         base = self.target(node.value)
+        if isinstance(node, ast.Attribute):
+            self.set_attribute(base, node, value, call, deleting=deleting)
         if isinstance(node, ast.Subscript):
             self.escape(self.value(node.slice))
         first = self.summary.parameters[0] if self.summary.parameters else None
@@ -236,7 +238,7 @@ class Body(Expressions):
                     self.effect("state", node, f"del {target.id}")
                 self.variables.pop(target.id, None)
             elif isinstance(target, (ast.Attribute, ast.Subscript)):
-                self._store(target, PLAIN, f"del {written(target)}")
+                self._store(target, PLAIN, f"del {written(target)}", deleting=True)
 
     def _on_global(self, node: ast.Global) -> None:
         self.globals.update(node.names)
@@ -337,7 +339,8 @@ class Body(Expressions):
     def _on_raise(self, node: ast.Raise) -> None:
         for inner in (node.exc, node.cause):
             if inner is not None:
-                self.value(inner)
+                raised = self.value(inner)
+                self.own_call([callee for callee in raised.callees if isinstance(callee, Class)], (), {})
 
     def _on_assert(self, node: ast.Assert) -> None:
         self.escape(self.value(node.test))
@@ -352,24 +355,13 @@ class Body(Expressions):
     _on_importfrom = _on_import
 
     def _on_functiondef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        for decorator in node.decorator_list:
-            self.value(decorator)
-        for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
-            self.value(default)
+        self.definition(node)
         self.variables[node.name] = Value(callees=(self.inner_function(node),), fresh=True)
 
     _on_asyncfunctiondef = _on_functiondef
 
     def _on_classdef(self, node: ast.ClassDef) -> None:
-        methods = {
-            inner.name: Function(inner, inner, self.function.names, nested=self)
-            for inner in node.body
-            if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef))
-        }
-        bases = tuple(self.target(base) for base in node.bases)
-        made = Class(node, node.name, methods, tuple(base for base in bases if base.paths))
-        self.nested.append(made)
-        self.variables[node.name] = Value(callees=(made,), fresh=True)
+        self.class_statement(node)
 
 
 def _merged(ends: Sequence[dict[str, Value]]) -> dict[str, Value]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from expops_prefect.effects.code.settings import SettingsCalls
 from expops_prefect.effects.code.state import written
-from expops_prefect.effects.code.values import FRESH, MISSING, PLAIN, Value, fresh, pairs, part, taints
+from expops_prefect.effects.code.values import FRESH, MISSING, PLAIN, UNKNOWN, Class, Value, fresh, pairs, part, taints
 from expops_prefect.effects.table import HARMLESS, READ, clock, database, environment, files, methods, prefect, random
 from expops_prefect.models.effects import KINDS
 
@@ -31,6 +31,9 @@ _PLAIN: Final = frozenset(
     """.split()
 )
 _DYNAMIC: Final = frozenset({"exec", "eval", "compile", "__import__", "globals", "locals"})
+_MAKES_CLASS: Final = frozenset(
+    "builtins.type types.new_class dataclasses.make_dataclass pydantic.create_model pydantic.main.create_model".split()
+)
 _IMPORTS: Final = ("importlib.import_module", "importlib.reload", "importlib.util")
 _GENERATORS: Final = ("numpy.random.Generator", "numpy.random._generator.Generator", "numpy.random.default_rng",
                       "numpy.random.RandomState", "numpy.random.mtrand.RandomState", "random.Random")  # fmt: skip
@@ -291,8 +294,20 @@ class KnownCalls(SettingsCalls):
                 return self.analysis.module(module.constant)
             self.unresolved(call.node, *call.given)
             return Value()
+        if name == "__new__" or name.endswith(".__new__"):
+            cls = next((c for value in call.arguments[:1] for c in value.callees if isinstance(c, Class)), None)
+            return FRESH.made(instance=cls)
+        if path in _MAKES_CLASS and (len(call.arguments) > 1 or path != "builtins.type"):
+            return self.class_from(call.given, call.keywords)
         if top != "builtins":
             return None
+        if name in ("object.__setattr__", "object.__delattr__", "type.__setattr__") and call.function.receiver:
+            self.change(call.arguments[0] if call.arguments else UNKNOWN, call.node)
+            return PLAIN
+        if name == "type" and len(call.arguments) == 1:
+            return self.class_of(call.arguments[0])
+        if name in ("eval", "exec") and (found := self._text(call)) is not None:
+            return found
         if name in _DYNAMIC:
             self.unresolved(call.node, *call.given)
             return Value()
@@ -304,6 +319,23 @@ class KnownCalls(SettingsCalls):
             self.unresolved(call.node, *call.given)
             return Value(origins=call.arguments[0].all_origins)
         return None
+
+    def _text(self, call: Call) -> Value | None:
+        """Code in a text that stands in the code is read as if it stood there itself."""
+        text = call.argument(0)
+        if text is None or not isinstance(text.constant, str) or len(call.given) > 1:
+            return None
+        try:
+            tree = ast.parse(text.constant.strip())
+        except (SyntaxError, ValueError):
+            return None
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.stmt, ast.expr)):
+                node.lineno = call.node.lineno
+        if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr):
+            return self.value(tree.body[0].value)
+        self.run(tree.body)
+        return FRESH
 
     def change_given(self, call: Call) -> None:
         """Note what somebody else's function changes of what it is given, as far as the call tells it."""

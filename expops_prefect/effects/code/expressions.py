@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from expops_prefect.effects.code.calls import Call, is_callable_name
+from expops_prefect.effects.code.classes import bound, metaclass
 from expops_prefect.effects.code.method_calls import MethodCalls
 from expops_prefect.effects.code.own_calls import keeps_results
 from expops_prefect.effects.code.values import (
@@ -16,6 +17,7 @@ from expops_prefect.effects.code.values import (
     MISSING,
     PLAIN,
     UNKNOWN,
+    Class,
     Function,
     Value,
     constant,
@@ -27,6 +29,16 @@ from expops_prefect.effects.table import environment, methods
 from expops_prefect.models.effects import KINDS
 
 _CONTAINERS: Final = {ast.List: "builtins.list", ast.Set: "builtins.set", ast.Tuple: "builtins.tuple"}
+
+
+_LOOK_AT_CLASSES: Final = frozenset(
+    """
+    builtins.isinstance builtins.issubclass builtins.type builtins.super builtins.hasattr builtins.getattr
+    builtins.setattr builtins.id builtins.repr builtins.str builtins.hash builtins.vars builtins.dir builtins.print
+    typing.cast dataclasses.fields dataclasses.is_dataclass __new__ __init_subclass__ __setattr__
+    """.split()
+)
+"""What looks at the classes that it is given, and makes no objects of them."""
 
 
 class Expressions(MethodCalls):
@@ -48,6 +60,10 @@ class Expressions(MethodCalls):
             if found is None:
                 self.summary.used.add(node.id)
                 return UNKNOWN
+            for own in found.callees:
+                meta = metaclass(own) if isinstance(own, Class) else None
+                if meta is not None:
+                    self.summary.run.setdefault(meta.key, meta)
             return found
         if isinstance(node, ast.Attribute):
             if (
@@ -63,6 +79,8 @@ class Expressions(MethodCalls):
         return self.value(node)
 
     def _attribute(self, base: Value, node: ast.Attribute) -> Value:
+        if node.attr == "__class__":
+            return self.class_of(base)
         if base.instance is not None and base.live is MISSING and node.attr not in base.instance.methods:
             known = self.analysis.attribute_of(base.instance, node.attr)
             if known is not None:
@@ -82,9 +100,9 @@ class Expressions(MethodCalls):
 
     def _got(self, base: Value, getter: Function, node: ast.Attribute, *, keeps: bool) -> Value:
         """What a property gives; one that keeps it has read its files for whoever asked first."""
-        bound = Function(getter.key, getter.node, getter.names, getter.code, base, getter.nested)
-        returned = self.own_call((bound,), (), {})
-        if keeps and not base.fresh and self.analysis.summary(bound).reads:
+        asked = bound(getter, base)
+        returned = self.own_call((asked,), (), {})
+        if keeps and not base.fresh and self.analysis.summary(asked).reads:
             self.effect("state", node)
         origins = returned.origins | (base.all_origins if keeps else frozenset())
         return returned.made(origins=origins, receiver=base, attribute=node.attr)
@@ -92,12 +110,14 @@ class Expressions(MethodCalls):
     def _super(self, node: ast.Attribute) -> Value:
         """A method of a base class, on the same object."""
         first = self.summary.parameters[0] if self.summary.parameters else ""
-        me = next((v for v in self.variables.values() if v.parameter == first and v.instance is not None), None)
-        cls = getattr(me.instance, "live", None) if me is not None and me.instance is not None else None
-        if cls is not None and me is not None:
-            own = self.analysis.inherited(cls, node.attr, self.function)
+        me = next(
+            (v for v in self.variables.values() if v.parameter == first and (v.instance is not None or v.callees)), None
+        )
+        if me is not None:
+            cls = me.instance or next((c for c in me.callees if isinstance(c, Class)), None)
+            own = self.analysis.inherited(cls, node.attr, self.function) if cls is not None else None
             if own is not None:
-                return Value(callees=(Function(own.key, own.node, own.names, own.code, me, own.nested),))
+                return Value(callees=(bound(own, me),))
         return Value(paths=("builtins.object." + node.attr,), fresh=True)
 
     def _named(self, value: Value, node: ast.expr) -> None:
@@ -127,11 +147,24 @@ class Expressions(MethodCalls):
         keywords = {k.arg: self.value(k.value) for k in node.keywords if k.arg is not None}
         for keyword in node.keywords:
             if keyword.arg is None:
-                keywords["**"] = part(self.value(keyword.value))
+                spread = self.value(keyword.value)
+                self.spread(spread)
+                keywords["**"] = part(spread)
         call = Call(node, function, arguments, keywords, unused)
-        handed_on = tuple(
-            c for value in call.given if value.live is not MISSING or value.callees for c in value.callees
-        )
+        before, self.here = self.here, node
+        found = self._answered(call)
+        self.here = before
+        return found
+
+    def called(self, node: ast.Call, function: Value) -> Value:
+        """A call without arguments of what is known."""
+        return self._answered(Call(node, function, (), {}, unused=True))
+
+    def _answered(self, call: Call) -> Value:
+        node, function = call.node, call.function
+        handed_on = tuple(c for value in call.given for c in value.callees)
+        if any(path in _LOOK_AT_CLASSES for path in function.paths) or function.attribute in _LOOK_AT_CLASSES:
+            handed_on = tuple(c for c in handed_on if not isinstance(c, Class))
         if not function.callees:
             self.change_given(call)
         if function.callees:
@@ -155,6 +188,17 @@ class Expressions(MethodCalls):
             ):
                 return found.made(callees=handed_on)
         return found
+
+    def spread(self, value: Value) -> None:
+        """``**x`` of an object asks it for its keys."""
+        if value.instance is None:
+            if not value.type:
+                self.summary.used.add("keys")
+            return
+        for name in ("keys", "__getitem__"):
+            method = value.instance.methods.get(name)
+            if method is not None:
+                self.own_call((bound(method, value),), (), {})
 
     def _own(self, call: Call) -> Value:
         self.escape(*call.given)
@@ -223,6 +267,9 @@ class Expressions(MethodCalls):
 
     def _dict(self, node: ast.Dict) -> Value:
         values = [self.value(item) for item in (*node.values, *(key for key in node.keys if key is not None))]
+        for key, value in zip(node.keys, values, strict=False):
+            if key is None:
+                self.spread(value)
         made = fresh(values, type="builtins.dict")
         return made.made(callees=tuple(c for value in values for c in value.callees), private=False)
 
@@ -233,9 +280,13 @@ class Expressions(MethodCalls):
         if environment.WHOLE in base.paths:
             return self.named("environment", key, node)
         self._named(base, node.value)
+        for own in base.callees:
+            if isinstance(own, Class) and "__class_getitem__" in own.methods:  # X[int]
+                self.own_call((bound(own.methods["__class_getitem__"], own.value),), (key,), {})
         if _selects(node.slice):  # df[["a", "b"]], df[df["a"] > 0]: a copy
             return FRESH.made(type=base.type, taints=base.taints)
-        return part(base).made(taints=base.taints, plain=base.plain)
+        found = part(base).made(taints=base.taints, plain=base.plain)
+        return found.made(callees=(*found.callees, *key.callees)) if base.paths else found  # list[Model]
 
     def _slice(self, node: ast.Slice) -> Value:
         return fresh([self.value(bound) for bound in (node.lower, node.upper, node.step) if bound is not None])

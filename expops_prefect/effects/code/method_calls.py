@@ -7,8 +7,9 @@ import re
 from typing import Final
 
 from expops_prefect.effects.code.calls import Call, KnownCalls, receivers
+from expops_prefect.effects.code.classes import subclasses
 from expops_prefect.effects.code.state import is_shared
-from expops_prefect.effects.code.values import FRESH, PLAIN, Function, Value, fresh, pairs, part, taints
+from expops_prefect.effects.code.values import FRESH, PLAIN, Class, Function, Value, fresh, pairs, part, taints
 from expops_prefect.effects.table import files, lazy, methods, methods_by_name, methods_by_receiver, prefect, random
 from expops_prefect.effects.table.method_names import HARMLESS as HARMLESS_METHODS
 from expops_prefect.models.effects import KINDS
@@ -34,6 +35,13 @@ class MethodCalls(KnownCalls):
         found = self.of_logger(call)
         if found is not None:
             return found
+        own_classes = [c for c in receiver.callees if isinstance(c, Class)]
+        if own_classes and name == "__subclasses__":
+            return subclasses(own_classes[0])
+        if own_classes and name == "register":
+            self.change(receiver, call.node)
+        if own_classes and not name.startswith("__"):  # Model.model_validate makes an object
+            self.own_call(own_classes, (), {"**": fresh(call.given)})
         if name in prefect.TASK_METHODS and receiver.callees:
             return self.own_call(receiver.callees, call.arguments, call.keywords).made(fresh=False, private=False)
         for path in call.function.paths:

@@ -6,11 +6,13 @@ import ast
 import builtins
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import Any, Final, Protocol
 
+from expops_prefect.effects.code.definitions import factories_in, metaclass_in, methods_in
+from expops_prefect.effects.code.naming import named_paths, paths_of, type_path
 from expops_prefect.effects.code.values import (
     GLOBAL,
     MISSING,
@@ -23,7 +25,7 @@ from expops_prefect.effects.code.values import (
     fresh,
     joined,
 )
-from expops_prefect.effects.table import environment, normalised
+from expops_prefect.effects.table import environment
 from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.external import module_of, owner_of_callable, owner_of_function, wrapped_function
 from expops_prefect.fingerprint.graph import WRAPPER
@@ -32,6 +34,7 @@ from expops_prefect.fingerprint.ownership import Owner, locate, owner_of_module
 from expops_prefect.fingerprint.sources import function_source, plain_functions
 
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
+_HOLDERS: Final = ("builtins", "itertools", "collections")
 _MOST_HELD: Final = 200
 _MOST_WRAPPED: Final = 20
 
@@ -92,7 +95,7 @@ def of_live(value: Any, name: str = "", written: str = "") -> Value:
     if isinstance(value, PurePath):
         return Value(type="pathlib.Path", plain=True, origins=frozenset({GLOBAL}))
     if isinstance(value, ModuleType):
-        return Value(paths=_paths(value.__name__, written), live=value)
+        return Value(paths=paths_of(value.__name__, written), live=value)
     if isinstance(value, functools.partial):
         return of_live(value.func, name, written).made(origins=frozenset(), parameter="")
     if isinstance(value, MethodType):
@@ -100,18 +103,20 @@ def of_live(value: Any, name: str = "", written: str = "") -> Value:
         found = of_live(value.__func__, name)
         if found.callees:
             return found.made(callees=tuple(_bound(callee, bound) for callee in found.callees))
-        return Value(paths=_named_paths(value, name, written), live=value)
+        return Value(paths=named_paths(value, name, written), live=value)
     if isinstance(value, FunctionType):
         return _of_function(value, name, written)
     if isinstance(value, type):
         if owner_of_callable(value) is Owner.PROJECT:
-            return Value(callees=(of_class(value),), live=value, origins=frozenset({GLOBAL}))
-        return Value(paths=_paths(f"{value.__module__}.{value.__qualname__}", written), live=value)
+            return of_class(value).value
+        return Value(paths=paths_of(f"{value.__module__}.{value.__qualname__}", written), live=value)
     inner = wrapped_function(value)
     if inner is not None:
         return of_live(inner, name).made(live=value)
     if callable(value) and owner_of_module(type(value).__module__) is not Owner.PROJECT:
-        found_paths = _named_paths(value, name, written)
+        if _is_of_container(value):
+            return attribute(of_live(value.__self__), value.__name__)
+        found_paths = named_paths(value, name, written)
         if isinstance(value, BuiltinFunctionType):
             return Value(paths=found_paths, live=value)
         return Value(paths=found_paths, live=value, type=type_path(value), origins=frozenset({GLOBAL}))
@@ -133,8 +138,16 @@ def _of_function(value: FunctionType, name: str, written: str) -> Value:
         if inner.callees:
             return inner
     return Value(
-        paths=_paths(f"{module_of(value)}.{value.__qualname__}", written, f"{value.__module__}.{name}"), live=value
+        paths=paths_of(f"{module_of(value)}.{value.__qualname__}", written, f"{value.__module__}.{name}"), live=value
     )
+
+
+def _is_of_container(value: Any) -> bool:
+    """Whether it is a method of a list, an iterator or the like: ``LOG.append``, ``itertools.count().__next__``."""
+    if not isinstance(value, (BuiltinMethodType, MethodWrapperType)):
+        return False
+    owner = value.__self__
+    return not isinstance(owner, (ModuleType, type)) and type(owner).__module__ in _HOLDERS
 
 
 def _of_object(value: Any, written: str) -> Value:
@@ -151,58 +164,13 @@ def _of_object(value: Any, written: str) -> Value:
         known = [of_live(entry) for entry in held if callable(entry)]
         element = joined(known).made(origins=frozenset({GLOBAL})) if known else None
     return Value(
-        paths=_paths(path, written),
+        paths=paths_of(path, written),
         type=type_path(value),
         live=value if own is not None or kind not in (list, dict, set) else MISSING,
         instance=own,
         element=element,
         origins=frozenset() if isinstance(value, (tuple, frozenset)) else frozenset({GLOBAL}),
     )
-
-
-def type_path(value: Any) -> str:
-    """The qualified name of an object's class."""
-    kind = type(value)
-    return normalised(f"{kind.__module__}.{kind.__qualname__}")
-
-
-def _paths(*names: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(normalised(name) for name in names if name and not name.endswith(".")))
-
-
-def _named_paths(value: Any, name: str, written: str) -> tuple[str, ...]:
-    """The names of a callable object that has none of its own: those under which its module holds it."""
-    qualname = _static(value, "__qualname__") or _static(value, "__name__") or name
-    owner = _static(value, "__self__")
-    if owner is not None and not isinstance(owner, (ModuleType, type)):
-        kind = type(owner)
-        module = vars(sys.modules.get(kind.__module__, sys))
-        short = str(qualname).rpartition(".")[2]
-        held = next((n for n in (short, name) if n and module.get(n) is value), None)
-        own = f"{kind.__module__}.{held}" if held else f"{kind.__module__}.{kind.__qualname__}.{short}"
-        return _paths(own, written)
-    module_name = _static(value, "__module__") or (owner.__name__ if isinstance(owner, ModuleType) else None)
-    if isinstance(owner, type):
-        return _paths(f"{owner.__module__}.{owner.__qualname__}.{qualname}", written)
-    if not isinstance(module_name, str):
-        module_name = type(value).__module__
-    if qualname == name and vars(sys.modules.get(module_name, sys)).get(name) is not value:
-        return _paths(written)
-    return _paths(f"{module_name}.{qualname}", written)
-
-
-def _static(value: Any, name: str) -> Any:
-    """An attribute that an object or its class certainly has: some answer to any name."""
-    held = getattr(value, "__dict__", None)
-    if isinstance(held, dict) and name in held:
-        return held[name]
-    if not any(name in vars(base) for base in type(value).__mro__):
-        return None
-    try:
-        found = getattr(value, name)
-    except Exception:  # noqa: BLE001 - the edge to users' code: reading an attribute may run any
-        return None
-    return found if isinstance(found, str) or name == "__self__" else None
 
 
 def is_own(function: FunctionType) -> bool:
@@ -228,6 +196,27 @@ def of_class(cls: type) -> Class:
             methods |= {n: of_function(f) for n, f in plain_functions(base).items() if not is_generated(n, f)}
     bases = tuple(of_live(base) for base in cls.__mro__[1:] if owner_of_callable(base) is not Owner.PROJECT)
     return Class(cls, cls.__name__, methods, bases, live=cls)
+
+
+def read_class(
+    key: object, statement: ast.ClassDef, methods: Mapping[str, Function], value: Callable[[ast.expr], Value]
+) -> Class:
+    """A class that is only read.
+
+    Args:
+        statement: the class statement.
+        methods: the functions in it.
+        value: tells what an expression in it is.
+    """
+    bases = [value(base) for base in statement.bases]
+    parents = tuple(own for base in bases for own in base.callees if isinstance(own, Class))
+    for parent in parents:
+        methods = {**parent.methods, **methods}
+    named = metaclass_in(statement)
+    meta = next((own for own in value(named).callees if isinstance(own, Class)), None) if named is not None else None
+    factories = tuple((field, value(node)) for field, node in factories_in(statement))
+    foreign = (*(base for base in bases if base.paths), *(base for parent in parents for base in parent.bases))
+    return Class(key, statement.name, methods, foreign, parents=parents, meta=meta, factories=factories)
 
 
 def is_generated(name: str, function: FunctionType) -> bool:
@@ -282,17 +271,10 @@ class SourceModule:
             return Value(callees=(self._function(statement, statement.name),), origins=frozenset({GLOBAL}))
         if isinstance(statement, ast.ClassDef):
             methods = {
-                inner.name: self._function(inner, f"{statement.name}.{inner.name}")
-                for inner in statement.body
-                if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef))
+                inner: self._function(node, f"{statement.name}.{inner}") for inner, node in methods_in(statement)
             }
-            bases = [self._expression(base) for base in statement.bases]
-            for base in bases:
-                for own in base.callees:
-                    methods = {**own.methods, **methods} if isinstance(own, Class) else methods
-            foreign = tuple(base for base in bases if base.paths)
-            made = Class((self.name, statement.name), statement.name, methods, foreign)
-            return Value(callees=(made,), origins=frozenset({GLOBAL}))
+            key = (self.name, statement.name)
+            return read_class(key, statement, methods, self._expression).value
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
             return imported(statement, self.package).get(name, UNKNOWN)
         if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
@@ -308,6 +290,8 @@ class SourceModule:
             return constant(node.value)
         if isinstance(node, (ast.Name, ast.Attribute)):
             return self._chain(node)
+        if isinstance(node, ast.Lambda):
+            return Value(callees=(Function((self.name, node.lineno, node.col_offset), node, self),))
         if isinstance(node, ast.Call):
             made = self._chain(node.func) if isinstance(node.func, (ast.Name, ast.Attribute)) else UNKNOWN
             if "functools.partial" in made.paths and node.args:
@@ -386,14 +370,14 @@ def attribute(value: Value, name: str) -> Value:
             return (
                 module_value(written)
                 if owner_of_module(live.__name__) is Owner.PROJECT
-                else Value(paths=_paths(written, *(f"{p}.{name}" for p in value.paths)))
+                else Value(paths=paths_of(written, *(f"{p}.{name}" for p in value.paths)))
             )
         found = of_live(held, name, written)
         return (
             found.made(
                 paths=(
                     *found.paths,
-                    *(p for p in _paths(*(f"{path}.{name}" for path in value.paths)) if p not in found.paths),
+                    *(p for p in paths_of(*(f"{path}.{name}" for path in value.paths)) if p not in found.paths),
                 )
             )
             if found.paths
@@ -402,12 +386,15 @@ def attribute(value: Value, name: str) -> Value:
     own = value.instance or next((c for c in value.callees if isinstance(c, Class)), None)
     if own is not None:
         found_own = _of_own(value, own, name)
+        if found_own is None and value.instance is None and own.live is not None:
+            meta = type(own.live)
+            found_own = _of_own(value, of_class(meta), name) if owner_of_callable(meta) is Owner.PROJECT else None
         if found_own is not None:
             return found_own
     # What is None so far is something else by the time that it is used.
     base = (*value.paths, *((value.type,) if value.type and value.constant is not None else ()))
     return Value(
-        paths=_paths(*(f"{path}.{name}" for path in base)),
+        paths=paths_of(*(f"{path}.{name}" for path in base)),
         origins=value.origins | value.inner,
         inner=value.deep,
         deep=value.deep,
@@ -427,20 +414,27 @@ def _of_own(value: Value, own: Class, name: str) -> Value | None:
             return of_live(held).made(receiver=value, attribute=name)
     method = own.methods.get(name)
     if method is not None:
-        is_plain = own.live is None or isinstance(_held_by(own.live, name), FunctionType)
-        bound = value if value.instance is not None and is_plain else None
-        if own.live is not None and isinstance(_held_by(own.live, name), classmethod):
-            bound = Value(callees=(own,), origins=frozenset({GLOBAL}))
+        held = held_by(own, name)
+        is_plain = held is MISSING or isinstance(held, FunctionType)
+        of_meta = value.instance is None and all(callee.key != own.key for callee in value.callees)
+        bound = value if (value.instance is not None or of_meta) and is_plain else None
+        if isinstance(held, classmethod):
+            bound = own.value
         return Value(callees=(Function(method.key, method.node, method.names, method.code, bound, method.nested),))
     for part in ("fget", "func"):
         getter = own.methods.get(f"{name}.{part}")
         if getter is not None:
             return Value(origins=value.all_origins, receiver=value, attribute=name, callees=())
-    held = _held_by(own.live, name) if own.live is not None else MISSING
+    held = held_by(own, name)
+    if held is None and value.instance is None:  # by the time that it is used it is what the class shares
+        return Value(origins=value.origins | {GLOBAL}, receiver=value, attribute=name)
     if held is not MISSING and type(held).__name__ not in ("member_descriptor", "getset_descriptor", "property"):
         return of_live(held).made(receiver=value, attribute=name)
     return None
 
 
-def _held_by(cls: type, name: str) -> Any:
-    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), MISSING)
+def held_by(cls: Class, name: str) -> Any:
+    """What a class or a loaded one of its bases holds."""
+    if cls.live is not None:
+        return next((vars(base)[name] for base in cls.live.__mro__ if name in vars(base)), MISSING)
+    return next((held for parent in cls.parents if (held := held_by(parent, name)) is not MISSING), MISSING)

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from expops_prefect.effects.code.classes import hints as hints_of
 from expops_prefect.effects.code.state import State, is_shared
 from expops_prefect.effects.code.values import (
     FRESH,
@@ -36,7 +37,7 @@ class OwnCalls(State):
 
     def _own_call(self, callee: Function | Class, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
         if isinstance(callee, Class):
-            return self._constructed(callee, arguments, keywords)
+            return self.constructed(callee, arguments, keywords)
         given = list(arguments)
         if callee.bound is not None:
             given.insert(0, callee.bound)
@@ -53,25 +54,9 @@ class OwnCalls(State):
             origins=origins, inner=inner, deep=deep, element=None, private=private, taints=taints, parameter=parameter
         )
 
-    def _constructed(self, cls: Class, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
-        plain = _plain_fields(cls)
-        held = [value for place, value in enumerate(arguments) if place >= len(plain) or not plain[place][1]]
-        held += [value for name, value in keywords.items() if (name, True) not in plain]
-        made = fresh(held).made(instance=cls, private=False)
-        self.summary.run.setdefault(cls.key)
-        for name in ("__new__", "__init__", "__post_init__"):
-            method = cls.methods.get(name)
-            if method is not None:
-                bound = Function(method.key, method.node, method.names, method.code, made, method.nested)
-                self._own_call(
-                    bound, arguments if name != "__post_init__" else (), keywords if name != "__post_init__" else {}
-                )
-        for base in cls.bases:
-            for path in base.paths:
-                kind = self.table.kind(path)
-                if kind == "environment":
-                    self.effect(kind, ast.Name(id=cls.name), cls.name)
-        return made.made(taints=frozenset().union(*(value.taints for value in (*arguments, *keywords.values()))))
+    def constructed(self, cls: Class, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
+        """An object that is made."""
+        raise NotImplementedError
 
     def call_back(self, functions: Sequence[Function | Class], given: Sequence[Value]) -> Value:
         """Functions that are handed on: somebody may call them with any of this."""
@@ -79,6 +64,7 @@ class OwnCalls(State):
         found = []
         for callee in functions[:50]:
             if isinstance(callee, Class):
+                found.append(self.constructed(callee, (), {"**": anything}))
                 continue
             summary = self.analysis.summary(callee)
             bound = {name: anything for name in (*summary.parameters, *summary.keyword_only, *summary.variable) if name}
@@ -162,11 +148,11 @@ def keeps_results(callee: Function | Class, live: Any) -> bool:
     return False
 
 
-def _plain_fields(cls: Class) -> list[tuple[str, bool]]:
+def plain_fields(cls: Class) -> list[tuple[str, bool]]:
     """The fields of a dataclass in order, and whether they are numbers, texts or the like."""
     bases = reversed(cls.live.__mro__) if cls.live is not None else ()
-    annotations = {n: a for base in bases for n, a in vars(base).get("__annotations__", {}).items()}
-    return [(name, getattr(hint, "__name__", hint) in _PLAIN) for name, hint in annotations.items()]
+    hints = {n: a for base in bases for n, a in hints_of(base).items()}
+    return [(name, getattr(hint, "__name__", hint) in _PLAIN) for name, hint in hints.items()]
 
 
 def _bound(summary: Summary, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> dict[str, Value]:

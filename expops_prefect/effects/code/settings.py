@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Final
 
-from expops_prefect.effects.code.own_calls import OwnCalls
+from expops_prefect.effects.code.making import Making
 from expops_prefect.effects.code.values import FRESH, GLOBAL, MISSING, PLAIN, Value
 from expops_prefect.effects.table import methods, settings
 
@@ -16,7 +16,7 @@ _SETS: Final = ("builtins.setattr", "builtins.delattr")
 _LOGGERS: Final = ("logging.Logger", "logging.RootLogger", "logging.LoggerAdapter")
 
 
-class SettingsCalls(OwnCalls):
+class SettingsCalls(Making):
     """Calls that concern the process as a whole."""
 
     def of_settings(self, path: str, call: Call) -> Value | None:

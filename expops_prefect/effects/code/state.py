@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.effects.code.values import GLOBAL, MISSING, Class, Function, Summary, Value
@@ -44,6 +45,7 @@ class State:
         self.nested: list[Function | Class] = []
         self.returned: list[Value] = []
         self.yielded: list[Value] = []
+        self.here: ast.AST = ast.Pass(lineno=0)
 
     def value(self, node: ast.expr) -> Value:
         """What an expression gives."""
@@ -51,6 +53,14 @@ class State:
 
     def target(self, node: ast.expr) -> Value:
         """What a name or an attribute is, without anything done with it."""
+        raise NotImplementedError
+
+    def run(self, statements: Sequence[ast.stmt]) -> None:
+        """Read statements one after the other."""
+        raise NotImplementedError
+
+    def called(self, node: ast.Call, function: Value) -> Value:
+        """A call without arguments of what is known."""
         raise NotImplementedError
 
     # Names ------------------------------------------------------------------------------------------

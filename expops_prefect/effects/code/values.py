@@ -42,14 +42,34 @@ class Function:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Class:
-    """A class of the project's own, loaded or only read."""
+    """A class of the project's own, loaded or only read.
+
+    Attributes:
+        key: the same for the same class.
+        methods: its functions and those of its own bases: a property's is ``name.fget``.
+        bases: its bases that are somebody else's.
+        live: the class itself, if it is loaded.
+        parents: the project's own bases of one that is only read.
+        meta: the project's own class of one that is only read.
+        factories: what one that is only read calls for its fields, with a field's name if only where it is not given.
+    """
 
     key: object
     name: str
     methods: Mapping[str, Function]
     bases: tuple[Value, ...] = ()
-    annotations: Mapping[str, Value] = field(default_factory=dict)
     live: Any = None
+    parents: tuple[Class, ...] = ()
+    meta: Class | None = None
+    factories: tuple[tuple[str, Value], ...] = ()
+
+    @property
+    def value(self) -> Value:
+        """The class as a value: everybody's, unless the body itself has made it."""
+        if isinstance(self.key, ast.AST):
+            return Value(callees=(self,), fresh=True)
+        live = MISSING if self.live is None else self.live
+        return Value(callees=(self,), live=live, origins=frozenset({GLOBAL}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +194,7 @@ def _either(one: Value, other: Value) -> Value:
         type=same_type or (one.type or other.type if not (one.type and other.type) and _unsure(one, other) else ""),
         live=one.live if one.live is other.live else MISSING,
         callees=(*one.callees, *(c for c in other.callees if all(c.key != known.key for known in one.callees))),
-        instance=one.instance or other.instance,
+        instance=_same_class(one, other),
         origins=one.origins | other.origins,
         inner=one.inner | other.inner,
         deep=one.deep | other.deep,
@@ -187,6 +207,13 @@ def _either(one: Value, other: Value) -> Value:
         parameter=one.parameter if one.parameter == other.parameter else "",
         plain=one.plain and other.plain,
     )
+
+
+def _same_class(one: Value, other: Value) -> Class | None:
+    """The class of both; of objects of two classes the names of their methods tell which may run."""
+    if one.instance is None or other.instance is None:
+        return one.instance or other.instance
+    return one.instance if one.instance.key == other.instance.key else None
 
 
 def _unsure(one: Value, other: Value) -> bool:
@@ -232,5 +259,5 @@ class Summary:
     attributes: dict[str, Value] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     unresolved: dict[str, None] = field(default_factory=dict)
-    run: dict[object, None] = field(default_factory=dict)
+    run: dict[object, Class] = field(default_factory=dict)
     reads: dict[str, None] = field(default_factory=dict)
