@@ -124,6 +124,8 @@ EXPRESSIONS: Final = [
          "multiprocessing.set_start_method('spawn')"),
     Case("state", "calendar.setfirstweekday", "import calendar", "calendar.setfirstweekday(6)"),
     Case("state", "random.setstate", "import random", "random.setstate(x)"),
+    Case("state", "random.setstate", "import random", "random.setstate(random.Random(3).getstate())"),
+    Case("state", "__import__().config.dictConfig", "", "__import__('logging.config').config.dictConfig(x)"),
     Case("state", "np.random.set_state", "import numpy as np", "np.random.set_state(x)"),
     Case("state", "plt.switch_backend", "from matplotlib import pyplot as plt", "plt.switch_backend('svg')"),
     Case("state", "matplotlib.colormaps.register", "import matplotlib", "matplotlib.colormaps.register(x)"),

@@ -308,6 +308,9 @@ class KnownCalls(SettingsCalls):
             return self.class_of(call.arguments[0])
         if name in ("eval", "exec") and (found := self._text(call)) is not None:
             return found
+        module = call.argument(0, "name")
+        if name == "__import__" and module is not None and isinstance(module.constant, str):
+            return self.analysis.module(module.constant.partition(".")[0])
         if name in _DYNAMIC:
             self.unresolved(call.node, *call.given)
             return Value()

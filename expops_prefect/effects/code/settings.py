@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Final
 
 from expops_prefect.effects.code.making import Making
+from expops_prefect.effects.code.state import written
 from expops_prefect.effects.code.values import FRESH, GLOBAL, MISSING, PLAIN, Value
 from expops_prefect.effects.table import methods, settings
 
@@ -36,7 +37,7 @@ class SettingsCalls(Making):
             return PLAIN
         if path.partition(".")[0] in self.within and self.table.kind(path) == "state":
             return FRESH
-        if path in settings.UNDONE_BY and self._calls(settings.UNDONE_BY[path]):
+        if path in settings.UNDONE_BY and self._calls(settings.UNDONE_BY[path], of=call.node.func):
             return PLAIN
         receiver = call.function.receiver
         if path in settings.GENERATORS or (
@@ -79,8 +80,8 @@ class SettingsCalls(Making):
             and not receiver.fresh
         )
 
-    def _calls(self, name: str, *, at_the_end: bool = False) -> bool:
-        """Whether the body calls something of this name itself."""
+    def _calls(self, name: str, *, at_the_end: bool = False, of: ast.expr | None = None) -> bool:
+        """Whether the body calls something of this name itself, of the same module or object if that is given."""
         node = self.function.node
         if node is None:
             return False
@@ -88,7 +89,12 @@ class SettingsCalls(Making):
         if at_the_end:
             inner = [s for part in ast.walk(node) if isinstance(part, ast.Try) for s in part.finalbody]
         calls = (call.func for part in inner for call in ast.walk(part) if isinstance(call, ast.Call))
-        return any((f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "")) == name for f in calls)
+        named = (f for f in calls if (f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "")) == name)
+        return any(of is None or _owner(f) == _owner(of) for f in named)
+
+
+def _owner(function: ast.expr) -> str:
+    return written(function.value) if isinstance(function, ast.Attribute) else ""
 
 
 def is_elsewhere(value: Value) -> bool:
