@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.bytecode import ANNOTATIONS, DOCUMENTATION, MODULES, SOURCE
 from expops_prefect.fingerprint.canonical import ATOMS
-from expops_prefect.fingerprint.external import version_of
+from expops_prefect.fingerprint.external import owner_of_callable, version_of
 from expops_prefect.fingerprint.guards import Guards
 from expops_prefect.fingerprint.identity import class_file, class_name, file_of_names, module_name
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
@@ -269,7 +269,8 @@ class Bindings:
             following = namespace.get(name, _MISSING)
             if following is _MISSING:
                 break
-            if owner_of_module(value.__name__) is not Owner.PROJECT and _is_part(following, value):
+            is_foreign = owner_of_module(value.__name__) is not Owner.PROJECT
+            if is_foreign and _is_part(following, value) and not _is_patched(following):
                 break  # the name is in the code, the version in the node of the module
             value = following
             used += 1
@@ -304,6 +305,11 @@ def _is_part(value: Any, module: ModuleType) -> bool:
         return True
     is_namespace = getattr(module, "__file__", None) is None and hasattr(module, "__path__")
     return not is_namespace and version_of(value.__name__) == version_of(module.__name__)
+
+
+def _is_patched(value: Any) -> bool:
+    """Whether the project has put a function or a class of its own into somebody else's module."""
+    return isinstance(value, (FunctionType, type)) and owner_of_callable(value) is Owner.PROJECT
 
 
 def _annotations(value: Any) -> tuple[tuple[str, Any], ...]:

@@ -51,11 +51,15 @@ FILES = {
     "live/main.py": """
         import dataclasses
         import functools
+        import json
         import numpy as np
         from live import deep
         from live.deep import base, lists, named, spaced
 
         WEIGHTS = np.zeros(4)
+
+        def uses_json(x):
+            return json.dumps(x)
 
         @dataclasses.dataclass
         class Settings:
@@ -240,6 +244,16 @@ def test_a_builtin_shadowed_later(live: Any) -> None:
     assert digest(live.uses_len) != before
     del live.len
     assert digest(live.uses_len) == before
+
+
+def test_a_library_in_which_the_project_puts_a_function_of_its_own(live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [digest(live.uses_json)]
+    for put in (live.base, live.deep.other):
+        monkeypatch.setattr("json.dumps", put)
+        seen.append(digest(live.uses_json))
+    assert len(set(seen)) == 3
+    monkeypatch.undo()
+    assert digest(live.uses_json) == seen[0]
 
 
 def test_closure_cells_and_what_is_in_them(live: Any) -> None:
