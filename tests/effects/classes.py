@@ -32,6 +32,7 @@ LEFT_BEHIND: Final = [
     ("type().all.append", "class A:\n all = []\n def __init__(self):\n  type(self).all.append(1)", "A()"),
     ("type().n = …", "class A:\n n = 0", "setattr_of(x)\ndef setattr_of(a):\n type(a).n = 1"),
     ("A.register", "class A(abc.ABC):\n pass\nclass B:\n pass", "A.register(B)"),
+    ("self.rows.append", "class A:\n def __init__(self):\n  self.rows = LOG\n def add(self, n):\n  self.rows.append(n)", "A().add(x)"),
     # Factories of fields.
     ("A.n", "@dataclasses.dataclass\nclass A:\n n: int = dataclasses.field(default_factory=itertools.count().__next__)", "A()"),
     ("LOG.append", "@dataclasses.dataclass\nclass A:\n n: int = dataclasses.field(default_factory=lambda: LOG.append(1))", "A()"),
@@ -68,6 +69,7 @@ LEFT_BEHIND: Final = [
     ("LOG.append", "class A:\n def __init__(self):\n  self.ready()\nclass B(A):\n def ready(self):\n  LOG.append(1)\ndef made(cls):\n return cls()", "made(B)"),
     ("LOG.append", "class A:\n def draw(self):\n  pass\nclass B(A):\n def draw(self):\n  LOG.append(1)", "[c().draw() for c in A.__subclasses__()]"),
     ("LOG.append", "class A:\n def draw(self):\n  pass\nclass B(A):\n def draw(self):\n  LOG.append(1)\nALL = {'a': A, 'b': B}", "ALL[x]().draw()"),
+    ("LOG.append", "class A:\n def draw(self):\n  pass\nclass B(A):\n def draw(self):\n  LOG.append(1)\nALL = [B]\ndef drawn(a: A):\n return a.draw()", "drawn(x), ALL"),
     ("LOG.append", "class A:\n def __init__(self, n):\n  LOG.append(n)", "list(map(A, [x]))"),
     ("LOG.append", "class A(Exception):\n def __init__(self):\n  LOG.append(1)", "0\n raise A"),
     # Calls that are not written.
@@ -99,6 +101,7 @@ NOTHING_LEFT: Final = [
     ("@attrs.define\nclass A:\n n: int = attrs.field(converter=int, validator=attrs.validators.ge(0))\n rows: list = attrs.field(factory=list)", "attrs.asdict(A(x))"),
     ("class A(pydantic.BaseModel):\n n: int = pydantic.Field(default=1, ge=0)\n rows: list[int] = pydantic.Field(default_factory=list)\n @pydantic.field_validator('n')\n @classmethod\n def positive(cls, v):\n  if v < 0:\n   raise ValueError('negative')\n  return v\n @pydantic.model_validator(mode='after')\n def whole(self):\n  self.rows.append(self.n)\n  return self\n @pydantic.computed_field\n @property\n def twice(self) -> int:\n  return self.n * 2", "A.model_validate({'n': x}).model_dump()"),
     ("class A(pydantic.BaseModel):\n n: int\nclass B(pydantic.BaseModel):\n inner: list[A]\n me: 'B | None' = None", "[a.model_dump() for a in B(inner=[A(n=x)]).inner]"),
+    ("class A:\n def __init__(self, n):\n  self.rows, self.known = [n], LOG\n def add(self, n):\n  self.rows.append(n)\n  return len(self.known)", "A(x).add(x)"),
     ("class A(NamedTuple):\n n: int\n def twice(self):\n  return self._replace(n=self.n * 2)", "A(x).twice()"),
     ("class A(enum.Enum):\n ONE = 1\n TWO = 2\n @property\n def label(self):\n  return self.name.lower()", "[A(x).label, A['ONE'].label, [a.value for a in A]]"),
     ("", "0\n class B(NamedTuple):\n  n: int\n rows = [B(x)]\n rows.append(B(2))\n return rows"),

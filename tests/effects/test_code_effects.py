@@ -276,6 +276,70 @@ def test_what_objects_and_classes_leave_behind(load: Callable[..., ModuleType]) 
     assert not wrong, "\n".join(map(str, wrong))
 
 
+AWAY = """
+LOG = []
+class One:
+    one = None
+    def __new__(cls):
+        if cls.one is None:
+            cls.one = object.__new__(cls)
+        return cls.one
+class Count:
+    def __init__(self):
+        type(self).n += 1
+class Hook:
+    all = []
+    def __init_subclass__(cls):
+        cls.all.append(cls)
+class Kind(type):
+    def __init__(cls, name, bases, names):
+        LOG.append(name)
+class Level:
+    @property
+    def v(self):
+        return 1
+    @v.setter
+    def v(self, v):
+        LOG.append(v)
+class Made:
+    n: int = field(default_factory=lambda: LOG.append(1))
+class Shared:
+    kept = {}
+    def __init__(self):
+        self.__dict__ = self.kept
+class Fine:
+    known = (1, 2)
+    def __init__(self, n):
+        self.rows = [n, *self.known]
+    @property
+    def last(self):
+        return self.rows.pop()
+    @classmethod
+    def of(cls, n):
+        return cls(n)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "call"),
+    [
+        ("One()", "cls.one = …"),
+        ("Count()", "type().n += …"),
+        ("class A(Hook):\n  pass", "cls.all.append"),
+        ("class A(metaclass=Kind):\n  pass", "LOG.append"),
+        ("level = Level()\n level.v = x", "LOG.append"),
+        ("Made()", "LOG.append"),
+        ("Shared()", "self.__dict__ = …"),
+        ("fine = Fine(x)\n fine.rows = Fine.of(x).last", None),
+    ],
+)
+def test_classes_of_a_module_that_is_not_imported(body: str, call: str | None, load: Callable[..., ModuleType]) -> None:
+    source = f"def task(x):\n from away import Count, Fine, Hook, Kind, Level, Made, One, Shared\n {body}\n return x\n"
+    found = effects_of(load("near", {"near.py": source, "away.py": AWAY}).task)
+    assert "away" not in sys.modules
+    assert [effect.call for effect in found.effects][:1] == ([call] if call else [])
+
+
 def test_objects_and_classes_that_leave_nothing_behind(load: Callable[..., ModuleType]) -> None:
     sources = [_task(*case) for case in NOTHING_LEFT]
     load("thrown", {"thrown/__init__.py": "", **{f"thrown/kind{n}.py": source for n, source in enumerate(sources)}})

@@ -168,6 +168,20 @@ class Analysis:
                 return next((own.methods[name] for own in line[place + 1 :] if name in own.methods), None)
         return None
 
+    def overrides(self, value: Value, name: str) -> list[Function]:
+        """The methods of subclasses that a value of a class may have: an argument, as its annotation says."""
+        own = value.instance
+        if own is None or own.live is None:
+            return []
+        first = own.methods.get(name)
+        return [
+            classes.bound(method, value.made(instance=cls))
+            for cls, method in self.methods(name)
+            if cls.live is not own.live
+            and issubclass(cls.live, own.live)
+            and (first is None or method.key != first.key)
+        ]
+
     def module(self, name: str) -> Value:
         """A module by its name."""
         return names.module_value(name)

@@ -54,3 +54,12 @@ def factories_in(statement: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
                 yield getattr(target, "id", ""), keyword.value
             elif keyword.arg in _CHECKS:
                 yield "", keyword.value
+
+
+def held_in(statement: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """The lists and the like that a class statement makes, which all objects share."""
+    for node in statement.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, (ast.List, ast.Dict, ast.Set)):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, node.value

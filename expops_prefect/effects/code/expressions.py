@@ -84,7 +84,13 @@ class Expressions(MethodCalls):
         if base.instance is not None and base.live is MISSING and node.attr not in base.instance.methods:
             known = self.analysis.attribute_of(base.instance, node.attr)
             if known is not None:
-                kept = known.made(origins=base.all_origins, fresh=base.fresh, receiver=base, attribute=node.attr)
+                shared = known.origins & {GLOBAL}  # self.rows = ROWS
+                kept = known.made(
+                    origins=base.all_origins | shared,
+                    fresh=base.fresh and not shared,
+                    receiver=base,
+                    attribute=node.attr,
+                )
                 return kept.made(callees=known.callees)
         if base.instance is not None:
             for part_ in ("fget", "func"):
@@ -92,11 +98,17 @@ class Expressions(MethodCalls):
                 if getter is not None:
                     return self._got(base, getter, node, keeps=part_ == "func")
         found = self.analysis.attribute(base, node.attr)
+        if base.instance is not None and base.parameter and not self._is_self(base):
+            found = found.made(callees=(*found.callees, *self.analysis.overrides(base, node.attr)))
         if not base.type and not base.paths and found.receiver is not None:
             self.summary.used.add(node.attr)
         if found.receiver is base and node.attr not in methods.VIEWS and base.plain:
             return found.made(plain=True)
         return found
+
+    def _is_self(self, value: Value) -> bool:
+        """Whether it is what the method is called on, whose very class is known."""
+        return self.function.bound is not None and self.summary.parameters[:1] == (value.parameter,)
 
     def _got(self, base: Value, getter: Function, node: ast.Attribute, *, keeps: bool) -> Value:
         """What a property gives; one that keeps it has read its files for whoever asked first."""

@@ -7,11 +7,12 @@ import builtins
 import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import Any, Final, Protocol
 
-from expops_prefect.effects.code.definitions import factories_in, metaclass_in, methods_in
+from expops_prefect.effects.code.definitions import factories_in, held_in, metaclass_in, methods_in
 from expops_prefect.effects.code.naming import named_paths, paths_of, type_path
 from expops_prefect.effects.code.values import (
     GLOBAL,
@@ -274,7 +275,8 @@ class SourceModule:
                 inner: self._function(node, f"{statement.name}.{inner}") for inner, node in methods_in(statement)
             }
             key = (self.name, statement.name)
-            return read_class(key, statement, methods, self._expression).value
+            made = read_class(key, statement, methods, self._expression)
+            return replace(made, held={name: self._expression(node) for name, node in held_in(statement)}).value
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
             return imported(statement, self.package).get(name, UNKNOWN)
         if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
@@ -425,6 +427,9 @@ def _of_own(value: Value, own: Class, name: str) -> Value | None:
         getter = own.methods.get(f"{name}.{part}")
         if getter is not None:
             return Value(origins=value.all_origins, receiver=value, attribute=name, callees=())
+    known = next((cls.held[name] for cls in (own, *own.parents) if name in cls.held), None)
+    if known is not None:
+        return known.made(receiver=value, attribute=name)
     held = held_by(own, name)
     if held is None and value.instance is None:  # by the time that it is used it is what the class shares
         return Value(origins=value.origins | {GLOBAL}, receiver=value, attribute=name)

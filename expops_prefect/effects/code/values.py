@@ -52,6 +52,7 @@ class Class:
         parents: the project's own bases of one that is only read.
         meta: the project's own class of one that is only read.
         factories: what one that is only read calls for its fields, with a field's name if only where it is not given.
+        held: the lists and the like that objects of one that is only read share.
     """
 
     key: object
@@ -62,6 +63,7 @@ class Class:
     parents: tuple[Class, ...] = ()
     meta: Class | None = None
     factories: tuple[tuple[str, Value], ...] = ()
+    held: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def value(self) -> Value:
