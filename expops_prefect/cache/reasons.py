@@ -152,6 +152,7 @@ _DOES: Final = {
     "prefect": "it acts on Prefect",
     "lazy data": "it hands on data that is loaded later",
     "person": "it asks a person",
+    "unknown": "nobody knows what its code does",
 }
 
 

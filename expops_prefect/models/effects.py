@@ -19,6 +19,7 @@ Kind: TypeAlias = Literal[
     "prefect",
     "lazy data",
     "person",
+    "unknown",
 ]
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from expops_prefect.cache import reasons
 from expops_prefect.effects import table
 from expops_prefect.effects.code.analysis import code_effects
 from expops_prefect.fingerprint.code import code_fingerprint
@@ -349,3 +350,14 @@ def test_objects_and_classes_that_leave_nothing_behind(load: Callable[..., Modul
         if found.effects or "code that cannot be analyzed" in found.unresolved:
             wrong.append((*case, [(e.kind, e.call) for e in found.effects], found.unresolved))
     assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_code_that_the_analysis_stumbles_over_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object) -> None:
+        raise KeyError("our own fault")
+
+    monkeypatch.setattr("expops_prefect.effects.code.analysis.Analysis.whole", stumble)
+    found = code_effects(len, [], [])
+    assert [(effect.kind, effect.call) for effect in found.effects] == [("unknown", "len")]
+    assert not found.resolved
+    assert "nobody knows what its code does: len" in reasons.effect(found.effects[0]).text

@@ -45,7 +45,9 @@ def code_effects(
         return _code_effects(function, functions, classes, marks)
     except Exception:
         logger.debug("Cannot analyze the code of %r", function, exc_info=True)
-        return CodeEffects(resolved=False, unresolved=("code that cannot be analyzed",))
+        # Our own fault, most likely, and no reason to trust the code.
+        name = str(getattr(function, "__qualname__", type(function).__qualname__))
+        return CodeEffects(effects=(Effect("unknown", name),), resolved=False, unresolved=(name,))
 
 
 def _code_effects(
