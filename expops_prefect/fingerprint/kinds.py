@@ -127,6 +127,7 @@ _FIGURE: Final = "it counts what was drawn with it; pass what it shows, or the p
 _TEXT: Final = "it belongs to a pipeline of spaCy, which each process makes anew; pass its text or doc.to_json()"
 _REFUSED: Final = {
     "matplotlib.artist:Artist": _FIGURE,
+    "pandas.io.formats.style:Styler": "it has a random id of its own; pass its frame, and style that in the task",
     "sqlalchemy.orm.state:InstanceState": "it is an object of a database session; pass its columns",
     "spacy.tokens.doc:Doc": _TEXT,
     "spacy.tokens.span:Span": _TEXT,

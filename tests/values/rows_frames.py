@@ -158,4 +158,4 @@ ALIKE: dict[str, Callable[[], list[Any]]] = {
     ],
 }
 
-REFUSED: dict[str, Callable[[], Any]] = {}
+REFUSED: dict[str, Callable[[], Any]] = {"a styled frame": lambda: pd.DataFrame({"a": [1]}).style}
