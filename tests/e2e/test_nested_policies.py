@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.support.processes import FlowProject
+from tests.support.server import clean_environment
 
 FLOW = """
 import json
@@ -54,7 +55,7 @@ def test_states_of_tasks_with_a_policy_of_their_own(shop: FlowProject, returned:
     for module in ("prefect", "expops_prefect"):
         script = f"{module}_flow.py"
         shop.write(script, FLOW.format(module=module, returned=returned))
-        home = {"PREFECT_HOME": str(shop.folder / f"home-{module}")}
+        home = clean_environment(shop.folder / f"home-{module}")
         runs = [shop.run(script, env=home).ok() for _ in range(2)]
         told[module] = [
             (json.loads(run.output.split("TOLD ", 1)[1].splitlines()[0]), dict(run.executions)) for run in runs

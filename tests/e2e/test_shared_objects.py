@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.support.processes import FlowProject
+from tests.support.server import clean_environment
 
 FLOW = """
 import json
@@ -131,7 +132,7 @@ def test_each_process_is_as_with_plain_prefect(shop: FlowProject) -> None:
     executed: dict[str, list[dict[str, int]]] = {}
     for module in ("prefect", "expops_prefect"):
         shop.write(f"{module}_flow.py", FLOW.format(module=module))
-        home = {"PREFECT_HOME": str(shop.folder / f"home-{module}")}
+        home = clean_environment(shop.folder / f"home-{module}")
         for fails in (0, 0, 1):
             run = shop.run(f"{module}_flow.py", env={**home, "FAILS": str(fails)}).ok()
             told.setdefault(module, []).append(json.loads(run.output.split("TOLD ", 1)[1].splitlines()[0]))

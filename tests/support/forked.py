@@ -11,15 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 _WARM = Path(__file__).with_name("warm.py")
 _TAKEN_OVER = frozenset({"PYTHONPATH", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"})
 """Variables of Python's own that a forked process can be given; others count when it starts."""
-_REFRESHES = tuple(map(int, version("prefect").split(".")[:2])) >= (3, 9)
-"""Before that Prefect keeps the folders that it derived from its environment when it was imported."""
 _servers: dict[str, _Server] = {}
 _lock = threading.Lock()
 
@@ -34,7 +31,7 @@ def start(arguments: list[str], folder: Path, environ: Mapping[str, str], **stre
         streams: as :class:`subprocess.Popen` takes them.
     """
     own = {name for name in environ if name.startswith("PYTHON")}
-    if _REFRESHES and own <= _TAKEN_OVER and (not arguments[0].startswith("-") or arguments[0] in ("-m", "-c")):
+    if own <= _TAKEN_OVER and (not arguments[0].startswith("-") or arguments[0] in ("-m", "-c")):
         with _lock:
             seed = environ.get("PYTHONHASHSEED", "random")
             server = _servers.get(seed)

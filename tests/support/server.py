@@ -116,6 +116,8 @@ def clean_environment(home: Path) -> dict[str, str]:
         **env,
         **({"PREFECT_API_URL": keep} if keep else {}),
         "PREFECT_HOME": str(home),
+        # Prefect 3.8.0 does not derive it from there.
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
     }
