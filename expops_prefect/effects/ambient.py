@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from expops_prefect._internal.diagnostics import degrade
+
 State: TypeAlias = "dict[str, dict[str, Any]]"
 """What was changed of what, see :func:`changed`."""
 
@@ -86,7 +88,10 @@ def changed() -> State:
             continue
         try:
             held = read(module)
-        except Exception:  # noqa: BLE001, S112 - a library that is being imported, or another release of it
+        except Exception as error:  # noqa: BLE001 - of another release of a library there may be nothing to read
+            if not getattr(getattr(module, "__spec__", None), "_initializing", False):
+                said = f"{name} cannot be read ({error!r}); tasks are hits although somebody changes it"
+                degrade("settings not read", said, key=name)
             continue
         if held:
             found[name] = held
@@ -203,7 +208,7 @@ def _matplotlib(module: Any) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    """A setting of matplotlib as plain data: a cycle of colours is none."""
+    """A setting of matplotlib as plain data; of a cycle of colours, its text."""
     return _kept(value) if value is None or isinstance(value, (str, int, float, list, tuple)) else repr(value)
 
 

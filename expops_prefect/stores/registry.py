@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from typing import Final, TypeVar
 
 from expops_prefect.errors import ConfigurationError
@@ -35,12 +36,12 @@ def kv_settings(name: str) -> type[KVSettings] | None:
     Raises:
         ConfigurationError: the distribution that registered it cannot be imported.
     """
-    return _settings(KV_GROUP, name, KVSettings)
+    return _settings(KV_GROUP, name, KVSettings)  # type: ignore[type-abstract]
 
 
 def object_settings(name: str) -> type[ObjectSettings] | None:
     """The settings of a type of object store; see :func:`kv_settings`."""
-    return _settings(OBJECT_GROUP, name, ObjectSettings)
+    return _settings(OBJECT_GROUP, name, ObjectSettings)  # type: ignore[type-abstract]
 
 
 def names(group: str) -> list[str]:
@@ -75,6 +76,9 @@ def _loaded(entry: EntryPoint, base: type[_S]) -> type[_S]:
         ) from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ConfigurationError(f"{whose} is {entry.value}, which is no subclass of {base.__module__}.{base.__name__}")
+    if isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise ConfigurationError(f"{whose} is {entry.value}, which does not define {missing}")
     return found
 
 

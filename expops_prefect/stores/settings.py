@@ -8,6 +8,7 @@ users write.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -119,8 +120,9 @@ class StoreSettings(BaseModel):
             message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             allowed = f"a value; {cls.kind} needs one" if missing else message
             raise section.wrong(name, None if missing else first["input"], allowed) from None
-        paths = {name: section.root / value for name, value in found if isinstance(value, Path)}
-        return found.model_copy(update=paths)
+        paths = [name for name, value in found if isinstance(value, Path)]
+        named = {name: setting.below(section.root) for name in paths if (setting := section.get(name))}
+        return found.model_copy(update=named)
 
     def checks(self) -> Iterator[Check]:
         """More lines for ``expops-prefect doctor``, beside the one that writes, reads and removes an entry."""
@@ -131,32 +133,32 @@ class StoreSettings(BaseModel):
         return None
 
 
-class KVSettings(StoreSettings):
+class KVSettings(StoreSettings, ABC):
     """What was configured about the KV store."""
 
+    @abstractmethod
     def open(self, place: Place) -> KVStore:
         """Make the store. It connects when it is first used.
 
         Raises:
             ConfigurationError: credentials are missing.
         """
-        raise NotImplementedError
 
     def may_hold_runs(self) -> bool:
         """Whether anything can have been recorded. Looking must create nothing."""
         return True
 
 
-class ObjectSettings(StoreSettings):
+class ObjectSettings(StoreSettings, ABC):
     """What was configured about the object store."""
 
+    @abstractmethod
     def open(self, place: Place) -> ObjectStore:
         """Make the store. It connects when it is first used.
 
         Raises:
             ConfigurationError: credentials are missing.
         """
-        raise NotImplementedError
 
     def local_folder(self, place: Place) -> Path:
         """The folder of this machine that holds the objects, or copies of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,11 @@ def _names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("ask", "counts"), [(_sizes, True), (_names, False)])
-def test_a_file_that_grew(tmp_path: Path, ask: object, counts: bool) -> None:
+def test_a_file_that_grew(tmp_path: Path, ask: Callable[[Path], object], counts: bool) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "a").write_text("x")
     with watching() as watch:
-        assert callable(ask)
         ask(folder)
     found = dependencies.taken(NOTHING, watch.seen().reads, tmp_path)
     assert dependencies.changed(found, tmp_path) is None

@@ -80,14 +80,14 @@ def test_cached_and_recorded_over_processes(shop: FlowProject) -> None:
 
 
 def test_a_machine_that_has_no_copies_hits_too(shop: FlowProject) -> None:
-    shop.run("main.py")
+    assert shop.run("main.py").ok().total == 2
     for folder in sorted((shop.root / ".shop").rglob("*"), reverse=True):
         folder.rmdir() if folder.is_dir() else folder.unlink()
-    assert shop.run("main.py").total == 0
+    assert shop.run("main.py").ok().total == 0
 
 
 def test_doctor_runs_the_checks_of_a_store(shop: FlowProject) -> None:
-    shop.run("main.py")
+    shop.run("main.py").ok()
     done = shop.run("-m", "expops_prefect.cli.main", "doctor")
     done.ok()
     assert "1 projects" in done.output
@@ -109,6 +109,17 @@ def test_a_wrong_section_is_one_clear_message(shop: FlowProject, section: str, s
     assert all(text in str(caught.value) for text in said), str(caught.value)
 
 
+def test_paths_are_those_of_any_other_setting(shop: FlowProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(shop.folder))
+    for named, meant in (
+        ("~/kv", shop.folder / "kv"),
+        ("kv", shop.folder / "other" / "kv"),
+        ("/srv/kv", Path("/srv/kv")),
+    ):
+        config = f"experiment: {{cache: {{backend: {{type: shelf, folder: {named}}}}}}}"
+        assert settings_of(shop.folder / "other", config).kv.model_dump() == {"folder": meant}
+
+
 def test_expops_server_is_said_not_to_read_it(shop: FlowProject) -> None:
     with pytest.raises(ConfigurationError, match="cannot read the shelf"):
         served_config(shop.project().settings, [], [], [])
@@ -116,7 +127,11 @@ def test_expops_server_is_said_not_to_read_it(shop: FlowProject) -> None:
 
 @pytest.mark.parametrize(
     ("module", "why"),
-    [("import no_such_module", "no_such_module"), ("class Broken: pass", "no subclass")],
+    [
+        ("import no_such_module", "no_such_module"),
+        ("class Broken: pass", "no subclass"),
+        ("from expops_prefect.stores.settings import KVSettings\nclass Broken(KVSettings): pass", "not define open"),
+    ],
 )
 def test_a_distribution_that_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, why: str) -> None:
     info = tmp_path / "lib" / "broken-1.0.dist-info"

@@ -1,16 +1,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import pytest
 
-from expops_prefect.testing.kv_races import PROCESSES
+from expops_prefect.stores.kv.firestore.store import FirestoreKV
+from tests.support.firestore import Documents, new_project, new_store
 
 
-@pytest.fixture(scope="session")
-def processes() -> Iterator[ProcessPoolExecutor]:
-    """Processes of their own for races."""
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        yield pool
+@pytest.fixture
+def project() -> str:
+    """A project's id in Firestore."""
+    return new_project()
+
+
+@pytest.fixture
+def store(project: str) -> Iterator[FirestoreKV]:
+    """Its store; tests of other stores have one of their own."""
+    made = new_store(project)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def documents(project: str) -> Iterator[Documents]:
+    """Its documents, read and written without the store."""
+    made = Documents(project)
+    yield made
+    made.client.close()

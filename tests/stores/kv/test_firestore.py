@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -23,22 +22,8 @@ from tests.support.firestore import Documents, new_project, new_store
 
 
 @pytest.fixture
-def project() -> str:
-    return new_project()
-
-
-@pytest.fixture
-def store(project: str) -> Iterator[FirestoreKV]:
-    made = new_store(project)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def raw(project: str) -> Iterator[RawKV]:
-    documents = Documents(project)
-    yield documents
-    documents.client.close()
+def raw(documents: Documents) -> RawKV:
+    return documents
 
 
 class TestConformance(KVConformance):

@@ -25,23 +25,11 @@ from expops_prefect.stores.kv.base import MetricPoint
 from expops_prefect.stores.kv.firestore import client as firestore_client
 from expops_prefect.stores.kv.firestore.client import Conflict, Connection
 from expops_prefect.stores.kv.firestore.store import FirestoreKV
-from tests.support.firestore import Documents, new_project, new_store
+from tests.support.firestore import Documents, new_store
 from tests.support.server import free_port, wait_until
 
 METRICS = names.metrics_key("r", "//process[@name='train']")
 STATUS = names.run_status_key("r")
-
-
-@pytest.fixture
-def project() -> str:
-    return new_project()
-
-
-@pytest.fixture
-def store(project: str) -> Iterator[FirestoreKV]:
-    made = new_store(project)
-    yield made
-    made.close()
 
 
 def every_call(store: FirestoreKV) -> dict[str, Callable[[], object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,31 +13,12 @@ from expops_prefect.stores.kv.base import MetricPoint
 from expops_prefect.stores.kv.firestore.layout import escape, is_id, place, unescape
 from expops_prefect.stores.kv.firestore.store import FirestoreKV
 from expops_prefect.testing.kv_samples import CHARTS, DIGESTS, ODD_KEYS, RECORD, ROW, SERIES
-from tests.support.firestore import Documents, enc, new_project, new_store
+from tests.support.firestore import Documents, enc, new_store
 
 RUN = "project-shop-20261124120000-0123abcd"
 TRAIN = "//process[@name='train']"
 SECOND = "//*[@partition='p2']/process[@name='train']"
 STEP = "//process[@name='train']/step[@name='load']"
-
-
-@pytest.fixture
-def project() -> str:
-    return new_project()
-
-
-@pytest.fixture
-def store(project: str) -> Iterator[FirestoreKV]:
-    made = new_store(project)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def documents(project: str) -> Iterator[Documents]:
-    made = Documents(project)
-    yield made
-    made.client.close()
 
 
 def without_time(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -21,30 +21,11 @@ from expops_prefect.stores.kv.firestore.overflow import Series
 from expops_prefect.stores.kv.firestore.store import FirestoreKV
 from expops_prefect.testing.kv_machine import Model
 from expops_prefect.testing.kv_samples import RUN, exactly
-from tests.support.firestore import Documents, new_project, new_store
+from tests.support.firestore import Documents, new_store
 
 KEY = names.metrics_key(RUN, "//process[@name='train']")
 MAIN = f"metric/{RUN}/probes_by_path/"
 LIMIT = 60
-
-
-@pytest.fixture
-def project() -> str:
-    return new_project()
-
-
-@pytest.fixture
-def store(project: str) -> Iterator[FirestoreKV]:
-    made = new_store(project)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def documents(project: str) -> Iterator[Documents]:
-    made = Documents(project)
-    yield made
-    made.client.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from expops_prefect.errors import KVError
 from expops_prefect.models import names
 from expops_prefect.stores.kv.sqlite.schema import FORMAT
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
+from expops_prefect.testing.kv_races import PROCESSES
 
 EXPOPS_TABLE = "CREATE TABLE kv (key TEXT PRIMARY KEY, value TEXT, updated_at REAL)"
 EXPOPS_INDEX = "CREATE INDEX idx_kv_updated_at ON kv(updated_at)"
@@ -113,7 +115,8 @@ def _first_use(path: Path) -> int:
     return SQLiteKV(path).increment("k")
 
 
-def test_many_processes_make_one_file(tmp_path: Path, processes: ProcessPoolExecutor) -> None:
-    for turn in range(10):
-        path = tmp_path / f"{turn}.sqlite"
-        assert sorted(processes.map(_first_use, [path] * 8)) == list(range(1, 9))
+def test_many_processes_make_one_file(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes:
+        for turn in range(10):
+            path = tmp_path / f"{turn}.sqlite"
+            assert sorted(processes.map(_first_use, [path] * 8)) == list(range(1, 9))
