@@ -1,4 +1,4 @@
-"""The figures that pyplot knows: of all that is loaded only to be looked at, none may stay among them."""
+"""Pyplot's open figures. Results that are loaded only for a comparison must not add to them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def open_figures() -> dict[int, Any]:
 
 @contextmanager
 def undisturbed() -> Iterator[list[Any]]:
-    """Load something only to look at it: a figure that is loaded is none of pyplot's afterwards.
+    """Remove figures from pyplot that were loaded inside.
 
-    Figures that pyplot made tell it when they are loaded again: it numbers them, and the last is the current one.
+    A figure that pyplot made registers itself again when it is loaded, and becomes the current one.
 
     Yields:
-        A list for what is loaded: only figures in there are forgotten, others may be another thread's.
+        A list; append what you load. Figures that are not in it stay, as they may be another thread's.
     """
     before, loaded = set(open_figures()), list[Any]()
     try:

@@ -56,7 +56,7 @@ class Attempt:
         started: when the body began, epoch seconds; ``None`` before.
         ended: when the body ended.
         run_id, path: where the task run stands in the record, empty outside a recorded run.
-        returned_state: the body returned a state of Prefect's, which a hit would replace by its data.
+        returned_state: the result is a state of Prefect's or holds one, which tells of this very run.
         returned: what the body returned and its fingerprint, where a transaction around commits it later.
         configured: the processes whose configuration is part of the key.
         unkeyed: the body was told what is configured for another process; its result may depend on that.

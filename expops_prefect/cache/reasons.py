@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
@@ -16,31 +16,11 @@ from expops_prefect._internal.formatting import moment
 from expops_prefect.cache.results import record_key
 from expops_prefect.errors import FingerprintError, FormatError
 from expops_prefect.models.effects import Effect
+from expops_prefect.models.misses import MissKind
 from expops_prefect.models.names import CacheKey
 from expops_prefect.project import Project
 from expops_prefect.record.records import KEPT, CacheRecord, expiry
 from expops_prefect.stores.kv.base import JSON
-
-Kind = Literal[
-    "absent",
-    "expired",
-    "damaged",
-    "unreadable",
-    "refreshed",
-    "not kept",
-    "off",
-    "unhashable",
-    "policy",
-    "generator",
-    "effect",
-    "dependency",
-    "same run",
-    "not asked for",
-    "not ready",
-]
-"""``absent``: no record; ``not kept``: the result is of a kind that is executed every time; ``policy``: not ours;
-``effect``: it does more than compute; ``dependency``: a file or variable that it was read from changed; ``same run``:
-this run computed it, and it may differ by now; ``not asked for``: the rule is to cache only what asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +32,7 @@ class Reason:
         text: for people, one line.
     """
 
-    kind: Kind
+    kind: MissKind
     text: str
 
     @property

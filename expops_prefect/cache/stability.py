@@ -66,7 +66,7 @@ def tell(task: str, name: str, kind: type) -> None:
     if first("not stable", f"{task} {name}"):
         _logger.warning(
             "%s: its parameter %r is not stable: nobody changes it, and it counts as another value each time, so the "
-            "task is executed each time. Say what stands for objects of %s.%s with register_fingerprint()",
+            "task is executed each time. Give objects of %s.%s a fingerprint with register_fingerprint()",
             task,
             name,
             kind.__module__,
@@ -174,6 +174,6 @@ def came_back_otherwise(value: Any) -> None:
     if first("not stable", f"loaded {kind}"):
         _logger.warning(
             "Results of type %s are not stable: they count as another value each time that they are loaded, so tasks "
-            "that take them are executed each time. Say what stands for them with register_fingerprint()",
+            "that take them are executed each time. Give them a fingerprint with register_fingerprint()",
             kind,
         )

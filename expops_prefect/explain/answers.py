@@ -15,6 +15,7 @@ from expops_prefect.errors import FormatError, ProcessNotFoundError
 from expops_prefect.explain.differences import Difference
 from expops_prefect.explain.history import History
 from expops_prefect.models import names
+from expops_prefect.models.misses import MissKind
 from expops_prefect.record import records
 from expops_prefect.record.records import CacheRecord, Row, RunRecord
 from expops_prefect.stores.kv import tolerant_reads
@@ -22,34 +23,18 @@ from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.objects.base import ObjectStore
 
 Because = Literal[
+    MissKind,
     "hit",
     "new",
     "changed",
     "not stable",
     "removed",
     "failed",
-    "expired",
-    "damaged",
-    "unreadable",
-    "refreshed",
-    "not kept",
-    "off",
-    "unhashable",
-    "policy",
-    "generator",
-    "effect",
-    "dependency",
-    "same run",
-    "not asked for",
-    "absent",
     "calls",
     "unknown",
 ]
-"""``new``: never computed before; ``changed``: see the differences; ``not stable``: they are others each time;
-``removed``: its result was there; ``failed``: so did it the last time; ``not kept``: its result is of a kind, or
-could not be stored; ``off``: switched off; ``policy``: not ours; ``effect``: it does more than compute;
-``dependency``: what it was read from changed; ``same run``: its own run computed it, and it may differ by now;
-``not asked for``: only what asks for it is cached; ``absent``: a key that is not ours; ``calls``: several, each
+"""A kind of miss, or: ``new``: never computed before; ``changed``: see the differences; ``not stable``: they are
+others each time; ``removed``: its result was there; ``failed``: so did it the last time; ``calls``: several, each
 explained by itself; ``unknown``: nothing was noted."""
 
 

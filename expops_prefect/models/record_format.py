@@ -18,8 +18,8 @@ def later(before: Any, value: Any) -> Any:
     """Which of two cache records counts, where one was delayed: that of the later computation.
 
     Args:
-        before: what stands there; ``None`` for nothing.
-        value: the record that comes late.
+        before: the record that is stored; ``None`` if there is none.
+        value: the record that arrives late.
     """
     return before if is_newer(before) or _ended_at(before) > _ended_at(value) else value
 

@@ -62,7 +62,7 @@ class Section:
     Attributes:
         root: the project's root folder.
         runtime_dir: the folder for files of this machine.
-        file: the configuration file, or ``the environment`` if there is none; for messages.
+        file: the configuration file for messages; ``the environment`` if there is no file.
         key: the section's key, for example ``experiment.cache.backend``.
         values: the section, without ``type``.
         environ: the environment.

@@ -1,6 +1,6 @@
-"""Subflows that nothing of ours surrounds, those of Prefect's own decorator: looked on at where the engine runs them.
+"""Record subflows of Prefect's own decorator by watching the engine that runs them.
 
-As with tasks, see :mod:`expops_prefect.tracking.task_states`, the flow, its states and its hooks stay what they are.
+The flow, its states and its hooks stay unchanged, as with tasks in :mod:`expops_prefect.tracking.task_states`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from expops_prefect.cache import reasons
 from expops_prefect.record.records import Status
 from expops_prefect.run_context import Scope
 from expops_prefect.tracking import instrumentation
-from expops_prefect.tracking.hooks import _expops_record_flow_end as flow_ended
-from expops_prefect.tracking.hooks import failure_of
+from expops_prefect.tracking.hooks import failure_of, flow_ended
 from expops_prefect.tracking.run import Run
 from expops_prefect.tracking.runs import active
 from expops_prefect.tracking.subflows import is_inside_entry
@@ -30,7 +29,7 @@ _BEGAN: Final = "_expops_began"
 
 
 def watch() -> None:
-    """Look on from now on, in this process."""
+    """Watch the engine from now on, in this process."""
     from prefect.flow_engine import AsyncFlowRunEngine, FlowRunEngine
 
     _replace(FlowRunEngine, _SETS_UP, _around)
@@ -88,14 +87,14 @@ def _look_async(original: Any) -> Any:
 
 
 def _called_in(engine: Any) -> Scope | None:
-    """Where a subflow is called that nothing of ours surrounds; ``None`` for others, and outside recorded runs."""
+    """The caller of a subflow of Prefect's own decorator; ``None`` for other flows, and outside recorded runs."""
     setattr(engine, _BEGAN, True)
     return None if isinstance(engine.flow, Surrounded) else instrumentation.called_in()
 
 
 @contextmanager
 def _inside(engine: Any, outer: Scope | None) -> Iterator[None]:
-    """Around the body of a subflow: its row says that it runs, and what it calls is below it."""
+    """Mark a subflow as running around its body, and record what it calls below it."""
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()

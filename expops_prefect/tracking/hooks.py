@@ -72,7 +72,12 @@ def _tell(task_run: Any, attempt: Attempt) -> None:
 
 
 def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
-    """A flow run, or a subflow run, reached a final state. The runner of a deployment calls it too."""
+    """Prefect's hook. The runner of a deployment calls it too, by keyword."""
+    flow_ended(flow, flow_run, state)
+
+
+def flow_ended(flow: Any, flow_run: Any, state: Any) -> None:
+    """Record that a flow run, or a subflow run, has reached a final state."""
     try:
         from expops_prefect.tracking.instrumentation import project_of_flow
         from expops_prefect.tracking.runs import active, end_from_outside

@@ -108,7 +108,7 @@ class Making(OwnCalls):
     # Statements --------------------------------------------------------------------------------------
 
     def class_statement(self, node: ast.ClassDef) -> None:
-        """A class that is defined in the body: what stands in it runs."""
+        """Read the body of a class statement, which runs where the class is defined."""
         methods = {name: Function(inner, inner, self.function.names, nested=self) for name, inner in methods_in(node)}
         made = names.read_class(node, node, methods, self.value)
         self.nested.append(Class(node, node.name, methods))

@@ -28,7 +28,7 @@ _PARTS: Final = "parts"
 
 
 class SeriesDocuments:
-    """Reads and writes what stands under metrics keys, through one process's connection.
+    """Reads and writes the series of metrics keys, through one process's connection.
 
     Args:
         connection: to Firestore.
