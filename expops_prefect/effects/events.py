@@ -2,8 +2,8 @@
 
 Left out are those of importing, compiling and inspecting (``import``, ``compile``, ``exec``, ``marshal.*``,
 ``code.*``, ``object.*``, ``sys.*``, ``gc.*``), of memory (``mmap``, ``array``, ``ctypes.*`` but for loading a
-library), of locks on files that were opened before (``fcntl.*``), of what other events tell as well
-(``glob.glob``, ``os.walk``, ``pathlib.*``, the rest of ``shutil.*``) and of logging (``syslog.*``).
+library and looking up its functions), of locks on files that were opened before (``fcntl.*``), of what other events
+tell as well (``glob.glob``, ``os.walk``, ``pathlib.*``, the rest of ``shutil.*``) and of logging (``syslog.*``).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
 from expops_prefect.effects import paths
@@ -30,6 +30,8 @@ _WALKERS: Final = frozenset(
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH120, PTH100 - text
 real_stat: Final = os.stat
 real_lstat: Final = os.lstat
+openers: Final[set[CodeType]] = set()
+"""The code of what stands for ``os.open``: there the folder that a path is relative to is known."""
 _noting: set[int] = set()  # threads, for what is noted may open and ask for files itself
 Handler = Callable[[str, tuple[Any, ...], Link, FrameType], None]
 
@@ -112,9 +114,9 @@ def _library(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
     while outer is not None and "ctypes" in outer.f_code.co_filename:
         outer = outer.f_back
     origin = origin_of(outer)
-    if origin is not None and origin.direct and arguments[0]:
+    if origin is not None and origin.direct:
         for record in records(link):
-            record.effect("process", "ctypes.CDLL", origin)
+            record.effect("unknown", "ctypes.CDLL", origin)
 
 
 def _thread(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
@@ -155,7 +157,7 @@ def _made(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) 
 
 
 def _listing(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
-    if _is_walker(frame):
+    if _is_walker(frame) and not frame.f_code.co_name.endswith("fwalk"):
         return
     path = paths.absolute(arguments[0])
     # An entry tells its size and time, which nothing else hears; the library's own functions ask for names alone.
@@ -169,19 +171,30 @@ def _listing(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
 
 def _opened(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
     given, mode, flags = arguments
+    path, frame = _path_of_open(given, mode, frame)
     if isinstance(given, int) or (_TMPFILE and flags & _TMPFILE == _TMPFILE) or _is_walker(frame):
         return
     changes = flags & _CHANGING
-    path = paths.absolute(given)
     if not changes and path is not None and link.record is not None and link.record.knows(path):
         return
     origin = origin_of(frame)
-    if origin is None or path is None:
+    if origin is None:
         return
-    if changes:
+    if changes and path is None:
+        note_write(link, None, "os.open", origin)
+    elif changes and path is not None:
         _changed_by_opening(link, path, mode, flags, origin)
     else:
         note_read(link, path, origin, _call("open", path, mode))
+
+
+def _path_of_open(given: Any, mode: str | None, frame: FrameType) -> tuple[str | None, FrameType]:
+    """The path that is opened, ``None`` if it cannot be told, and where it is opened: the event lacks the folder."""
+    if frame.f_code in openers:
+        return paths.absolute(given, frame.f_locals["dir_fd"]), frame.f_back or frame
+    if mode is None and not isinstance(given, int) and not os.path.isabs(os.fspath(given)):  # noqa: PTH117 - text
+        return None, frame  # os.open under a name that was bound before it was replaced
+    return paths.absolute(given), frame
 
 
 def _changed_by_opening(link: Link, path: str, mode: str | None, flags: int, origin: Origin) -> None:
@@ -307,4 +320,5 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "urllib.Request": _request,
     "sqlite3.connect": _database,
     "ctypes.dlopen": _library,
+    "ctypes.dlsym": _library,
 }

@@ -110,7 +110,7 @@ def absolute(path: object, folder: int | None = None) -> str | None:
     text = os.fsdecode(path)
     if folder is not None and folder >= 0 and not text.startswith(os.sep):
         parent = _of_descriptor(folder)
-        return os.path.join(parent, text) if parent else None  # noqa: PTH118
+        return os.path.normpath(os.path.join(parent, text)) if parent else None  # noqa: PTH118
     return os.path.abspath(text)  # noqa: PTH100
 
 

@@ -2,6 +2,7 @@
 
 ``os.stat``, ``os.lstat`` and ``os.access`` are replaced in :mod:`os`, once; all of :mod:`os.path` and :mod:`pathlib`
 asks through them. Outside bodies they only call the originals, as they do where a body asks for the same path again.
+So is ``os.open``, of whose folder the event says nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, innermost, running
-from expops_prefect.effects.hearing import heard, note_read, real_lstat, real_stat
+from expops_prefect.effects.hearing import heard, note_read, openers, real_lstat, real_stat
 from expops_prefect.effects.origin import Place, origin_of, place_of
 from expops_prefect.fingerprint.identity import STANDS_FOR
 
@@ -35,8 +36,8 @@ _ASKING: Final = (f"{os.sep}glob.py", f"{os.sep}shutil.py")
 
 def install() -> None:
     """Replace the functions of :mod:`os`."""
-    for name, real in (("stat", real_stat), ("lstat", real_lstat), ("access", os.access)):
-        asking = _asking(name, real)
+    named = (("stat", real_stat), ("lstat", real_lstat), ("access", os.access))
+    for name, real, asking in (*((n, r, _asking(n, r)) for n, r in named), ("open", os.open, _opening(os.open))):
         setattr(os, name, asking)
         for functions in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
             if real in functions:
@@ -44,6 +45,19 @@ def install() -> None:
     accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 keeps the originals
     if accessor is not None:
         accessor.stat = staticmethod(os.stat)
+
+
+def _opening(real: Callable[..., int]) -> Callable[..., int]:
+    """``os.open``, whose event does not tell the folder that the path is relative to."""
+
+    def opening(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        return real(path, flags, mode) if dir_fd is None else real(path, flags, mode, dir_fd=dir_fd)
+
+    openers.add(opening.__code__)
+    functools.update_wrapper(opening, real)
+    opening.__module__ = "os"  # pickled by name
+    setattr(opening, STANDS_FOR, real)
+    return opening
 
 
 def _asking(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +93,9 @@ def _asked(
         return
     path = paths.absolute(given, folder)
     asked, dated = _question(frame) if name != "access" else (True, False)
-    if path is None or not asked or (link.record is not None and link.record.knows(path, dated=dated)):
+    if not asked or (path is None and folder is None):
+        return
+    if path is not None and link.record is not None and link.record.knows(path, dated=dated):
         return
     origin = origin_of(frame)
     if origin is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Encoder, Walk
-from expops_prefect.fingerprint.compiled import bytes_of, compiled_form
+from expops_prefect.fingerprint.compiled import bytes_of, compiled_form, note_foreign
 from expops_prefect.fingerprint.external import version_of
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
@@ -26,17 +26,22 @@ def _compiled(_walk: Walk, value: Any) -> bytes:
     return named("ffi", _of_module(owner))
 
 
-def _opened(_walk: Walk, value: Any) -> bytes:
+def _opened(walk: Walk, value: Any) -> bytes:
     """A library that an ``FFI`` of this process has opened; only its own methods know which."""
     close = vars(type(value))["__cffi_close__"]
     held = dict(zip(close.__code__.co_freevars, close.__closure__, strict=True))
-    return named("library", _of_file(_quoted(held["backendlib"].cell_contents)))
+    file = _quoted(held["backendlib"].cell_contents)
+    note_foreign(walk, value, file)
+    return named("library", _of_file(file))
 
 
-def _built(_walk: Walk, value: Any) -> bytes:
+def _built(walk: Walk, value: Any) -> bytes:
     """A library that a module has opened or contains: it is called by that file, or by that module."""
     name = _quoted(value)
-    return named("library", _of_module(name) if name in sys.modules else _of_file(name))
+    if name in sys.modules:
+        return named("library", _of_module(name))
+    note_foreign(walk, value, name)
+    return named("library", _of_file(name))
 
 
 def _data(walk: Walk, value: Any) -> bytes:

@@ -18,7 +18,7 @@ from expops_prefect.models.effects import CodeEffects
 __all__ = ["WRAPPER", "CodeFingerprint", "code_fingerprint"]
 
 Analysis: TypeAlias = Callable[[Any, Iterable[FunctionType], Iterable[type], Iterable[tuple[str, str]]], CodeEffects]
-"""What tells the effects of a function, given the functions and classes of its graph, and marks."""
+"""Tells the effects of a function, given the functions of its graph, its classes and those of its objects, and marks."""
 _MOST_KNOWN: Final = 512
 _known: dict[object, tuple[Guards, CodeFingerprint, object]] = {}
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -86,7 +86,8 @@ def code_fingerprint(
         return known[1]
     graph = CodeGraph(root)
     graph.add_root(function, extra, given)
-    effects = None if analyse is None else analyse(function, graph.functions, graph.classes, marked)
+    used = (*graph.classes, *graph.held.difference(graph.classes))
+    effects = None if analyse is None else analyse(function, graph.functions, used, marked)
     fingerprint = _described(graph, effects or CodeEffects())
     # A function with a closure may be one of many that are made in a loop, each with large values.
     if getattr(function, "__closure__", None) is None:

@@ -5,16 +5,19 @@ It counts by its bytes. What was loaded stays loaded, so a file is read once in 
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Walk
 from expops_prefect.fingerprint.files import file_digest
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import started_by_file
 from expops_prefect.fingerprint.ownership import Owner, locate, owner_of_module
+
+_INSTALLED: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 
 
 def compiled_form(module: str) -> bytes:
@@ -38,9 +41,16 @@ def bytes_of(file: str) -> bytes:
         return named("compiled", text(Path(file).name))
 
 
+def note_foreign(walk: Walk, value: Any, file: Any) -> None:
+    """Note the class of a library, unless it is part of an installed package: what its functions do is not known."""
+    if walk.classes is not None and not (isinstance(file, str) and _INSTALLED.search(file)):
+        walk.classes.add(type(value))
+
+
 def library(walk: Walk, value: Any) -> bytes:
     """A shared library that ctypes has loaded: by its bytes if it is named by a path, else by its name."""
     name = value._name
+    note_foreign(walk, value, name)
     is_path = isinstance(name, str) and Path(name).is_file()
     return named("library", text(type(value).__name__), bytes_of(name) if is_path else walk.encode(name))
 
@@ -50,6 +60,7 @@ def library_function(walk: Walk, value: Any) -> bytes:
     known = walk.enter(value)
     if known is not None:
         return known
+    note_foreign(walk, value, "")
     held = sorted((part for part in (value._objects or {}).values() if hasattr(part, "_handle")), key=_name_of)
     types = [walk.encode(value.restype), walk.encode(value.argtypes)]
     name = text(getattr(value, "__name__", ""))

@@ -111,6 +111,7 @@ class CodeGraph:
         self.calls: set[str] = set()
         self.functions: list[FunctionType] = []
         self.classes: list[type] = []
+        self.held: set[type] = set()
         self.unresolved: list[str] = []
         self._texts: set[str] = set()
         self._importers: list[tuple[int, FunctionType]] = []
@@ -141,6 +142,7 @@ class CodeGraph:
         self._texts.update(texts)
         start = self._new("root", Node("root", b"root"))
         classes = tuple(classes)
+        self.held.update(classes)
         own = sorted({cls for cls in classes if owner_of_callable(cls) is Owner.PROJECT}, key=class_name)
         self._connect(start, [("", value, "function"), *((f"class {class_name(cls)}", cls, "") for cls in own)])
         self._expand_pending()
@@ -347,6 +349,7 @@ class CodeGraph:
         form = constant_form(value, found, classes, self._roots)
         # The guard also keeps the value and the functions in it, so that their ids stay taken.
         self.guards.form(_Guarded([inner for _, inner in found], self._roots), value, form)
+        self.held |= classes
         known = sorted((cls for cls in classes if cls.__module__ != "builtins"), key=class_name)
         if not found and not known:
             number = self._index[key] = self._shared(name, form)

@@ -20,7 +20,7 @@ from pathlib import Path
 from unittest import mock
 
 from executions import ran
-from expops_prefect import flow, task
+from expops_prefect import EXPOPS, flow, task
 
 import models, uses
 import shop.loaded
@@ -44,7 +44,7 @@ def lazy(x):
     return len(_heapq.__name__) + x
 
 
-@task
+@task(cache_policy=EXPOPS)
 def library(x):
     ran("library")
     return LIBRARY.abs(x)

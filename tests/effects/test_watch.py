@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import posix
 import random
 import shutil
 import socket
@@ -67,6 +68,27 @@ def read() -> None:
 def read_by_number() -> None:
     with open(os.open("in.csv", os.O_RDONLY)) as file:
         file.read()
+
+
+def in_folder(use: Callable[[int], Any]) -> Body:
+    """Do something with the number of the open folder above this one."""
+
+    def body() -> None:
+        number = os.open("..", os.O_RDONLY)
+        try:
+            use(number)
+        finally:
+            os.close(number)
+
+    return body
+
+
+def beside(name: str) -> str:
+    return f"{Path.cwd().name}/{name}"
+
+
+def opened_by_folder(number: int) -> None:
+    os.close(os.open(beside("in.csv"), os.O_RDONLY, dir_fd=number))
 
 
 def read_and_fail() -> None:
@@ -135,7 +157,16 @@ def by_urllib() -> None:
 
 
 READERS = [
-    *(read, read_by_number, read_and_fail, in_a_thread, in_a_thread_of_a_thread, in_a_pool, in_an_older_pool),
+    *(
+        read,
+        read_by_number,
+        in_folder(opened_by_folder),
+        read_and_fail,
+        in_a_thread,
+        in_a_thread_of_a_thread,
+        in_a_pool,
+        in_an_older_pool,
+    ),
     *(in_coroutines, in_threads_of_a_loop, with_pandas, with_numpy, in_joblib_threads, by_urllib),
 ]
 
@@ -280,7 +311,21 @@ EFFECTS: list[tuple[Body, str, str]] = [
     (fork, "process", "os.fork"),
     (leave_a_thread, "process", "threading.Thread.start"),
     (leave_work, "process", "ThreadPoolExecutor.submit"),
-    (lambda: ctypes.CDLL("none.so"), "process", "ctypes.CDLL"),
+    (
+        in_folder(lambda folder: os.close(os.open(beside("new"), os.O_CREAT | os.O_RDWR, dir_fd=folder))),
+        *("file write", 'os.open("new")'),
+    ),
+    (in_folder(lambda folder: os.unlink(beside("in.csv"), dir_fd=folder)), "file write", 'os.remove("in.csv")'),
+    (in_folder(lambda folder: os.mkdir(beside("new"), dir_fd=folder)), "file write", 'os.mkdir("new")'),
+    (
+        in_folder(lambda folder: os.rename("in.csv", beside("data/in"), dst_dir_fd=folder)),
+        *("file write", 'os.rename("in.csv")'),
+    ),
+    (lambda: posix.open("in.csv", os.O_RDONLY), "file read", "open(…)"),
+    (lambda: posix.open("new", os.O_CREAT | os.O_RDWR), "file write", "os.open"),
+    (lambda: ctypes.CDLL("none.so"), "unknown", "ctypes.CDLL"),
+    (lambda: ctypes.CDLL(None), "unknown", "ctypes.CDLL"),
+    (lambda: ctypes.pythonapi["Py_IsInitialized"](), "unknown", "ctypes.CDLL"),
     (connect, "network", "socket.getaddrinfo"),
     (connect_locally, "network", "socket.connect"),
     (in_a_coroutine, "network", "socket.connect"),
@@ -296,6 +341,10 @@ EFFECTS: list[tuple[Body, str, str]] = [
     (lambda: np.random.rand(), "random", "numpy.random (global generator)"),
     (lambda: np.random.seed(1), "random", "numpy.random (global generator)"),
 ]
+
+
+def test_folders_that_are_walked_by_number_are_listed() -> None:
+    assert ("data", True, True) in reads(watched(lambda: list(os.fwalk("data"))))
 
 
 @pytest.mark.parametrize(("body", "kind", "call"), EFFECTS, ids=[f"{kind}-{call}" for _, kind, call in EFFECTS])

@@ -12,7 +12,7 @@ from expops_prefect.effects.code import classes, names
 from expops_prefect.effects.code.body import Body
 from expops_prefect.effects.code.names import SourceModule
 from expops_prefect.effects.code.values import MISSING, Class, Function, Summary, Value
-from expops_prefect.effects.table import Table, methods, table
+from expops_prefect.effects.table import Table, foreign, methods, normalised, table
 from expops_prefect.fingerprint import bytecode
 from expops_prefect.fingerprint.external import owner_of_callable
 from expops_prefect.fingerprint.ownership import Owner
@@ -38,7 +38,7 @@ def code_effects(
     Args:
         function: the task's function, or whatever is called for it.
         functions: all of the project's functions that it refers to, directly or not.
-        classes: all of the project's classes that it refers to, or whose objects it is given.
+        classes: the classes that it refers to, or whose objects it refers to or is given.
         marks: more entries for the table of known callables.
     """
     try:
@@ -53,7 +53,8 @@ def code_effects(
 def _code_effects(
     function: Any, functions: Iterable[FunctionType], classes: Iterable[type], marks: Iterable[tuple[str, str]]
 ) -> CodeEffects:
-    analysis = Analysis(table(marks), classes)
+    classes = tuple(classes)
+    analysis = Analysis(table(marks), (cls for cls in classes if owner_of_callable(cls) is Owner.PROJECT))
     whole = analysis.whole(function, functions)
     effects = dict(whole.effects)
     effects |= dict.fromkeys(whole.draws)
@@ -62,6 +63,9 @@ def _code_effects(
         if what != "none" or (default is not None and default.constant is None):
             effects.setdefault(effect)
     effects |= dict.fromkeys(whole.changes.values())
+    library = next(filter(None, map(_foreign, classes)), "")
+    if library and all(effect.kind != "unknown" for effect in effects):
+        effects[Effect("unknown", library)] = None
     ordered = sorted(effects, key=lambda effect: (_rank(effect), effect.file, effect.line))
     return CodeEffects(
         effects=tuple(ordered[:_MOST_SHOWN]),
@@ -72,6 +76,12 @@ def _code_effects(
         resolved=not whole.unresolved,
         unresolved=tuple(whole.unresolved)[:_MOST_UNRESOLVED],
     )
+
+
+def _foreign(cls: type) -> str:
+    """The name of the class of a library that was loaded by its file, or of its functions; empty for another class."""
+    names = (normalised(f"{base.__module__}.{base.__qualname__}") for base in cls.__mro__)
+    return next((name for name in names if name in foreign.CLASSES), "")
 
 
 def _rank(effect: Effect) -> int:
