@@ -92,13 +92,14 @@ def concerning(whom: Concern) -> Iterator[None]:
         _concern.reset(token)
 
 
-def degrade(kind: str, message: str, *, key: str = "") -> None:
+def degrade(kind: str, message: str, *, key: str = "", about: str = "") -> None:
     """Count an event and log it, once for each kind and key of the run that it concerns, or of this process.
 
     Args:
         kind: a few words for the summary, such as ``damaged results``.
         message: what happened and what follows, for the log.
         key: what it happened to.
+        about: the name of the task or flow that the message begins with.
     """
     now, whom = time.time(), _concern.get()
     with _lock:
@@ -113,7 +114,11 @@ def degrade(kind: str, message: str, *, key: str = "") -> None:
         follows = any(_denials[text] for text in denials)
         _denials.update(dict.fromkeys(denials, True))
     if new:
-        _logger.log(logging.INFO if follows else logging.WARNING, "%s: %s", kind, message)
+        level = logging.INFO if follows else logging.WARNING
+        if about:
+            _logger.log(level, "%s: %s: %s", kind, about, message)
+        else:
+            _logger.log(level, "%s: %s", kind, message)
 
 
 def first(kind: str, key: str) -> bool:

@@ -59,6 +59,8 @@ _VALUE_OF: Final = re.compile(
 _USERS: Final = ("-u", "--user", "--proxy-user")
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*")
 _NAME: Final = re.compile(r"[\w.-]+")
+_PLACE: Final = re.compile(r"%%|%[-#0 +]*\d*(?:\.\d+)?[a-zA-Z]")
+"""A place for an argument in a line of the log."""
 _VALUES: Final = ("const:", "closure:", "default:")
 """How the names of parts begin whose source is a value."""
 
@@ -297,11 +299,36 @@ class Redacting(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See :meth:`logging.Filter.filter`."""
+        names = _subjects(record)
         try:
             text = record.getMessage()
+            shown = masked_message(_with(record, names).getMessage() if names else text)
         except Exception:  # noqa: BLE001 - arguments that do not fit; logging itself says so
             return True
-        shown = masked_message(text)
+        for place, name in names.items():
+            shown = shown.replace(_stand_in(place), name)
         if shown != text:
             record.msg, record.args = shown, ()
         return True
+
+
+def _subjects(record: logging.LogRecord) -> dict[int, str]:
+    """What a line is about, by its place among the arguments: a colon that the line itself has says no value of it."""
+    if not isinstance(record.msg, str) or not isinstance(record.args, tuple):
+        return {}
+    places = [place for place in _PLACE.finditer(record.msg) if place[0] != "%%"]
+    return {
+        number: value
+        for number, (place, value) in enumerate(zip(places, record.args, strict=False))
+        if record.msg.startswith("%s: ", place.start()) and isinstance(value, str) and masked_text(value) == value
+    }
+
+
+def _with(record: logging.LogRecord, names: Mapping[int, str]) -> logging.LogRecord:
+    given = record.args if isinstance(record.args, tuple) else ()
+    args = tuple(_stand_in(number) if number in names else value for number, value in enumerate(given))
+    return logging.makeLogRecord({"msg": record.msg, "args": args})
+
+
+def _stand_in(place: int) -> str:
+    return f"\0{place}\0"

@@ -194,7 +194,8 @@ class Attempt:
             given = None if self.before is None else self.before.given
             self.written = material.written(self._task, looked_at=() if given is None else given.values)
         except Exception as error:  # noqa: BLE001 - what a user's own objects do here must not cost a result
-            degrade("explanations not kept", f"{self.label}: {error!r}; what it is made of is not compared later")
+            said = f"{error!r}; what it is made of is not compared later"
+            degrade("explanations not kept", said, about=self.label)
 
     def tell_unstable(self, kinds: Mapping[str, type]) -> None:
         """Arguments were other values at a second look although the body changed nothing; by parameter their types."""
@@ -323,11 +324,12 @@ def uses_configuration(processes: frozenset[str]) -> None:
             if not attempt.unkeyed and attempt.project.settings.process_parameters(name):
                 attempt.unkeyed = True
                 said = (
-                    f"{attempt.label}: its result depends on what is configured for the process {name!r}, which its "
-                    "code does not name, so it is executed every time. Call that task by its own name in the body, or "
-                    "pass the parameters as arguments"
+                    f"its result depends on what is configured for the process {name!r}, which its code does not name, "
+                    "so it is executed every time. Call that task by its own name in the body, or pass the parameters "
+                    "as arguments"
                 )
-                degrade("results not cached", said, key=f"{attempt.cache_key and attempt.cache_key.task} {name}")
+                place = f"{attempt.cache_key and attempt.cache_key.task} {name}"
+                degrade("results not cached", said, key=place, about=attempt.label)
 
 
 def must_not_store(attempt: Attempt | None) -> bool:

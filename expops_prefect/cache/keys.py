@@ -126,7 +126,7 @@ def _prepared(
         return None
     except Exception as error:  # noqa: BLE001 - the edge to Prefect, which would tell nobody why the task is uncached
         said = str(error) if isinstance(error, (ExpOpsPrefectError, OSError)) else repr(error)
-        degrade("keys not computed", f"{task.name}: {said}; it runs uncached", key=task.name)
+        degrade("keys not computed", f"{said}; it runs uncached", key=task.name, about=task.name)
         if run is not None:
             run.uncached(context, reasons.without_digest(said))
         return None

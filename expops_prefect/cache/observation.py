@@ -89,7 +89,7 @@ class Observation:
                 self._stack.enter_context(seeded(derived_seed(seed, attempt.key)))
             self._watch = self._stack.enter_context(watching(self._before.code))
         except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
-            degrade("bodies not watched", f"{attempt.label}: {error!r}", key=attempt.label)
+            degrade("bodies not watched", repr(error), key=attempt.label, about=attempt.label)
 
     def finish(self, result: Any, transaction: Any, context: Any) -> None:
         """The body has returned: its result is kept, or left to Prefect."""
@@ -98,7 +98,7 @@ class Observation:
             self._judge(result, transaction, context)
         except Exception as error:  # noqa: BLE001 - a user's own objects are looked at; the task has done its work
             self._attempt.refuse(reasons.unsettled(f"what its body did could not be told ({type(error).__name__})"))
-            degrade("bodies not watched", f"{self._attempt.label}: {error!r}", key=self._attempt.label)
+            degrade("bodies not watched", repr(error), key=self._attempt.label, about=self._attempt.label)
 
     def _judge(self, result: Any, transaction: Any, context: Any) -> None:
         attempt, before = self._attempt, self._before

@@ -61,7 +61,8 @@ def completed_before(project: Project, context: TaskRunContext, name: str | None
         key = str(value.get("key"))
         return names.CacheKey.parse(key) if results.read_hit(project, key) is not None else None
     except ExpOpsPrefectError as error:
-        degrade("cache not readable", f"{context.task.name}: {error}; what its flow computed before is not looked for")
+        said = f"{error}; what its flow computed before is not looked for"
+        degrade("cache not readable", said, about=context.task.name)
         return None
 
 
@@ -73,8 +74,8 @@ def note(attempt: Attempt) -> None:
     try:
         project.kv.put(name, project.signatures.signed(name, {"key": attempt.key}))
     except ExpOpsPrefectError as error:
-        said = f"{attempt.label}: {error}; a retry of its flow may execute it again"
-        degrade("records not stored", said, key=attempt.label)
+        said = f"{error}; a retry of its flow may execute it again"
+        degrade("records not stored", said, key=attempt.label, about=attempt.label)
 
 
 def _is_retried() -> bool:

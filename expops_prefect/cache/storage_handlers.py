@@ -289,7 +289,7 @@ def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> str:
         return "state" if attempt.returned_state else "failed"
     if attempt is not None and attempt.was_changed():
         said = "its result was changed in place between its return and the end of the transaction around it"
-        degrade("results not cached", f"{attempt.label}: {said}; pass copies on", key=attempt.key)
+        degrade("results not cached", f"{said}; pass copies on", key=attempt.key, about=attempt.label)
         return "changed"
     return "none" if not project.settings.cache.none_results and _is_none(content, attempt) else ""
 

@@ -18,7 +18,7 @@ from expops_prefect.models.effects import CodeEffects
 __all__ = ["WRAPPER", "CodeFingerprint", "code_fingerprint"]
 
 Analysis: TypeAlias = Callable[[Any, Iterable[FunctionType], Iterable[type], Iterable[tuple[str, str]]], CodeEffects]
-"""Tells the effects of a function, given the functions of its graph, its classes and those of its objects, and marks."""
+"""Tells the effects of a function, given the functions and classes of its graph, those of its objects, and marks."""
 _MOST_KNOWN: Final = 512
 _known: dict[object, tuple[Guards, CodeFingerprint, object]] = {}
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"

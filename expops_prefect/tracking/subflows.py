@@ -165,8 +165,8 @@ def handed_through(flow: Any, result: Any) -> Any:
     """What the task that stands for a subflow returns: its result, or states that are not to be its own."""
     if not isinstance(result, State) and not is_state_iterable(result):
         return result
-    said = f"{flow.name}: it returns futures or states, so it is run every time. Return future.result() instead"
-    degrade("results not cached", said, key=flow.name)
+    said = "it returns futures or states, so it is run every time. Return future.result() instead"
+    degrade("results not cached", said, key=flow.name, about=flow.name)
     return States(result)
 
 

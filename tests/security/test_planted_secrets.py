@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import yaml
 
-from expops_prefect._internal.redaction import masked, masked_message, masked_source
+from expops_prefect._internal.redaction import Redacting, masked, masked_message, masked_source
 from expops_prefect.errors import BackendError, ConfigurationError
 from expops_prefect.models.names import process_path, row_key, run_record_key, run_status_key
 from tests.interop.test_ui import ui
@@ -272,6 +273,25 @@ def test_messages_stay_as_they_are(text: str) -> None:
     if text.startswith("basic"):
         text = f"the {text}"
     assert masked_message(text) == text
+
+
+LINES = [
+    (("%s: %s; %s", "secret", "it reads the clock", "more"), "secret: it reads the clock; more"),
+    (("%s: %s: %s", "kind", "password", "ValueError('x')"), "kind: password: ValueError('x')"),
+    (("%s: its parameter %r", "my secret", "lock"), "my secret: its parameter 'lock'"),
+    (("%d %% of %s: it", 3, "passwords"), "3 % of passwords: it"),
+    (("%s: %s", "password", "the password: hunter2 is wrong"), "password: the password: *** is wrong"),
+    (("%s failed", "password: hunter2"), "password: *** failed"),
+    (("%s: it", "api_key=hunter2"), "api_key=*** it"),
+    (("password=%s", "hunter2"), "password=***"),
+]
+
+
+@pytest.mark.parametrize(("given", "shown"), LINES, ids=[shown for _, shown in LINES])
+def test_what_a_line_of_the_log_is_about_is_shown(given: tuple[Any, ...], shown: str) -> None:
+    record = logging.LogRecord("prefect.expops", logging.INFO, "", 0, given[0], given[1:], None)
+    assert Redacting().filter(record)
+    assert record.getMessage() == shown
 
 
 @pytest.mark.parametrize(
