@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from expops_prefect.fingerprint import cffi_libraries, compiled, mocks, statements
+from expops_prefect.fingerprint import cffi_libraries, compiled, mapped, mocks, statements
 from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
 from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
@@ -167,6 +167,7 @@ _OWN: Final[dict[str, Encoder]] = {
     "torch.jit:torch.jit.ScriptFunction": compiled.script,
     "unittest.mock:NonCallableMock": mocks.encode_mock,
     **cffi_libraries.ENCODERS,
+    **mapped.ENCODERS,
     **statements.ENCODERS,
     "sklearn.neighbors._kd_tree:BinaryTree32": _tree,
     "sklearn.neighbors._kd_tree:BinaryTree64": _tree,

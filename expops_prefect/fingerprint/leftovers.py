@@ -23,7 +23,12 @@ _CACHES: Final[dict[str, frozenset[str]]] = {
     "statsmodels": frozenset({"_cache"}),
     "pandas": frozenset({"_cache"}),
     # By which columns are sorted, a count of all that the process has made.
-    "sqlalchemy": frozenset({"_creation_order", "_memoized_keys", "comparator", "description"}),
+    "sqlalchemy": frozenset(
+        {
+            *("_creation_order", "_memoized_keys", "comparator", "description", "_cloned_set", "_type_affinity"),
+            *("_tq_label", "_from_objects", "_render_label_in_columns_clause", "_non_anon_label", "_proxy_key"),
+        }
+    ),
 }
 """By class, or by package for all of its classes: the attributes in which objects remember what they were asked."""
 _HIDDEN: Final = ("__cause__", "__context__", "__suppress_context__")

@@ -22,9 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from expops_prefect.fingerprint import files
+from expops_prefect.fingerprint.constants import constant_form
 from expops_prefect.fingerprint.files import DataFile, data_digest, file_digest
 from expops_prefect.fingerprint.values import fingerprint
 from tests.fingerprint.packages import python
+from tests.values.rows_sql import mapped
 
 BASE = np.arange(6, dtype=np.float64)
 NAN_BITS = np.array([0x7FF8000000000001, 0x7FF8000000000000], dtype=np.uint64).view(np.float64)
@@ -662,3 +664,13 @@ def business(day: int) -> Any:
 def test_zones_and_frequencies_of_one_name(make: Callable[[int], Any]) -> None:
     assert fingerprint(make(6)) == fingerprint(make(6))
     assert fingerprint(make(6)) != fingerprint(make(7))
+
+
+def test_mapped_classes_differ_by_what_is_mapped_and_who_listens() -> None:
+    def listens(_target: Any, value: Any, *_: Any) -> None:
+        str(value)
+
+    makes = (mapped, lambda: mapped(31), lambda: mapped(30, listens), lambda: mapped(30, lambda *_: None))
+    for part in range(3):
+        forms = [constant_form(make()[part]) for make in makes]
+        assert len(set(forms)) == len(forms)

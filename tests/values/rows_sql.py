@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 
 def table(kind: Any = sa.Integer, *, nullable: bool = True) -> sa.Table:
@@ -52,7 +53,29 @@ ALIKE: dict[str, Callable[[], list[Any]]] = {
     "change": lambda: [sa.insert(T).values(a=1), sa.insert(table()).values(a=1)],
     "nested": lambda: [nested(1), nested(1)],
 }
+
+
+def mapped(size: int = 30, listens: Callable[..., Any] | None = None, *, asked: bool = False) -> Any:
+    """What SQLAlchemy keeps of a class that it maps."""
+
+    class Base(orm.DeclarativeBase):
+        pass
+
+    class User(Base):
+        __tablename__ = "users"
+        id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+        name: orm.Mapped[str] = orm.mapped_column(sa.String(size))
+
+    if listens is not None:
+        sa.event.listen(User.name, "set", listens)
+    if asked:
+        User(id=1)
+        str(sa.select(User).where(User.id == 1))
+    return [vars(User)["_sa_class_manager"], vars(User)["__mapper__"], User.name, Base.registry]
+
+
 REFUSED: dict[str, Callable[[], Any]] = {"engine": lambda: sa.create_engine("sqlite://")}
 CONSTANTS: dict[str, Callable[[], list[Any]]] = {
     "statement": lambda: [sa.select(T).where(T.c.a == 1), used(sa.select(T).where(T.c.a == 1))],
+    "mapped class": lambda: [mapped(), mapped(asked=True)],
 }
