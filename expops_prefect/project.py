@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from expops_prefect._internal.files import runtime_folder
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock, Parts, of_process
 from expops_prefect._internal.signing import Signatures, read_keys
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
 from expops_prefect.errors import ConfigurationError, FormatError, RunNotFoundError
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-_open: dict[str, tuple[object, Project]] = {}
-_lock = ForkSafeLock()
 _PARALLEL = 8
 _ = rows  # what waits in an outbox is applied by its functions
 
@@ -51,6 +49,7 @@ class Project:
         kv: the KV store.
         objects: the object store.
         kv_availability, objects_availability: whether they answer.
+        part: what else this process keeps of the project, by its class.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -59,6 +58,7 @@ class Project:
         runtime_folder(settings.runtime_dir, settings.shared_group, ours=usual)
         self.kv: KVStore = settings.kv.open(settings.place)
         self.objects: ObjectStore = settings.objects.open(settings.place)
+        self.part = Parts(self)
         self.kv_availability = Availability()
         self.objects_availability = Availability()
 
@@ -76,13 +76,30 @@ class Project:
         """
         root = find_root(path, source_file=None if source_file is None else Path(source_file))
         stamp = settings_stamp(root)
-        with _lock:
-            held = _open.get(str(root))
+        here = of_process(OpenProjects)
+        with here.lock:
+            held = here.by_root.get(str(root))
             if held is not None and held[0] == stamp:
                 return held[1]
             project = cls(load_settings(root))
-            _open[str(root)] = ((stamp[0], settings_stamp(root)[1]), project)
+            here.by_root[str(root)] = ((stamp[0], settings_stamp(root)[1]), project)
             return project
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Deliver what waits for the stores, and give up connections, threads and files. A process that ends does so.
+
+        Args:
+            timeout: seconds for the delivery, at most. What is not delivered by then stays in the outbox's folder.
+        """
+        here = of_process(OpenProjects)
+        with here.lock:
+            held = here.by_root.get(str(self.settings.root))
+            if held is not None and held[1] is self:
+                del here.by_root[str(self.settings.root)]
+        if "outbox" in vars(self):
+            self.outbox.close(timeout)
+        self.kv.close()
+        self.objects.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_reopen, (self.settings,))
@@ -287,10 +304,24 @@ class Project:
 
 def _reopen(settings: Settings) -> Project:
     """A project in another process: the one that is open there already, if its settings are the same."""
-    with _lock:
-        held = _open.get(str(settings.root))
+    here = of_process(OpenProjects)
+    with here.lock:
+        held = here.by_root.get(str(settings.root))
         if held is not None and held[1].settings == settings:
             return held[1]
         project = Project(settings)
-        _open[str(settings.root)] = (None, project)
+        here.by_root[str(settings.root)] = (None, project)
         return project
+
+
+class OpenProjects:
+    """The projects of this process. Take it as ``of_process(OpenProjects)``.
+
+    Attributes:
+        lock: held while one is looked for and opened.
+        by_root: each by its root folder, with what its configuration was read from.
+    """
+
+    def __init__(self) -> None:
+        self.lock = ForkSafeLock()
+        self.by_root: dict[str, tuple[object, Project]] = {}

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from expops_prefect._internal.process import of_process
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -82,8 +84,8 @@ class ActiveRun(Protocol):
 
     project: Project
 
-    def attach(self, context: TaskRunContext, attempt: Any) -> None:
-        """Tie an attempt at the cache to its call in the run."""
+    def attach(self, context: TaskRunContext, cache_context: Any) -> None:
+        """Record a task run that the cache is asked about, by its ``CacheContext``."""
 
     def uncached(self, context: TaskRunContext, why: Any) -> None:
         """A call is executed without looking at the cache."""
@@ -110,7 +112,6 @@ given: ContextVar[Scope | None] = ContextVar("expops_given_scope", default=None)
 """The scope of the body that gave the work that runs here to a pool of threads."""
 flow_project: ContextVar[Project | None] = ContextVar("expops_flow_project", default=None)
 """The project of the flow whose body runs here, recorded or not."""
-_recorder: Callable[[Any], ActiveRun | None] | None = None
 task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
 """The transaction of the task whose body runs here."""
 
@@ -153,15 +154,21 @@ def task_here() -> TaskRunContext | None:
     return task if task.task_run.flow_run_id == flow.flow_run.id else None
 
 
+class _Recorder:
+    """How the run of a task run is found. The cache does not know the recorder."""
+
+    run_of_task: Callable[[Any], ActiveRun | None] | None = None
+
+
 def record_with(run_of_task: Callable[[Any], ActiveRun | None]) -> None:
     """Tell how the run of a task run is found. The recorder does so when it is imported."""
-    global _recorder
-    _recorder = run_of_task
+    of_process(_Recorder).run_of_task = run_of_task
 
 
 def run_of(task: Any) -> ActiveRun | None:
     """The recorded run that a task run belongs to; ``None`` outside any."""
-    return None if _recorder is None else _recorder(task)
+    find = of_process(_Recorder).run_of_task
+    return None if find is None else find(task)
 
 
 def project_around(task: Any) -> Project | None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from expops_prefect.project import _open as opened_projects
+from expops_prefect._internal.process import of_process
+from expops_prefect.project import OpenProjects
 from tests.support import emulators
 from tests.support.backends import COMBINATIONS, Cloud
 from tests.support.processes import FlowProject
@@ -111,13 +112,11 @@ def import_path() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def projects_closed() -> Iterator[None]:
     """A process keeps its projects open, and each test has one of its own."""
-    before = set(opened_projects)
+    opened = of_process(OpenProjects).by_root
+    before = set(opened)
     yield
-    for root in set(opened_projects) - before:
-        _, project = opened_projects.pop(root)
-        if "outbox" in vars(project):
-            project.outbox.close(1)
-        project.kv.close()
+    for root in set(opened) - before:
+        opened[root][1].close(timeout=1)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock
 
 
 def test_a_forked_child_finds_its_locks_free() -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from expops_prefect._internal import diagnostics
+from expops_prefect._internal.file_locks import FileLocks
+from expops_prefect._internal.process import of_process
 from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.record import liveness
@@ -30,7 +32,7 @@ from expops_prefect.stores.outbox.changes import Delete, Put
 from expops_prefect.tracking import runs
 from expops_prefect.tracking.heartbeat import Life
 from expops_prefect.tracking.run import Run
-from expops_prefect.tracking.runs import active, end_from_outside, join_run, start_run
+from expops_prefect.tracking.runs import _OpenRuns, end_from_outside, join_run, start_run
 from tests.config.support import settings_of
 from tests.support.firestore import new_store
 from tests.support.server import wait_until
@@ -48,7 +50,7 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]
     yield made
     made.outbox.close(20)
     made.kv.close()
-    active.clear()
+    of_process(_OpenRuns).in_forked_child()
 
 
 def opened(folder: Path) -> Project:
@@ -196,10 +198,10 @@ def test_a_run_lives_by_whatever_path_its_project_is_reached(project: Project, t
     run = begin(project)
     (tmp_path / "current").symlink_to(project.settings.runtime_dir)
     (lock,) = (tmp_path / "current" / liveness.FOLDER).iterdir()
-    assert liveness.lock_state(lock) == "held"
+    assert of_process(FileLocks).state(lock) == "held"
     assert end_dead_runs(project.kv, tmp_path / "current") == []
     # Nor is the lock lost by the look at it.
-    assert of_a_child(lambda: liveness.lock_state(lock)) == "held"
+    assert of_a_child(lambda: of_process(FileLocks).state(lock)) == "held"
     run.flow_ended("completed")
     assert lock_files(project) == []
 
@@ -347,23 +349,24 @@ def test_a_worker_forgets_runs_of_others_that_it_has_not_seen_for_long(
     for number in range(1, 100):
         clock[0] += 60
         join_run(call(number))
-    assert "run-0" in active, "a task of it is still executed here"
-    others = {run_id for run_id in active if run_id.startswith("run-")}
+    assert "run-0" in of_process(_OpenRuns).by_id, "a task of it is still executed here"
+    others = {run_id for run_id in of_process(_OpenRuns).by_id if run_id.startswith("run-")}
     assert "run-99" in others
     assert len(others) < 15
     join_run(call(0)).end(busy, "completed")
     clock[0] += 3600
     join_run(call(100))
-    assert {run_id for run_id in active if run_id.startswith("run-")} == {"run-100"}
-    active.pop("run-100")
+    assert {run_id for run_id in of_process(_OpenRuns).by_id if run_id.startswith("run-")} == {"run-100"}
+    of_process(_OpenRuns).by_id.pop("run-100")
 
 
 def test_a_sign_of_life_that_cannot_be_given_is_called_that(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # It is said once in a process and for the runs of a project, and this test runs for each store.
-    monkeypatch.setattr(diagnostics._process, "said", set())
-    monkeypatch.setattr(diagnostics, "_watching", weakref.WeakSet())
+    here = of_process(diagnostics._Diagnostics)
+    monkeypatch.setattr(here.process, "said", set())
+    monkeypatch.setattr(here, "watching", weakref.WeakSet())
     monkeypatch.setattr("expops_prefect.tracking.heartbeat.BEAT_SECONDS", 0.0)
     monkeypatch.setattr("expops_prefect.tracking.heartbeat.Life.sign", lambda _: 1 / 0)
     with diagnostics.concerning(None):  # not a run that another test has left open

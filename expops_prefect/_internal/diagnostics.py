@@ -18,17 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from expops_prefect._internal.forks import ForkSafeLock
 from expops_prefect._internal.formatting import moment
+from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect._internal.redaction import Redacting
 
 _logger = logging.getLogger("prefect.expops")
 _logger.addFilter(Redacting())
-_lock = ForkSafeLock()
-_told: set[tuple[str, str]] = set()
-"""What :func:`first` was asked for: notices of this process, which concern no run."""
-_denials: dict[str, bool] = {}
-"""What stores deny for good, and whether that was warned of."""
 
 
 @dataclass(eq=False)
@@ -47,10 +42,6 @@ class Events:
     since: dict[str, float] = field(default_factory=dict)
     said: set[tuple[str, str]] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        with _lock:
-            _watching.add(self)
-
     def add(self, kind: str, count: int, since: float) -> None:
         """Count events."""
         self.counts[kind] += count
@@ -58,7 +49,7 @@ class Events:
 
     def take(self) -> dict[str, dict[str, Any]]:
         """What was counted, as :func:`merged` takes it; from now on anew."""
-        with _lock:
+        with of_process(_Diagnostics).lock:
             taken = {kind: {"count": count, "since": self.since[kind]} for kind, count in self.counts.items()}
             self.counts.clear()
             self.since.clear()
@@ -67,9 +58,37 @@ class Events:
 
 Concern: TypeAlias = Events | Path | None
 """A run's events, the outbox folder of a project, or nobody in particular."""
-_watching: weakref.WeakSet[Events] = weakref.WeakSet()
-_process = Events()
 _concern: ContextVar[Concern] = ContextVar("expops_concern", default=None)
+
+
+class _Diagnostics:
+    """What this process has said.
+
+    Attributes:
+        told: what :func:`first` was asked for: notices that concern no run.
+        denials: what stores deny for good, and whether that was warned of.
+        watching: the events of the runs that are open.
+        process: the events of the process itself.
+    """
+
+    def __init__(self) -> None:
+        self.lock = ForkSafeLock()
+        self.told: set[tuple[str, str]] = set()
+        self.denials: dict[str, bool] = {}
+        self.watching: weakref.WeakSet[Events] = weakref.WeakSet()
+        self.process = Events()
+
+
+def events_of_run(project: Path) -> Events:
+    """The events of a run that begins here. What happens to its project counts for it too.
+
+    Args:
+        project: the outbox folder of its project.
+    """
+    events, here = Events(project), of_process(_Diagnostics)
+    with here.lock:
+        here.watching.add(events)
+    return events
 
 
 def concern(whom: Concern) -> None:
@@ -101,18 +120,18 @@ def degrade(kind: str, message: str, *, key: str = "", about: str = "") -> None:
         key: what it happened to.
         about: the name of the task or flow that the message begins with.
     """
-    now, whom = time.time(), _concern.get()
-    with _lock:
-        runs = [whom] if isinstance(whom, Events) else [item for item in _watching if whom and item.project == whom]
-        for events in {_process, *runs}:
+    now, whom, here = time.time(), _concern.get(), of_process(_Diagnostics)
+    with here.lock:
+        runs = [whom] if isinstance(whom, Events) else [item for item in here.watching if whom and item.project == whom]
+        for events in {here.process, *runs}:
             events.add(kind, 1, now)
-        places = runs or [_process]
+        places = runs or [here.process]
         new = any((kind, key) not in events.said for events in places)
         for events in places:
             events.said.add((kind, key))
-        denials = [text for text in _denials if text in message]
-        follows = any(_denials[text] for text in denials)
-        _denials.update(dict.fromkeys(denials, True))
+        denials = [text for text in here.denials if text in message]
+        follows = any(here.denials[text] for text in denials)
+        here.denials.update(dict.fromkeys(denials, True))
     if new:
         level = logging.INFO if follows else logging.WARNING
         if about:
@@ -123,9 +142,10 @@ def degrade(kind: str, message: str, *, key: str = "", about: str = "") -> None:
 
 def first(kind: str, key: str) -> bool:
     """Whether this is the first time in this process that something is said of this kind and key."""
-    with _lock:
-        new = (kind, key) not in _told
-        _told.add((kind, key))
+    here = of_process(_Diagnostics)
+    with here.lock:
+        new = (kind, key) not in here.told
+        here.told.add((kind, key))
     return new
 
 
@@ -135,14 +155,16 @@ def denied(text: str) -> None:
     Args:
         text: what is denied and what to do, which stands in the messages of :func:`degrade`.
     """
-    with _lock:
-        _denials.setdefault(text, False)
+    here = of_process(_Diagnostics)
+    with here.lock:
+        here.denials.setdefault(text, False)
 
 
 def counts() -> dict[str, int]:
     """How often each kind of event happened in this process so far."""
-    with _lock:
-        return dict(_process.counts)
+    here = of_process(_Diagnostics)
+    with here.lock:
+        return dict(here.process.counts)
 
 
 def merged(known: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.process import of_process
 
 # Paths are text here: it is faster, and this is on the way of every result.
 # ruff: noqa: PTH100, PTH101, PTH102, PTH108, PTH112, PTH116, PTH120
@@ -31,9 +32,12 @@ _OURS: Final = frozenset(
     | {"metrics.sqlite-wal", "outbox", "uses"}
 )
 
-_roots: dict[str, str | bool] = {}
-"""The runtime folders of this process's projects, and their group: whoever makes a file below may find the folder
-gone and make it anew, and knows a path only."""
+
+class _RuntimeFolders(dict[str, str | bool]):
+    """The runtime folders of this process's projects, and their group.
+
+    Whoever makes a file below one may find the folder gone and make it anew, and knows a path only.
+    """
 
 
 def runtime_folder(path: Path, group: str | bool = False, *, ours: bool = False) -> None:
@@ -48,7 +52,7 @@ def runtime_folder(path: Path, group: str | bool = False, *, ours: bool = False)
         ours: whether that is sure already, by its name.
     """
     folder = os.path.abspath(path)
-    _roots[folder] = group
+    of_process(_RuntimeFolders)[folder] = group
     with suppress(OSError):
         status = os.stat(folder)
         mine = status.st_uid == os.geteuid() and (ours or _is_ours(folder))
@@ -92,8 +96,9 @@ def make_folder(path: str | os.PathLike[str]) -> None:
             if not stat.S_ISDIR(mode):
                 raise
         else:
-            if folder in _roots:
-                if group := _roots[folder]:
+            known = of_process(_RuntimeFolders)
+            if folder in known:
+                if group := known[folder]:
                     _share(folder, group)
                 _ignore_itself(folder)
             elif is_shared(os.path.dirname(folder)):

@@ -4,53 +4,37 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
-from expops_prefect._internal.forks import ForkSafeLock
 from expops_prefect.cache.storage import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.models.names import normalise, short_hash
 from expops_prefect.project import Project
 from expops_prefect.serialization.serializer import ExpOpsSerializer
 
 _logger = logging.getLogger("prefect.expops")
-_lock = ForkSafeLock()
-_Storages: TypeAlias = tuple[ExpOpsResultStorage, ExpOpsKeyStorage]
-_storages: dict[tuple[str, str], _Storages] = {}
-_of_project: WeakKeyDictionary[Project, _Storages] = WeakKeyDictionary()
-_serializers: dict[tuple[int, str], ExpOpsSerializer] = {}
 
 
-def storages(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
-    """The two blocks of a project.
+class Blocks:
+    """The storage blocks and the serializer of a project. Take it as ``project.part(Blocks)``.
 
     The result storage is saved, so that another process can load a result through Prefect's API by
     the block's id. Its name holds the resolved place, so two checkouts never take each other's.
+
+    Args:
+        project: the project.
+
+    Attributes:
+        storages: the result storage and the key storage.
+        serializer: the serializer that belongs to them.
     """
-    known = _of_project.get(project)
-    if known is not None:
-        return known
-    place = f"{project.settings.root}|{project.kv.describe()}|{project.objects.describe()}"
-    identity = (project.project_id, place)
-    with _lock:
-        held = _storages.get(identity)
-        if held is None:
-            root = str(project.settings.root)
-            result_storage = ExpOpsResultStorage(project_root=root, project_id=project.project_id)
-            key_storage = ExpOpsKeyStorage(project_root=root, project_id=project.project_id)
-            name = f"expops-{_block_name(project.project_id)}-{short_hash(place, 12)}"
-            held = _storages[identity] = (_saved(result_storage, name), key_storage)
-        _of_project[project] = held
-    return held
 
-
-def serializer(project: Project) -> ExpOpsSerializer:
-    """The serializer that belongs to our storages."""
-    wanted = project.settings.cache.spill_bytes, project.reference_prefix
-    if wanted not in _serializers:
-        spill, prefix = wanted
-        _serializers[wanted] = ExpOpsSerializer(detached=True, spill_bytes=spill, uri_prefix=prefix)
-    return _serializers[wanted]
+    def __init__(self, project: Project) -> None:
+        root, project_id = str(project.settings.root), project.project_id
+        place = f"{root}|{project.kv.describe()}|{project.objects.describe()}"
+        name = f"expops-{_block_name(project_id)}-{short_hash(place, 12)}"
+        results = _saved(ExpOpsResultStorage(project_root=root, project_id=project_id), name)
+        self.storages = results, ExpOpsKeyStorage(project_root=root, project_id=project_id)
+        spill, prefix = project.settings.cache.spill_bytes, project.reference_prefix
+        self.serializer = ExpOpsSerializer(detached=True, spill_bytes=spill, uri_prefix=prefix)
 
 
 def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -34,12 +33,11 @@ _NOT_SHOWN: Final = f'"{HIDDEN}"'
 _MOST_VALUE: Final = 120
 _MOST_KEYS: Final = 128
 _MOST_SOURCE: Final = 1 << 20
-_kept: WeakKeyDictionary[Project, dict[str, tuple[float, int]]] = WeakKeyDictionary()
 """By project and function digest: when the sources were handed over, and their size in bytes."""
 
 
 @dataclass(slots=True)
-class Material:
+class KeyComponents:
     """What a key is made of, as long as it may have to be written down.
 
     Attributes:
@@ -60,7 +58,7 @@ class Material:
     root: Path | None = None
     process: Mapping[str, str] = field(default_factory=dict)
 
-    def written(self, task: str = "", *, looked_at: Collection[str] = ()) -> Written:
+    def snapshot(self, task: str = "", *, looked_at: Collection[str] = ()) -> KeySnapshot:
         """The parts, before the task's body may change its arguments.
 
         Args:
@@ -75,11 +73,11 @@ class Material:
         unstable = stability.unstable_arguments(task, self, looked_at), stability.unstable_constants(task, self.code)
         if any(unstable):
             value["unstable"] = {"inputs": unstable[0], "code": unstable[1]}
-        return Written(orjson.dumps(value).decode(), self.code)
+        return KeySnapshot(orjson.dumps(value).decode(), self.code)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class KeySnapshot:
     """The parts of a key, to be written down with the result.
 
     Attributes:
@@ -90,7 +88,7 @@ class Written:
     text: str
     code: CodeFingerprint
 
-    def unstable(self, task: str, kinds: Mapping[str, type]) -> Written:
+    def unstable(self, task: str, kinds: Mapping[str, type]) -> KeySnapshot:
         """The same, with what is said of arguments that are never the same.
 
         Args:
@@ -141,13 +139,20 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
+class _KeptSources(dict[str, tuple[float, int]]):
+    """The functions whose sources are kept in a project's store: by digest, since when, and their size in bytes."""
+
+    def __init__(self, _: Project) -> None:
+        super().__init__()
+
+
 def keep_sources(project: Project, code: CodeFingerprint) -> int:
     """Have the parts and sources of a function kept, once per process; they are stored in the background.
 
     Returns:
         The size of their object, bytes.
     """
-    known = _kept.setdefault(project, {})
+    known = project.part(_KeptSources)
     now = time.time()
     found = known.get(code.digest)
     if found is not None and now - found[0] < GRACE / 4:

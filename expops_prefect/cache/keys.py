@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from weakref import WeakKeyDictionary
 
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFutureList
@@ -24,9 +23,10 @@ from prefect.transactions import IsolationLevel, get_transaction
 
 from expops_prefect import run_context
 from expops_prefect._internal.diagnostics import degrade, first
-from expops_prefect.cache import attempts, blocks, explicit_storage, reasons, retries
+from expops_prefect.cache import explicit_storage, reasons, retries
 from expops_prefect.cache.argument_changes import Given
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.blocks import Blocks
+from expops_prefect.cache.context import CacheContext, uses_configuration
 from expops_prefect.cache.decision import (
     Decision,
     decide,
@@ -36,10 +36,11 @@ from expops_prefect.cache.decision import (
     persists,
     plain_policy,
 )
-from expops_prefect.cache.key_components import Material, config_parts
+from expops_prefect.cache.key_components import KeyComponents, config_parts
 from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
 from expops_prefect.cache.observation import Before, tell_once, warn_once
+from expops_prefect.cache.session import session
 from expops_prefect.effects import ambient
 from expops_prefect.effects.code.analysis import code_effects
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
@@ -61,8 +62,14 @@ _HOST: Final = socket.gethostname()
 _STARTED: Final = time.time_ns()
 _Configured: TypeAlias = tuple[str, frozenset[str]]
 _ConfigDigest: TypeAlias = tuple[str | None, str, Mapping[str, str]]
-_config_digests: WeakKeyDictionary[Project, dict[_Configured, _ConfigDigest]] = WeakKeyDictionary()
-"""By project, process and those it calls: the data file's digest, that of the configuration with it, and its parts."""
+
+
+class _ConfigDigests(dict[_Configured, _ConfigDigest]):
+    """By process and those it calls: the data file's digest, that of the configuration with it, and its parts."""
+
+    def __init__(self, _: Project) -> None:
+        super().__init__()
+
 
 # What map returned, with its futures resolved: a list that is formally an iterator.
 register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
@@ -88,9 +95,9 @@ def prepare(
     task = context.task
     if task.isgenerator:
         return plain()  # Prefect executes generators always; they are recorded only.
-    earlier = attempts.of_task_run(context.task_run.id)
+    earlier = session().of_task_run(context.task_run.id)
     if earlier is not None:
-        earlier.land()  # A retry takes the lease anew; its key may be another one.
+        earlier.release_lease()  # A retry takes the lease anew; its key may be another one.
     key = _prepared(context, inputs, ignore=ignore, others=others, plain=plain)
     return plain() if key is None else key
 
@@ -134,43 +141,44 @@ def _prepared(
         if run is not None and made.why_not is not None:
             run.uncached(context, made.why_not)
         return None
-    key, material, configured = made.key, made.material, made.configured
-    attempts.uses_configuration(configured)
+    key, components, configured = made.key, made.components, made.configured
+    uses_configuration(configured)
     retry_name = retries.name_for(context, inputs)
     before = retries.completed_before(project, context, retry_name)
     changed, key = before not in (None, key), before or key
-    attempt = Attempt.of(project, key, context.task_run, nested=get_transaction() is not None)
-    attempt.configured, attempt.retry_name = configured, retry_name
+    cache_context = CacheContext.of(project, key, context.task_run, nested=get_transaction() is not None)
+    cache_context.configured, cache_context.retry_name = configured, retry_name
     # If it is executed all the same, its result is not that of the key any more.
-    attempt.unkeyed = changed
+    cache_context.unkeyed = changed
     store = context.result_store
     surrounded = getattr(task, run_context.SURROUNDED_ATTRIBUTE, False)
     if made.decision.watched:
-        attempt.before = _before(made, store, plain, surrounded=surrounded)
-        attempt.data_folders = tuple(rules.folders or ())
+        cache_context.before = _before(made, store, plain, surrounded=surrounded)
+        cache_context.data_folders = tuple(rules.folders or ())
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
     if project.settings.cache.single_flight and not surrounded:
-        single_flight.land_at_end(task)
+        single_flight.release_at_end(task)
     if task.result_storage is None and not explicit_storage.storage(store):
-        result_storage, key_storage = blocks.storages(project)
+        blocks = project.part(Blocks)
+        result_storage, key_storage = blocks.storages
         store.result_storage = result_storage
         if task.result_serializer is None and not explicit_storage.serializer(store):
-            store.serializer = blocks.serializer(project)
+            store.serializer = blocks.serializer
         if task.cache_policy is None or getattr(task.cache_policy, "key_storage", None) is None:
             store.metadata_storage = key_storage
         store.cache_result_in_memory = False
-        attempt.serializer = store.serializer
-        attempt.paired = store.result_storage is result_storage and store.metadata_storage is key_storage
-        if attempt.paired:
-            attempt.material = material
+        cache_context.serializer = store.serializer
+        cache_context.paired = store.result_storage is result_storage and store.metadata_storage is key_storage
+        if cache_context.paired:
+            cache_context.components = components
     context.persist_result = True
-    attempts.remember(attempt)
+    session().add(cache_context)
     if run is not None:
-        run.attach(context, attempt)
+        run.attach(context, cache_context)
     else:
-        attempt.computed_in = _unrecorded_run(context.task_run)
-        attempts.forget_with(context.task_run)
+        cache_context.computed_in = _unrecorded_run(context.task_run)
+        session().forget_with(context.task_run)
     return str(key)
 
 
@@ -197,8 +205,8 @@ def plain_key(
 
 def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
-    given = Given(made.material.values, made.material.digests) if surrounded else None
-    before = Before(made.effects, made.decision.told, made.material.code.guards, given)
+    given = Given(made.components.values, made.components.digests) if surrounded else None
+    before = Before(made.effects, made.decision.told, made.components.code.guards, given)
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
@@ -230,14 +238,14 @@ class _Made:
 
     Attributes:
         key: the key.
-        material: what it is made of.
+        components: what it is made of.
         configured: the processes whose configuration is part of it.
         decision: what becomes of the task run.
         effects: what its code tells.
     """
 
     key: names.CacheKey
-    material: Material
+    components: KeyComponents
     configured: frozenset[str]
     decision: Decision
     effects: CodeEffects
@@ -290,8 +298,8 @@ def _made(
     configured = frozenset({name, *map(names.process_name, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint(entering), config, code.digest)
-    material = Material(values, digests, notes, others, config_made_of, code, root, process)
-    return _Made(key, material, configured, decision, code.effects)
+    components = KeyComponents(values, digests, notes, others, config_made_of, code, root, process)
+    return _Made(key, components, configured, decision, code.effects)
 
 
 def _process_state(root: Path) -> dict[str, str]:
@@ -319,7 +327,7 @@ def _config_digest(project: Project, name: str, configured: frozenset[str]) -> t
     """The digest of what is configured for a process and those it calls, and its parts; made anew for other data."""
     settings = project.settings
     data = None if settings.data_path is None else _data_digest(settings.data_path)
-    by_name = _config_digests.setdefault(project, {})
+    by_name = project.part(_ConfigDigests)
     known = by_name.get((name, configured))
     if known is None or known[0] != data:
         part = dict(settings.config_part(name))

@@ -21,8 +21,13 @@ from expops_prefect.stores.outbox.changes import Put
 DAY: Final = 86_400.0
 """How exactly a use is known, seconds."""
 _LIMIT: Final = 50_000
-_noted: dict[tuple[str, str], int] = {}
-"""The day of the last use that this process has noted, by project and key."""
+
+
+class NotedUses(dict[str, int]):
+    """The day of the last use of a project's results that this process has noted, by record key."""
+
+    def __init__(self, project: Project) -> None:
+        self.folder = project.settings.runtime_dir / "uses"
 
 
 def note_use(project: Project, record_key: str, record: CacheRecord) -> None:
@@ -39,15 +44,14 @@ def note_use(project: Project, record_key: str, record: CacheRecord) -> None:
     if now - computed < DAY:
         return
     day = int(now // DAY)
-    folder = project.settings.runtime_dir / "uses"
-    known = (str(folder), record_key)
-    if _noted.get(known) == day:
+    noted = project.part(NotedUses)
+    if noted.get(record_key) == day:
         return
-    if len(_noted) >= _LIMIT:
-        _noted.clear()
-    _noted[known] = day
+    if len(noted) >= _LIMIT:
+        noted.clear()
+    noted[record_key] = day
     key = names.use_key(record_key)
-    if _first_of_the_day(folder, day, key.removeprefix(names.USE_PREFIX)):
+    if _first_of_the_day(noted.folder, day, key.removeprefix(names.USE_PREFIX)):
         project.outbox.write(Put(key, {"at": now}))
 
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from expops_prefect._internal.diagnostics import degrade, first
-from expops_prefect.cache import attempts, decision, reasons
+from expops_prefect.cache import decision, reasons
 from expops_prefect.cache.argument_changes import Given, is_constant
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.context import CacheContext, Observed, computing
+from expops_prefect.cache.session import session
 from expops_prefect.effects import dependencies, generators, surroundings
 from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.seeding import derived_seed, seeded
@@ -66,12 +67,12 @@ class Observation:
     """The watch over one body.
 
     Args:
-        attempt: its task run.
+        cache_context: its task run.
         before: what was known before.
     """
 
-    def __init__(self, attempt: Attempt, before: Before) -> None:
-        self._attempt = attempt
+    def __init__(self, cache_context: CacheContext, before: Before) -> None:
+        self._context = cache_context
         self._before = before
         self._stack = ExitStack()
         self._watch: watching | None = None
@@ -80,16 +81,16 @@ class Observation:
 
     def begin(self) -> None:
         """The body is about to run."""
-        attempt = self._attempt
-        seed = attempt.project.settings.random_seed
+        cache_context = self._context
+        seed = cache_context.project.settings.random_seed
         try:
             self._named = dependencies.named(self._before.code)
             self._around = surroundings.snapshot()
             if seed is not None:
-                self._stack.enter_context(seeded(derived_seed(seed, attempt.key)))
+                self._stack.enter_context(seeded(derived_seed(seed, cache_context.key)))
             self._watch = self._stack.enter_context(watching(self._before.code))
         except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
-            degrade("bodies not watched", repr(error), key=attempt.label, about=attempt.label)
+            degrade("bodies not watched", repr(error), key=cache_context.label, about=cache_context.label)
 
     def finish(self, result: Any, transaction: Any, context: Any) -> None:
         """The body has returned: its result is kept, or left to Prefect."""
@@ -97,29 +98,25 @@ class Observation:
         try:
             self._judge(result, transaction, context)
         except Exception as error:  # noqa: BLE001 - a user's own objects are looked at; the task has done its work
-            self._attempt.refuse(reasons.unsettled(f"what its body did could not be told ({type(error).__name__})"))
-            degrade("bodies not watched", repr(error), key=self._attempt.label, about=self._attempt.label)
+            self._context.refuse(reasons.unsettled(f"what its body did could not be told ({type(error).__name__})"))
+            degrade("bodies not watched", repr(error), key=self._context.label, about=self._context.label)
 
     def _judge(self, result: Any, transaction: Any, context: Any) -> None:
-        attempt, before = self._attempt, self._before
-        attempt.before = None
+        cache_context, before = self._context, self._before
+        cache_context.before = None
         seen = None if self._watch is None else self._watch.seen()
         if seen is None:
-            attempt.refuse(reasons.unsettled("its body could not be watched"))
+            cache_context.refuse(reasons.unsettled("its body could not be watched"))
             return
         effects = (*seen.effects, *self._changed_arguments(), *self._left_behind(result), *self._given_back(result))
-        effects = decision.forbidding(attempt.project, effects)
-        attempt.named, attempt.reads = self._named, seen.reads
-        attempt.watched = True
-        attempt.proven = self._is_proven(seen)
-        shown = (*decision.forbidding(attempt.project, before.code.effects), *effects)[:_MOST_EFFECTS]
-        attempt.effects = _dump(shown)
-        if before.code.seeds and attempt.project.settings.random_seed is None:
-            attempt.generators = generators.left_behind(before.code.seeds)
+        effects = decision.forbidding(cache_context.project, effects)
+        shown = (*decision.forbidding(cache_context.project, before.code.effects), *effects)[:_MOST_EFFECTS]
+        seeds = before.code.seeds and cache_context.project.settings.random_seed is None
+        left = generators.left_behind(before.code.seeds) if seeds else ""
+        cache_context.observed = Observed(self._named, seen.reads, self._is_proven(seen), _dump(shown), left)
         if effects and not before.told:
-            attempt.refuse(reasons.effect(effects[0], more=len(effects) - 1))
-            name = attempt.label if attempt.cache_key is None else attempt.cache_key.task
-            tell_once(name, effects[0], decorated=decision.is_decorated(context.task))
+            cache_context.refuse(reasons.effect(effects[0], more=len(effects) - 1))
+            tell_once(cache_context.task, effects[0], decorated=decision.is_decorated(context.task))
             self._leave_to_prefect(transaction, context)
 
     def close(self) -> None:
@@ -133,12 +130,12 @@ class Observation:
         return nothing and code.resolved
 
     def _changed_arguments(self) -> tuple[Effect, ...]:
-        given, attempt = self._before.given, self._attempt
+        given, cache_context = self._before.given, self._context
         if given is None:
             return ()
-        with counting(attempt.project.data_rules()):
-            found = given.changes(attempt.project.settings.root)
-        attempt.tell_unstable({name: type(given.values[name]) for name in found.unstable})
+        with counting(cache_context.project.data_rules()):
+            found = given.changes(cache_context.project.settings.root)
+        cache_context.tell_unstable({name: type(given.values[name]) for name in found.unstable})
         return tuple(Effect("state", f"{name} (an argument that it changes in place)") for name in found.changed)
 
     def _left_behind(self, result: Any) -> tuple[Effect, ...]:
@@ -176,27 +173,29 @@ class Observation:
             transaction.write_on_commit = kept
             if before.plain_key is not None:
                 transaction.key = before.plain_key
-        self._attempt.land()
-        attempts.committed(self._attempt)
+        self._context.release_lease()
+        session().committed(self._context)
 
 
 def inherit(found: tuple[Dependency, ...]) -> None:
     """A result was taken from the cache inside bodies that run: they depend on what it depends on."""
-    for attempt in attempts.computing.get():
-        attempt.inherited += found
+    for cache_context in computing.get():
+        cache_context.inherited += found
 
 
-def settled(attempt: Attempt) -> tuple[Dependency, ...]:
+def settled(cache_context: CacheContext) -> tuple[Dependency, ...]:
     """What the result of a body that has run depends on.
 
     Raises:
         ChangedMeanwhileError: something of it was changed since.
     """
-    project = attempt.project
-    rules = replace(project.data_rules(), folders=list(attempt.data_folders))
-    found = dependencies.taken(attempt.named or Named((), ()), attempt.reads, project.settings.root, rules)
+    project = cache_context.project
+    rules = replace(project.data_rules(), folders=list(cache_context.data_folders))
+    observed = cache_context.observed
+    named, reads = (Named((), ()), ()) if observed is None else (observed.named, observed.reads)
+    found = dependencies.taken(named, reads, project.settings.root, rules)
     known = {(item.kind, item.name) for item in found}
-    return (*found, *(item for item in attempt.inherited if (item.kind, item.name) not in known))
+    return (*found, *(item for item in cache_context.inherited if (item.kind, item.name) not in known))
 
 
 def tell_once(name: str, effect: Effect, *, decorated: bool) -> None:

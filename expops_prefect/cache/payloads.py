@@ -28,10 +28,19 @@ from expops_prefect.stores.objects.gc_protection import claim
 _CODE: Final = frozenset({".joblib", ".pkl"})
 """Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
 _SIDE_BY_SIDE: Final = 4
-_verified_copies: dict[str, tuple[int, ...]] = {}
-"""Downloaded copies that were hashed in this process, with what would change if they were written to."""
-_damaged: set[str] = set()
-"""Remote objects that turned out not to be what their names say: written anew when they are computed again."""
+
+
+class _Payloads:
+    """What this process knows of a project's payloads.
+
+    Attributes:
+        verified: downloaded copies that were hashed here, with what would change if they were written to.
+        damaged: remote objects that are not what their names say. They are written anew when they are computed again.
+    """
+
+    def __init__(self, _: Project) -> None:
+        self.verified: dict[str, tuple[int, ...]] = {}
+        self.damaged: set[str] = set()
 
 
 def checked_payload(project: Project, payload: StoredPayload) -> StoredPayload:
@@ -65,20 +74,20 @@ def verified_copy(project: Project, payload: StoredPayload) -> Path:
         IntegrityError: it is missing, or not what its record says.
         ObjectStoreError: the object store failed.
     """
-    place = project.objects.uri(payload.key)
+    place, known = project.objects.uri(payload.key), project.part(_Payloads)
     for _ in range(2):
         path = project.objects.fetch(payload.key)
         if path is None:
             raise IntegrityError(f"the payload {place} is gone")
         stamp = _stamp(path)
-        if _verified_copies.get(str(path)) == stamp and project.settings.cache.verify == "auto":
+        if known.verified.get(str(path)) == stamp and project.settings.cache.verify == "auto":
             return path
         if stamp[0] == payload.size and _file_digest(path) == payload.digest:
-            _verified_copies[str(path)] = stamp
+            known.verified[str(path)] = stamp
             return path
         # The copy may have been damaged here, and the object may be whole.
         path.unlink(missing_ok=True)
-    _damaged.add(place)
+    known.damaged.add(place)
     raise IntegrityError(f"the payload {place} was changed after it was written")
 
 
@@ -102,8 +111,9 @@ def write_payload(project: Project, payload: Payload) -> StoredPayload:
     """
     key, ref = payload.ref.key, payload.ref
     objects, place = project.objects, project.objects.uri(payload.ref.key)
-    info = None if place in _damaged else objects.create(key, payload.parts, read_only=True)
-    if info is None and place not in _damaged:
+    damaged = project.part(_Payloads).damaged
+    info = None if place in damaged else objects.create(key, payload.parts, read_only=True)
+    if info is None and place not in damaged:
         info = claim(objects, key)
         path = None if project.remote_objects else objects.path(key)
         # It was there already. Files may have been damaged since, and the record vouches for them.
@@ -111,7 +121,7 @@ def write_payload(project: Project, payload: Payload) -> StoredPayload:
             info = None
     if info is None:
         info = objects.put(key, payload.parts, read_only=True)
-        _damaged.discard(place)
+        damaged.discard(place)
     return StoredPayload(key=key, digest=ref.digest, size=ref.size, stamp=info.stamp)
 
 

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from expops_prefect._internal.diagnostics import degrade
 from expops_prefect._internal.signing import FIELD as SIGNATURE
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.context import CacheContext, Computation
 from expops_prefect.cache.key_components import keep_sources
 from expops_prefect.cache.last_used import note_use
 from expops_prefect.cache.payloads import checked_payload, write_payloads
@@ -59,7 +59,7 @@ def record_key(key: str) -> str:
 
 
 def write_result(
-    project: Project, key: str, content: Packed | bytes, attempt: Attempt | None, *, no_hit: str = ""
+    project: Project, key: str, content: Packed | bytes, context: CacheContext | None, *, no_hit: str = ""
 ) -> CacheRecord:
     """Store payloads and manifest of a result, and return the record that is still to be written.
 
@@ -69,7 +69,7 @@ def write_result(
         project: where.
         key: the transaction key.
         content: a packed result, or another serializer's bytes.
-        attempt: the task run that computed it.
+        context: the task run that computed it.
         no_hit: why later task runs are not to be given it: it is there for references to it only. Empty for a hit.
 
     Raises:
@@ -83,8 +83,9 @@ def write_result(
     stored = write_payloads(project, payloads)
     manifest_digest = digest_of(content)
     parsed = _parsed(key)
-    run_id = attempt.run_id if attempt is not None and attempt.run_id else "unrecorded"
-    object_key = names.manifest_key(run_id, "foreign" if parsed is None else parsed.task, manifest_digest)
+    by = Computation() if context is None else context.computation()
+    task = "foreign" if parsed is None else parsed.task
+    object_key = names.manifest_key(by.run_id or "unrecorded", task, manifest_digest)
     inline = base64.b64encode(manifest).decode() if len(manifest) <= project.settings.cache.small_bytes else None
     if inline is not None and not project.remote_objects:
         # Hits read the record alone; the file is for ExpOps' own readers. Even if this process is killed now, it is
@@ -94,13 +95,13 @@ def write_result(
     else:
         stamp = keep(project.objects, object_key, manifest).stamp
     now = time.time()
-    started = attempt.started if attempt is not None and attempt.started is not None else now
-    ended = attempt.ended if attempt is not None and attempt.ended is not None else now
+    started = now if by.started is None else by.started
+    ended = now if by.ended is None else by.ended
     return CacheRecord(
         status=KEPT if no_hit else COMPLETED,
         cache_path=project.objects.uri(object_key),
-        run_id=attempt.run_id if attempt is not None else "",
-        path=attempt.path if attempt is not None else "",
+        run_id=by.run_id,
+        path=by.path,
         started_at=started,
         ended_at=ended,
         execution_time=max(0.0, ended - started),
@@ -110,12 +111,12 @@ def write_result(
         stamp=stamp,
         kind=kind,
         payloads=stored,
-        outputs=attempt.outputs() if attempt is not None else (),
+        outputs=by.outputs,
         host=_HOST,
-        task_run_id=None if attempt is None else str(attempt.task_run_id),
+        task_run_id=by.task_run_id,
         no_hit=no_hit,
-        parts=None if attempt is None or attempt.written is None else attempt.written.text,
-        sources_size=0 if attempt is None or attempt.written is None else keep_sources(project, attempt.written.code),
+        parts=None if by.components is None else by.components.text,
+        sources_size=0 if by.components is None else keep_sources(project, by.components.code),
         inline=inline,
     )
 
@@ -125,15 +126,15 @@ def digest_of(content: Packed | bytes) -> str:
     return digest([content.manifest if isinstance(content, Packed) else bytes(content)])
 
 
-def write_record(project: Project, key: str, record: CacheRecord, attempt: Attempt | None) -> None:
+def write_record(project: Project, key: str, record: CacheRecord, context: CacheContext | None) -> None:
     """Publish a result: from here on it is a hit.
 
     Raises:
         KVError: the KV store failed.
     """
     # What a newer release wrote stays; ours is for references to it only.
-    aside = attempt.newer if attempt is not None else is_newer(project.kv.get(record_key(key)))
-    values = _values(project, key, record, attempt, aside=aside)
+    aside = context.newer if context is not None else is_newer(project.kv.get(record_key(key)))
+    values = _values(project, key, record, _step_of(context), aside=aside)
     if record.prefect_metadata is None and not aside:
         name = record_key(key)
         project.kv.update(name, _keeping_metadata(project, key, values.pop(name)))
@@ -158,20 +159,24 @@ def _keeping_metadata(project: Project, key: str, value: dict[str, JSON]) -> Cal
 
 
 def _values(
-    project: Project, key: str, record: CacheRecord, attempt: Attempt | None, *, aside: bool
+    project: Project, key: str, record: CacheRecord, step_of: tuple[str, str] | None, *, aside: bool
 ) -> dict[str, JSON]:
     """The record under its own key, and for a step under the one that ExpOps reads; or in neither's place."""
     kv_keys = [foreign_record_key(key) if aside else record_key(key)]
     parsed = _parsed(key)
     if aside:
         record = replace(record, status=KEPT)
-    elif parsed is not None and attempt is not None and attempt.step_of is not None:
-        kv_keys.append(parsed.step_record_key(*attempt.step_of))
+    elif parsed is not None and step_of is not None:
+        kv_keys.append(parsed.step_record_key(*step_of))
     value = record.dump()
     return {kv_key: project.signatures.signed(kv_key, value) for kv_key in kv_keys}
 
 
-def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | None) -> None:
+def _step_of(context: CacheContext | None) -> tuple[str, str] | None:
+    return None if context is None else context.step_of
+
+
+def publish(project: Project, key: str, record: CacheRecord, context: CacheContext | None) -> None:
     """Write a record now, or have it delivered later: its objects are stored, so nothing is lost.
 
     Raises:
@@ -180,14 +185,14 @@ def publish(project: Project, key: str, record: CacheRecord, attempt: Attempt | 
     """
     try:
         with project.kv_availability.watch():
-            if attempt is not None and attempt.lease is not None:
-                attempt.lease.check()
-            write_record(project, key, record, attempt)
+            if context is not None and context.lease is not None:
+                context.lease.check()
+            write_record(project, key, record, context)
     except KVRefusedError:
         raise
     except BackendError as error:
         degrade("records delayed", f"{error}; what is computed now hits once the store is back")
-        values = _values(project, key, record, attempt, aside=attempt is not None and attempt.newer)
+        values = _values(project, key, record, _step_of(context), aside=context is not None and context.newer)
         project.outbox.write(*(Publish(name, value) for name, value in values.items()))
 
 

@@ -1,8 +1,8 @@
 """What a flow run has computed is not computed again when it is retried, even where our key differs by then.
 
 A global or a closure that a task reads may change while the flow runs. With Prefect alone the key of a task that
-persists its result is made of its inputs, its own lines and the flow run, so a retry takes what an earlier attempt has
-computed. That key is kept beside ours, under which the result is.
+persists its result is made of its inputs, its own lines and the flow run, so a retry takes what an earlier attempt
+has computed. That key is kept beside ours, under which the result is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from expops_prefect.models import names
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
-    from expops_prefect.cache.attempts import Attempt
+    from expops_prefect.cache.context import CacheContext
     from expops_prefect.project import Project
 
 
@@ -45,7 +45,7 @@ def name_for(context: TaskRunContext, inputs: dict[str, Any]) -> str | None:
 
 
 def completed_before(project: Project, context: TaskRunContext, name: str | None) -> names.CacheKey | None:
-    """The key of the result that an earlier attempt of this flow run has computed; ``None`` if there is none.
+    """The key of the result that an earlier attempt at this flow run has computed; ``None`` if there is none.
 
     Args:
         project: where results are kept.
@@ -66,16 +66,16 @@ def completed_before(project: Project, context: TaskRunContext, name: str | None
         return None
 
 
-def note(attempt: Attempt) -> None:
+def note(cache_context: CacheContext) -> None:
     """The result of a task run has been stored."""
-    if attempt.retry_name is None or attempt.not_kept is not None:
+    if cache_context.retry_name is None or cache_context.not_stored is not None:
         return
-    project, name = attempt.project, attempt.retry_name
+    project, name = cache_context.project, cache_context.retry_name
     try:
-        project.kv.put(name, project.signatures.signed(name, {"key": attempt.key}))
+        project.kv.put(name, project.signatures.signed(name, {"key": cache_context.key}))
     except ExpOpsPrefectError as error:
         said = f"{error}; a retry of its flow may execute it again"
-        degrade("records not stored", said, key=attempt.label, about=attempt.label)
+        degrade("records not stored", said, key=cache_context.label, about=cache_context.label)
 
 
 def _is_retried() -> bool:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect._internal.diagnostics import first
+from expops_prefect._internal.process import of_process
 from expops_prefect.effects.table import normalised, table
 from expops_prefect.errors import FingerprintError
 from expops_prefect.fingerprint import lazy_imports, standing
@@ -24,7 +25,7 @@ from expops_prefect.fingerprint.identity import module_name, started_by_file
 from expops_prefect.fingerprint.values import fingerprint
 
 if TYPE_CHECKING:
-    from expops_prefect.cache.key_components import Material
+    from expops_prefect.cache.key_components import KeyComponents
 
 _logger = logging.getLogger("prefect.expops")
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]{6,}")
@@ -32,24 +33,26 @@ _OF_THE_PROCESS: Final = frozenset({"id", "hash", "os.getpid", "tempfile.mkdtemp
 _SEEDED: Final = ("random.", "numpy.random", "torch.")
 _SEEDS: Final = frozenset({"seed", "manual_seed"})
 _MOST_KNOWN: Final = 4096
-_stable: set[str] = set()
-"""Parameters of which a second look gave the same."""
 _PLAIN: Final = ATOMS | {list, tuple, dict, set, frozenset}
 
 
-def unstable_arguments(task: str, material: Material, looked_at: Collection[str] = ()) -> tuple[str, ...]:
+class _Stable(set[str]):
+    """The parameters, with the types of their arguments, of which a second look gave the same."""
+
+
+def unstable_arguments(task: str, components: KeyComponents, looked_at: Collection[str] = ()) -> tuple[str, ...]:
     """The parameters whose arguments count as another value each time that they are looked at, or loaded.
 
     Args:
         task: the task's name.
-        material: what its key is made of.
+        components: what its key is made of.
         looked_at: the parameters whose arguments are looked at a second time anyway, later.
     """
     found = []
-    for name, value in material.values.items():
+    for name, value in components.values.items():
         if type(value) in _PLAIN or hasattr(type(value), "shape"):
             continue
-        if standing.is_unstable(value) or (name not in looked_at and _changes(task, name, value, material)):
+        if standing.is_unstable(value) or (name not in looked_at and _changes(task, name, value, components)):
             found.append(name)
             tell(task, name, type(value))
     return tuple(found)
@@ -96,18 +99,18 @@ def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _changes(task: str, name: str, value: Any, material: Material) -> bool:
+def _changes(task: str, name: str, value: Any, components: KeyComponents) -> bool:
     """Whether a second look gives something else; asked again only where it did."""
-    known = f"{task} {name} {type(value).__qualname__}"
-    if known not in _stable:
+    known, stable = f"{task} {name} {type(value).__qualname__}", of_process(_Stable)
+    if known not in stable:
         try:
-            if fingerprint(value, name=name, root=material.root) != material.digests[name]:
+            if fingerprint(value, name=name, root=components.root) != components.digests[name]:
                 return True
         except FingerprintError:
             return True
-        if len(_stable) >= _MOST_KNOWN:
-            _stable.clear()
-        _stable.add(known)
+        if len(stable) >= _MOST_KNOWN:
+            stable.clear()
+        stable.add(known)
     return False
 
 

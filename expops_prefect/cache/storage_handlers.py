@@ -23,13 +23,14 @@ from prefect.exceptions import SerializationError
 from prefect.serializers import Serializer
 
 from expops_prefect._internal.diagnostics import degrade
-from expops_prefect.cache import attempts, observation, prefect_metadata, reasons, result_forms, results, retries
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache import observation, prefect_metadata, reasons, result_forms, results, retries
+from expops_prefect.cache.context import CacheContext, Observed
 from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.waiting import await_, wait
 from expops_prefect.cache.payloads import StoredPayloads
 from expops_prefect.cache.reasons import Reason
 from expops_prefect.cache.results import Found
+from expops_prefect.cache.session import session
 from expops_prefect.effects import dependencies, generators
 from expops_prefect.effects.dependencies import ChangedMeanwhileError, Dependency
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
@@ -43,215 +44,219 @@ _NONE: Final = pack(None).manifest
 _LONGEST_NONE: Final = 1024
 ProjectOf: TypeAlias = Callable[[], Project]
 """The project of the block that was asked, for results that no task run of this process belongs to."""
-_pending: dict[str, CacheRecord] = {}
-"""Results whose objects are stored and whose record the key storage writes next."""
 
 
 def store(project_of: ProjectOf, path: str, content: bytes) -> None:
     """Store a result, as :meth:`ExpOpsResultStorage.write_path` says."""
-    attempt = attempts.of_key(path)
+    context = session().of_key(path)
     # Where the metadata go elsewhere, what is not stored has to be said by raising: they would be written all
     # the same, and a hit that finds no result fails the task.
-    paired = attempt is not None and attempt.paired
+    paired = context is not None and context.paired
     if isinstance(content, Envelope) and content.failure is not None:
         if not paired:
             raise SerializationError(str(content.failure)) from content.failure
         degrade("results not stored", f"{_short(path)}: {content.failure}", key=path)
-        _not_kept(attempt, str(content.failure))
+        _not_stored(context, str(content.failure))
         return
     body = content.packed if isinstance(content, Envelope) and content.packed is not None else bytes(content)
     try:
-        project = _project(project_of, attempt)
-        no_hit = _no_hit(project, content, attempt) if paired else ""
+        project = _project(project_of, context)
+        no_hit = _no_hit(project, content, context) if paired else ""
         found: tuple[Dependency, ...] = ()
-        if attempt is not None and attempt.watched and not no_hit:
+        if context is not None and context.observed is not None and not no_hit:
             try:
-                found = observation.settled(attempt)
+                found = observation.settled(context)
             except ChangedMeanwhileError as error:
-                no_hit, attempt.not_kept = "meanwhile", str(error)
+                no_hit, context.not_stored = "meanwhile", str(error)
             except Exception as error:  # noqa: BLE001 - Prefect's API may be away, which a Variable is asked of
-                no_hit, attempt.not_kept = "meanwhile", f"what it read could not be told again: {error!r}"
-                degrade("results not cached", f"{_short(path)}: {attempt.not_kept}", key=path)
-        if no_hit and attempt is not None and attempt.kept is not None and attempt.kept == results.digest_of(body):
+                no_hit, context.not_stored = "meanwhile", f"what it read could not be told again: {error!r}"
+                degrade("results not cached", f"{_short(path)}: {context.not_stored}", key=path)
+        if no_hit and context is not None and context.kept is not None and context.kept == results.digest_of(body):
             return  # It is there, and as little of a hit as before.
         with project.objects_availability.watch():
-            record = results.write_result(project, path, body, attempt, no_hit=no_hit)
+            record = results.write_result(project, path, body, context, no_hit=no_hit)
         if isinstance(content, Envelope) and content.result is not None:
             (result,), content.result = content.result, None
-            place, stands = result_forms.told(result, content.packed, project.settings.root, _task(attempt, path))
+            place, stands = result_forms.told(result, content.packed, project.settings.root, _task(context, path))
             record = replace(record, files=content.files, below_root=place, stands=stands)
-        if attempt is not None and attempt.watched:
-            record = _with_what_was_seen(record, attempt, found)
-        if attempt is not None:
-            attempt.object_key = record.object_key
-        if paired:
-            _pending[path] = record
+        if context is not None and context.observed is not None:
+            record = _with_what_was_seen(record, context, context.observed, found)
+        if context is not None:
+            context.object_key = record.object_key
+        if paired and context is not None:
+            context.staged = record
         else:
-            results.publish(project, path, record, attempt)
+            results.publish(project, path, record, context)
     except ExpOpsPrefectError as error:
         said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
         degrade("results not stored", said, key=_once_for(error, path))
-        _not_kept(attempt, str(error))
+        _not_stored(context, str(error))
         if not paired:
             raise
 
 
 def fetch(project_of: ProjectOf, path: str) -> bytes:
     """Read a verified result, as :meth:`ExpOpsResultStorage.read_path` says."""
-    attempt = attempts.current(path)
-    if attempt is not None and attempt.verified is not None:
-        found, attempt.verified = attempt.verified, None
-        attempt.hit = found.record
-        retries.note(attempt)
+    context = session().current(path)
+    if context is not None and context.verified is not None:
+        found, context.verified = context.verified, None
+        context.hit = found.record
+        retries.note(context)
         return found.content
-    project = _project(project_of, attempt)
+    project = _project(project_of, context)
     record = results.read_record(project, path)
     if record is None:
         raise IntegrityError(f"no result under {path} in {project.kv.describe()}")
     content = _content(project, record, results.verified(project, path, record))
-    if attempt is not None:
-        attempt.hit = record
+    if context is not None:
+        context.hit = record
     return content
 
 
 def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
     """Publish a record, as :meth:`ExpOpsKeyStorage.write_path` says."""
-    attempt = attempts.of_key(path)
-    record = _pending.pop(path, None)
+    context = session().of_key(path)
+    record = None
+    if context is not None:
+        record, context.staged = context.staged, None
     text = bytes(content).decode()
     try:
-        project = _project(project_of, attempt)
+        project = _project(project_of, context)
         if record is None:
-            if attempt is not None and attempt.paired:
+            if context is not None and context.paired:
                 return  # The result was not stored: it was None, failed, or could not be.
             record = results.read_record(project, path) or _metadata_only()
         record = replace(record, prefect_metadata=text, expires_at=prefect_metadata.expiration(text))
-        results.publish(project, path, record, attempt)
-        if attempt is not None and record.status == COMPLETED:
-            retries.note(attempt)
+        results.publish(project, path, record, context)
+        if context is not None and record.status == COMPLETED:
+            retries.note(context)
     except ExpOpsPrefectError as error:
         said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
         degrade("records not stored", said, key=_once_for(error, path))
-        _not_kept(attempt, str(error))
+        _not_stored(context, str(error))
     finally:
-        computed = attempts.current(path)
+        computed = session().current(path)
         if computed is not None:
-            computed.land()
-        if attempt is not None:
-            attempts.committed(attempt)
+            computed.release_lease()
+        if context is not None:
+            session().committed(context)
 
 
 def look_up(project_of: ProjectOf, path: str) -> bytes:
     """Look for a valid, verified result, as :meth:`ExpOpsKeyStorage.read_path` says."""
-    attempt = attempts.current(path)
-    found = _look(project_of, attempt, path)
-    if found is None and attempt is not None and single_flight.wanted(attempt):
-        found = wait(single_flight.fly(attempt, lambda: _look(project_of, attempt, path)))
+    context = session().current(path)
+    found = _look(project_of, context, path)
+    if found is None and context is not None and single_flight.wanted(context):
+        found = wait(single_flight.acquire_or_wait(context, lambda: _look(project_of, context, path)))
     if found is None:
-        raise _miss(attempt, path)
+        raise _miss(context, path)
     return found
 
 
 async def alook_up(project_of: ProjectOf, path: str) -> bytes:
     """The async form of :func:`look_up`."""
-    attempt = attempts.current(path)
-    found = await asyncio.to_thread(_look, project_of, attempt, path)
-    if found is None and attempt is not None and single_flight.wanted(attempt):
-        found = await await_(single_flight.fly(attempt, lambda: _look(project_of, attempt, path)), attempt.land)
+    context = session().current(path)
+    found = await asyncio.to_thread(_look, project_of, context, path)
+    if found is None and context is not None and single_flight.wanted(context):
+        found = await await_(
+            single_flight.acquire_or_wait(context, lambda: _look(project_of, context, path)), context.release_lease
+        )
     if found is None:
-        raise await asyncio.to_thread(_miss, attempt, path)
+        raise await asyncio.to_thread(_miss, context, path)
     return found
 
 
-def _look(project_of: ProjectOf, attempt: Attempt | None, path: str) -> bytes | None:
+def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> bytes | None:
     """The metadata of a valid, verified result, or ``None``; it is kept for the read that follows."""
-    if attempt is not None and attempt.verified is not None:
-        return _metadata(attempt.verified.record)
+    if context is not None and context.verified is not None:
+        return _metadata(context.verified.record)
     try:
-        project = _project(project_of, attempt)
+        project = _project(project_of, context)
         with project.kv_availability.watch():
             value = project.kv.get(results.record_key(path))
         record = results.hit_of(project, path, value)
         found: tuple[Dependency, ...] = ()
         if record is not None:
             found = dependencies.load(record.dependencies)
-            why = _stands_against(attempt, record, found, project)
-            if why is not None and attempt is not None:
-                attempt.why = why
+            why = _stands_against(context, record, found, project)
+            if why is not None and context is not None:
+                context.why = why
             if why is not None:
                 return None
         if record is None or record.prefect_metadata is None:
-            if attempt is not None:
-                attempt.kept = results.kept_digest(project, path, value)
-                attempt.newer = is_newer(value)
-                attempt.why = reasons.of_value(project, path, value)
+            if context is not None:
+                context.kept = results.kept_digest(project, path, value)
+                context.newer = is_newer(value)
+                context.why = reasons.of_value(project, path, value)
             return None
-        prefect_metadata.check(record, record.prefect_metadata, path, attempt)
+        prefect_metadata.check(record, record.prefect_metadata, path, context)
         if record.object_key:
             # What stands in the record alone is there even while the object store is away.
             with nullcontext() if record.is_whole else project.objects_availability.watch():
                 manifest = results.verified(project, path, record)
-            if attempt is not None:
+            if context is not None:
                 content = _loaded(_content(project, record, manifest), record, project.settings.root)
-                attempt.verified = Found(record, content)
+                context.verified = Found(record, content)
         if record.generators:
             generators.restore(record.generators)
     except IntegrityError as error:
         degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
-        if attempt is not None:
-            attempt.why = reasons.damaged(str(error))
+        if context is not None:
+            context.why = reasons.damaged(str(error))
         return None
     except Exception as error:  # noqa: BLE001 - the edge to Prefect, which takes it for a miss without a word
         said = str(error) if isinstance(error, ExpOpsPrefectError) else repr(error)
         degrade("cache not readable", f"{_short(path)}: {said}; the task is executed", key=_once_for(error, path))
-        if attempt is not None:
-            attempt.why = reasons.unreadable(said)
+        if context is not None:
+            context.why = reasons.unreadable(said)
         return None
-    if attempt is not None:
-        attempt.material = attempt.before = None
+    if context is not None:
+        context.components = context.before = None
     observation.inherit(found)
     return _metadata(record)
 
 
 def _stands_against(
-    attempt: Attempt | None, record: CacheRecord, found: tuple[Dependency, ...], project: Project
+    context: CacheContext | None, record: CacheRecord, found: tuple[Dependency, ...], project: Project
 ) -> Reason | None:
     """Why a result may not be given to a task run although its key fits; ``None`` if it may."""
-    before = None if attempt is None else attempt.before
+    before = None if context is None else context.before
     if record.below_root and record.below_root != result_forms.place_of(project.settings.root):
         return reasons.OTHER_CHECKOUT
-    if attempt is not None and before is not None and not before.told:
+    if context is not None and before is not None and not before.told:
         if record.effects:
             return reasons.of_record(record.effects)
         if not record.watched and (not before.code.resolved or before.code.reads or before.code.seeds):
             return reasons.UNWATCHED
-        if record.computed_in and record.computed_in == attempt.computed_in and not record.proven:
+        if record.computed_in and record.computed_in == context.computed_in and not record.proven:
             return reasons.SAME_RUN
     what = dependencies.changed(found, project.settings.root, project.data_rules()) if found else None
     return None if what is None else reasons.dependency(what)
 
 
-def _with_what_was_seen(record: CacheRecord, attempt: Attempt, found: tuple[Dependency, ...]) -> CacheRecord:
+def _with_what_was_seen(
+    record: CacheRecord, context: CacheContext, observed: Observed, found: tuple[Dependency, ...]
+) -> CacheRecord:
     return replace(
         record,
         watched=True,
-        proven=attempt.proven and not found,
-        computed_in=attempt.computed_in,
-        effects=attempt.effects,
-        generators=attempt.generators,
+        proven=observed.proven and not found,
+        computed_in=context.computed_in,
+        effects=observed.effects,
+        generators=observed.generators,
         dependencies=dependencies.dump(found),
         # An earlier release would not compare them.
         format=RECORD_FORMAT if found else record.format,
     )
 
 
-def _project(project_of: ProjectOf, attempt: Attempt | None) -> Project:
-    return project_of() if attempt is None else attempt.project
+def _project(project_of: ProjectOf, context: CacheContext | None) -> Project:
+    return project_of() if context is None else context.project
 
 
-def _miss(attempt: Attempt | None, path: str) -> IntegrityError:
-    if attempt is not None:
-        attempt.miss()
+def _miss(context: CacheContext | None, path: str) -> IntegrityError:
+    if context is not None:
+        context.miss()
     return IntegrityError(f"no valid result under {path}")
 
 
@@ -260,8 +265,8 @@ def _once_for(error: Exception, path: str) -> str:
     return "" if isinstance(error, BackendError) else path
 
 
-def _task(attempt: Attempt | None, path: str) -> str:
-    return _short(path) if attempt is None or attempt.cache_key is None else attempt.cache_key.task
+def _task(context: CacheContext | None, path: str) -> str:
+    return _short(path) if context is None or context.cache_key is None else context.task
 
 
 def _short(path: str) -> str:
@@ -281,31 +286,31 @@ def _metadata_only() -> CacheRecord:
     return CacheRecord("completed", "", "", "", now, now, 0.0, "", "", 0, "", "raw")
 
 
-def _no_hit(project: Project, content: bytes, attempt: Attempt | None) -> str:
+def _no_hit(project: Project, content: bytes, context: CacheContext | None) -> str:
     """Why a result is to be kept for references to it only, so that later task runs are executed; else empty."""
-    if attempt is not None and attempt.refused:
+    if context is not None and context.refused:
         return "effect"
-    if attempt is not None and attempts.must_not_store(attempt):
-        return "state" if attempt.returned_state else "failed"
-    if attempt is not None and attempt.was_changed():
+    if context is not None and context.must_not_store:
+        return "state" if context.returned_state else "failed"
+    if context is not None and context.was_changed():
         said = "its result was changed in place between its return and the end of the transaction around it"
-        degrade("results not cached", f"{said}; pass copies on", key=attempt.key, about=attempt.label)
+        degrade("results not cached", f"{said}; pass copies on", key=context.key, about=context.label)
         return "changed"
-    return "none" if not project.settings.cache.none_results and _is_none(content, attempt) else ""
+    return "none" if not project.settings.cache.none_results and _is_none(content, context) else ""
 
 
-def _not_kept(attempt: Attempt | None, why: str) -> None:
-    if attempt is not None:
-        attempt.not_kept = why
+def _not_stored(context: CacheContext | None, why: str) -> None:
+    if context is not None:
+        context.not_stored = why
 
 
-def _is_none(content: bytes, attempt: Attempt | None) -> bool:
+def _is_none(content: bytes, context: CacheContext | None) -> bool:
     if isinstance(content, Envelope):
         return content.packed is not None and content.packed.manifest == _NONE
-    if attempt is None or attempt.serializer is None or len(content) > _LONGEST_NONE:
+    if context is None or context.serializer is None or len(content) > _LONGEST_NONE:
         return False
     try:
-        return attempt.serializer.loads(content) is None
+        return context.serializer.loads(content) is None
     except Exception:  # noqa: BLE001 - the user's own serializer; it fails again, and is reported, where this is read
         return False
 

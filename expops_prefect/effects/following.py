@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from expops_prefect import run_context
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock
 from expops_prefect.effects.chain import Link, current, innermost, running
 from expops_prefect.effects.hearing import heard, note_thread
 from expops_prefect.effects.origin import Place, origin_of, place_of

@@ -9,7 +9,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any
 
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock
 from expops_prefect.effects import following, generators, libraries, questions, traffic
 from expops_prefect.effects.chain import Link, current, here, running
 from expops_prefect.effects.hearing import hook, is_own, real_lstat

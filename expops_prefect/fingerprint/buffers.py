@@ -8,24 +8,29 @@ from typing import Final
 
 from blake3 import blake3
 
+from expops_prefect._internal.process import of_process
+
 DIGEST_SIZE: Final = 32
 _PARALLEL_FROM: Final = 1 << 20
 _OWN_POOL_FROM: Final = 8 << 20
-_forked = False
 
 
-def _note_fork() -> None:
-    global _forked
-    _forked = True
+class _Hashing:
+    """Whether this process was forked: a child that used BLAKE3's shared pool of threads would wait for ever."""
+
+    forked = False
+
+    def in_forked_child(self) -> None:
+        """Use pools of one's own from now on."""
+        self.forked = True
 
 
-# BLAKE3's shared thread pool does not survive a fork: a child that used it would wait for ever.
-os.register_at_fork(after_in_child=_note_fork)
+_hashing: Final = of_process(_Hashing)
 
 
 def threads_for(nbytes: int) -> int:
     """The ``max_threads`` with which to hash so many bytes."""
-    if not _forked:
+    if not _hashing.forked:
         return blake3.AUTO if nbytes >= _PARALLEL_FROM else 1
     # An explicit number makes a pool of the hasher's own, which costs more to start.
     return os.cpu_count() or 1 if nbytes >= _OWN_POOL_FROM else 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.graph import WRAPPER, CodeGraph
 from expops_prefect.fingerprint.guards import Guards
@@ -20,7 +21,6 @@ __all__ = ["WRAPPER", "CodeFingerprint", "code_fingerprint"]
 Analysis: TypeAlias = Callable[[Any, Iterable[FunctionType], Iterable[type], Iterable[tuple[str, str]]], CodeEffects]
 """Tells the effects of a function, given the functions and classes of its graph, those of its objects, and marks."""
 _MOST_KNOWN: Final = 512
-_known: dict[object, tuple[Guards, CodeFingerprint, object]] = {}
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -52,6 +52,10 @@ class CodeFingerprint:
     guards: Guards | None = field(default=None, repr=False, compare=False)
 
 
+class _KnownCode(dict[object, tuple[Guards, CodeFingerprint, object]]):
+    """The fingerprints that this process knows, each with what it holds for, and what its key names by identity."""
+
+
 def code_fingerprint(
     function: Callable[..., object],
     *,
@@ -81,7 +85,8 @@ def code_fingerprint(
         # Ours around a task's function is a closure, which is not remembered below; the function may be.
         function = function.__dict__["__wrapped__"]
     key = (id(function), root, frozenset(map(id, extra)), given, marked, analyse is None)
-    known = _known.get(key)
+    graphs = of_process(_KnownCode)
+    known = graphs.get(key)
     if known is not None and known[0].hold():
         return known[1]
     graph = CodeGraph(root)
@@ -91,9 +96,9 @@ def code_fingerprint(
     fingerprint = _described(graph, effects or CodeEffects())
     # A function with a closure may be one of many that are made in a loop, each with large values.
     if getattr(function, "__closure__", None) is None:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[key] = graph.guards, fingerprint, (function, extra)
+        if len(graphs) >= _MOST_KNOWN:
+            graphs.clear()
+        graphs[key] = graph.guards, fingerprint, (function, extra)
     return fingerprint
 
 

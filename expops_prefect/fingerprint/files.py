@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from blake3 import blake3
 
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.config.model import IGNORED
 from expops_prefect.fingerprint.buffers import threads_for
 
@@ -30,9 +30,6 @@ _AROUND: Final = -1
 _UNSETTLED_NS: Final = 2_000_000_000
 
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
-_known: OrderedDict[str, tuple[_Stamp, str]] = OrderedDict()
-_folders: OrderedDict[tuple[str, bool, DataRules], _Folder] = OrderedDict()
-_lock = ForkSafeLock()
 
 
 @dataclass(frozen=True)
@@ -97,11 +94,10 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     real = os.path.realpath(path)
     with open(real, "rb", buffering=0) as file:  # noqa: PTH123 - realpath gives a text
         before = _stamp(file.fileno())
-        with _lock:
-            known = _known.get(real)
-            if known is not None and known[0] == before:
-                _known.move_to_end(real)
-                return known[1]
+        digests = of_process(_Digests)
+        known = digests.get(real, before)
+        if known is not None:
+            return known
         hasher = blake3(max_threads=threads_for(before[0]))
         buffer = bytearray(min(_CHUNK, before[0] + 1))
         view = memoryview(buffer)
@@ -110,11 +106,43 @@ def file_digest(path: str | os.PathLike[str]) -> str:
         digest = hasher.hexdigest()
         after = _stamp(file.fileno())
     if after == before and time.time_ns() - max(before[1], before[2]) > _UNSETTLED_NS:
-        with _lock:
-            _known[real] = before, digest
-            if len(_known) > _MOST_FILES:
-                _known.popitem(last=False)
+        digests.put(real, before, digest)
     return digest
+
+
+class _Digests:
+    """The files and folders whose digests this process knows, by real path."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._files: OrderedDict[str, tuple[_Stamp, str]] = OrderedDict()
+        self._folders: OrderedDict[tuple[str, bool, DataRules], _Folder] = OrderedDict()
+
+    def get(self, real: str, stamp: _Stamp | None) -> str | None:
+        """The digest of a file while it has this stamp."""
+        with self._lock:
+            known = self._files.get(real)
+            if known is None or known[0] != stamp:
+                return None
+            self._files.move_to_end(real)
+            return known[1]
+
+    def put(self, real: str, stamp: _Stamp, digest: str) -> None:
+        """Remember a file's digest."""
+        with self._lock:
+            self._files[real] = stamp, digest
+            if len(self._files) > _MOST_FILES:
+                self._files.popitem(last=False)
+
+    def folder(self, real: str, rules: DataRules, *, links: bool) -> _Folder:
+        """What is known of a folder."""
+        key = real, links, rules
+        with self._lock:
+            folder = self._folders.setdefault(key, _Folder())
+            self._folders.move_to_end(key)
+            if len(self._folders) > _MOST_FOLDERS:
+                self._folders.popitem(last=False)
+        return folder
 
 
 def data_digest(path: str | os.PathLike[str], *, links: bool = False) -> str:
@@ -138,7 +166,7 @@ def data_digest(path: str | os.PathLike[str], *, links: bool = False) -> str:
     if rules.folders is not None:
         rules.folders.append(real)
     asked = time.monotonic_ns()
-    folder = _folder(real, links, rules)
+    folder = of_process(_Digests).folder(real, rules, links=links)
     with folder.looking:
         if folder.began < asked:
             began = time.monotonic_ns()
@@ -162,16 +190,6 @@ class _Folder:
     began: int = -1
     stamps: str = ""
     digest: str = ""
-
-
-def _folder(real: str, links: bool, rules: DataRules) -> _Folder:
-    key = real, links, rules
-    with _lock:
-        folder = _folders.setdefault(key, _Folder())
-        _folders.move_to_end(key)
-        if len(_folders) > _MOST_FOLDERS:
-            _folders.popitem(last=False)
-    return folder
 
 
 def _look_again(folder: _Folder, real: str, status: os.stat_result, rules: DataRules, *, links: bool) -> None:
@@ -206,9 +224,7 @@ def _what(entry: _Entry, *, links: bool) -> str:
         return "a folder around it"
     if stat.S_ISREG(entry.mode):
         # Only the files that have changed are opened.
-        with _lock:
-            known = _known.get(entry.path)
-        return f"file {known[1] if known is not None and known[0] == entry.stamp else file_digest(entry.path)}"
+        return f"file {of_process(_Digests).get(entry.path, entry.stamp) or file_digest(entry.path)}"
     if stat.S_ISDIR(entry.mode):
         return "folder"
     if links and not entry.mode:

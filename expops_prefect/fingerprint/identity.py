@@ -8,13 +8,20 @@ from types import FunctionType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from expops_prefect._internal.process import of_process
+
 INTERACTIVE: Final = "__main__"
 """The module of code that was typed into a notebook or a shell."""
 STANDS_FOR: Final = "__expops_stands_for__"
 """The attribute of a class or function of this package that names the one whose place it takes."""
 
-_class_names: WeakKeyDictionary[type, str] = WeakKeyDictionary()
-_file_names: dict[str, str] = {}
+
+class _Names:
+    """The names that were found in this process, of classes and of files."""
+
+    def __init__(self) -> None:
+        self.classes: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+        self.files: dict[str, str] = {}
 
 
 def original(value: Any) -> Any:
@@ -33,7 +40,8 @@ def started_by_file(module: str) -> bool:
 
 def name_of_file(file: str) -> str:
     """The dotted name by which a file can be imported: its stem, below the packages it lies in."""
-    known = _file_names.get(file)
+    names = of_process(_Names).files
+    known = names.get(file)
     if known is not None:
         return known
     path = Path(file).resolve()
@@ -45,7 +53,7 @@ def name_of_file(file: str) -> str:
     if parts[0] in ("__init__", "__main__") and len(parts) > 1:
         del parts[0]
     name = ".".join(reversed(parts))
-    _file_names[file] = name
+    names[file] = name
     return name
 
 
@@ -73,10 +81,11 @@ def class_name(cls: type) -> str:
     module = str(cls.__module__)
     if not started_by_file(module):
         return f"{module}:{cls.__qualname__}"
-    known = _class_names.get(cls)
+    names = of_process(_Names).classes
+    known = names.get(cls)
     if known is None:
         known = f"{module_name(module, class_file(cls))}:{cls.__qualname__}"
-        _class_names[cls] = known
+        names[cls] = known
     return known
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.fingerprint.bytecode import may_name_a_module
 from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.constants import constant_form
@@ -27,7 +28,6 @@ from expops_prefect.fingerprint.parsing import parse
 from expops_prefect.fingerprint.sources import definition_digest, function_source, plain_functions
 from expops_prefect.fingerprint.syntax import chains, normalised
 
-_modules: dict[str, tuple[tuple[int, int], _Module]] = {}
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ALL: Final = "*"
 """In place of a name: all that a module says."""
@@ -311,9 +311,13 @@ class _Module:
         return known
 
 
+class _Modules(dict[str, tuple[tuple[int, int], _Module]]):
+    """The files of modules that this process has parsed, with their stamps."""
+
+
 def _parsed(module: str, file: str) -> tuple[_Module, tuple[int, int]]:
-    stamp = file_stamp(file)
-    known = _modules.get(file)
+    stamp, modules = file_stamp(file), of_process(_Modules)
+    known = modules.get(file)
     # What has been imported stays as it was, whatever is in the file now.
     if known is not None and (known[0] == stamp or isinstance(sys.modules.get(module), ModuleType)):
         return known[1], stamp
@@ -334,7 +338,7 @@ def _parsed(module: str, file: str) -> tuple[_Module, tuple[int, int]]:
                 statements[name].append(statement)
     package = module if Path(file).stem == "__init__" else module.rpartition(".")[0]
     parsed = _Module(package, kept, statements)
-    _modules[file] = stamp, parsed
+    modules[file] = stamp, parsed
     return parsed, stamp
 
 

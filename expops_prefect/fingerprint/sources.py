@@ -15,6 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.fingerprint import buffers, bytecode
 from expops_prefect.fingerprint.parsing import parse
 from expops_prefect.fingerprint.syntax import Chain, chains, normalised, quoted_chains
@@ -43,9 +44,14 @@ class ClassSource:
     names: tuple[Chain, ...]
 
 
-_functions: dict[int, tuple[CodeType, FunctionSource]] = {}
-_classes: WeakKeyDictionary[type, ClassSource | None] = WeakKeyDictionary()
-_files: dict[str, _File] = {}
+class _Sources:
+    """What was found once for this process; what runs does not change."""
+
+    def __init__(self) -> None:
+        # By identity: a code object never changes, and comparing two takes longer than the look-up.
+        self.functions: dict[int, tuple[CodeType, FunctionSource]] = {}
+        self.classes: WeakKeyDictionary[type, ClassSource | None] = WeakKeyDictionary()
+        self.files: dict[str, _File] = {}
 
 
 def function_source(code: CodeType, namespace: Mapping[str, Any]) -> FunctionSource:
@@ -54,8 +60,8 @@ def function_source(code: CodeType, namespace: Mapping[str, Any]) -> FunctionSou
     Args:
         namespace: the function's globals, through which the loader of a zip file is found.
     """
-    # By identity: a code object never changes, and comparing two takes longer than the look-up.
-    known = _functions.get(id(code))
+    functions = of_process(_Sources).functions
+    known = functions.get(id(code))
     if known is not None:
         return known[1]
     references = bytecode.references(code)
@@ -64,23 +70,24 @@ def function_source(code: CodeType, namespace: Mapping[str, Any]) -> FunctionSou
         found = FunctionSource(b"bytecode" + bytecode.digest(code), None, references)
     else:
         found = FunctionSource(*_form(node), references, node)
-    if len(_functions) >= _MOST_CODES:
-        _functions.clear()
-    _functions[id(code)] = code, found
+    if len(functions) >= _MOST_CODES:
+        functions.clear()
+    functions[id(code)] = code, found
     return found
 
 
 def class_source(cls: type, file: str | None, namespace: Mapping[str, Any]) -> ClassSource | None:
     """What is known of a class statement, or ``None`` without a source that is certainly its."""
-    if cls in _classes:
-        return _classes[cls]
+    classes = of_process(_Sources).classes
+    if cls in classes:
+        return classes[cls]
     found = None
     node = _find_class(cls, file, namespace) if file else None
     if node is not None:
         digest, source = _form(node)
         names = chains(node, into_functions=False) | quoted_chains(node)
         found = ClassSource(digest, source, tuple(sorted(names)))
-    _classes[cls] = found
+    classes[cls] = found
     return found
 
 
@@ -188,17 +195,18 @@ def _in_file(file: str, namespace: Mapping[str, Any], find: Callable[[_File], as
     Other threads may be reading it at the same time, so what was looked into is held here: that
     the file is known by now does not mean that this look-up has failed.
     """
-    known = _files.get(file)
+    files = of_process(_Sources).files
+    known = files.get(file)
     node = find(known) if known is not None else None
     if node is not None:
         return node
     text = _text(file, namespace)
     if not text or (known is not None and known.text == text):
         return None
-    parsed = _files.get(file)
+    parsed = files.get(file)
     if parsed is None or parsed.text != text:
         try:
-            parsed = _files[file] = _File(text, file)
+            parsed = files[file] = _File(text, file)
         except (SyntaxError, ValueError):
             return None
     return find(parsed)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Refusal, Walk
 from expops_prefect.fingerprint.foreign import is_for_the_flow
 from expops_prefect.fingerprint.registry import resolve
@@ -54,10 +54,24 @@ class _Standing:
     stored: Forms
 
 
-_lock = ForkSafeLock()
-_known: OrderedDict[int, _Standing] = OrderedDict()
-_unstable: dict[int, weakref.ref[Any]] = {}
-_held: OrderedDict[int, object] = OrderedDict()
+class _Table:
+    """The values of this process that stand for others, by identity.
+
+    Attributes:
+        known: the values.
+        held: those of them that no weak reference can be made to.
+        unstable: values that count as another one each time that they are loaded.
+    """
+
+    def __init__(self) -> None:
+        self.lock = ForkSafeLock()
+        self.known: OrderedDict[int, _Standing] = OrderedDict()
+        self.held: OrderedDict[int, object] = OrderedDict()
+        self.unstable: dict[int, weakref.ref[Any]] = {}
+
+
+_table: Final = of_process(_Table)
+"""Held here, because it is looked into for each object that is walked."""
 
 
 def forms_of(value: object, roots: tuple[str, ...] = (), classes: set[type] | None = None) -> Forms | None:
@@ -87,41 +101,41 @@ def remember(value: object, loaded: Forms, stored: Forms) -> None:
         reference: Callable[[], Any] = weakref.ref(value)
     except TypeError:
         reference = lambda: value  # noqa: E731
-    with _lock:
-        _known[key] = _Standing(reference, loaded, stored)
-        _known.move_to_end(key)
+    with _table.lock:
+        _table.known[key] = _Standing(reference, loaded, stored)
+        _table.known.move_to_end(key)
         if not isinstance(reference, weakref.ref):
-            _held[key] = value
-            if len(_held) > _MOST_HELD:
-                _known.pop(_held.popitem(last=False)[0], None)
-        if len(_known) > _MOST:
-            _held.pop(_known.popitem(last=False)[0], None)
+            _table.held[key] = value
+            if len(_table.held) > _MOST_HELD:
+                _table.known.pop(_table.held.popitem(last=False)[0], None)
+        if len(_table.known) > _MOST:
+            _table.held.pop(_table.known.popitem(last=False)[0], None)
 
 
 def mark_unstable(value: object) -> None:
     """A value counts as another one each time that it is loaded."""
     key = id(value)
     with suppress(TypeError):  # nothing would say when it is gone
-        _unstable[key] = weakref.ref(value, lambda _: _forget(key))
+        _table.unstable[key] = weakref.ref(value, lambda _: _forget(key))
 
 
 def _forget(key: int) -> None:
-    _unstable.pop(key, None)
+    _table.unstable.pop(key, None)
 
 
 def is_unstable(value: object) -> bool:
     """Whether that was said of it."""
-    found = _unstable.get(id(value))
+    found = _table.unstable.get(id(value))
     return found is not None and found() is value
 
 
 def any_known() -> bool:
     """Whether some value of this process stands for another one."""
-    return bool(_known)
+    return bool(_table.known)
 
 
 def _of(value: object) -> _Standing | None:
-    found = _known.get(id(value))
+    found = _table.known.get(id(value))
     return found if found is not None and found.value() is value else None
 
 

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Final
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import NameRefusedError
 
 PROCESS_STEP: Final = "__process__"
@@ -45,7 +46,6 @@ _LETTERS: Final = {
     "ı": "i",  # noqa: RUF001
 }
 """Letters that are no other letter with an accent."""
-_older: dict[str, str] = {}
 _REFUSED: Final = frozenset({"status"})
 _TEMPORARY: Final = ".tmp"
 _STEP: Final = r"(?:/\*\[@partition='p\d+'\])?/step\[@name='[A-Za-z0-9_.-]+'\]"
@@ -82,6 +82,10 @@ def normalise(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
+class _OlderNames(dict[str, str]):
+    """What earlier releases called the processes and steps whose labels this process has met."""
+
+
 def process_name(label: str) -> str:
     """The name of a process or step that a user calls so.
 
@@ -97,13 +101,13 @@ def process_name(label: str) -> str:
         return normalise(label)
     name = normalise(plain.replace(" ", "-"))
     if name != normalise(label):
-        _older[name] = normalise(label)
+        of_process(_OlderNames)[name] = normalise(label)
     return name
 
 
 def older_name(name: str) -> str | None:
     """What earlier releases called a process or step of this name, if this process has met its label."""
-    return _older.get(name)
+    return of_process(_OlderNames).get(name)
 
 
 def apart(label: str) -> str:

@@ -9,7 +9,6 @@ Never is a run held for dead because it is old.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import uuid
@@ -17,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from expops_prefect._internal.files import identity, make_folder, open_new
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.file_locks import FileLocks
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import FormatError
 from expops_prefect.models import names
 from expops_prefect.stores.kv import tolerant_reads
@@ -33,11 +32,6 @@ SILENT_BEATS: Final = 8
 SIGN_FORMAT: Final = 1
 FOLDER: Final = "alive"
 """Below the runtime folder: the files that are locked."""
-
-_held: dict[tuple[int, int], tuple[Path, int]] = {}
-"""Files that this process has locked, with their descriptors. It could take its lock again, and to close any descriptor
-of such a file would free it: so they are known whatever path leads to them, and not opened."""
-_holding = ForkSafeLock()
 
 
 @cache
@@ -96,7 +90,7 @@ class Sign:
             runtime_dir: the project's runtime folder on this machine.
             now: epoch seconds.
         """
-        lock = lock_state(runtime_dir / FOLDER / Path(self.lock).name)
+        lock = of_process(FileLocks).state(runtime_dir / FOLDER / Path(self.lock).name)
         if lock == "held":
             return False
         if lock == "free" and self.boot == _boot():
@@ -120,63 +114,16 @@ def signs(kv: KVStore) -> Iterator[Sign]:
 
 def hold(runtime_dir: Path, lock: str) -> None:
     """Lock a file until :func:`release`, or until this process ends. Where that cannot be, beats alone count."""
-    path = runtime_dir / FOLDER / lock
-    with _holding, contextlib.suppress(OSError):
-        make_folder(path.parent)
-        descriptor = open_new(path, os.O_RDWR | os.O_EXCL)
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            path.unlink(missing_ok=True)
-            raise
-        _held[identity(os.fstat(descriptor))] = path, descriptor
+    with contextlib.suppress(OSError):
+        of_process(FileLocks).create(runtime_dir / FOLDER / lock)
 
 
 def release(runtime_dir: Path, lock: str) -> None:
     """Remove a lock of this process."""
-    path = runtime_dir / FOLDER / lock
-    with _holding:
-        file = next((file for file, (held, _) in _held.items() if held == path), None)
-        if file is not None:
-            _, descriptor = _held.pop(file)
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-            os.close(descriptor)
+    of_process(FileLocks).remove(runtime_dir / FOLDER / lock)
 
 
 def forget_lock(runtime_dir: Path, lock: str) -> None:
     """Remove what a dead process left."""
     with contextlib.suppress(OSError):
         (runtime_dir / FOLDER / Path(lock).name).unlink(missing_ok=True)
-
-
-def lock_state(path: Path) -> Literal["held", "free", "unknown"]:
-    """Whether a living process, of this machine as far as is known, holds a lock on a file."""
-    with _holding:
-        try:
-            if identity(path.stat()) in _held:
-                return "held"
-            descriptor = os.open(path, os.O_RDWR)
-        except OSError:
-            return "unknown"
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return "held"
-        except OSError:
-            return "unknown"
-        finally:
-            os.close(descriptor)
-    return "free"
-
-
-def _in_forked_child() -> None:
-    # The locks stay the parent's: closing a descriptor here does not free them.
-    for _, descriptor in _held.values():
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_in_forked_child)

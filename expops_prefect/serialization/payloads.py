@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import blake3
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import IntegrityError
 from expops_prefect.models import names
 from expops_prefect.stores.objects.base import Buffer
@@ -24,7 +25,6 @@ _MAP_FROM: Final = 1 << 20
 """Below, reading costs no more than the page faults and the open file of a mapping."""
 _MAX_MAPPINGS: Final = 256
 """A mapping of Python before 3.13 keeps a file open; a process may have as few as 1,024 of them."""
-_mappings: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,20 @@ def _map(descriptor: int, size: int, *, writable: bool) -> memoryview | None:
     try:
         if sys.version_info >= (3, 13):
             return memoryview(mmap.mmap(descriptor, size, access=access, trackfd=False))
-        if len(_mappings) >= _MAX_MAPPINGS:
+        if len(of_process(_Mappings).held) >= _MAX_MAPPINGS:
             return None
         mapped = mmap.mmap(descriptor, size, access=access)
     except (OSError, ValueError):  # a file system without mappings, or a limit of the process
         return None
-    _mappings.add(mapped)
+    of_process(_Mappings).held.add(mapped)
     return memoryview(mapped)
+
+
+class _Mappings:
+    """The files that this process has mapped."""
+
+    def __init__(self) -> None:
+        self.held: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 def _read(descriptor: int, ref: PayloadRef) -> memoryview:

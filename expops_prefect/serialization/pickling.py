@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 from expops_prefect._internal.figures import undisturbed
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import IntegrityError, ResultNotStorableError
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ _TRUSTED: Final = frozenset(
     | {"datetime", "decimal", "fractions", "uuid", "pathlib", "collections", "zoneinfo"}
 )
 """Packages whose objects are known to be loaded again."""
-_loaded: set[str] = set()
-"""The names of further types of which an object was loaded in this process: one of each is enough."""
+
+
+class _LoadedTypes(set[str]):
+    """The names of further types of which an object was loaded in this process: one of each is enough."""
 
 
 class Keep(Protocol):
@@ -116,7 +119,9 @@ def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> byt
     except _WRITE_ERRORS as error:
         path, part = _culprit(value)
         raise ResultNotStorableError(_refused(path, part, f"cannot be pickled ({error})")) from error
-    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if not _is_trusted(kind)} - _loaded
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if not _is_trusted(kind)} - of_process(
+        _LoadedTypes
+    )
     buffers: list[memoryview] | None = [] if keep is None else keep.apart
     if names and buffers is not None and len(stream) <= _CHECKED_UP_TO:
         try:
@@ -126,7 +131,7 @@ def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> byt
             path, part = _culprit(value, loaded=True)
             said = f"can be pickled but not loaded again ({type(error).__name__}: {error})"
             raise ResultNotStorableError(_refused(path, part, said)) from error
-        _loaded.update(names)
+        of_process(_LoadedTypes).update(names)
     return stream
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock
 from expops_prefect.errors import BackendError, KVError, ObjectStoreError
 from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint, Versioned
 from expops_prefect.stores.objects.base import Buffer, ObjectInfo, ObjectStore

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.context import CacheContext, Outcome
 from expops_prefect.cache.key_components import keep_sources
 from expops_prefect.models import names
-from expops_prefect.record.records import OF_ONE_CALL, CacheRecord, Status
+from expops_prefect.record.records import OF_ONE_CALL, CacheRecord, Output, Status
 from expops_prefect.record.rows import call_row, total_arguments
 from expops_prefect.run_context import Call
 from expops_prefect.stores.outbox.changes import AnyChange, Change, Put
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class OpenCall:
+class ActiveCall:
     """A call that has begun.
 
     Attributes:
@@ -27,9 +27,9 @@ class OpenCall:
         run_uuid: its task run or subflow run.
         status: what its row says so far.
         started: when its body began, epoch seconds.
-        attempt: its attempt at the cache, if there is one.
+        cache_context: what the cache knows of it; ``None`` where the cache is not asked.
         upstream: the processes whose data it takes.
-        why: why it is executed without an attempt.
+        why: why it is executed without asking the cache.
         plain: nothing of ours is around its body.
         by_prefect: its result came from Prefect's own cache.
         found: what is known of who computed that.
@@ -39,7 +39,7 @@ class OpenCall:
     run_uuid: str
     status: Status | None = None
     started: float | None = None
-    attempt: Attempt | None = None
+    cache_context: CacheContext | None = None
     upstream: tuple[str, ...] = ()
     why: Reason | None = None
     plain: bool = False
@@ -47,13 +47,13 @@ class OpenCall:
     found: CacheRecord | None = None
 
     @property
-    def hit(self) -> CacheRecord | None:
-        """The cache record whose result it was given."""
+    def outcome(self) -> Outcome:
+        """How the cache has dealt with it so far."""
         if self.by_prefect:
-            return self.found
-        return None if self.attempt is None or self.attempt.missed else self.attempt.hit
+            return Outcome(hit=self.found, why=self.why)
+        return Outcome(why=self.why) if self.cache_context is None else self.cache_context.outcome
 
-    def turned(self, status: Status, fields: dict[str, Any]) -> tuple[dict[str, Any], Sequence[AnyChange]]:
+    def transition(self, status: Status, fields: dict[str, Any]) -> tuple[dict[str, Any], Sequence[AnyChange]]:
         """Its status becomes another one.
 
         Args:
@@ -66,20 +66,20 @@ class OpenCall:
         call, before = self.call, self.status
         self.status = status
         fields = {**fields, "task_run_id": self.run_uuid, "upstream": list(self.upstream)}
-        if self.attempt is not None and self.attempt.cache_key is not None:
-            fields["cache_key"] = self.attempt.key
-            if self.attempt.waited:
-                fields["waited_seconds"] = self.attempt.waited
-        why = self.why if self.attempt is None else self.attempt.why
-        if why is not None and status != "cached":
-            fields |= why.fields()
-            if self.attempt is not None and self.attempt.not_kept is not None:
-                fields["not_kept"] = self.attempt.not_kept
-            written = None if self.attempt is None else self.attempt.written
-            if written is not None and (status == "failed" or "not_kept" in fields):
+        outcome = self.outcome
+        if outcome.key is not None:
+            fields["cache_key"] = outcome.key
+            if outcome.waited:
+                fields["waited_seconds"] = outcome.waited
+        if outcome.why is not None and status != "cached":
+            fields |= outcome.why.fields()
+            if outcome.not_stored is not None:
+                fields["not_kept"] = outcome.not_stored
+            components = outcome.components
+            if components is not None and (status == "failed" or outcome.not_stored is not None):
                 # There will be no record that says it.
-                fields["parts"] = written.text
-                keep_sources(call.project, written.code)
+                fields["parts"] = components.text
+                keep_sources(call.project, components.code)
         # The row of a name says of one call alone, its first, why that was executed.
         first = call.path == call.total
         shared = fields if first else {name: fields[name] for name in fields if name not in OF_ONE_CALL}
@@ -99,3 +99,25 @@ def hit_fields(record: CacheRecord) -> dict[str, Any]:
         "cached_execution_time": record.execution_time,
         "cache_path": record.cache_path,
     }
+
+
+class RecordedTask:
+    """What the cache is told of the call that a task run is. See :class:`~expops_prefect.cache.context.TaskRecorder`.
+
+    Args:
+        call: the call.
+        missed: told that its body is going to be executed.
+        outputs: finds where the call and its steps left metrics and charts, until it has ended.
+
+    Attributes:
+        outputs: the same; whoever ends the call replaces it.
+    """
+
+    def __init__(self, call: Call, missed: Callable[[], object], outputs: Callable[[], tuple[Output, ...]]) -> None:
+        self.run_id, self.path, self.step_of = call.run_id, call.path, call.step_of
+        self._missed = missed
+        self.outputs = outputs
+
+    def missed(self) -> None:
+        """See :class:`~expops_prefect.cache.context.TaskRecorder`."""
+        self._missed()

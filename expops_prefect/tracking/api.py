@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from expops_prefect import run_context
-from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.diagnostics import degrade, first
 from expops_prefect.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from expops_prefect.tracking.run import Run
 
 _logger = logging.getLogger("prefect.expops")
-_said: set[str] = set()
 
 
 def log_metric(name: str, value: Any, step: int | None = None) -> None:
@@ -109,7 +108,7 @@ def process_parameters(name: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: asked for another process inside a task, or the configuration is wrong.
     """
-    from expops_prefect.cache import attempts
+    from expops_prefect.cache.context import uses_configuration
     from expops_prefect.cache.keys import key_name, project_of_task
     from expops_prefect.models.names import process_name
     from expops_prefect.project import Project
@@ -121,7 +120,7 @@ def process_parameters(name: str) -> dict[str, Any]:
             f"this task's cache key, so a change of them would be missed. Read them in the flow and pass them as an "
             f"argument, or name the process in the decorator: @task(process={name!r})"
         )
-    attempts.uses_configuration(frozenset((process_name(name),)))
+    uses_configuration(frozenset((process_name(name),)))
     here = run_context.current.get()
     if here is not None:
         project = here.run.project
@@ -153,9 +152,9 @@ def _tell_of_nothing_kept(what: str) -> None:
     """Say once why a call has no place: a thread need not know whose it is, and no process does."""
     import multiprocessing
 
-    from expops_prefect.tracking.runs import active
+    from expops_prefect.tracking.runs import open_runs
 
-    if active and threading.current_thread() is not threading.main_thread():
+    if open_runs() and threading.current_thread() is not threading.main_thread():
         said = (
             f"{what} in a thread of which it is not known which task it works for, or whose task has ended: nothing is "
             "kept. Start what runs there with contextvars.copy_context().run, one copy for each thread"
@@ -166,6 +165,5 @@ def _tell_of_nothing_kept(what: str) -> None:
             f"{what} in a process that a task has started: nothing is kept. Return the numbers and log them in the task"
         )
         degrade("metrics not recorded", said, key="processes")
-    elif what not in _said:
-        _said.add(what)
+    elif first("outside runs", what):
         _logger.info("%s outside a recorded run: nothing is kept", what)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import re
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.models import names
 from expops_prefect.project import Project
@@ -38,7 +38,6 @@ WAIT_SECONDS: Final = 10.0
 _REQUEST_SECONDS: Final = 5.0
 _LINK_SECONDS: Final = 5.0
 """Links are written so long at most, one request each."""
-_writing: set[_Writer] = set()
 
 
 def write_artifacts(project: Project, record: RunRecord, overview: Overview) -> None:
@@ -50,7 +49,7 @@ def write_artifacts(project: Project, record: RunRecord, overview: Overview) -> 
         overview: what became of its calls.
     """
     writer = _Writer(project, record, overview)
-    _writing.add(writer)
+    of_process(_Writers).add(writer)
     writer.thread.start()
     if not writer.summarised.wait(WAIT_SECONDS):
         writer.give_up()
@@ -59,15 +58,15 @@ def write_artifacts(project: Project, record: RunRecord, overview: Overview) -> 
 def wait_for_artifacts(timeout: float = WAIT_SECONDS) -> bool:
     """Wait until everything is written that this process began to; whether it is."""
     deadline = time.monotonic() + timeout
-    for writer in list(_writing):
+    writers = of_process(_Writers)
+    for writer in list(writers):
         writer.thread.join(max(0.0, deadline - time.monotonic()))
         if writer.thread.is_alive():
             writer.give_up()
-    return not _writing
+    return not writers
 
 
 atexit.register(wait_for_artifacts)
-os.register_at_fork(after_in_child=_writing.clear)
 
 
 def artifact_key(project_id: str, what: str = "") -> str:
@@ -108,7 +107,7 @@ class _Writer:
             if not self._given_up.is_set():
                 _failed(repr(error))
         finally:
-            _writing.discard(self)
+            of_process(_Writers).discard(self)
             self.summarised.set()
 
     def _summarise(self, client: SyncPrefectClient) -> None:
@@ -242,4 +241,10 @@ def _client() -> SyncPrefectClient:
     return _client_of(str(PREFECT_API_URL.value()))
 
 
-os.register_at_fork(after_in_child=_client_of.cache_clear)
+class _Writers(set[_Writer]):
+    """The artifacts that this process is writing."""
+
+    def in_forked_child(self) -> None:
+        """A forked child writes nothing yet, and needs connections of its own."""
+        self.clear()
+        _client_of.cache_clear()

@@ -23,7 +23,7 @@ from expops_prefect.run_context import (
     Scope,
 )
 from expops_prefect.tracking.run import Run
-from expops_prefect.tracking.runs import active, join_run
+from expops_prefect.tracking.runs import join_run, open_runs
 from expops_prefect.tracking.wrapping import Surrounded
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _beside_plain_task() -> Scope | None:
 
 def _body_of_plain_task(run_uuid: UUID) -> Scope | None:
     """The scope of a task's body that runs in this process, where our own body around it does not set it."""
-    for run in list(active.values()):
+    for run in open_runs():
         call = run.plain_call(run_uuid)
         if call is not None:
             return Scope(run, call)

@@ -18,7 +18,7 @@ from expops_prefect.run_context import Scope
 from expops_prefect.tracking import instrumentation
 from expops_prefect.tracking.hooks import failure_of, flow_ended
 from expops_prefect.tracking.run import Run
-from expops_prefect.tracking.runs import active
+from expops_prefect.tracking.runs import open_runs
 from expops_prefect.tracking.subflows import is_inside_entry
 from expops_prefect.tracking.wrapping import Surrounded
 
@@ -142,6 +142,6 @@ def _does_not_begin(engine: Any, state: Any) -> None:
 
 def _ended(flow_run_id: UUID, state: Any) -> None:
     status: Status = "completed" if state.is_completed() else "failed"
-    for run in list(active.values()):
+    for run in open_runs():
         if run.call_of(flow_run_id) is not None:
             run.end(flow_run_id, status, failure=failure_of(state), kind="flow-run")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.cache.locking.heartbeat import Heartbeat
 from expops_prefect.models import names
 from expops_prefect.record import liveness
@@ -33,7 +33,7 @@ class Life:
         self.due = time.monotonic() + BEAT_SECONDS
         self.renewing = True
         liveness.hold(runtime_dir, self._sign.lock)
-        _heartbeat.add(self)
+        of_process(_Signs).add(self)
 
     def sign(self) -> Put:
         """A sign of life, to be written."""
@@ -56,12 +56,5 @@ class Life:
         liveness.release(self._runtime_dir, self._sign.lock)
 
 
-_heartbeat = Heartbeat()
-
-
-def _in_forked_child() -> None:
-    global _heartbeat
-    _heartbeat = Heartbeat()
-
-
-os.register_at_fork(after_in_child=_in_forked_child)
+class _Signs(Heartbeat):
+    """Gives the signs of life of this process's runs, in a thread of its own: a slow store may hold up the leases'."""

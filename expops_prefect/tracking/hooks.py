@@ -12,10 +12,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from expops_prefect.cache.attempts import Attempt
+    from expops_prefect.cache.context import Outcome
     from expops_prefect.record.records import Status
 
 HOOK_PREFIX: Final = "_expops_record_"
@@ -23,14 +24,16 @@ _OWN: Final = f"'{HOOK_PREFIX}"
 _LOGGERS: Final = ("prefect.engine", "prefect.flow_runs", "prefect.task_runs")
 _END: Final = "Finished in state "
 _MOST: Final = 1000
-_endings: dict[str, str] = {}
-"""What the line by which Prefect ends a task run is to say, too. A line of our own would cost more than a look-up."""
+
+
+class _Endings(dict[str, str]):
+    """What the lines by which Prefect ends task runs are to say, too. Lines of our own would cost more."""
 
 
 def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
     """A task run completed or failed for good."""
     try:
-        from expops_prefect.cache import attempts
+        from expops_prefect.cache.session import session
         from expops_prefect.tracking.calls import run_of_task
 
         run = run_of_task(task)
@@ -38,10 +41,10 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
             status: Status = "completed" if state.is_completed() else "failed"
             begun = getattr(task_run.start_time, "timestamp", None)
             run.end(task_run.id, status, started=None if begun is None else begun(), failure=failure_of(state))
-        attempt = attempts.forget(task_run.id)
-        if attempt is not None:
-            attempt.land()
-            _tell(task_run, attempt)
+        cache_context = session().ended(task_run.id)
+        if cache_context is not None:
+            cache_context.release_lease()
+            _tell(task_run, cache_context.outcome)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("task ends not recorded", repr(error), key=task.name)
 
@@ -56,19 +59,21 @@ def failure_of(state: Any) -> str:
     return masked_error(error) if isinstance(error, BaseException) else masked_message(state.message or state.name)
 
 
-def _tell(task_run: Any, attempt: Attempt) -> None:
+def _tell(task_run: Any, outcome: Outcome) -> None:
     """Say of a task run whose result it was given, or why it was executed where that does not go without saying."""
-    if attempt.hit is not None and not attempt.missed:
+    hit, why = outcome.hit, outcome.why
+    if hit is not None:
         from expops_prefect._internal.formatting import age
 
-        text = f"from the cache: computed {age(attempt.hit.ended_at)} by {attempt.hit.run_id or 'a task outside runs'}"
-    elif attempt.why is not None and not attempt.why.is_usual:
-        text = f"executed: {attempt.why.text}"
+        text = f"from the cache: computed {age(hit.ended_at)} by {hit.run_id or 'a task outside runs'}"
+    elif why is not None and not why.is_usual:
+        text = f"executed: {why.text}"
     else:
         return
-    _endings[str(task_run.id)] = text
-    while len(_endings) > _MOST:  # of loggers that are silent
-        _endings.pop(next(iter(_endings)), None)
+    endings = of_process(_Endings)
+    endings[str(task_run.id)] = text
+    while len(endings) > _MOST:  # of loggers that are silent
+        endings.pop(next(iter(endings)), None)
 
 
 def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
@@ -80,10 +85,10 @@ def flow_ended(flow: Any, flow_run: Any, state: Any) -> None:
     """Record that a flow run, or a subflow run, has reached a final state."""
     try:
         from expops_prefect.tracking.instrumentation import project_of_flow
-        from expops_prefect.tracking.runs import active, end_from_outside
+        from expops_prefect.tracking.runs import end_from_outside, open_runs
 
         status: Status = "completed" if state.is_completed() else "failed"
-        for run in list(active.values()):
+        for run in open_runs():
             if run.owner and run.record.flow_run_id == str(flow_run.id):
                 run.flow_ended(status, failure_of(state))
                 return
@@ -114,7 +119,7 @@ def _quiet(kind: Any) -> Any:
                 if level < logging.WARNING and _OWN in msg:
                     return
                 if msg.startswith(_END) and (extra := named.get("extra")) is not None and not args:
-                    ending = _endings.pop(str(extra.get("task_run_id")), None)
+                    ending = of_process(_Endings).pop(str(extra.get("task_run_id")), None)
                     msg = msg if ending is None else f"{msg}; {ending}"
             # This frame is not the caller's.
             super()._log(level, msg, args, *more, stacklevel=stacklevel + 1, **named)

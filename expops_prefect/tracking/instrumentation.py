@@ -14,11 +14,13 @@ from typing import Any, Final
 from prefect import Flow, Task
 
 from expops_prefect import run_context
-from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.diagnostics import degrade, first
 from expops_prefect._internal.redaction import masked_error
-from expops_prefect.cache import attempts, explicit_storage, reasons
+from expops_prefect.cache import explicit_storage, reasons
+from expops_prefect.cache.context import computing
 from expops_prefect.cache.keys import project_of_task
 from expops_prefect.cache.observation import Observation
+from expops_prefect.cache.session import session
 from expops_prefect.effects import following
 from expops_prefect.errors import BackendError
 from expops_prefect.models.names import flow_run_key, process_name
@@ -39,7 +41,6 @@ from expops_prefect.tracking.wrapping import INNER, keeps_time
 
 _logger = logging.getLogger("prefect.expops")
 _MOST_PARTS: Final = 1000
-_told: set[str] = set()
 _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
 """Prefect's context of the flow whose body runs here."""
 
@@ -57,17 +58,17 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
     if context is None:
         yield _same
         return
-    attempt = attempts.of_task_run(context.task_run.id)
-    if attempt is not None:
-        attempt.started, attempt.hit = time.time(), None
-        attempt.why = attempt.why or reasons.not_looked(context.task)
-        attempt.write_down()
+    cached = session().of_task_run(context.task_run.id)
+    if cached is not None:
+        cached.started, cached.hit = time.time(), None
+        cached.why = cached.why or reasons.not_looked(context.task)
+        cached.keep_components()
     run = run_of_task(context.task)
     token = None
     if run is not None:
         try:
             call = call_of_context(run, context)
-            if attempt is None:
+            if cached is None:
                 run.uncached(context, reasons.without_key(context.task))
             run.executing(context.task_run.id)
             # A suspended generator would leave its scope behind in its consumer's context.
@@ -77,26 +78,26 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
             degrade("task starts not recorded", repr(error), key=context.task.name)
     computing_token = None
-    if attempt is not None and attempt.cache_key is not None and not context.task.isgenerator:
-        computing_token = attempts.computing.set((*attempts.computing.get(), attempt))
+    if cached is not None and cached.cache_key is not None and not context.task.isgenerator:
+        computing_token = computing.set((*computing.get(), cached))
     transaction, outer = _transactions()
     transaction_token = None if context.task.isgenerator else run_context.task_transaction.set(transaction)
 
     commits_here = False
-    watched = None if attempt is None or attempt.before is None else Observation(attempt, attempt.before)
+    watched = None if cached is None or cached.before is None else Observation(cached, cached.before)
 
     def leave(result: Any) -> Any:
         nonlocal commits_here
         if watched is not None:
             watched.finish(result, transaction, context)
-        if attempt is not None:
-            attempt.ended = time.time()
-            attempt.returned_state = _holds_state(result)
-            if attempt.cache_key is not None:
+        if cached is not None:
+            cached.ended = time.time()
+            cached.returned_state = _holds_state(result)
+            if cached.cache_key is not None:
                 _commit_step_by_itself(context.task, transaction, outer)
         commits_here = _commits_here(transaction)
-        if attempt is not None and attempt.cache_key is not None and transaction is not None and not commits_here:
-            attempt.will_commit_later(result)
+        if cached is not None and cached.cache_key is not None and transaction is not None and not commits_here:
+            cached.will_commit_later(result)
         return result
 
     try:
@@ -116,13 +117,13 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
     finally:
         if watched is not None:
             watched.close()
-        if attempt is not None and not commits_here:
+        if cached is not None and not commits_here:
             # It failed, or a transaction around will commit it, some time: nobody is to wait for that.
-            attempt.land()
+            cached.release_lease()
         if transaction_token is not None:
             _reset(run_context.task_transaction, transaction_token)
         if computing_token is not None:
-            _reset(attempts.computing, computing_token)
+            _reset(computing, computing_token)
         if token is not None:
             _reset(run_context.current, token)
 
@@ -295,8 +296,7 @@ def _tell(project: Project) -> None:
     """Say once what the configuration gives reason to say."""
     for level, texts in ((logging.INFO, project.settings.notices), (logging.WARNING, project.settings.warnings)):
         for text in texts:
-            if text not in _told:
-                _told.add(text)
+            if first("configuration", text):
                 _logger.log(level, text)
 
 
@@ -305,7 +305,7 @@ def _reset(variable: ContextVar[Any], token: Any) -> None:
         variable.reset(token)
     except ValueError:
         # A generator flow may be closed in another context than it was started in, which has its own value.
-        variable.set(() if variable is attempts.computing else None)
+        variable.set(() if variable is computing else None)
 
 
 def _same(result: Any) -> Any:

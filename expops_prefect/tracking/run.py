@@ -15,15 +15,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
-from expops_prefect._internal.diagnostics import Events
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect._internal.diagnostics import Events, events_of_run
+from expops_prefect.cache.context import CacheContext
 from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.record.records import BY_PREFECT, CacheRecord, Output, RunRecord, Status, saved_seconds
 from expops_prefect.run_context import Call, Place, Scope
 from expops_prefect.stores.outbox.changes import AnyChange, Append, Change, Delete, Increment, Put
 from expops_prefect.stores.outbox.numbering import LoggedPoint
-from expops_prefect.tracking.active_calls import OpenCall, hit_fields
+from expops_prefect.tracking.active_calls import ActiveCall, RecordedTask, hit_fields
 from expops_prefect.tracking.call_numbering import Numbers
 from expops_prefect.tracking.charts import store_chart
 from expops_prefect.tracking.data_producers import Makers
@@ -80,7 +80,7 @@ class Run:
         self.outbox = project.outbox
         self._lock = threading.Lock()
         self._numbers = Numbers()
-        self._open: dict[UUID, OpenCall] = {}
+        self._open: dict[UUID, ActiveCall] = {}
         self.makers = Makers()
         self._outputs = Outputs()
         self._inside: set[UUID] = set()
@@ -91,7 +91,7 @@ class Run:
         self.tally: Counter[str] = Counter()
         self.saved = 0.0
         self.overview = Overview()
-        self.events = events or Events(project.outbox.folder)
+        self.events = events or events_of_run(project.outbox.folder)
         self.life: Life | None = None
         self._on_end = on_end
 
@@ -154,7 +154,7 @@ class Run:
             held = self._open.get(run_uuid)
             if held is None:
                 above = {*call.upstream, *self.makers.of(upstream)}
-                held = OpenCall(call, str(run_uuid), upstream=tuple(sorted(above)))
+                held = ActiveCall(call, str(run_uuid), upstream=tuple(sorted(above)))
                 self._open[run_uuid] = held
                 self.elsewhere.discard(call.path)
                 self.makers.add(run_uuid, call)
@@ -179,17 +179,16 @@ class Run:
         """Whether a subflow run is inside a task that stands for it."""
         return flow_run_id in self._inside
 
-    def attach(self, context: TaskRunContext, attempt: Attempt) -> None:
+    def attach(self, context: TaskRunContext, cache_context: CacheContext) -> None:
         """See :meth:`expops_prefect.run_context.ActiveRun.attach`."""
         from expops_prefect.tracking.calls import call_of_context
 
         call = call_of_context(self, context)
         held = self._open[context.task_run.id]
-        held.attempt = attempt
-        attempt.run_id, attempt.path, attempt.step_of = self.run_id, call.path, call.step_of
-        attempt.computed_in = f"{self.run_id} {call.attempt}"
-        attempt.outputs = lambda: self.outputs(call)
-        attempt.on_miss = lambda: self.executing(context.task_run.id)
+        held.cache_context = cache_context
+        cache_context.computed_in = f"{self.run_id} {call.attempt}"
+        run_uuid = context.task_run.id
+        cache_context.recorder = RecordedTask(call, lambda: self.executing(run_uuid), lambda: self.outputs(call))
         if not isinstance(context.task, Surrounded):
             # Made by Prefect's own decorator and cached by our policy: nothing would say how it ended.
             from expops_prefect.tracking.hooks import add_task_hooks
@@ -226,7 +225,7 @@ class Run:
         if held is not None:
             held.why = why
             self.tally["pending"] += 1
-            self._turn(held, "pending", {"started_at": None, "ended_at": None})
+            self._transition(held, "pending", {"started_at": None, "ended_at": None})
             self._end_if_over()
 
     def executing(self, run_uuid: UUID) -> None:
@@ -235,7 +234,7 @@ class Run:
         if held is None or held.status == "running":
             return
         held.started = time.time()
-        self._turn(held, "running", {"started_at": held.started, "ended_at": None})
+        self._transition(held, "running", {"started_at": held.started, "ended_at": None})
 
     def end(
         self,
@@ -264,7 +263,7 @@ class Run:
         if status == "failed":
             fields |= {"failure": failure, "log": f"{kind}/{run_uuid}"}
             self._failed(held.call.path, fields)
-        record = held.hit
+        record = held.outcome.hit
         more: list[AnyChange] = []
         if held.by_prefect:
             fields["cached_by"] = BY_PREFECT
@@ -277,7 +276,7 @@ class Run:
             self.saved += saved_seconds(record.execution_time, now - fields["started_at"]) or 0.0
             self.overview.hit(held.run_uuid, record)
         self.tally[status] += 1
-        self._turn(held, status, fields, more)
+        self._transition(held, status, fields, more)
         self._forget_outputs(held)
         if not self.owner:
             events = self.events.take()
@@ -294,12 +293,15 @@ class Run:
                 said = {"failed_log": fields["log"], "failed_because": fields["failure"]}
                 self.record = replace(self.record, failed_path=path, **said)
 
-    def _turn(self, held: OpenCall, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()) -> None:
-        said, changes = held.turned(status, fields)
+    def _transition(
+        self, held: ActiveCall, status: Status, fields: dict[str, Any], more: Sequence[AnyChange] = ()
+    ) -> None:
+        said, changes = held.transition(status, fields)
         if status != "running":
-            stored = None if held.attempt is None else held.attempt.object_key
-            if stored is None and held.hit is not None:
-                stored = held.hit.object_key
+            outcome = held.outcome
+            stored = outcome.object_key
+            if stored is None and outcome.hit is not None:
+                stored = outcome.hit.object_key
             call = held.call
             self.overview.ended(call.total, call.label, status, said, stored, call=call.path)
         # One call is one write to the journal: after each, this thread may have to wait for others.
@@ -328,11 +330,12 @@ class Run:
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         return found
 
-    def _forget_outputs(self, held: OpenCall) -> None:
+    def _forget_outputs(self, held: ActiveCall) -> None:
         """A process has ended. What commits its result later asks once more."""
         found = self._outputs.of(held.call.path)
-        if held.attempt is not None:
-            held.attempt.outputs = lambda: self._delivered(found)
+        recorder = None if held.cache_context is None else held.cache_context.recorder
+        if isinstance(recorder, RecordedTask):
+            recorder.outputs = lambda: self._delivered(found)
         if held.call.step_of is None:
             self._outputs.forget(held.call.path)
 

@@ -8,9 +8,8 @@ import time
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from expops_prefect._internal.diagnostics import Events, concern, degrade
-from expops_prefect._internal.forks import ForkSafeLock
-from expops_prefect.cache import attempts
+from expops_prefect._internal.diagnostics import concern, degrade, events_of_run
+from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.errors import BackendError
 from expops_prefect.models import names
 from expops_prefect.project import Project
@@ -27,11 +26,30 @@ _clock = time.monotonic
 _IDLE: Final = 600.0
 """Seconds after its last task here in which a worker forgets a run of another process."""
 
-active: dict[str, Run] = {}
-"""The runs that are open in this process, by run id."""
-_used: dict[str, float] = {}
-"""When a task of a run that another process started was last seen here."""
-_starting = ForkSafeLock()
+
+class _OpenRuns:
+    """The runs that are open in this process.
+
+    Attributes:
+        lock: held while one is started or joined.
+        by_id: each by its run id.
+        used: when a task of a run that another process started was last seen here.
+    """
+
+    def __init__(self) -> None:
+        self.lock = ForkSafeLock()
+        self.by_id: dict[str, Run] = {}
+        self.used: dict[str, float] = {}
+
+    def in_forked_child(self) -> None:
+        """A forked child has no runs yet."""
+        self.by_id.clear()
+        self.used.clear()
+
+
+def open_runs() -> list[Run]:
+    """The runs that are open in this process."""
+    return list(of_process(_OpenRuns).by_id.values())
 
 
 def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
@@ -49,10 +67,10 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
 
     watch()
     flow_run_id = str(flow_run.id)
-    events = Events(project.outbox.folder)
+    events, here = events_of_run(project.outbox.folder), of_process(_OpenRuns)
     # The flow's body, and the tasks and threads that it starts, inherit it.
     concern(events)
-    with _starting:
+    with here.lock:
         known = _known_run(project, flow_run_id)
         if known is not None:
             again = replace(known, attempt=known.attempt + 1, status="running", ended_at=None, died=False)
@@ -71,10 +89,10 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
                 pid=os.getpid(),
                 parameters=shown_parameters(flow_run.parameters),
             )
-        earlier = active.get(record.run_id)
+        earlier = here.by_id.get(record.run_id)
         if earlier is not None and earlier.life is not None:
             earlier.life.end()
-        run = Run(project, record, owner=True, events=events, on_end=lambda: active.pop(record.run_id, None))
+        run = Run(project, record, owner=True, events=events, on_end=lambda: here.by_id.pop(record.run_id, None))
         sign = run.live()
         run.outbox.look_around()
         run.outbox.write(
@@ -84,13 +102,13 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
             Put(names.run_status_key(record.run_id), "running"),
             sign,
         )
-        active[record.run_id] = run
+        here.by_id[record.run_id] = run
         return run
 
 
 def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
     """The record of a flow run that was started before: it is retried, or goes on after a pause."""
-    for run in active.values():
+    for run in open_runs():
         if run.record.flow_run_id == flow_run_id:
             return run.record
     try:
@@ -105,28 +123,29 @@ def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
 
 def join_run(call: Call) -> Run:
     """The run of a call that came to this process with its task."""
-    run = active.get(call.run_id)
+    here = of_process(_OpenRuns)
+    run = here.by_id.get(call.run_id)
     if run is None:
-        with _starting:
-            run = active.get(call.run_id)
+        with here.lock:
+            run = here.by_id.get(call.run_id)
             if run is None:
-                _forget_idle()
+                _forget_idle(here)
                 record = RunRecord(call.run_id, call.project.project_id, "", "", "", 0.0, attempt=call.attempt)
-                run = active[call.run_id] = Run(call.project, record, owner=False)
+                run = here.by_id[call.run_id] = Run(call.project, record, owner=False)
     if not run.owner:
-        _used[call.run_id] = _clock()
+        here.used[call.run_id] = _clock()
     return run
 
 
-def _forget_idle() -> None:
+def _forget_idle(here: _OpenRuns) -> None:
     """A worker may live for months, and nobody tells it that a run has ended."""
     now = _clock()
-    for run_id, used in list(_used.items()):
-        run = active.get(run_id)
+    for run_id, used in list(here.used.items()):
+        run = here.by_id.get(run_id)
         if run is None or (now - used > _IDLE and run.is_idle):
-            _used.pop(run_id, None)
+            here.used.pop(run_id, None)
             if run is not None and not run.owner:
-                active.pop(run_id, None)
+                here.by_id.pop(run_id, None)
 
 
 def end_from_outside(project: Project, flow_run_id: str, status: Status, failure: str = "") -> None:
@@ -145,13 +164,3 @@ def end_from_outside(project: Project, flow_run_id: str, status: Status, failure
     run = Run(project, record, owner=True)
     take_rows(run, records.read_rows(project.kv, record.run_id))
     run.flow_ended(status, failure)
-
-
-def forget_process_state() -> None:
-    """Drop what a forked child inherited."""
-    active.clear()
-    _used.clear()
-    attempts.reset()
-
-
-os.register_at_fork(after_in_child=forget_process_state)

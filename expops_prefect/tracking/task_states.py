@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect._internal.diagnostics import degrade
-from expops_prefect.cache import attempts, reasons
+from expops_prefect.cache import reasons
+from expops_prefect.cache.session import session
 from expops_prefect.errors import BackendError, ExpOpsPrefectError
 from expops_prefect.models import names
 from expops_prefect.record.records import COMPLETED, CacheRecord, Status
@@ -57,13 +58,13 @@ def _saw(task_run: Any, state: Any) -> None:
     """A task run of this process has reached a state."""
     from prefect.context import TaskRunContext
 
-    from expops_prefect.tracking.runs import active
+    from expops_prefect.tracking.runs import open_runs
 
     try:
         context = TaskRunContext.get()
         if context is None or context.task_run.id != task_run.id:
             if state.is_crashed():  # the engine has left the task's context by then
-                for run in list(active.values()):
+                for run in open_runs():
                     run.end(task_run.id, "failed", failure=failure_of(state))
             return
         found = run_of_task(context.task)
@@ -93,7 +94,7 @@ def _begins(run: Run, context: TaskRunContext) -> None:
 def _ends(run: Run, context: TaskRunContext, state: Any) -> None:
     """The end of a task run that no hook of ours will tell, or that has a result of Prefect's own cache."""
     task, task_run = context.task, context.task_run
-    if attempts.of_task_run(task_run.id) is not None:
+    if session().of_task_run(task_run.id) is not None:
         return  # looked up under a key of ours
     from prefect.transactions import get_transaction
 

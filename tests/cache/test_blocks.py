@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from expops_prefect.cache import blocks
+from expops_prefect._internal.process import Parts
+from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.storage import ExpOpsResultStorage
 from expops_prefect.config import load_settings
 from expops_prefect.project import Project
@@ -34,9 +35,8 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def in_a_new_process(monkeypatch: pytest.MonkeyPatch, project: Project) -> ExpOpsResultStorage:
-    monkeypatch.setattr(blocks, "_storages", {})
-    monkeypatch.setattr(blocks, "_of_project", {})
-    return blocks.storages(project)[0]
+    monkeypatch.setattr(project, "part", Parts(project))
+    return project.part(Blocks).storages[0]
 
 
 def test_a_later_process_looks_and_does_not_save(

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from expops_prefect.cache import last_used
 from expops_prefect.cache.results import record_key
 from expops_prefect.errors import ConfigurationError, FormatError
 from expops_prefect.maintenance import Collected, Policy, Selection, collect, entries, invalidate, verify
@@ -358,7 +357,6 @@ def test_a_use_is_noted_once_a_day_on_a_machine(cache: Cache) -> None:
         steps = Steps()
         cache.clock.now = first + 10 + passed
         assert cache.read(key, by=cache.process(steps)) == 1
-        last_used._noted.clear()  # the next is another process
     assert noted(cache) == [first + 10]
     cache.clock.now = first + days(1)
     for _ in range(3):

@@ -20,7 +20,7 @@ from prefect.transactions import transaction
 import expops_prefect
 from expops_prefect import EXPOPS
 from expops_prefect._internal import diagnostics
-from expops_prefect.cache import attempts
+from expops_prefect.cache.session import session
 from expops_prefect.project import Project
 from expops_prefect.record.records import KEPT
 from tests.cache.test_storage import make_project
@@ -33,7 +33,7 @@ RAN: list[Any] = []
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
     RAN.clear()
-    attempts.reset()
+    session().in_forked_child()
     return make_project(tmp_path / "shop")
 
 
@@ -165,7 +165,7 @@ def test_a_task_run_that_ended_keeps_nothing_in_memory(decorate: Callable[..., A
     # Threads of Prefect's that send events and logs may be in the middle of them.
     wait_until(forgotten, 20, "nothing is kept")
     assert watched
-    assert attempts.remembered() == 0
+    assert len(session()) == 0
 
 
 def test_a_result_without_the_files_that_it_names_is_no_hit(project: Project, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from prefect.transactions import IsolationLevel, transaction
 
 from expops_prefect import ExpOpsLockManager
 from expops_prefect._internal.diagnostics import counts
-from expops_prefect.cache.locking import leases
+from expops_prefect._internal.process import of_process
+from expops_prefect.cache.locking.leases import HeldLeases
 from expops_prefect.models.names import LEASE_PREFIX, lease_key
 from expops_prefect.project import Project
 from expops_prefect.testing.faults import Faults, FaultyKV
@@ -76,7 +77,7 @@ def test_a_store_that_is_away_locks_nothing(local: Project, monkeypatch: pytest.
 def test_a_renewal_that_fails_is_tried_again(local: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = ExpOpsLockManager(str(local.settings.root))
     assert manager.acquire_lock("key", "a")
-    held = leases.find("key", "a")
+    held = of_process(HeldLeases).find("key", "a")
     assert held is not None
     with monkeypatch.context() as patch:
         patch.setattr(local, "kv", FaultyKV(local.kv, Faults(down=True)))
@@ -101,7 +102,7 @@ def test_what_another_release_wrote_is_left_alone(local: Project) -> None:
 def test_a_lease_that_may_be_lost_is_not_removed(local: Project) -> None:
     manager = ExpOpsLockManager(str(local.settings.root))
     assert manager.acquire_lock("key", "a")
-    held = leases.find("key", "a")
+    held = of_process(HeldLeases).find("key", "a")
     assert held is not None
     held._sure_until = 0.0
     manager.release_lock("key", "a")
@@ -110,7 +111,7 @@ def test_a_lease_that_may_be_lost_is_not_removed(local: Project) -> None:
     assert (left["holder"], left["token"]) == ("", held.lease.token)
     assert manager.acquire_lock("key", "b", acquire_timeout=0)
     # Taken over meanwhile: what another one holds is not touched.
-    held = leases.find("key", "b")
+    held = of_process(HeldLeases).find("key", "b")
     assert held is not None
     other = {**held_value(local), "holder": "other", "token": held.lease.token + 1}
     local.kv.put(lease_key("key"), other)
@@ -130,7 +131,7 @@ def test_a_forked_child_holds_nothing(local: Project) -> None:
     assert manager.acquire_lock("key", "a")
     child = os.fork()
     if child == 0:
-        os._exit(0 if leases.find("key", "a") is None and not manager.is_lock_holder("key", "a") else 1)
+        os._exit(0 if of_process(HeldLeases).find("key", "a") is None and not manager.is_lock_holder("key", "a") else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert manager.is_lock_holder("key", "a")
@@ -140,13 +141,13 @@ def test_a_forked_child_holds_nothing(local: Project) -> None:
 def test_renewing_ends_with_the_last_lease(local: Project) -> None:
     manager = ExpOpsLockManager(str(local.settings.root))
     assert manager.acquire_lock("key", "a")
-    thread = leases._heartbeat._thread
+    thread = of_process(HeldLeases).heartbeat._thread
     assert thread is not None
     manager.release_lock("key", "a")
     thread.join(60)
     assert not thread.is_alive()
     assert manager.acquire_lock("key", "b")
-    assert leases._heartbeat._thread not in (None, thread)
+    assert of_process(HeldLeases).heartbeat._thread not in (None, thread)
     manager.release_lock("key", "b")
 
 

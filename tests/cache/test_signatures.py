@@ -14,8 +14,8 @@ import pytest
 from expops_prefect import EXPOPS, flow, task
 from expops_prefect._internal import diagnostics
 from expops_prefect._internal.signing import FIELD, Signatures
-from expops_prefect.cache import attempts
 from expops_prefect.cache.results import read_hit, record_key
+from expops_prefect.cache.session import session
 from expops_prefect.config import load_settings
 from expops_prefect.errors import ConfigurationError, IntegrityError
 from expops_prefect.maintenance import verify
@@ -49,7 +49,7 @@ def shop(tmp_path: Path) -> Path:
 def opened(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project that blocks find by its root."""
     project_of(shop, OLD)
-    attempts.reset()
+    session().in_forked_child()
     RAN.clear()
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(shop))
     return Project.open(shop)

@@ -16,7 +16,7 @@ from prefect.filesystems import LocalFileSystem
 
 from expops_prefect import EXPOPS, ExpOpsResultStorage
 from expops_prefect._internal.diagnostics import counts
-from expops_prefect.cache import blocks
+from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.results import record_key
 from expops_prefect.project import Project
 from expops_prefect.record.records import parse_record_key as _parsed
@@ -54,7 +54,7 @@ def test_two_checkouts_never_take_each_others(tmp_path: Path) -> None:
     one, two = make_project(tmp_path / "one" / "shop"), make_project(tmp_path / "two" / "shop")
     stores = []
     for checkout in (one, two):
-        results, keys = blocks.storages(checkout)
+        results, keys = checkout.part(Blocks).storages
         stores.append(result_store(checkout, result_storage=results, metadata_storage=keys))
     stores[0].write({"checkout": 1, "array": LARGE}, key=OWN)
     assert stores[0].exists(OWN) is True
@@ -63,7 +63,7 @@ def test_two_checkouts_never_take_each_others(tmp_path: Path) -> None:
     assert [read(store, OWN)["checkout"] for store in stores] == [1, 2]
 
     # Nor do their saved blocks fall together, in Prefect's API.
-    ids = [blocks.storages(checkout)[0]._block_document_id for checkout in (one, two)]
+    ids = [checkout.part(Blocks).storages[0]._block_document_id for checkout in (one, two)]
     assert None not in ids
     assert len(set(ids)) == 2
     for checkout, block_id in zip((one, two), ids, strict=True):
@@ -174,7 +174,7 @@ def test_metadata_that_lead_to_another_result(tmp_path: Path, ran: list[str], st
     policy = EXPOPS - "ran"
     options: dict[str, Any] = {} if storage == "ours" else {"result_storage": theirs}
     project = Project.open(tmp_path / "shop")
-    keys = policy if storage == "ours" else policy.configure(key_storage=blocks.storages(project)[1])
+    keys = policy if storage == "ours" else policy.configure(key_storage=project.part(Blocks).storages[1])
 
     @task(cache_policy=keys, persist_result=True, **options)
     def first(ran: list[str]) -> str:
@@ -206,7 +206,7 @@ def test_a_storage_of_the_users_own_that_is_saved_or_not_any_more(
 ) -> None:
     # Prefect writes the key for one that its server knows, and the whole place for one that it does not.
     project = Project.open(tmp_path / "shop")
-    policy = (EXPOPS - "ran").configure(key_storage=blocks.storages(project)[1])
+    policy = (EXPOPS - "ran").configure(key_storage=project.part(Blocks).storages[1])
 
     @task(cache_policy=policy, persist_result=True)
     def make(ran: list[str]) -> str:

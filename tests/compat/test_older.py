@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from expops_prefect.cache import attempts
+from expops_prefect.cache.session import session
 from expops_prefect.maintenance import verify
 from expops_prefect.project import Project
 from expops_prefect.record.records import CacheRecord, read_cache_records
@@ -29,7 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
     (tmp_path / "shop" / "configs").mkdir(parents=True)
     (tmp_path / "shop" / "configs" / "project_config.yaml").write_text(flows.CONFIG)
-    attempts.reset()
+    session().in_forked_child()
     flows.RAN.clear()
     return Project.open()
 

@@ -16,7 +16,8 @@ import prefect.tasks
 import pytest
 
 import expops_prefect
-from expops_prefect import project as project_module
+from expops_prefect._internal.process import of_process
+from expops_prefect.project import OpenProjects
 
 for _module in (prefect, prefect.main, prefect.flows, prefect.tasks):
     for _name in ("flow", "task"):
@@ -32,8 +33,5 @@ def _fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield root
     os.environ.pop("EXPOPS_PROJECT_ROOT", None)
     # A process has one project, hardly ever hundreds; each has a thread and connections.
-    for _, project in project_module._open.values():
-        if "outbox" in vars(project):
-            project.outbox.close(1)
-        project.kv.close()
-    project_module._open.clear()
+    for _, project in list(of_process(OpenProjects).by_root.values()):
+        project.close(timeout=1)

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 from prefect.serializers import PickleSerializer
 
-from expops_prefect.cache import blocks, results
+from expops_prefect.cache import results
+from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.payloads import StoredPayloads
 from expops_prefect.cache.results import record_key
 from expops_prefect.errors import ExpOpsPrefectError, IntegrityError
@@ -162,7 +163,7 @@ print("LOADED", sorted(record.result))
 @pytest.mark.parametrize("which", ["nothing", "manifest"])
 def test_a_state_of_prefects_that_another_process_asks(tmp_path: Path, marker: Path, which: str) -> None:
     project = Project.open(make_project(tmp_path / "shop", f"prefect: {{project_id: shop, {CONFIG}}}\n"))
-    storage, keys = blocks.storages(project)
+    storage, keys = project.part(Blocks).storages
     store = result_store(project, result_storage=storage, metadata_storage=keys)
     store.write(value(), key=KEY)
     metadata = json.loads(record(project, KEY).prefect_metadata or "")

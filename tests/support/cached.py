@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from expops_prefect.cache import last_used, results
+from expops_prefect.cache import results
 from expops_prefect.cache.payloads import StoredPayloads
 from expops_prefect.errors import BackendError
 from expops_prefect.maintenance import entries
@@ -153,7 +153,6 @@ class Cache:
         self._kv = SQLiteKV(root / "kv.sqlite")
         self._objects = Dated(self.settings.runtime_dir, self.clock)
         self.project = self.process(Steps())
-        last_used._noted.clear()
 
     def process(self, steps: Steps) -> Project:
         """The project as a process has it whose steps are counted."""

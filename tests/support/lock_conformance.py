@@ -20,8 +20,9 @@ import pytest
 from prefect.locking.protocol import LockManager
 
 from expops_prefect import EXPOPS, ExpOpsLockManager
+from expops_prefect._internal.process import of_process
 from expops_prefect.cache import results
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.context import CacheContext
 from expops_prefect.cache.locking import leases
 from expops_prefect.cache.locking.leases import BEATS
 from expops_prefect.errors import LeaseLostError
@@ -61,12 +62,13 @@ def hold(root: str, pipe: Connection) -> None:
     """Take a lock, say so, and publish what was computed when asked to."""
     project = Project.open(root)
     assert ExpOpsLockManager(root).acquire_lock("key", "child")
-    attempt = Attempt(project, "key", None, uuid4(), "child", lambda: None, lease=leases.find("key", "child"))
+    lease = of_process(leases.HeldLeases).find("key", "child")
+    context = CacheContext(project, "key", None, uuid4(), "child", lambda: None, lease=lease)
     pipe.send("held")
     while True:
         pipe.recv()
         try:
-            results.publish(project, "key", record_of("child"), attempt)
+            results.publish(project, "key", record_of("child"), context)
         except LeaseLostError as error:
             outcome = str(error)
         else:

@@ -27,7 +27,7 @@ from prefect.serializers import CompressedPickleSerializer, JSONSerializer, Pick
 
 from expops_prefect import ExpOpsSerializer
 from expops_prefect._internal.diagnostics import counts
-from expops_prefect.cache import blocks
+from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.results import record_key
 from expops_prefect.errors import IntegrityError, ObjectStoreError
 from expops_prefect.project import Project
@@ -296,7 +296,7 @@ class ResultStorageConformance:
             assert same(read(result_store(project), key), {"array": LARGE + number})
 
     def test_loaded_elsewhere_by_the_id_of_the_block(self, project: Project, tmp_path: Path) -> None:
-        results, keys = blocks.storages(project)
+        results, keys = project.part(Blocks).storages
         store = result_store(project, result_storage=results, metadata_storage=keys)
         store.write({"array": LARGE, "small": [1, "ü"]}, key=OWN)
         metadata = json.loads(keys.read_path(OWN))
@@ -319,4 +319,4 @@ class ResultStorageConformance:
 def read_past_the_key_storage(project: Project, key: str) -> Any:
     """A read that nothing was checked for before, as when a result is loaded by its metadata."""
     results, _ = storages(project)
-    return blocks.serializer(project).loads(results.read_path(key, _sync=True))
+    return project.part(Blocks).serializer.loads(results.read_path(key, _sync=True))

@@ -10,7 +10,7 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 
 from expops_prefect import ExpOpsKeyStorage, ExpOpsResultStorage
-from expops_prefect.cache import blocks
+from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.results import record_key
 from expops_prefect.project import Project
 from expops_prefect.record.records import CacheRecord
@@ -54,7 +54,7 @@ def result_store(project: Project, **changes: Any) -> ResultStore:
     parts: dict[str, Any] = {
         "result_storage": results,
         "metadata_storage": keys,
-        "serializer": blocks.serializer(project),
+        "serializer": project.part(Blocks).serializer,
         "cache_result_in_memory": False,
     }
     return ResultStore(**{**parts, **changes})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project, flow, log_metric, task
-from expops_prefect._internal.diagnostics import Events, concerning, degrade
+from expops_prefect._internal.diagnostics import Events, concerning, degrade, events_of_run
 from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.outbox.changes import Put
 from expops_prefect.stores.outbox.outbox import Outbox
@@ -58,7 +58,7 @@ def test_an_outbox_concerns_the_open_runs_of_its_project(tmp_path: Path, caplog:
     project = Project.open(make_project(tmp_path / "shop", "prefect: {project_id: shop}"))
     kv: KVStore = FaultyKV(project.kv, Faults(down=True))
     outbox = Outbox(kv, project.objects, tmp_path / "outbox", flush_seconds=0.01)
-    ours, others = Events(tmp_path / "outbox"), Events(tmp_path / "others")
+    ours, others = events_of_run(tmp_path / "outbox"), events_of_run(tmp_path / "others")
     outbox.write(Put("a", 1))
     assert not outbox.flush(20, while_failing=False)
     thread = outbox._thread

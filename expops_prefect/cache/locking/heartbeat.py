@@ -39,6 +39,10 @@ class Heartbeat:
         self._all: list[tuple[Renewed, Concern]] = []
         self._thread: threading.Thread | None = None
 
+    def in_forked_child(self) -> None:
+        """A forked child keeps nothing of its parent's alive."""
+        self.__init__()  # type: ignore[misc]
+
     def add(self, item: Renewed) -> None:
         """Renew this too from now on."""
         with self._changed:

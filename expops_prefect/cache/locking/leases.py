@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from expops_prefect._internal.diagnostics import degrade
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.cache.locking.heartbeat import Heartbeat
 from expops_prefect.errors import BackendError, FormatError, LeaseLostError
 from expops_prefect.models import names
@@ -76,7 +76,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class LeaseSnapshot:
     """What one look at a lease showed.
 
     Attributes:
@@ -92,7 +92,7 @@ class View:
     left: float = 0.0
 
 
-class Held:
+class HeldLease:
     """A lease of this process, renewed until it is given back or lost.
 
     Args:
@@ -175,12 +175,8 @@ class Held:
 
     def give_back(self, holder: str) -> None:
         """A holder needs the lease no more; after the last one it is free. Doing it again changes nothing."""
-        with _registry:
-            _held.pop((self.key, holder), None)
-            self.holders.discard(holder)
-            if self.holders:
-                return
-        self.end()
+        if not of_process(HeldLeases).drop(self, holder):
+            self.end()
 
     def end(self) -> None:
         """Free the lease, whoever holds it here."""
@@ -188,15 +184,13 @@ class Held:
             if self._over:
                 return
             self._over = True
-            with _registry:
-                for holder in self.holders:
-                    _held.pop((self.key, holder), None)
+            of_process(HeldLeases).drop_all(self)
             try:
                 if not self.lost:
                     self._free()
             except BackendError as error:
                 degrade("leases not given back", f"{error}; they end by themselves after {self.lease.seconds:g} s")
-        _heartbeat.wake()
+        of_process(HeldLeases).heartbeat.wake()
 
     def give_up(self) -> None:
         """It cannot be renewed: others may take it over."""
@@ -243,7 +237,7 @@ class Held:
             self.due = min(self.due, self._hold_until)
 
 
-def look(project: Project, key: str) -> View:
+def look(project: Project, key: str) -> LeaseSnapshot:
     """Read a lease and judge whether it can be taken: nobody's, or not renewed for its whole length.
 
     Raises:
@@ -254,22 +248,22 @@ def look(project: Project, key: str) -> View:
     before = time.monotonic()
     found = project.kv.get_versioned(name)
     if found is None:
-        return View(free=True, version=None, lease=None)
+        return LeaseSnapshot(free=True, version=None, lease=None)
     lease = Lease.load(found.value)
-    unchanged = before - _first_seen(f"{project.kv.describe()}|{name}", found, time.monotonic())
+    unchanged = before - of_process(HeldLeases).first_seen(f"{project.kv.describe()}|{name}", found)
     left = max(0.0, lease.seconds - unchanged) if lease.holder else 0.0
-    return View(not left, found.version, lease, left)
+    return LeaseSnapshot(not left, found.version, lease, left)
 
 
 def take(
     project: Project,
     key: str,
     holder: str,
-    view: View,
+    view: LeaseSnapshot,
     *,
     hold_seconds: float | None = None,
     gone: Callable[[], bool] | None = None,
-) -> Held | None:
+) -> HeldLease | None:
     """Take a lease that was seen to be free; ``None`` if somebody else was faster.
 
     Args:
@@ -297,63 +291,76 @@ def take(
         taken = project.kv.compare_and_set(name, view.version, asdict(lease))
     if not taken:
         return None
-    held = Held(project, key, lease, started + seconds, None if hold_seconds is None else started + hold_seconds, gone)
-    with _registry:
-        _held[key, holder] = held
-    _heartbeat.add(held)
+    hold_until = None if hold_seconds is None else started + hold_seconds
+    held = HeldLease(project, key, lease, started + seconds, hold_until, gone)
+    here = of_process(HeldLeases)
+    here.add(held, holder)
+    here.heartbeat.add(held)
     return held
 
 
-def share(held: Held, holder: str) -> None:
-    """Let a second holder of this process use a lease as well."""
-    with _registry:
-        held.holders.add(holder)
-        _held[held.key, holder] = held
+class HeldLeases:
+    """The leases that this process holds, by key and holder. Take it as ``of_process(HeldLeases)``."""
 
+    def __init__(self) -> None:
+        self.heartbeat = Heartbeat()
+        self._lock = ForkSafeLock()
+        self._held: dict[tuple[str, str], HeldLease] = {}
+        self._seen: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
-def find(key: str, holder: str) -> Held | None:
-    """The lease that a holder of this process took, also one that was lost since."""
-    return _held.get((key, holder))
+    def add(self, held: HeldLease, holder: str) -> None:
+        """A holder uses a lease, beside those that do already."""
+        with self._lock:
+            held.holders.add(holder)
+            self._held[held.key, holder] = held
 
+    def drop(self, held: HeldLease, holder: str) -> bool:
+        """A holder needs a lease no more; whether another one does."""
+        with self._lock:
+            self._held.pop((held.key, holder), None)
+            held.holders.discard(holder)
+            return bool(held.holders)
 
-def held_here(key: str) -> Held | None:
-    """The lease on a key that somebody in this process holds."""
-    with _registry:
-        return next((held for (name, _), held in _held.items() if name == key and held.renewing), None)
+    def drop_all(self, held: HeldLease) -> None:
+        """Nobody needs a lease any more."""
+        with self._lock:
+            for holder in held.holders:
+                self._held.pop((held.key, holder), None)
 
+    def find(self, key: str, holder: str) -> HeldLease | None:
+        """The lease that a holder took, also one that was lost since."""
+        return self._held.get((key, holder))
 
-def keys_of(holder: str) -> list[str]:
-    """The keys whose leases a holder of this process has."""
-    with _registry:
-        return [key for key, name in _held if name == holder]
+    def of_key(self, key: str) -> HeldLease | None:
+        """The lease on a key that somebody in this process holds."""
+        with self._lock:
+            return next((held for (name, _), held in self._held.items() if name == key and held.renewing), None)
 
+    def keys_of(self, holder: str) -> list[str]:
+        """The keys whose leases a holder has."""
+        with self._lock:
+            return [key for key, name in self._held if name == holder]
 
-_registry = ForkSafeLock()
-_held: dict[tuple[str, str], Held] = {}
-"""By transaction key and holder."""
-_heartbeat = Heartbeat()
-_seen: OrderedDict[str, tuple[str, float]] = OrderedDict()
-"""By store and lease: the newest version that this process saw, and since when."""
+    def first_seen(self, place: str, found: Versioned) -> float:
+        """Since when, monotonic seconds, this process has seen that version of a lease.
 
+        Args:
+            place: its store and key.
+            found: what is there now.
+        """
+        now = time.monotonic()
+        with self._lock:
+            version, since = self._seen.get(place, ("", now))
+            if version != found.version:
+                since = now
+            self._seen[place] = found.version, since
+            self._seen.move_to_end(place)
+            if len(self._seen) > _LIMIT:
+                self._seen.popitem(last=False)
+        return since
 
-def _first_seen(place: str, found: Versioned, now: float) -> float:
-    with _registry:
-        version, since = _seen.get(place, ("", now))
-        if version != found.version:
-            since = now
-        _seen[place] = found.version, since
-        _seen.move_to_end(place)
-        if len(_seen) > _LIMIT:
-            _seen.popitem(last=False)
-    return since
-
-
-def reset() -> None:
-    """A forked child holds none of its parent's leases."""
-    global _heartbeat
-    _heartbeat = Heartbeat()
-    _held.clear()
-    _seen.clear()
-
-
-os.register_at_fork(after_in_child=reset)
+    def in_forked_child(self) -> None:
+        """A forked child holds none of its parent's leases."""
+        self.heartbeat.in_forked_child()
+        self._held.clear()
+        self._seen.clear()

@@ -7,7 +7,6 @@ executed without a lock, and is told to be its holder.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect._internal.diagnostics import degrade
-from expops_prefect._internal.forks import ForkSafeLock
-from expops_prefect.cache import attempts
+from expops_prefect._internal.process import of_process
 from expops_prefect.cache.locking import leases
-from expops_prefect.cache.locking.leases import Held
+from expops_prefect.cache.locking.leases import HeldLease, HeldLeases
 from expops_prefect.cache.locking.waiting import Pauses, Steps, await_, wait
+from expops_prefect.cache.session import session
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.project import Project
 
@@ -27,11 +26,29 @@ if TYPE_CHECKING:
     from prefect.locking.protocol import LockManager
 
 _LIMIT: Final = 10_000
-_lock = ForkSafeLock()
-_released: Final[deque[tuple[str, str]]] = deque(maxlen=1024)
-"""Locks that were given back: Prefect 3.9 gives back twice what a returned failed state has rolled back."""
-_without: OrderedDict[tuple[str, str], None] = OrderedDict()
-"""Keys and holders that go on without a lock."""
+
+
+class _Holders:
+    """The holders of this process that have no lease.
+
+    Attributes:
+        without: keys and holders that go on without a lock, the newest last.
+        released: locks that were given back. Prefect 3.9 gives back twice what a returned failed state has rolled back.
+    """
+
+    def __init__(self) -> None:
+        self.without: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.released: deque[tuple[str, str]] = deque(maxlen=1024)
+
+    def go_on_without(self, key: str, holder: str) -> None:
+        """Let a holder go on without a lock."""
+        self.without[key, holder] = None
+        if len(self.without) > _LIMIT:
+            self.without.popitem(last=False)
+
+    def in_forked_child(self) -> None:
+        """A forked child goes on with nothing of its parent's."""
+        self.without.clear()
 
 
 @dataclass(frozen=True)
@@ -94,14 +111,15 @@ class ExpOpsLockManager:
         Raises:
             ValueError: that holder does not have it.
         """
+        released = of_process(_Holders).released
         if _drop(key, holder):
-            _released.append((key, holder))
-        elif (key, holder) not in _released:
+            released.append((key, holder))
+        elif (key, holder) not in released:
             raise ValueError(f"no lock held by {holder} for the transaction with key {key}")
 
     def is_locked(self, key: str) -> bool:
         """Whether somebody has the lock on a key."""
-        if leases.held_here(key) is not None:
+        if of_process(HeldLeases).of_key(key) is not None:
             return True
         try:
             return not self._look(self._project(key), key).free
@@ -111,9 +129,9 @@ class ExpOpsLockManager:
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
         """Whether this holder has the lock on a key, or was let go on without one."""
-        held = leases.find(key, holder)
+        held = of_process(HeldLeases).find(key, holder)
         if held is None:
-            return (key, holder) in _without
+            return (key, holder) in of_process(_Holders).without
         try:
             return held.holds()
         except ExpOpsPrefectError as error:
@@ -137,15 +155,16 @@ class ExpOpsLockManager:
         return await await_(self._wait(key, timeout))
 
     def _acquire(self, key: str, holder: str, timeout: float | None, hold_seconds: float | None) -> Steps[bool]:
+        holders = of_process(_Holders)
         with suppress(ValueError):
-            _released.remove((key, holder))
-        held = leases.find(key, holder)
-        if (held is not None and held.renewing) or (key, holder) in _without:
+            holders.released.remove((key, holder))
+        held = of_process(HeldLeases).find(key, holder)
+        if (held is not None and held.renewing) or (key, holder) in holders.without:
             return True
-        attempt = attempts.current(key)
+        context = session().current(key)
         try:
             project = self._project(key)
-            pauses = Pauses(project, key if attempt is None else attempt.label, attempt, timeout)
+            pauses = Pauses(project, key if context is None else context.label, context, timeout)
             try:
                 while True:
                     view = self._look(project, key)
@@ -155,8 +174,8 @@ class ExpOpsLockManager:
                     else:
                         held = _of_own_transaction(key, holder)
                     if held is not None:
-                        if attempt is not None:
-                            attempt.lease = held
+                        if context is not None:
+                            context.lease = held
                         return True
                     if not pauses.waited:
                         _give_back_finished()
@@ -168,13 +187,13 @@ class ExpOpsLockManager:
                 pauses.over()
         except ExpOpsPrefectError as error:
             _degraded("taken", error)
-            _go_on_without(key, holder)
+            holders.go_on_without(key, holder)
             return True
 
     def _wait(self, key: str, timeout: float | None) -> Steps[bool]:
         try:
             project = self._project(key)
-            pauses = Pauses(project, key, attempts.current(key), timeout)
+            pauses = Pauses(project, key, session().current(key), timeout)
             try:
                 while True:
                     view = self._look(project, key)
@@ -191,32 +210,24 @@ class ExpOpsLockManager:
             return True
 
     def _project(self, key: str) -> Project:
-        attempt = attempts.current(key)
-        if self.project_root is None and attempt is not None:
-            return attempt.project
+        context = session().current(key)
+        if self.project_root is None and context is not None:
+            return context.project
         return Project.open(self.project_root)
 
     @staticmethod
-    def _look(project: Project, key: str) -> leases.View:
+    def _look(project: Project, key: str) -> leases.LeaseSnapshot:
         with project.kv_availability.watch():
             return leases.look(project, key)
 
 
 def _drop(key: str, holder: str) -> bool:
     """Forget a holder; whether it was one."""
-    with _lock:
-        without = _without.pop((key, holder), holder) is None
-    held = leases.find(key, holder)
+    without = of_process(_Holders).without.pop((key, holder), holder) is None
+    held = of_process(HeldLeases).find(key, holder)
     if held is not None:
         held.give_back(holder)
     return without or held is not None
-
-
-def _go_on_without(key: str, holder: str) -> None:
-    with _lock:
-        _without[key, holder] = None
-        if len(_without) > _LIMIT:
-            _without.popitem(last=False)
 
 
 def _transactions() -> Iterator[tuple[Any, bool]]:
@@ -235,12 +246,12 @@ def _transactions() -> Iterator[tuple[Any, bool]]:
         transaction = transaction.get_parent()
 
 
-def _of_own_transaction(key: str, holder: str) -> Held | None:
+def _of_own_transaction(key: str, holder: str) -> HeldLease | None:
     """A lease that is held until the transaction around commits: waiting for it would last for ever."""
     for transaction, _ in _transactions():
-        held = leases.find(key, transaction._holder)
+        held = of_process(HeldLeases).find(key, transaction._holder)
         if held is not None and held.renewing:
-            leases.share(held, holder)
+            of_process(HeldLeases).add(held, holder)
             return held
     return None
 
@@ -252,22 +263,15 @@ def _give_back_finished() -> None:
     """
     for transaction, ended in _transactions():
         if ended:
-            for key in leases.keys_of(transaction._holder):
+            for key in of_process(HeldLeases).keys_of(transaction._holder):
                 _drop(key, transaction._holder)
-                _go_on_without(key, transaction._holder)
+                of_process(_Holders).go_on_without(key, transaction._holder)
 
 
 def _degraded(what: str, error: ExpOpsPrefectError) -> None:
     """A store that is away locks nothing; that is said once, not for each key."""
     degrade(f"locks not {what}", f"{error}; the task goes on without")
 
-
-def _reset() -> None:
-    """A forked child goes on with nothing of its parent's."""
-    _without.clear()
-
-
-os.register_at_fork(after_in_child=_reset)
 
 if TYPE_CHECKING:
     _conforms: LockManager = ExpOpsLockManager()

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from expops_prefect._internal.diagnostics import degrade
-from expops_prefect.cache import attempts
-from expops_prefect.cache.attempts import Attempt
+from expops_prefect.cache.context import CacheContext
 from expops_prefect.cache.locking import leases
 from expops_prefect.cache.locking.waiting import Pauses, Steps
+from expops_prefect.cache.session import session
 from expops_prefect.errors import ExpOpsPrefectError
 
 T = TypeVar("T")
@@ -22,28 +22,28 @@ T = TypeVar("T")
 _END: Final = "_expops_record_flight_end"
 
 
-def wanted(attempt: Attempt | None) -> bool:
+def wanted(context: CacheContext | None) -> bool:
     """Whether a task run that misses has to see who else computes its result."""
     return (
-        attempt is not None
-        and attempt.cache_key is not None
-        and attempt.lease is None
-        and attempt.project.settings.cache.single_flight
+        context is not None
+        and context.cache_key is not None
+        and context.lease is None
+        and context.project.settings.cache.single_flight
     )
 
 
-def fly(attempt: Attempt, look: Callable[[], T | None]) -> Steps[T | None]:
+def acquire_or_wait(context: CacheContext, look: Callable[[], T | None]) -> Steps[T | None]:
     """Wait until a result is there, or until it is this task run's turn to compute it.
 
     Args:
-        attempt: the task run; the lease is noted there.
+        context: the task run; the lease is noted there.
         look: looks for the result.
 
     Returns:
         The result; ``None`` if the task is to be executed.
     """
-    project, key, holder = attempt.project, attempt.key, attempt.holder
-    pauses = Pauses(project, attempt.label or attempt.key, attempt, None)
+    project, key, holder = context.project, context.key, context.holder
+    pauses = Pauses(project, context.label or context.key, context, None)
     try:
         held = None
         while held is None:
@@ -54,10 +54,10 @@ def fly(attempt: Attempt, look: Callable[[], T | None]) -> Steps[T | None]:
                 if found is not None:
                     return found
                 with project.kv_availability.watch():
-                    held = leases.take(project, key, holder, view, gone=lambda: _crashed(attempt))
+                    held = leases.take(project, key, holder, view, gone=lambda: _crashed(context))
             if held is None:
                 yield pauses.next(view) or 0.0
-        attempt.lease = held
+        context.lease = held
     except ExpOpsPrefectError as error:
         degrade("leases not taken", f"{error}; the task is executed, whoever else computes the same result")
         return None
@@ -66,11 +66,11 @@ def fly(attempt: Attempt, look: Callable[[], T | None]) -> Steps[T | None]:
     # Whoever held it before may have published in between.
     found = look()
     if found is not None:
-        attempt.land()
+        context.release_lease()
     return found
 
 
-def land_at_end(task: Any) -> None:
+def release_at_end(task: Any) -> None:
     """Give the lease back at the end of a task that Prefect's own decorator made: no wrapper of ours does."""
     for kind in ("completion", "failure"):
         hooks = getattr(task, f"on_{kind}_hooks")
@@ -80,12 +80,12 @@ def land_at_end(task: Any) -> None:
 
 def _expops_record_flight_end(task: Any, task_run: Any, state: Any) -> None:  # noqa: ARG001
     """A task run has ended; what it had to commit is committed."""
-    attempt = attempts.of_task_run(task_run.id)
-    if attempt is not None:
-        attempt.land()
+    context = session().of_task_run(task_run.id)
+    if context is not None:
+        context.release_lease()
 
 
-def _crashed(attempt: Attempt) -> bool:
+def _crashed(context: CacheContext) -> bool:
     """Whether a task run has ended without a word: no hook tells of a crash."""
-    state: Any = attempt.state
+    state: Any = context.state
     return state is not None and state.is_final() and not state.is_completed()

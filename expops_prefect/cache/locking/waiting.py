@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Generator
 from typing import Final, TypeAlias, TypeVar
 
-from expops_prefect.cache.attempts import Attempt
-from expops_prefect.cache.locking.leases import View
+from expops_prefect.cache.context import CacheContext
+from expops_prefect.cache.locking.leases import LeaseSnapshot
 from expops_prefect.project import Project
 
 T = TypeVar("T")
@@ -34,19 +34,19 @@ class Pauses:
     Args:
         project: whose store is asked.
         what: what is waited for, for the log.
-        attempt: the task run that waits; its wait is added up there.
+        context: the task run that waits; its wait is added up there.
         timeout: seconds to wait at most; ``None`` for no limit.
     """
 
-    def __init__(self, project: Project, what: str, attempt: Attempt | None, timeout: float | None) -> None:
+    def __init__(self, project: Project, what: str, context: CacheContext | None, timeout: float | None) -> None:
         self._shortest, self._longest = _REMOTE if project.settings.kv.is_remote else _LOCAL
         self._upper = self._shortest
         self._what = what
-        self._attempt = attempt
+        self._context = context
         self._begun: float | None = None
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
-    def next(self, view: View) -> float | None:
+    def next(self, view: LeaseSnapshot) -> float | None:
         """How long to pause now, at most until a lease ends that is not renewed; ``None`` if the time is over.
 
         Args:
@@ -74,8 +74,8 @@ class Pauses:
 
     def over(self) -> None:
         """The wait has ended: tell the record."""
-        if self._begun is not None and self._attempt is not None:
-            self._attempt.waited += time.monotonic() - self._begun
+        if self._begun is not None and self._context is not None:
+            self._context.waited += time.monotonic() - self._begun
         self._begun = None
 
 

@@ -13,13 +13,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.config import Settings
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.expops.bridge import core
 from expops_prefect.expops.bridge.pipeline import Process, wrong
 
-_imported: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
-"""With the file's time and size, so that one that was changed is imported anew."""
+
+class _Imported(dict[Path, tuple[tuple[int, int], ModuleType]]):
+    """The scripts of this process, with time and size of their files: one that was changed is imported anew."""
 
 
 class Scripts:
@@ -78,10 +80,10 @@ class Scripts:
                 f"{self._settings.config_file}: scripts.{key} is {str(file)!r}; allowed: a file"
             ) from None
         stamp = (status.st_mtime_ns, status.st_size)
-        known = _imported.get(file)
+        known = of_process(_Imported).get(file)
         if known is None or known[0] != stamp:
             core.install()
-            known = _imported[file] = stamp, self._import(key, file)
+            known = of_process(_Imported)[file] = stamp, self._import(key, file)
         return known[1]
 
     def _import(self, key: str, file: Path) -> ModuleType:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import orjson
 
 from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import KVError, KVRefusedError, ObjectStoreError, ObjectStoreRefusedError
 from expops_prefect.models.record_format import later
 from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint
@@ -100,7 +101,9 @@ class KeepObject:
 AnyChange: TypeAlias = Put | Publish | Delete | Change | Append | Increment | Copy | StoreObject | KeepObject
 ChangeFunction: TypeAlias = Callable[[JSON | None, Mapping[str, JSON]], dict[str, JSON]]
 
-_functions: dict[str, ChangeFunction] = {}
+
+class _ChangeFunctions(dict[str, ChangeFunction]):
+    """The functions that queued changes may name."""
 
 
 def register_change(name: str, function: ChangeFunction) -> None:
@@ -110,7 +113,7 @@ def register_change(name: str, function: ChangeFunction) -> None:
         name: how queued changes name it; kept for as long as a queue may hold it.
         function: takes the value so far (``None`` for none) and the arguments, gives the new value.
     """
-    _functions[name] = function
+    of_process(_ChangeFunctions)[name] = function
 
 
 def dump(change: AnyChange) -> bytes:
@@ -303,7 +306,7 @@ class Batch:
 
 
 def _apply(change: Change, value: JSON | None) -> dict[str, JSON]:
-    function = _functions.get(change.name)
+    function = of_process(_ChangeFunctions).get(change.name)
     if function is None:
         raise KVError(
             f"{change.key}: {change.name!r} is not known here; a newer release wrote it: upgrade to deliver it"

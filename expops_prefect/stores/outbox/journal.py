@@ -8,7 +8,6 @@ the process ends in whatever way: a journal whose lock is free belongs to nobody
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import uuid
@@ -20,8 +19,9 @@ from typing import Final, TypeAlias
 import orjson
 
 from expops_prefect._internal.diagnostics import degrade
-from expops_prefect._internal.files import identity, make_folder, open_new, write_file
-from expops_prefect._internal.forks import ForkSafeLock
+from expops_prefect._internal.file_locks import FileLocks
+from expops_prefect._internal.files import write_file
+from expops_prefect._internal.process import of_process
 from expops_prefect.stores.kv.base import MetricPoint
 from expops_prefect.stores.outbox.changes import AnyChange, load
 
@@ -30,10 +30,6 @@ _HEAD: Final = b'{"expops-prefect journal":1}\n'
 _LONGEST_HEAD: Final = 1024
 DAMAGED: Final = ".damaged"
 """What the name of a journal that is kept aside ends with."""
-_held: dict[tuple[int, int], int] = {}
-"""Journals that this process holds, with their descriptors. It could take its lock again, and to close any other
-descriptor of such a file would free it: so they are known whatever path leads to them, and not opened again."""
-_holding = ForkSafeLock()
 
 Numbered: TypeAlias = dict[str, list[MetricPoint]]
 """Points that were given their steps, by metrics key."""
@@ -98,22 +94,15 @@ class Journal:
         Raises:
             OSError: it cannot be written.
         """
-        make_folder(folder)
         path = folder / f"{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:12]}{_SUFFIX}"
-        descriptor = open_new(path, os.O_RDWR | os.O_EXCL | os.O_APPEND)
-        file = identity(os.fstat(descriptor))
-        with _holding:
-            _held[file] = descriptor
+        locks = of_process(FileLocks)
+        descriptor = locks.create(path, os.O_APPEND)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             head = _head(project)
             if os.write(descriptor, head) != len(head):
                 raise OSError("the disk is full")
         except OSError:
-            path.unlink(missing_ok=True)
-            with _holding:
-                _held.pop(file, None)
-                os.close(descriptor)
+            locks.remove(path)
             raise
         return cls(path, descriptor, Plan(len(head)))
 
@@ -133,7 +122,7 @@ class Journal:
         """What waits in all journals, those of running processes too. Looks only, and takes no lock."""
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             try:
-                data = _bytes_of(path)
+                data = of_process(FileLocks).read(path)
                 head = data[: data.find(b"\n") + 1]
                 plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(head))
                 data = data[plan.done :]
@@ -145,25 +134,20 @@ class Journal:
 
     @classmethod
     def _adopt(cls, path: Path, project: str) -> Journal | None:
-        with _holding:
-            try:
-                if identity(path.stat()) in _held:
-                    return None
-                descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-            except OSError:
-                return None  # another process has just delivered it, or it is not ours to touch
-            plan = None
-            try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                plan = _plan_to_go_on_with(path, descriptor, project)
-            except OSError:
-                pass  # its process lives, or somebody has just delivered it
-            except (ValueError, TypeError, KeyError) as error:
-                _set_aside(path, str(error))
-            if plan is None:
-                os.close(descriptor)
-                return None
-            _held[identity(os.fstat(descriptor))] = descriptor
+        locks = of_process(FileLocks)
+        descriptor = locks.adopt(path, os.O_APPEND)
+        if descriptor is None:
+            return None  # its process lives, another one has just delivered it, or it cannot be opened
+        plan = None
+        try:
+            plan = _plan_to_go_on_with(path, descriptor, project)
+        except OSError:
+            pass  # somebody has just delivered it
+        except (ValueError, TypeError, KeyError) as error:
+            _set_aside(path, str(error))
+        if plan is None:
+            locks.release(descriptor)
+            return None
         return cls(path, descriptor, plan)
 
     @property
@@ -285,9 +269,7 @@ class Journal:
 
     def release(self) -> None:
         """Give the journal up as it is; whoever comes next adopts it."""
-        with _holding, contextlib.suppress(OSError):
-            _held.pop(identity(os.fstat(self._descriptor)), None)
-            os.close(self._descriptor)
+        of_process(FileLocks).release(self._descriptor)
 
     def _save(self, plan: Plan) -> None:
         self.plan = plan
@@ -304,15 +286,6 @@ def _loaded(line: bytes) -> AnyChange | None:
     except (ValueError, TypeError) as error:
         degrade("records refused", f"a damaged line in a journal: {error}", key=str(error))
         return None
-
-
-def _bytes_of(path: Path) -> bytes:
-    """A journal's bytes, whoever holds it."""
-    with _holding:
-        descriptor = _held.get(identity(path.stat()))
-        if descriptor is not None:
-            return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        return path.read_bytes()
 
 
 def _head(project: str) -> bytes:
@@ -365,18 +338,10 @@ def undeliverable(folder: Path, project: str) -> Iterator[tuple[Path, str]]:
         yield path, "damaged"
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            whose = orjson.loads(_bytes_of(path).partition(b"\n")[0]).get("project", project)
+            whose = orjson.loads(of_process(FileLocks).read(path).partition(b"\n")[0]).get("project", project)
             if whose != project:
                 yield path, f"of the project {whose!r}"
 
 
 def _plan_of(path: Path) -> Path:
     return path.with_suffix(".plan")
-
-
-def forget_held() -> None:
-    """In a forked child: its parent's journals are its parent's."""
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=forget_held)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
 import uuid
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from expops_prefect._internal.diagnostics import concern, degrade
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import BackendError
 from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.objects.base import ObjectStore
@@ -40,7 +40,6 @@ _GATHER: Final = 0.2
 _AT_EXIT: Final = 2.0
 _TIDY_UP: Final = 1.0
 _LOOK_AGAIN: Final = 60.0
-_open: weakref.WeakSet[Outbox] = weakref.WeakSet()
 
 
 class Outbox:
@@ -81,7 +80,7 @@ class Outbox:
         self._on_delivery = on_delivery
         self._on_adoption = on_adoption
         self._start_afresh()
-        _open.add(self)
+        of_process(_Outboxes).open.add(self)
 
     def _start_afresh(self) -> None:
         self._state = threading.Condition()
@@ -489,15 +488,19 @@ def _blobs_of(changes: Sequence[AnyChange]) -> Iterator[str]:
     return (change.blob for change in changes if isinstance(change, StoreObject))
 
 
-def _end_of_process() -> None:
-    for outbox in list(_open):
-        outbox.close(_AT_EXIT if outbox.pending else 0.0)
+class _Outboxes:
+    """The outboxes of this process."""
 
+    def __init__(self) -> None:
+        self.open: weakref.WeakSet[Outbox] = weakref.WeakSet()
+        atexit.register(self.close)
 
-def _in_forked_child() -> None:
-    for outbox in list(_open):
-        outbox._start_afresh()
+    def close(self) -> None:
+        """Deliver what can be delivered before the process ends."""
+        for outbox in list(self.open):
+            outbox.close(_AT_EXIT if outbox.pending else 0.0)
 
-
-atexit.register(_end_of_process)
-os.register_at_fork(after_in_child=_in_forked_child)
+    def in_forked_child(self) -> None:
+        """What waits in the parent is the parent's to deliver."""
+        for outbox in list(self.open):
+            outbox._start_afresh()

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final, TypeAlias
 
 from expops_prefect._internal.files import FILE_MODE, READ_ONLY_MODE, make_folder, open_new
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import ObjectStoreError
 from expops_prefect.stores.objects.base import TEMPORARY, Buffer
 from expops_prefect.stores.objects.local import direct
@@ -25,16 +26,21 @@ _LARGE_PART: Final = 1 << 20
 RefuseLinks: TypeAlias = Callable[[str, int | None], None]
 """Raises if there is a link in a path. It gets the open file too, if there is one."""
 
-_numbers = count()
-_process = secrets.token_hex(8)
 
+class _TemporaryNames:
+    """Names of temporary files that no other process gives, a forked child included."""
 
-def _in_forked_child() -> None:
-    global _process
-    _process = secrets.token_hex(8)
+    def __init__(self) -> None:
+        self._numbers = count()
+        self.in_forked_child()
 
+    def in_forked_child(self) -> None:
+        """A forked child has names of its own."""
+        self._process = secrets.token_hex(8)
 
-os.register_at_fork(after_in_child=_in_forked_child)
+    def next(self) -> str:
+        """Another one."""
+        return f"{TEMPORARY}{self._process}-{next(self._numbers)}"
 
 
 @contextmanager
@@ -99,7 +105,7 @@ def written(
     Raises:
         OSError: it could not be written.
     """
-    temporary = f"{os.path.dirname(target)}/{TEMPORARY}{_process}-{next(_numbers)}"
+    temporary = f"{os.path.dirname(target)}/{of_process(_TemporaryNames).next()}"
     descriptor, made = _open_new(temporary, READ_ONLY_MODE if read_only else FILE_MODE, refuse_links)
     try:
         refuse_links(temporary, descriptor)
