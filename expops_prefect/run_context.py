@@ -31,11 +31,11 @@ PROJECT_ATTRIBUTE: Final = "_expops_project"
 SUBFLOW_ATTRIBUTE: Final = "_expops_subflow"
 """The attribute of a task that stands for a cached subflow."""
 PLACE_ATTRIBUTE: Final = "_expops_place"
-"""The attribute of a task that holds the :class:`Place` of its call, where that does not follow from its number."""
+"""The attribute of a task that holds the :class:`CallPlacement` of its call, where its number does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CallPlacement:
     """Where a call stands in the record, for those who know it.
 
     Attributes:
@@ -98,7 +98,7 @@ class ActiveRun(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class RunContext:
     """The run, and the call whose body is being executed (``None`` in the flow's own body)."""
 
     run: ActiveRun
@@ -106,9 +106,9 @@ class Scope:
 
 
 _FOLLOWED: Final = "_expops_place"
-"""The attribute of a thread that holds the :class:`Scope` of the body that started it."""
-current: ContextVar[Scope | None] = ContextVar("expops_scope", default=None)
-given: ContextVar[Scope | None] = ContextVar("expops_given_scope", default=None)
+"""The attribute of a thread that holds the :class:`RunContext` of the body that started it."""
+current: ContextVar[RunContext | None] = ContextVar("expops_scope", default=None)
+given: ContextVar[RunContext | None] = ContextVar("expops_given_scope", default=None)
 """The scope of the body that gave the work that runs here to a pool of threads."""
 flow_project: ContextVar[Project | None] = ContextVar("expops_flow_project", default=None)
 """The project of the flow whose body runs here, recorded or not."""
@@ -116,19 +116,19 @@ task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", defaul
 """The transaction of the task whose body runs here."""
 
 
-def place() -> Scope | None:
+def place() -> RunContext | None:
     """The run and the call that the code belongs to that runs now, in its threads too; ``None`` outside any."""
     context = task_here()
     if context is not None:
         run = run_of(context.task)
         call = None if run is None else run.call_of(context.task_run.id)
         if run is not None and call is not None:
-            return Scope(run, call)
+            return RunContext(run, call)
         return current.get()
     return current.get() or _followed()
 
 
-def _followed() -> Scope | None:
+def _followed() -> RunContext | None:
     """What this thread was told, as long as the body runs that told it."""
     told = given.get()
     if told is None:
@@ -138,7 +138,7 @@ def _followed() -> Scope | None:
     return told if told is not None and told.run.is_open(told.call) else None
 
 
-def follow(thread: threading.Thread, place: Scope | None) -> None:
+def follow(thread: threading.Thread, place: RunContext | None) -> None:
     """Let what a thread records count for the body that starts it."""
     if place is not None:
         setattr(thread, _FOLLOWED, place)

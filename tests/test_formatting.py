@@ -12,7 +12,7 @@ import expops_prefect
 from expops_prefect._internal.diagnostics import described
 from expops_prefect._internal.formatting import UNKNOWN, age, between, duration, moment, saving
 from expops_prefect.cache import reasons
-from expops_prefect.tracking.run_summary import Overview
+from expops_prefect.tracking.run_summary import RunSummary
 from expops_prefect.tracking.summary_text import Summary
 from tests.tracking.test_summary import cached, record
 
@@ -56,7 +56,7 @@ def test_lengths_of_time() -> None:
 
 
 def test_the_summary_says_how_old_a_hit_is_and_only_what_was_saved() -> None:
-    overview = Overview()
+    overview = RunSummary()
     overview.ended("//process[@name='old']", "old", "cached", cached(2.0, cached_ended_at=1.0 - 3 * 86400))
     overview.ended("//process[@name='quick']", "quick", "cached", cached(0.1))
     said = Summary(record(), overview.lines).markdown()

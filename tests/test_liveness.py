@@ -23,14 +23,14 @@ from expops_prefect._internal.process import of_process
 from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.record import liveness
-from expops_prefect.record.liveness import BEAT_SECONDS, SILENT_BEATS, Sign
+from expops_prefect.record.liveness import BEAT_SECONDS, SILENT_BEATS, Heartbeat
 from expops_prefect.record.reconcile import end_dead_runs
 from expops_prefect.record.records import RunRecord
 from expops_prefect.run_context import Call
 from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.outbox.changes import Delete, Put
 from expops_prefect.tracking import runs
-from expops_prefect.tracking.heartbeat import Life
+from expops_prefect.tracking.heartbeat import RunHeartbeat
 from expops_prefect.tracking.run import Run
 from expops_prefect.tracking.runs import _OpenRuns, end_from_outside, join_run, start_run
 from tests.config.support import settings_of
@@ -81,8 +81,8 @@ def in_a_process_that_is_killed(body: Callable[[], None]) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
-def sign_of(kv: KVStore, run: RunRecord) -> Sign:
-    return Sign.load(kv.get(names.sign_key(run.run_id)))
+def sign_of(kv: KVStore, run: RunRecord) -> Heartbeat:
+    return Heartbeat.load(kv.get(names.sign_key(run.run_id)))
 
 
 def lock_files(project: Project) -> list[str]:
@@ -187,7 +187,7 @@ def test_a_run_that_lives_is_left_alone_however_old_it_is(project: Project, monk
     assert lock_files(project) == []
 
 
-def on_another_machine(project: Project, run: Run, at: float) -> Sign:
+def on_another_machine(project: Project, run: Run, at: float) -> Heartbeat:
     """What is seen of a run whose machine is another one; its lock is not seen."""
     sign = replace(sign_of(project.kv, run.record), host="elsewhere", boot="another", lock="not-here", at=at)
     project.kv.put(names.sign_key(run.run_id), sign.dump())
@@ -298,12 +298,12 @@ def test_a_deployments_runner_cleans_up_after_a_crash(project: Project, caplog: 
 
 
 def test_signs_that_are_not_understood_are_left_alone(project: Project) -> None:
-    newer = {**Sign("newer", 0.0).dump(), "format": 2}
+    newer = {**Heartbeat("newer", 0.0).dump(), "format": 2}
     for run_id, value in {"newer": newer, "odd": {"format": 1}, "text": "x"}.items():
         project.kv.put(names.sign_key(run_id), value)
     # A run whose record was never delivered, or is of a newer release.
-    project.kv.put(names.sign_key("gone"), Sign("gone", 0.0).dump())
-    project.kv.put(names.sign_key("new"), Sign("new", 0.0).dump())
+    project.kv.put(names.sign_key("gone"), Heartbeat("gone", 0.0).dump())
+    project.kv.put(names.sign_key("new"), Heartbeat("new", 0.0).dump())
     project.kv.put(names.run_record_key("new"), {"format": 99})
     assert project.reconcile() == []
     left = {key.removeprefix(names.SIGN_PREFIX) for key, _ in project.kv.scan(names.SIGN_PREFIX)}
@@ -368,9 +368,9 @@ def test_a_sign_of_life_that_cannot_be_given_is_called_that(
     monkeypatch.setattr(here.process, "said", set())
     monkeypatch.setattr(here, "watching", weakref.WeakSet())
     monkeypatch.setattr("expops_prefect.tracking.heartbeat.BEAT_SECONDS", 0.0)
-    monkeypatch.setattr("expops_prefect.tracking.heartbeat.Life.sign", lambda _: 1 / 0)
+    monkeypatch.setattr("expops_prefect.tracking.heartbeat.RunHeartbeat.sign", lambda _: 1 / 0)
     with diagnostics.concerning(None):  # not a run that another test has left open
-        life = Life(project.outbox, project.settings.runtime_dir, "run")
+        life = RunHeartbeat(project.outbox, project.settings.runtime_dir, "run")
     wait_until(lambda: not life.renewing, 30, "the beat that fails")
     life.end()
     assert "signs of life not given: ZeroDivisionError" in caplog.text

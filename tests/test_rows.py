@@ -16,7 +16,7 @@ from expops_prefect.models.names import normalise, process_path
 from expops_prefect.project import Project
 from expops_prefect.record.records import STATUSES, CacheRecord, Row, RunRecord, Status, single_calls
 from expops_prefect.record.rows import add_to_total, call_row, changed_total, cut_off, total_arguments
-from expops_prefect.run_context import Call, Scope
+from expops_prefect.run_context import Call, RunContext
 from expops_prefect.tracking.run import Run
 
 RUN = "project-shop-20260101000000-0000abcd"
@@ -233,13 +233,13 @@ def test_numbers_of_calls(run: Run) -> None:
     assert run.new_call(None, "score", "score").path == process_path("score", 3)
 
     # Steps are numbered within the call that they belong to, and a step of a step is a step of the process.
-    first, second = (Scope(run, made) for made in calls[:2])
+    first, second = (RunContext(run, made) for made in calls[:2])
     inner = run.new_call(first, "prepare", "prepare")
     assert inner.path == f"{TOTAL}/step[@name='prepare']"
     assert run.new_call(first, "prepare", "prepare").path == f"{TOTAL}/*[@partition='p2']/step[@name='prepare']"
     other = run.new_call(second, "prepare", "prepare")
     assert other.path == f"{process_path('train', 2)}/step[@name='prepare']"
-    deep = run.new_call(Scope(run, inner), "load", "load")
+    deep = run.new_call(RunContext(run, inner), "load", "load")
     assert deep.path == f"{TOTAL}/step[@name='load']"
     assert deep.step_of == (TOTAL, "load")
 

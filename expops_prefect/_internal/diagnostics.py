@@ -149,7 +149,7 @@ def first(kind: str, key: str) -> bool:
     return new
 
 
-def denied(text: str) -> None:
+def suppress_repeats(text: str) -> None:
     """A store denies something for good: one warning says so, and what else follows from it is told at INFO.
 
     Args:

@@ -21,7 +21,7 @@ from expops_prefect.cache import stability
 from expops_prefect.explain.components import FORMAT
 from expops_prefect.fingerprint.canonical import Note
 from expops_prefect.fingerprint.code import CodeFingerprint
-from expops_prefect.fingerprint.outline import outlines, short_digest
+from expops_prefect.fingerprint.value_summary import short_digest, summaries
 from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.stores.objects.base import GRACE
@@ -65,7 +65,7 @@ class KeyComponents:
             task: its name, for what is said of parts that are never the same.
             looked_at: the parameters whose arguments are looked at a second time after the body.
         """
-        inputs = outlines(self.digests, self.values, self.notes, self.root)
+        inputs = summaries(self.digests, self.values, self.notes, self.root)
         others = [short_digest(key.encode()) for key in self.others]
         value: dict[str, Any] = {"format": FORMAT, "inputs": inputs, "others": others, "config": self.config}
         if self.process:

@@ -23,7 +23,7 @@ from expops_prefect.project import Project
 from expops_prefect.record.records import CacheRecord, StoredPayload
 from expops_prefect.serialization.payloads import Payload, PayloadRef, digest
 from expops_prefect.stores.objects.base import Buffer
-from expops_prefect.stores.objects.gc_protection import claim
+from expops_prefect.stores.objects.gc_protection import protect
 
 _CODE: Final = frozenset({".joblib", ".pkl"})
 """Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
@@ -114,7 +114,7 @@ def write_payload(project: Project, payload: Payload) -> StoredPayload:
     damaged = project.part(_Payloads).damaged
     info = None if place in damaged else objects.create(key, payload.parts, read_only=True)
     if info is None and place not in damaged:
-        info = claim(objects, key)
+        info = protect(objects, key)
         path = None if project.remote_objects else objects.path(key)
         # It was there already. Files may have been damaged since, and the record vouches for them.
         if path is not None and _file_digest(path) != ref.digest:

@@ -29,7 +29,7 @@ from expops_prefect.record.records import COMPLETED, KEPT, CacheRecord, expiry, 
 from expops_prefect.serialization.manifest import Packed
 from expops_prefect.serialization.payloads import digest
 from expops_prefect.stores.kv.base import JSON
-from expops_prefect.stores.objects.gc_protection import keep
+from expops_prefect.stores.objects.gc_protection import ensure_stored
 from expops_prefect.stores.outbox.changes import KeepObject, Publish
 
 _logger = logging.getLogger("prefect.expops")
@@ -93,7 +93,7 @@ def write_result(
         project.outbox.write(KeepObject(object_key, manifest))
         stamp = ""
     else:
-        stamp = keep(project.objects, object_key, manifest).stamp
+        stamp = ensure_stored(project.objects, object_key, manifest).stamp
     now = time.time()
     started = now if by.started is None else by.started
     ended = now if by.ended is None else by.ended

@@ -11,7 +11,7 @@ from typing import Final
 
 from cyclopts import App
 
-from expops_prefect.cli import cache, diff, doctor, graph, init, lifecycle, run, runs, sync, ui
+from expops_prefect.cli import cache, diff, doctor, graph, init, maintenance, run, runs, sync, ui
 from expops_prefect.cli.output import PROBLEM, WRONG_USAGE, UsageError, print_error
 from expops_prefect.errors import ExpOpsPrefectError
 
@@ -27,9 +27,9 @@ app.command(init.init)
 app.command(doctor.doctor)
 runs.app.command(diff.diff_runs, name="diff")
 app.command(runs.app)
-cache.app.command(lifecycle.invalidate_records, name="invalidate")
-cache.app.command(lifecycle.verify_records, name="verify")
-cache.app.command(lifecycle.collect_garbage, name="gc")
+cache.app.command(maintenance.invalidate_records, name="invalidate")
+cache.app.command(maintenance.verify_records, name="verify")
+cache.app.command(maintenance.collect_garbage, name="gc")
 app.command(cache.app)
 app.command(graph.graph)
 app.command(ui.ui)

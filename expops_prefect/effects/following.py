@@ -21,7 +21,7 @@ from expops_prefect.effects.hearing import heard, note_thread
 from expops_prefect.effects.origin import Place, origin_of, place_of
 from expops_prefect.effects.record import Record
 from expops_prefect.fingerprint.identity import STANDS_FOR
-from expops_prefect.run_context import Scope
+from expops_prefect.run_context import RunContext
 
 _EVENTS_OF_THREADS = sys.version_info >= (3, 12)
 _POOL_OF_THREADS = "multiprocessing.pool"
@@ -112,7 +112,7 @@ class _Work:
     __slots__ = ("_function", "_link", "_place", "_record")
 
     def __init__(
-        self, function: Callable[..., Any], link: Link | None, record: Record | None, place: Scope | None
+        self, function: Callable[..., Any], link: Link | None, record: Record | None, place: RunContext | None
     ) -> None:
         self._function = function
         self._link = link

@@ -12,7 +12,7 @@ import orjson
 
 from expops_prefect._internal.redaction import is_secret_path, masked, masked_source, masked_text
 from expops_prefect.explain.components import Code
-from expops_prefect.fingerprint.outline import VALUE
+from expops_prefect.fingerprint.value_summary import VALUE
 
 Kind = Literal["input", "config", "data", "code", "package", "python", "policy", "process"]
 _COLUMN: Final = re.compile(r"^\['(?P<name>[^']*)'\]$|^\[(?P<number>\d+)\]$")

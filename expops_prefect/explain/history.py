@@ -37,7 +37,7 @@ _CODES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class PastKey:
     """A key, and what it is made of as far as that is known.
 
     Attributes:
@@ -69,7 +69,7 @@ class History:
         self._run = run
         self._runs: list[RunRecord] | None = None
         self._rows: dict[str, list[tuple[str, Mapping[str, JSON]]]] = {}
-        self._tasks: dict[str, list[Made]] = {}
+        self._tasks: dict[str, list[PastKey]] = {}
         self._codes: dict[str, Code | None] = {}
         self._cut: set[str] = set()
 
@@ -90,13 +90,13 @@ class History:
         """Whether all records of a task were looked at, where its nearest was asked for."""
         return task not in self._cut
 
-    def made_of(self, key: CacheKey, row: Mapping[str, JSON]) -> Made:
+    def made_of(self, key: CacheKey, row: Mapping[str, JSON]) -> PastKey:
         """What the key of a row is made of: its record says so, or the row if there is none."""
         value = tolerant_reads.get(self.kv, key.record_key)
         parts = load_parts(value.get("parts")) if isinstance(value, dict) else None
-        return Made(key, parts or load_parts(row.get("parts")))
+        return PastKey(key, parts or load_parts(row.get("parts")))
 
-    def nearest(self, row: Row, made: Made) -> Made | None:
+    def nearest(self, row: Row, made: PastKey) -> PastKey | None:
         """The earlier key of the same task that shares most with a key, the newest of several; ``None`` for none.
 
         It is none that this very run has computed: that is of another call of the same task. Of those that
@@ -123,13 +123,13 @@ class History:
         # Of equals the first, which is the newest.
         return max(newest, key=lambda item: (self._shared(item, made), str(item.key) in same_call), default=None)
 
-    def differences(self, before: Made, after: Made) -> Iterator[Difference]:
+    def differences(self, before: PastKey, after: PastKey) -> Iterator[Difference]:
         """What differs between two keys; at least one difference, if they are different."""
         unstable = (after.parts or {}).get("unstable")
         for found in self._differences(before, after):
             yield named_stable(found, unstable) if isinstance(unstable, dict) else found
 
-    def _differences(self, before: Made, after: Made) -> Iterator[Difference]:
+    def _differences(self, before: PastKey, after: PastKey) -> Iterator[Difference]:
         old, new = before.parts, after.parts
         if before.key.inputs != after.key.inputs:
             found = [] if old is None or new is None else list(of_inputs(old["inputs"], new["inputs"]))
@@ -148,7 +148,7 @@ class History:
                 other = Difference("code", "", "how parts of the code refer to one another changed")
                 yield from list(of_code(one, two)) or [other]
 
-    def _of_task(self, task: str) -> list[Made]:
+    def _of_task(self, task: str) -> list[PastKey]:
         """The newest records of a task."""
         known = self._tasks.get(task)
         if known is None:
@@ -161,7 +161,7 @@ class History:
             self._tasks[task] = known[:_COMPARED]
         return self._tasks[task]
 
-    def _in_earlier_runs(self, path: str, task: str) -> Iterator[Made]:
+    def _in_earlier_runs(self, path: str, task: str) -> Iterator[PastKey]:
         """The keys of the same call in earlier runs; a result may have been stored again since."""
         keys: dict[str, tuple[CacheKey, str, float, str | None]] = {}
         for run_id, fields in self.earlier_rows(path):
@@ -173,9 +173,9 @@ class History:
         for name, (key, run_id, at, parts) in keys.items():
             value = values.get(name)
             stored = value if isinstance(value, dict) else {}
-            yield Made(key, load_parts(stored.get("parts")) or load_parts(parts), at, run_id)
+            yield PastKey(key, load_parts(stored.get("parts")) or load_parts(parts), at, run_id)
 
-    def _load_codes(self, items: Iterable[Made]) -> None:
+    def _load_codes(self, items: Iterable[PastKey]) -> None:
         for item in items:
             function = item.key.function
             if function in self._codes:
@@ -188,7 +188,7 @@ class History:
                 data = None  # the comparison is poorer without it
             self._codes[function] = None if data is None else load_sources(data, function)
 
-    def _shared(self, one: Made, two: Made) -> float:
+    def _shared(self, one: PastKey, two: PastKey) -> float:
         """How much two keys share: of inputs, configuration and code a share each."""
         shares = [
             1.0 if one.key.inputs == two.key.inputs else _share(_section(one, "inputs"), _section(two, "inputs")),
@@ -205,7 +205,7 @@ def _of_one(path: str, value: dict[str, JSON]) -> Mapping[str, JSON]:
     return (row.first or row).fields
 
 
-def _section(made: Made, name: str) -> Mapping[str, Any]:
+def _section(made: PastKey, name: str) -> Mapping[str, Any]:
     return (made.parts or {}).get(name) or {}
 
 
@@ -216,9 +216,9 @@ def _share(one: Mapping[str, Any], two: Mapping[str, Any]) -> float:
     return float(equal) / (len(every) + 1)
 
 
-def _made(kv_key: str, value: JSON) -> Made | None:
+def _made(kv_key: str, value: JSON) -> PastKey | None:
     key = records.parse_record_key(kv_key)
     if key is None or not isinstance(value, dict) or not isinstance(value.get("ended_at"), int | float):
         return None
     parts = load_parts(value.get("parts"))
-    return Made(key, parts, float(value["ended_at"]), str(value.get("run_id") or ""), str(value.get("host") or ""))
+    return PastKey(key, parts, float(value["ended_at"]), str(value.get("run_id") or ""), str(value.get("host") or ""))

@@ -64,7 +64,7 @@ class Walk:
         lenient: a part that cannot be fingerprinted counts by its type instead of being refused.
         classes: collects the classes of the objects that are met.
         on_callable: encodes functions, classes and modules; ``None`` for the default.
-        notes: takes the parts that are met, see :mod:`expops_prefect.fingerprint.outline`.
+        notes: takes the parts that are met, see :mod:`expops_prefect.fingerprint.value_summary`.
         roots: the project's folder, see :func:`~expops_prefect.fingerprint.forms.roots_of`.
 
     Attributes:

@@ -43,7 +43,7 @@ def fingerprint(
         name: what to call the value in an error, for example the name of the parameter.
         classes: collects the classes of the objects in the value. Objects count by the name and
             state of their class; give these to ``code_fingerprint`` so that their code counts too.
-        notes: collects the parts of the value, for :func:`~expops_prefect.fingerprint.outline.outline`.
+        notes: collects the parts of the value, for :func:`~expops_prefect.fingerprint.value_summary.summary_of`.
         arguments: collects the mutable parts of the arguments of one call.
         root: the project's folder: paths below it count from there, as ``Path`` objects and as texts, so that another
             checkout gets the same digest. They differ from relative paths.

@@ -26,7 +26,7 @@ from expops_prefect.record.records import CacheRecord
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.objects.base import Buffer, ObjectInfo
-from expops_prefect.stores.objects.gc_protection import claim, keep
+from expops_prefect.stores.objects.gc_protection import ensure_stored, protect
 
 _PARALLEL: Final = 8
 _PAGE: Final = 200
@@ -149,21 +149,21 @@ class _Copy:
         held = record.held()
         if held is not None and blake3(held).hexdigest() == record.digest:
             # Its file may not be written yet where it comes from.
-            manifest: ObjectInfo | None = keep(objects, record.object_key, held)
+            manifest: ObjectInfo | None = ensure_stored(objects, record.object_key, held)
         else:
-            manifest = claim(objects, record.object_key) if record.object_key else None
+            manifest = protect(objects, record.object_key) if record.object_key else None
         if manifest is None:
             return None
         payloads = []
         for payload in record.payloads:
-            info = claim(objects, payload.key)
+            info = protect(objects, payload.key)
             if info is None or info.size != payload.size:
                 return None
             payloads.append(replace(payload, stamp=info.stamp))
         sources = names.sources_key(key.rpartition(":")[2])
         if record.sources_size and sources not in self._sources:
             # One that is missing only makes a comparison poorer.
-            self._sources[sources] = claim(objects, sources) is not None
+            self._sources[sources] = protect(objects, sources) is not None
         return replace(
             record,
             cache_path=objects.uri(record.object_key),

@@ -30,7 +30,7 @@ from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.record.records import leads_to
 from expops_prefect.stores.objects.base import TEMPORARY, ObjectStore
-from expops_prefect.stores.objects.gc_protection import keep
+from expops_prefect.stores.objects.gc_protection import ensure_stored
 from expops_prefect.stores.outbox.changes import KeepObject
 from expops_prefect.stores.outbox.journal import Journal
 
@@ -227,7 +227,7 @@ def _write(project: Project, unwritten: list[Stored]) -> int:
     for stored in unwritten:
         held = stored.record.held()
         if held is not None and same(project.kv.get(stored.kv_key), stored.record):
-            keep(project.objects, stored.record.object_key, held)
+            ensure_stored(project.objects, stored.record.object_key, held)
             written += 1
     return written
 

@@ -43,7 +43,7 @@ def _boot() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class Heartbeat:
     """A run's sign of life.
 
     Attributes:
@@ -70,7 +70,7 @@ class Sign:
         return asdict(self)
 
     @classmethod
-    def load(cls, value: JSON) -> Sign:
+    def load(cls, value: JSON) -> Heartbeat:
         """Read the JSON form.
 
         Raises:
@@ -99,7 +99,7 @@ class Sign:
         return now - self.at > SILENT_BEATS * self.every
 
 
-def signs(kv: KVStore) -> Iterator[Sign]:
+def signs(kv: KVStore) -> Iterator[Heartbeat]:
     """The signs of life of all open runs; those of newer releases are left out.
 
     Raises:
@@ -107,7 +107,7 @@ def signs(kv: KVStore) -> Iterator[Sign]:
     """
     for _, value in tolerant_reads.scan(kv, names.SIGN_PREFIX):
         try:
-            yield Sign.load(value)
+            yield Heartbeat.load(value)
         except FormatError:
             continue
 

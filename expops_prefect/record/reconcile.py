@@ -11,7 +11,7 @@ from pathlib import Path
 from expops_prefect.errors import FormatError
 from expops_prefect.models import names
 from expops_prefect.record import liveness, records
-from expops_prefect.record.liveness import Sign
+from expops_prefect.record.liveness import Heartbeat
 from expops_prefect.record.records import Row, RunRecord
 from expops_prefect.record.rows import cut_off_if_running
 from expops_prefect.stores.kv.base import KVStore
@@ -50,7 +50,7 @@ def end_dead_runs(kv: KVStore, runtime_dir: Path, *, dry_run: bool = False) -> l
     return ended
 
 
-def _end(kv: KVStore, sign: Sign, dry_run: bool) -> RunRecord | None:
+def _end(kv: KVStore, sign: Heartbeat, dry_run: bool) -> RunRecord | None:
     """End one run, its own record last; ``None`` if it had ended."""
     try:
         found = records.read_run(kv, sign.run_id)
@@ -85,7 +85,7 @@ def _end(kv: KVStore, sign: Sign, dry_run: bool) -> RunRecord | None:
     return record
 
 
-def _last_known(record: RunRecord, sign: Sign, rows: Sequence[Row]) -> float:
+def _last_known(record: RunRecord, sign: Heartbeat, rows: Sequence[Row]) -> float:
     """When a run was last heard of, epoch seconds: its tasks may have begun and ended since its last sign of life."""
     times = [sign.at, record.started_at]
     for row in rows:
@@ -95,7 +95,7 @@ def _last_known(record: RunRecord, sign: Sign, rows: Sequence[Row]) -> float:
     return max(times)
 
 
-def _remove(kv: KVStore, sign: Sign) -> None:
+def _remove(kv: KVStore, sign: Heartbeat) -> None:
     held = kv.get(names.sign_key(sign.run_id))
     if held is not None and held.get("lock") == sign.lock:
         kv.delete(names.sign_key(sign.run_id))

@@ -27,7 +27,7 @@ from expops_prefect.project import Project
 from expops_prefect.record import records
 from expops_prefect.record.records import RunRecord
 from expops_prefect.stores.kv import tolerant_reads
-from expops_prefect.tracking.run_summary import READ_DOCUMENTS, SHOWN_METRICS, Line, Overview, Series
+from expops_prefect.tracking.run_summary import READ_DOCUMENTS, SHOWN_METRICS, ProcessSummary, RunSummary, Series
 from expops_prefect.tracking.summary_text import CHART_BYTES, SHOWN_CHARTS, SHOWN_LINES, Chart, Summary
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ _LINK_SECONDS: Final = 5.0
 """Links are written so long at most, one request each."""
 
 
-def write_artifacts(project: Project, record: RunRecord, overview: Overview) -> None:
+def write_artifacts(project: Project, record: RunRecord, summary: RunSummary) -> None:
     """Write a run's artifacts. Never raises.
 
     Args:
         project: where the run is recorded.
         record: the run, ended.
-        overview: what became of its calls.
+        summary: what became of its calls.
     """
-    writer = _Writer(project, record, overview)
+    writer = _Writer(project, record, summary)
     of_process(_Writers).add(writer)
     writer.thread.start()
     if not writer.summarised.wait(WAIT_SECONDS):
@@ -80,10 +80,10 @@ def artifact_key(project_id: str, what: str = "") -> str:
 class _Writer:
     """Writes the artifacts of one run."""
 
-    def __init__(self, project: Project, record: RunRecord, overview: Overview) -> None:
+    def __init__(self, project: Project, record: RunRecord, summary: RunSummary) -> None:
         self._project = project
         self._record = record
-        self._overview = overview
+        self._overview = summary
         self._given_up = threading.Event()
         self.summarised = threading.Event()
         self._run_url = cache(self._find_run_url)
@@ -158,7 +158,7 @@ class _Writer:
     def _costs(self) -> bool:
         return self._project.settings.kv.is_billed
 
-    def _object(self, line: Line) -> str | None:
+    def _object(self, line: ProcessSummary) -> str | None:
         """Where the result under a line's cache key lies."""
         known, parsed = line.object_key or None, names.CacheKey.parse(line.key)
         if known is not None or parsed is None or self._costs:
@@ -168,15 +168,15 @@ class _Writer:
 
     def _metrics(self) -> dict[tuple[str, str], Series]:
         """The run's metrics, as far as they went through here or may be read."""
-        overview, found = self._overview, dict(self._overview.series)
+        summary, found = self._overview, dict(self._overview.series)
         kv, run = self._project.kv, self._record.run_id
-        if not self._costs or overview.elsewhere:
+        if not self._costs or summary.elsewhere:
             prefix = names.metrics_prefix(run)
             scanned = tolerant_reads.scan(kv, prefix, limit=READ_DOCUMENTS if self._costs else SHOWN_METRICS)
             stored = {names.decode(key[len(prefix) :]): value for key, value in scanned}
         else:
             stored = {
-                path: tolerant_reads.get(kv, names.metrics_key(run, path)) for path in overview.carried[:READ_DOCUMENTS]
+                path: tolerant_reads.get(kv, names.metrics_key(run, path)) for path in summary.carried[:READ_DOCUMENTS]
             }
         for path, metrics in stored.items():
             for name, values in records.metric_values(metrics).items():

@@ -20,7 +20,7 @@ from expops_prefect.run_context import (
     PROJECT_ATTRIBUTE,
     SUBFLOW_ATTRIBUTE,
     Call,
-    Scope,
+    RunContext,
 )
 from expops_prefect.tracking.run import Run
 from expops_prefect.tracking.runs import join_run, open_runs
@@ -45,18 +45,18 @@ def run_of_task(task: Any) -> Run | None:
     return run
 
 
-def scope_here() -> Scope | None:
+def scope_here() -> RunContext | None:
     """Where the code that runs now makes its calls."""
     context = run_context.task_here()
     return run_context.current.get() if context is None else scope_of_body(context)
 
 
-def scope_of_body(context: TaskRunContext) -> Scope | None:
+def scope_of_body(context: TaskRunContext) -> RunContext | None:
     """Where the body of a task that runs here makes its calls."""
     return _body_of_plain_task(context.task_run.id) or run_context.current.get()
 
 
-def _made_in(context: TaskRunContext) -> Scope | None:
+def _made_in(context: TaskRunContext) -> RunContext | None:
     """Where the call of a task run was made that begins now: its own context is around already."""
     for parent in (context.task_run.task_inputs or {}).get("__parents__", ()):
         around = _body_of_plain_task(parent.id) if isinstance(parent, TaskRunResult) else None
@@ -65,7 +65,7 @@ def _made_in(context: TaskRunContext) -> Scope | None:
     return run_context.current.get()
 
 
-def _beside_plain_task() -> Scope | None:
+def _beside_plain_task() -> RunContext | None:
     """In a worker process, below a task that nothing of ours surrounds, nothing else says which run it is."""
     from prefect.context import TaskRunContext
 
@@ -73,12 +73,12 @@ def _beside_plain_task() -> Scope | None:
     return None if context is None else _body_of_plain_task(context.task_run.id) or _made_in(context)
 
 
-def _body_of_plain_task(run_uuid: UUID) -> Scope | None:
+def _body_of_plain_task(run_uuid: UUID) -> RunContext | None:
     """The scope of a task's body that runs in this process, where our own body around it does not set it."""
     for run in open_runs():
         call = run.plain_call(run_uuid)
         if call is not None:
-            return Scope(run, call)
+            return RunContext(run, call)
     return None
 
 
@@ -126,7 +126,7 @@ def _submitted_upstream(run: Run, parameters: Any, wait_for: Any, dependencies: 
 
     found = collect_task_run_inputs_sync([parameters, list(wait_for or ())])
     found = found.union(*(dependencies or {}).values())
-    return tuple(sorted(run.makers.of(_run_ids(found))))
+    return tuple(sorted(run.producers.of(_run_ids(found))))
 
 
 def watch_submissions(runner: Any) -> None:
@@ -164,7 +164,7 @@ def watch_submissions(runner: Any) -> None:
             run.submission_done()
             raise
         if not in_threads:
-            run.makers.add(future.task_run_id, call)
+            run.producers.add(future.task_run_id, call)
         try:
             future.add_done_callback(lambda _: run.submission_done())
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: the task runs, so its future is the caller's

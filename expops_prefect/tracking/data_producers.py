@@ -12,7 +12,7 @@ from expops_prefect.run_context import Call
 _KNOWN: Final = 20_000
 
 
-class Makers:
+class DataProducers:
     """Remembers it of the newest task runs and subflow runs: data are mostly used soon."""
 
     def __init__(self) -> None:

@@ -43,7 +43,7 @@ def end_run(run: Run, status: Status) -> None:
     if run.project.settings.record.artifacts:
         from expops_prefect.tracking.artifacts import write_artifacts
 
-        write_artifacts(run.project, run.record, run.overview)
+        write_artifacts(run.project, run.record, run.summary)
         late = dict(run.events.counts)
         if late != degraded:
             degraded, since = late, dict(run.events.since)
@@ -69,7 +69,7 @@ def _tell_of_names(run: Run) -> None:
         return
     from expops_prefect.cache.unmatched_names import names_of, unmatched
 
-    seen = names_of(line.path for line in run.overview.lines)
+    seen = names_of(line.path for line in run.summary.lines)
     try:
         with run.project.kv_availability.watch():
             for text in unmatched(run.project, seen, complete=not run.tally["cached"]):
@@ -82,7 +82,7 @@ def _tell_of_names(run: Run) -> None:
 def take_rows(run: Run, rows: Sequence[Row]) -> None:
     """Count what the rows of a run say: not everything came by in this process. What runs by them has failed."""
     rows = _cut_off_rows(run, rows)
-    run.overview.replace(rows)
+    run.summary.replace(rows)
     # What failed in another process may have failed before what failed here.
     run.record = records.with_first_failed(run.record, rows)
     run.tally = sum((Counter(row.calls) for row in rows), Counter())

@@ -14,7 +14,7 @@ from uuid import UUID
 from expops_prefect._internal.diagnostics import degrade
 from expops_prefect.cache import reasons
 from expops_prefect.record.records import Status
-from expops_prefect.run_context import Scope
+from expops_prefect.run_context import RunContext
 from expops_prefect.tracking import instrumentation
 from expops_prefect.tracking.hooks import failure_of, flow_ended
 from expops_prefect.tracking.run import Run
@@ -86,14 +86,14 @@ def _look_async(original: Any) -> Any:
     return call_hooks
 
 
-def _called_in(engine: Any) -> Scope | None:
+def _called_in(engine: Any) -> RunContext | None:
     """The caller of a subflow of Prefect's own decorator; ``None`` for other flows, and outside recorded runs."""
     setattr(engine, _BEGAN, True)
     return None if isinstance(engine.flow, Surrounded) else instrumentation.called_in()
 
 
 @contextmanager
-def _inside(engine: Any, outer: Scope | None) -> Iterator[None]:
+def _inside(engine: Any, outer: RunContext | None) -> Iterator[None]:
     """Mark a subflow as running around its body, and record what it calls below it."""
     from prefect.context import FlowRunContext
 
@@ -105,7 +105,7 @@ def _inside(engine: Any, outer: Scope | None) -> Iterator[None]:
     try:
         call = instrumentation.begin_subflow(outer.run, outer, engine.flow, engine.flow_run, engine.parameters)
         outer.run.executing(engine.flow_run.id)
-        here = Scope(outer.run, call)
+        here = RunContext(outer.run, call)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("flow states not recorded", repr(error), key=engine.flow.name)
     with instrumentation.in_flow(context, here):

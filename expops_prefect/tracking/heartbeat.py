@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from expops_prefect._internal.process import of_process
-from expops_prefect.cache.locking.heartbeat import Heartbeat
+from expops_prefect.cache.locking.renewal import Renewer
 from expops_prefect.models import names
 from expops_prefect.record import liveness
-from expops_prefect.record.liveness import BEAT_SECONDS, Sign
+from expops_prefect.record.liveness import BEAT_SECONDS, Heartbeat
 from expops_prefect.stores.outbox.changes import Put
 from expops_prefect.stores.outbox.outbox import Outbox
 
 
-class Life:
+class RunHeartbeat:
     """Holds the lock of a run and renews its row until :meth:`end`.
 
     Args:
@@ -29,7 +29,7 @@ class Life:
     def __init__(self, outbox: Outbox, runtime_dir: Path, run_id: str) -> None:
         self._outbox = outbox
         self._runtime_dir = runtime_dir
-        self._sign = Sign(run_id, time.time())
+        self._sign = Heartbeat(run_id, time.time())
         self.due = time.monotonic() + BEAT_SECONDS
         self.renewing = True
         liveness.hold(runtime_dir, self._sign.lock)
@@ -40,14 +40,14 @@ class Life:
         return Put(names.sign_key(self._sign.run_id), replace(self._sign, at=time.time()).dump())
 
     def beat(self) -> None:
-        """See :class:`~expops_prefect.cache.locking.heartbeat.Renewed`."""
+        """See :class:`~expops_prefect.cache.locking.renewal.Renewable`."""
         self.due = time.monotonic() + BEAT_SECONDS
         # While a store is away, signs would only pile up.
         if self.renewing and not self._outbox.failing:
             self._outbox.write(self.sign())
 
     def give_up(self) -> None:
-        """See :class:`~expops_prefect.cache.locking.heartbeat.Renewed`."""
+        """See :class:`~expops_prefect.cache.locking.renewal.Renewable`."""
         self.renewing = False
 
     def end(self) -> None:
@@ -56,5 +56,5 @@ class Life:
         liveness.release(self._runtime_dir, self._sign.lock)
 
 
-class _Signs(Heartbeat):
+class _Signs(Renewer):
     """Gives the signs of life of this process's runs, in a thread of its own: a slow store may hold up the leases'."""

@@ -25,7 +25,7 @@ from expops_prefect.effects import following
 from expops_prefect.errors import BackendError
 from expops_prefect.models.names import flow_run_key, process_name
 from expops_prefect.project import Project
-from expops_prefect.run_context import Call, Scope
+from expops_prefect.run_context import Call, RunContext
 from expops_prefect.stores.outbox.changes import Put
 from expops_prefect.tracking.calls import (
     call_of_context,
@@ -72,7 +72,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
                 run.uncached(context, reasons.without_key(context.task))
             run.executing(context.task_run.id)
             # A suspended generator would leave its scope behind in its consumer's context.
-            token = None if context.task.isgenerator else run_context.current.set(Scope(run, call))
+            token = None if context.task.isgenerator else run_context.current.set(RunContext(run, call))
             following.install()
             watch_submissions(_runner())
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
@@ -179,7 +179,7 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
     # A wrong configuration raises here, before the first task.
     project = project_of_flow(context.flow)
     _tell(project)
-    here: Scope | None = None
+    here: RunContext | None = None
     with body_of_entry(context) as is_entry:
         if project.settings.record.enabled:
             here = _record_flow(project, context, outer, is_entry=is_entry)
@@ -196,7 +196,7 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
             _reset(run_context.flow_project, project_token)
 
 
-def called_in() -> Scope | None:
+def called_in() -> RunContext | None:
     """Where the flow was called that begins here, or whose body does."""
     from prefect.context import TaskRunContext
 
@@ -207,7 +207,7 @@ def called_in() -> Scope | None:
 
 
 @contextmanager
-def in_flow(context: Any, here: Scope | None) -> Iterator[None]:
+def in_flow(context: Any, here: RunContext | None) -> Iterator[None]:
     """Around the body of a flow.
 
     Args:
@@ -232,10 +232,10 @@ def _goes_on_elsewhere(error: BaseException) -> bool:
     return isinstance(error, Abort | Pause)
 
 
-def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entry: bool) -> Scope | None:
+def _record_flow(project: Project, context: Any, outer: RunContext | None, *, is_entry: bool) -> RunContext | None:
     try:
         if outer is None or not isinstance(outer.run, Run):
-            return Scope(start_run(project, context.flow.name, context.flow_run), None)
+            return RunContext(start_run(project, context.flow.name, context.flow_run), None)
         run = outer.run
         if is_entry:
             # Its row is that of the task that stands for it.
@@ -244,7 +244,7 @@ def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entr
             return outer
         call = begin_subflow(run, outer, context.flow, context.flow_run, context.parameters)
         run.executing(context.flow_run.id)
-        return Scope(run, call)
+        return RunContext(run, call)
     except BackendError as error:
         degrade("runs not recorded", f"{error} The flow runs, cached where possible, unrecorded.", key=str(error))
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
@@ -252,7 +252,7 @@ def _record_flow(project: Project, context: Any, outer: Scope | None, *, is_entr
     return None
 
 
-def begin_subflow(run: Run, outer: Scope, flow: Any, flow_run: Any, parameters: Any) -> Call:
+def begin_subflow(run: Run, outer: RunContext, flow: Any, flow_run: Any, parameters: Any) -> Call:
     """The call of a subflow, which has begun from then on.
 
     Args:

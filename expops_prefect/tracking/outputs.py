@@ -9,7 +9,7 @@ from expops_prefect.models import names
 from expops_prefect.record.records import CacheRecord, Output
 from expops_prefect.run_context import Call
 from expops_prefect.stores.outbox.changes import Copy
-from expops_prefect.tracking.run_summary import Overview
+from expops_prefect.tracking.run_summary import RunSummary
 
 _METRICS, _CHARTS = "metrics", "charts"
 
@@ -32,7 +32,7 @@ class Outputs:
         """There are charts at this path."""
         self._add(path, _CHARTS)
 
-    def carry_over(self, record: CacheRecord, call: Call, overview: Overview) -> Iterator[Copy]:
+    def carry_over(self, record: CacheRecord, call: Call, overview: RunSummary) -> Iterator[Copy]:
         """A hit's metrics and charts are shown under this run too: clients do not follow ``cached_run_id``.
 
         Args:

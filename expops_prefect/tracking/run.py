@@ -20,18 +20,18 @@ from expops_prefect.cache.context import CacheContext
 from expops_prefect.models import names
 from expops_prefect.project import Project
 from expops_prefect.record.records import BY_PREFECT, CacheRecord, Output, RunRecord, Status, saved_seconds
-from expops_prefect.run_context import Call, Place, Scope
+from expops_prefect.run_context import Call, CallPlacement, RunContext
 from expops_prefect.stores.outbox.changes import AnyChange, Append, Change, Delete, Increment, Put
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.tracking.active_calls import ActiveCall, RecordedTask, hit_fields
 from expops_prefect.tracking.call_numbering import Numbers
 from expops_prefect.tracking.charts import store_chart
-from expops_prefect.tracking.data_producers import Makers
+from expops_prefect.tracking.data_producers import DataProducers
 from expops_prefect.tracking.ending import end_run
-from expops_prefect.tracking.heartbeat import Life
+from expops_prefect.tracking.heartbeat import RunHeartbeat
 from expops_prefect.tracking.outputs import Outputs
 from expops_prefect.tracking.recorded_call import RecordedCall
-from expops_prefect.tracking.run_summary import Overview
+from expops_prefect.tracking.run_summary import RunSummary
 from expops_prefect.tracking.wrapping import Surrounded
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class Run:
         on_end: called when it has ended.
 
     Attributes:
-        makers: the processes that data came out of.
+        producers: the processes that data came out of.
         life: its signs of life, in the process that runs the root flow.
         tally: how many calls ended in which status.
         saved: seconds that hits took less than computing.
-        overview: what the summaries of its end say.
+        summary: what the summaries of its end say.
         events: what went wrong beside the flow since it began.
         elsewhere: the probe paths of calls that were handed to a task runner and have not begun here.
     """
@@ -81,7 +81,7 @@ class Run:
         self._lock = threading.Lock()
         self._numbers = Numbers()
         self._open: dict[UUID, ActiveCall] = {}
-        self.makers = Makers()
+        self.producers = DataProducers()
         self._outputs = Outputs()
         self._inside: set[UUID] = set()
         self._submitted = 0
@@ -90,9 +90,9 @@ class Run:
         self._ended = False
         self.tally: Counter[str] = Counter()
         self.saved = 0.0
-        self.overview = Overview()
+        self.summary = RunSummary()
         self.events = events or events_of_run(project.outbox.folder)
-        self.life: Life | None = None
+        self.life: RunHeartbeat | None = None
         self._on_end = on_end
 
     @property
@@ -109,12 +109,12 @@ class Run:
 
     def new_call(
         self,
-        scope: Scope | None,
+        scope: RunContext | None,
         name: str,
         label: str,
         *,
         mapped: bool = False,
-        place: Place | None = None,
+        place: CallPlacement | None = None,
         apart: bool = False,
     ) -> Call:
         """Number a call where it is made: a process in the flow's body, else a step of the enclosing call.
@@ -153,11 +153,11 @@ class Run:
         with self._lock:
             held = self._open.get(run_uuid)
             if held is None:
-                above = {*call.upstream, *self.makers.of(upstream)}
+                above = {*call.upstream, *self.producers.of(upstream)}
                 held = ActiveCall(call, str(run_uuid), upstream=tuple(sorted(above)))
                 self._open[run_uuid] = held
                 self.elsewhere.discard(call.path)
-                self.makers.add(run_uuid, call)
+                self.producers.add(run_uuid, call)
             return held.call
 
     def call_of(self, run_uuid: UUID) -> Call | None:
@@ -272,9 +272,9 @@ class Run:
             more = [Increment(names.stat_key(self.run_id, HIT_COUNT))]
         if status == "cached" and record is not None:
             fields |= hit_fields(record)
-            more += self._outputs.carry_over(record, held.call, self.overview)
+            more += self._outputs.carry_over(record, held.call, self.summary)
             self.saved += saved_seconds(record.execution_time, now - fields["started_at"]) or 0.0
-            self.overview.hit(held.run_uuid, record)
+            self.summary.hit(held.run_uuid, record)
         self.tally[status] += 1
         self._transition(held, status, fields, more)
         self._forget_outputs(held)
@@ -303,7 +303,7 @@ class Run:
             if stored is None and outcome.hit is not None:
                 stored = outcome.hit.object_key
             call = held.call
-            self.overview.ended(call.total, call.label, status, said, stored, call=call.path)
+            self.summary.ended(call.total, call.label, status, said, stored, call=call.path)
         # One call is one write to the journal: after each, this thread may have to wait for others.
         self.outbox.write(*more, *changes, brief=status == "running")
 
@@ -312,13 +312,13 @@ class Run:
     def add_chart(self, path: str, name: str, data: bytes, suffix: str) -> None:
         """Store a chart under a probe path."""
         self._outputs.add_charts(path)
-        self.overview.charts = True
+        self.summary.charts = True
         store_chart(self.project, self.run_id, path, name, data, suffix)
 
     def add_metrics(self, path: str, points: Sequence[LoggedPoint]) -> None:
         """Take in points of a probe path."""
         self._outputs.add_metrics(path)
-        self.overview.points(path, points)
+        self.summary.points(path, points)
         self.outbox.write(Append(names.metrics_key(self.run_id, path), points))
 
     def outputs(self, call: Call) -> tuple[Output, ...]:
@@ -343,7 +343,7 @@ class Run:
 
     def live(self) -> Put:
         """Give signs of life from now on; the first one."""
-        self.life = Life(self.outbox, self.project.settings.runtime_dir, self.run_id)
+        self.life = RunHeartbeat(self.outbox, self.project.settings.runtime_dir, self.run_id)
         return self.life.sign()
 
     def suspended(self) -> None:

@@ -23,7 +23,7 @@ SHOWN_METRICS: Final = 500
 
 
 @dataclass(slots=True)
-class Line:
+class ProcessSummary:
     """The calls of one process or step.
 
     Attributes:
@@ -147,7 +147,7 @@ class Series:
             self.highest = value if self.highest is None else max(self.highest, value)
 
 
-class Overview:
+class RunSummary:
     """The lines of a run, its hits and its metrics.
 
     Attributes:
@@ -160,7 +160,7 @@ class Overview:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, ProcessSummary] = {}
         self.hits: list[Hit] = []
         self._calls: tuple[list[EndedCall], list[EndedCall]] = [], []
         self.series: dict[tuple[str, str], Series] = {}
@@ -170,7 +170,7 @@ class Overview:
         self.elsewhere = False
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[ProcessSummary]:
         """Processes as they started, the steps of each below it."""
         first: dict[str, float] = {}
         for line in self._lines.values():
@@ -212,7 +212,7 @@ class Overview:
             kept.append(EndedCall.of(call or path, status, fields))
         line = self._lines.get(path)
         if line is None:
-            line = self._lines[path] = Line(path, label)
+            line = self._lines[path] = ProcessSummary(path, label)
         line.add(status, fields, object_key)
 
     def points(self, path: str, points: Iterable[LoggedPoint]) -> None:
@@ -258,7 +258,7 @@ class Overview:
                 self.ended(_total(row.path), row.label, row.status, row.fields, known, call=row.path)
         for total, row in sums.items():
             # Of an older release's the first call is not known.
-            line = self._lines.setdefault(total, Line(total, row.label))
+            line = self._lines.setdefault(total, ProcessSummary(total, row.label))
             line.calls = Counter(row.calls)
             line.started, line.ended = row.started_at, row.fields.get("ended_at_latest") or row.ended_at
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from expops_prefect._internal.formatting import between, duration, saving
 from expops_prefect.models.names import CacheKey, readable
 from expops_prefect.record.records import BY_PREFECT, RunRecord, labels_of
-from expops_prefect.tracking.run_summary import SHOWN_METRICS, EndedCall, Line, Series
+from expops_prefect.tracking.run_summary import SHOWN_METRICS, EndedCall, ProcessSummary, Series
 
 SHOWN_LINES: Final = 200
 SHOWN_CHARTS: Final = 6
@@ -63,7 +63,7 @@ class Summary:
     """
 
     record: RunRecord
-    lines: Sequence[Line]
+    lines: Sequence[ProcessSummary]
     objects: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[tuple[str, str], Series] = field(default_factory=dict)
     charts: Sequence[Chart] = ()
@@ -166,7 +166,7 @@ class Summary:
             found[line.path] = name if name not in found.values() else f"{name} ({len(found)})"
         return found
 
-    def _whole(self, line: Line) -> str:
+    def _whole(self, line: ProcessSummary) -> str:
         return readable(line.path, self._labels)
 
     def _names(self) -> str:
@@ -227,10 +227,10 @@ class Summary:
         ]
         return "### Cache keys and objects\n\n" + "\n".join(["```text", *keys, "```"]) if keys else ""
 
-    def _object(self, line: Line) -> str:
+    def _object(self, line: ProcessSummary) -> str:
         return f" in {self.objects[line.key]}" if line.key in self.objects else ""
 
-    def _sources(self, line: Line) -> Iterator[str]:
+    def _sources(self, line: ProcessSummary) -> Iterator[str]:
         for run, count in line.sources.most_common(3):
             if run:
                 yield self._link(run) + (f" ({count} times)" if count > 1 else "")
@@ -301,7 +301,7 @@ def row(cells: Sequence[str]) -> str:
 _BY_WEIGHT: Final = ("failed", "pending", "completed", "cached")
 
 
-def _status(line: Line) -> str:
+def _status(line: ProcessSummary) -> str:
     if line.calls.total() == 1:
         return next(iter(line.calls))
     counted = sorted(line.calls.items(), key=lambda item: _BY_WEIGHT.index(item[0]) if item[0] in _BY_WEIGHT else 9)

@@ -20,7 +20,7 @@ from expops_prefect.cache.key_components import config_parts
 from expops_prefect.explain import Explanation
 from expops_prefect.explain.components import Code, load_parts
 from expops_prefect.explain.differences import of_code, of_config, of_inputs
-from expops_prefect.fingerprint.outline import outlines
+from expops_prefect.fingerprint.value_summary import summaries
 from expops_prefect.fingerprint.values import fingerprint
 from expops_prefect.maintenance import Policy, Selection, collect, invalidate
 from expops_prefect.models.names import readable
@@ -90,7 +90,7 @@ def test_the_part_of_an_argument_that_changed(before: object, after: object, tex
 
 def test_values_of_secret_parameters_are_not_kept() -> None:
     digest = fingerprint(7)
-    kept = outlines({"n": digest, "password": digest}, {"n": 7, "password": 7}, {})
+    kept = summaries({"n": digest, "password": digest}, {"n": 7, "password": 7}, {})
     assert (kept["n"].partition(" ")[2], kept["password"].partition(" ")[2]) == ("int: 7", "int")
     # Of an earlier release's nothing but the type is kept.
     (found,) = of_inputs({"n": "0 int"}, {"n": kept["n"]})
@@ -101,7 +101,7 @@ def outline_of(value: object) -> Any:
     notes: list[Any] = []
     digest = fingerprint(value, notes=notes)
     assert digest == fingerprint(value), "noting changes no digest"
-    return outlines({"x": digest}, {"x": value}, {"x": notes})["x"]
+    return summaries({"x": digest}, {"x": value}, {"x": notes})["x"]
 
 
 def test_what_is_noted_is_bounded() -> None:

@@ -14,7 +14,7 @@ from expops_prefect.errors import FormatError
 from expops_prefect.maintenance.entries import remove_unreadable
 from expops_prefect.models import names
 from expops_prefect.models.names import CacheKey, process_path
-from expops_prefect.record.liveness import Sign
+from expops_prefect.record.liveness import Heartbeat
 from expops_prefect.record.records import FIRST, RunRecord
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from tests.cli.conftest import Command
@@ -190,9 +190,9 @@ def test_one_sign_of_life_that_is_no_json_keeps_no_other_run_open(
     cli: Command, project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     change(project, names.run_record_key(TWO), status="running", ended_at=None)
-    project.kv.put(names.sign_key(TWO), Sign(TWO, 1.0, host="elsewhere", boot="elsewhere").dump())
+    project.kv.put(names.sign_key(TWO), Heartbeat(TWO, 1.0, host="elsewhere", boot="elsewhere").dump())
     # Where a run's own record is none, its sign says nothing of it.
-    project.kv.put(names.sign_key(ONE), Sign(ONE, 1.0, host="elsewhere", boot="elsewhere").dump())
+    project.kv.put(names.sign_key(ONE), Heartbeat(ONE, 1.0, host="elsewhere", boot="elsewhere").dump())
     spoil(project, names.run_record_key(ONE))
     bad = names.sign_key("project-shop-20250101000000-0000abcd")
     spoil(project, bad)

@@ -8,7 +8,7 @@ import pytest
 
 from expops_prefect import Project
 from expops_prefect.models import names
-from expops_prefect.record.liveness import Sign
+from expops_prefect.record.liveness import Heartbeat
 from expops_prefect.record.records import RunRecord
 from tests.cli.conftest import Command
 from tests.config.support import make_project
@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Project:
 def open_run(project: Project, run_id: str, last_sign: float) -> RunRecord:
     run = RunRecord(run_id, "shop", "nightly", "f", "n", STARTED, host="elsewhere", pid=7)
     project.kv.put(names.run_record_key(run_id), run.dump())
-    project.kv.put(names.sign_key(run_id), Sign(run_id, last_sign, boot="another").dump())
+    project.kv.put(names.sign_key(run_id), Heartbeat(run_id, last_sign, boot="another").dump())
     return run
 
 

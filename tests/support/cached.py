@@ -22,7 +22,7 @@ from expops_prefect.project import Project
 from expops_prefect.serialization.manifest import pack, unpack
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from expops_prefect.stores.objects.base import Buffer, ObjectInfo
-from expops_prefect.stores.objects.gc_protection import keep
+from expops_prefect.stores.objects.gc_protection import ensure_stored
 from expops_prefect.stores.objects.local.store import LocalObjects
 from expops_prefect.stores.outbox.changes import AnyChange, KeepObject, Publish, Put
 from expops_prefect.testing.faults import Faults, FaultyKV, FaultyObjects
@@ -131,7 +131,7 @@ class _Direct:
                 case Put(key, value) | Publish(key, value):
                     self.project.kv.put(key, value)
                 case KeepObject(key, data):
-                    keep(self.project.objects, key, data)
+                    ensure_stored(self.project.objects, key, data)
                 case _:
                     raise AssertionError(change)
 

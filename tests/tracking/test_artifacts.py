@@ -128,12 +128,12 @@ def test_a_failure_is_counted_and_the_flow_goes_on(root: Path, monkeypatch: pyte
 def test_an_api_that_does_not_answer_holds_nobody_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(root, uuid4().hex) == 3
     project = Project.open(root)
-    from expops_prefect.tracking.run_summary import Overview
+    from expops_prefect.tracking.run_summary import RunSummary
 
     monkeypatch.setattr(artifacts, "WAIT_SECONDS", 0.2)
     monkeypatch.setattr(artifacts, "_client", lambda: time.sleep(30))
     before = time.monotonic()
-    artifacts.write_artifacts(project, project.runs()[0], Overview())
+    artifacts.write_artifacts(project, project.runs()[0], RunSummary())
     assert not wait_for_artifacts(0.2)
     assert time.monotonic() - before < 25
     of_process(artifacts._Writers).clear()

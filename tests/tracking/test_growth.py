@@ -17,10 +17,10 @@ from expops_prefect.record.run_lookup import newest_runs
 from expops_prefect.stores.kv.base import JSON, KVStore
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.testing.faults import Faults, FaultyKV
-from expops_prefect.tracking.data_producers import Makers
+from expops_prefect.tracking.data_producers import DataProducers
 from expops_prefect.tracking.outputs import Outputs
 from expops_prefect.tracking.run import Run
-from expops_prefect.tracking.run_summary import LINKED_HITS, READ_DOCUMENTS, SHOWN_METRICS, Overview
+from expops_prefect.tracking.run_summary import LINKED_HITS, READ_DOCUMENTS, SHOWN_METRICS, RunSummary
 from tests.config.support import settings_of
 from tests.support.cached import Cache
 from tests.support.firestore import new_store
@@ -74,7 +74,9 @@ def test_a_recorder_keeps_nothing_of_calls_that_have_ended(tmp_path: Path) -> No
             run.add_metrics(call.path, [LoggedPoint("loss", 0.5, 1)])
             assert run.outputs(call) == (Output("", metrics=True, charts=False),)
             run.end(run_uuid, "completed")
-        return sum(len(value) for value in vars(run).values() if isinstance(value, dict | set | Outputs | Makers))
+        return sum(
+            len(value) for value in vars(run).values() if isinstance(value, dict | set | Outputs | DataProducers)
+        )
 
     # That outputs waits for the delivery is not what is looked at.
     run.outbox.flush = lambda *_, **__: True  # type: ignore[method-assign]
@@ -85,7 +87,7 @@ def test_a_recorder_keeps_nothing_of_calls_that_have_ended(tmp_path: Path) -> No
 
 def test_a_summary_keeps_as_much_as_it_shows() -> None:
     """Of many calls, hits with metrics among them, each with a key of its own."""
-    overview, train = Overview(), PROCESS
+    overview, train = RunSummary(), PROCESS
 
     def calls(begin: int, end: int) -> int:
         tracemalloc.start()
@@ -114,19 +116,19 @@ def test_names_by_task_run_are_bounded(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     run = Run(project, run_record(project, time.time(), 1), owner=True)
     call, first = run.new_call(None, "train", "train"), uuid4()
-    run.makers.add(first, call)
-    assert run.makers.of([first]) == {"train"}
+    run.producers.add(first, call)
+    assert run.producers.of([first]) == {"train"}
     tracemalloc.start()
     for _ in range(20_000):
-        run.makers.add(uuid4(), call)
+        run.producers.add(uuid4(), call)
     full, _ = tracemalloc.get_traced_memory()
     for _ in range(40_000):
-        run.makers.add(last := uuid4(), call)
+        run.producers.add(last := uuid4(), call)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after < 1.3 * full
-    assert run.makers.of([first, last]) == {"train"}
-    assert run.makers.of([first]) == set()
+    assert run.producers.of([first, last]) == {"train"}
+    assert run.producers.of([first]) == set()
 
 
 def test_outputs_of_a_process_and_its_steps() -> None:

@@ -10,7 +10,7 @@ import pytest
 from expops_prefect.models.names import CacheKey, process_path, step_path
 from expops_prefect.record.records import Row, RunRecord
 from expops_prefect.tracking.artifacts import artifact_key
-from expops_prefect.tracking.run_summary import Overview
+from expops_prefect.tracking.run_summary import RunSummary
 from expops_prefect.tracking.summary_text import SHOWN_LINES, Chart, Summary, breakable, code, row, text
 
 PNG = b"\x89PNG\r\n\x1a\n a small picture"
@@ -28,7 +28,7 @@ def cached(saved: float, **more: Any) -> dict[str, Any]:
 
 
 def test_calls_add_up() -> None:
-    overview = Overview()
+    overview = RunSummary()
     train, load = process_path("train"), process_path("load")
     overview.ended(train, "train", "cached", cached(2.0, cache_key=KEY))
     overview.ended(train, "train", "cached", cached(3.0, cache_key=KEY))
@@ -59,7 +59,7 @@ def test_calls_add_up() -> None:
 
 
 def test_rows_of_other_processes_add_up_alike() -> None:
-    overview = Overview()
+    overview = RunSummary()
     total = process_path("train")
     calls = [Row.load(process_path("train", number), {"status": "cached", **cached(2.0)}) for number in (1, 2)]
     rows = [
@@ -76,7 +76,7 @@ def test_rows_of_other_processes_add_up_alike() -> None:
 
 
 def test_the_first_call_out_of_the_sum_adds_up_too() -> None:
-    overview = Overview()
+    overview = RunSummary()
     total = process_path("train")
     first = {"status": "cached", **cached(8.0)}
     overview.replace(
@@ -94,7 +94,7 @@ def test_what_was_saved_is_one_answer_everywhere() -> None:
     quick = {**slow, "ended_at": 1.5, "execution_time": 0.5}
     rows = [Row.load(process_path(name), value) for name, value in (("slow", slow), ("quick", quick))]
     assert [row.saved for row in rows] == [0.0, 1.0]
-    overview = Overview()
+    overview = RunSummary()
     overview.replace(rows)
     assert sorted(line.saved for line in overview.lines) == [0.0, 1.0]
     assert "2 from the cache, 1.00 s saved. " in Summary(record(), overview.lines).markdown()
@@ -115,7 +115,7 @@ def test_what_went_wrong_and_charts_are_shown() -> None:
 
 
 def test_a_run_of_many_names_is_cut() -> None:
-    overview = Overview()
+    overview = RunSummary()
     for number in range(SHOWN_LINES + 5):
         overview.ended(process_path(f"t{number}"), f"t{number}", "completed", {"started_at": number})
     said = Summary(record(), overview.lines).markdown()
@@ -159,7 +159,7 @@ def test_keys_are_those_that_prefect_takes() -> None:
 def test_series() -> None:
     from expops_prefect.stores.outbox.numbering import LoggedPoint
 
-    overview = Overview()
+    overview = RunSummary()
     values = (0.5, "NaN", 0.25)
     overview.points(process_path("train"), [LoggedPoint("loss", value) for value in values])
     (shown,) = Summary(record(), (), metrics=overview.series).metric_rows()
@@ -169,7 +169,7 @@ def test_series() -> None:
 
 
 def test_when_hits_were_computed_is_said_once_for_each_run() -> None:
-    overview = Overview()
+    overview = RunSummary()
     for name, at in (("load", -3000.0), ("train", -3599.0)):
         overview.ended(process_path(name), name, "cached", cached(2.0, cached_ended_at=at))
     said = Summary(record(), overview.lines, run_url=lambda run: f"http://ui/{run}").markdown()
@@ -177,7 +177,7 @@ def test_when_hits_were_computed_is_said_once_for_each_run() -> None:
 
 
 def test_long_names_are_short_in_the_table_and_whole_below() -> None:
-    overview = Overview()
+    overview = RunSummary()
     name = "fit_one_of_the_models_" * 3
     for number in range(1, 4):
         status = "failed" if number == 2 else "completed"

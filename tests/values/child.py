@@ -20,13 +20,13 @@ from typing import Any
 from expops_prefect.cache import result_forms
 from expops_prefect.errors import FingerprintError, ResultNotStorableError
 from expops_prefect.fingerprint.constants import constant_form
-from expops_prefect.fingerprint.outline import outline
+from expops_prefect.fingerprint.value_summary import summary_of
 from expops_prefect.fingerprint.values import fingerprint
 from expops_prefect.serialization.manifest import pack, unpack
 
 
 def digest(value: Any) -> str:
-    """The fingerprint, or what the refusal says; outlines are made as well."""
+    """The fingerprint, or what the refusal says; a summary is made as well."""
     notes: list[Any] = []
     try:
         made = fingerprint(value, name="parameter", notes=notes)
@@ -34,7 +34,7 @@ def digest(value: Any) -> str:
         return f"refused: {error}"
     except BaseException as error:
         return f"raised: {error!r} {traceback.format_exc()[-600:]}"
-    outline(made, value, notes)
+    summary_of(made, value, notes)
     return made
 
 

@@ -12,7 +12,7 @@ import pytest
 from expops_prefect.errors import FingerprintError
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.constants import constant_form
-from expops_prefect.fingerprint.outline import outline
+from expops_prefect.fingerprint.value_summary import summary_of
 from expops_prefect.fingerprint.values import fingerprint, register_fingerprint
 
 pytestmark = pytest.mark.values
@@ -55,10 +55,10 @@ VALUES = [(dunder, base) for dunder in DUNDERS for base in (object, list, dict, 
 
 
 def looked_at(value: Any) -> str | None:
-    """What is wrong: a value has a fingerprint and an outline, or is refused with its path and type."""
+    """What is wrong: a value has a fingerprint and a summary, or is refused with its path and type."""
     notes: list[Any] = []
     try:
-        outline(fingerprint(value, name="parameter", notes=notes), value, notes)
+        summary_of(fingerprint(value, name="parameter", notes=notes), value, notes)
     except FingerprintError as refused:
         return None if refused.path.startswith("parameter") and refused.type_name else str(refused)
     return None

@@ -19,7 +19,7 @@ from typing import Final
 
 from expops_prefect._internal.diagnostics import degrade
 from expops_prefect._internal.process import ForkSafeLock, of_process
-from expops_prefect.cache.locking.heartbeat import Heartbeat
+from expops_prefect.cache.locking.renewal import Renewer
 from expops_prefect.errors import BackendError, FormatError, LeaseLostError
 from expops_prefect.models import names
 from expops_prefect.project import Project
@@ -303,7 +303,7 @@ class HeldLeases:
     """The leases that this process holds, by key and holder. Take it as ``of_process(HeldLeases)``."""
 
     def __init__(self) -> None:
-        self.heartbeat = Heartbeat()
+        self.heartbeat = Renewer()
         self._lock = ForkSafeLock()
         self._held: dict[tuple[str, str], HeldLease] = {}
         self._seen: OrderedDict[str, tuple[str, float]] = OrderedDict()

@@ -25,7 +25,7 @@ from expops_prefect.expops.bridge.outputs import METRICS, Outputs, loaded, outpu
 from expops_prefect.fingerprint.code import code_fingerprint
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.models.names import process_name, readable
-from expops_prefect.run_context import PLACE_ATTRIBUTE, Place
+from expops_prefect.run_context import PLACE_ATTRIBUTE, CallPlacement
 from expops_prefect.serialization.deferred import Deferred
 from expops_prefect.tracking.api import log_metric
 
@@ -150,7 +150,7 @@ def _task(call: ProcessCall, body: Function) -> ExpOpsTask[..., Outputs]:
     )
     setattr(task, RULE_ATTRIBUTE, "all")  # its project's author wrote each process to be cached
     upstream = {process_name(source.process) for source in call.instance.sources}
-    setattr(task, PLACE_ATTRIBUTE, Place(call.instance.path, tuple(sorted(upstream))))
+    setattr(task, PLACE_ATTRIBUTE, CallPlacement(call.instance.path, tuple(sorted(upstream))))
     return task
 
 

@@ -3,7 +3,7 @@
 A collection removes what no record refers to, if nobody has written or refreshed it for
 :data:`~expops_prefect.stores.objects.base.GRACE` seconds before it began to read the records. A record is
 written after the objects that it refers to, so it is either read by that collection, or written
-later; then its objects are younger than that, because each was written, or claimed, less than half
+later; then its objects are younger than that, because each was written, or protected, less than half
 of :data:`~expops_prefect.stores.objects.base.GRACE` before.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from expops_prefect.stores.objects.base import GRACE, ObjectInfo, ObjectStore
 
 
-def claim(store: ObjectStore, key: str, clock: Callable[[], float] | None = None) -> ObjectInfo | None:
+def protect(store: ObjectStore, key: str, clock: Callable[[], float] | None = None) -> ObjectInfo | None:
     """An object that a record is going to refer to; ``None`` if it must be written: it is gone.
 
     Args:
@@ -32,7 +32,7 @@ def claim(store: ObjectStore, key: str, clock: Callable[[], float] | None = None
     return store.refresh(key)
 
 
-def keep(store: ObjectStore, key: str, data: bytes, *, flush: bool = True) -> ObjectInfo:
+def ensure_stored(store: ObjectStore, key: str, data: bytes, *, flush: bool = True) -> ObjectInfo:
     """Make sure that an object is there, whole, and young enough to be referred to.
 
     Args:
@@ -47,5 +47,5 @@ def keep(store: ObjectStore, key: str, data: bytes, *, flush: bool = True) -> Ob
     info = store.create(key, [data], read_only=True, flush=flush)
     if info is None and store.get(key) == data:
         # It was there already. It might have been damaged since, and a record vouches for it.
-        info = claim(store, key)
+        info = protect(store, key)
     return info or store.put(key, [data], read_only=True)

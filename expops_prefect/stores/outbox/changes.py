@@ -18,7 +18,7 @@ from expops_prefect.errors import KVError, KVRefusedError, ObjectStoreError, Obj
 from expops_prefect.models.record_format import later
 from expops_prefect.stores.kv.base import JSON, KVStore, MetricPoint
 from expops_prefect.stores.objects.base import ObjectStore
-from expops_prefect.stores.objects.gc_protection import keep
+from expops_prefect.stores.objects.gc_protection import ensure_stored
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 
 APPLIED: Final = "applied"
@@ -299,7 +299,7 @@ class Batch:
 
     def _keep(self, objects: ObjectStore, object_key: str, data: bytes) -> None:
         try:
-            keep(objects, object_key, data, flush=False)
+            ensure_stored(objects, object_key, data, flush=False)
         except ObjectStoreError as error:
             # Hits do not need it: nothing behind it has to wait.
             degrade("files of small results not written", f"{error}; write them with: cache verify --repair")

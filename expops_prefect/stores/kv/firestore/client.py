@@ -16,7 +16,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 
-from expops_prefect._internal.diagnostics import denied
+from expops_prefect._internal.diagnostics import suppress_repeats
 from expops_prefect.errors import KVError, KVRefusedError
 from expops_prefect.stores.kv.firestore.target import Target, explain, is_conflict, transport
 from expops_prefect.stores.kv.firestore.values import Fields, decode
@@ -236,7 +236,7 @@ class Connection:
             text = explain(cause, self.target)
             refused = isinstance(cause, exceptions.PermissionDenied | exceptions.Unauthenticated)
             if refused:
-                denied(text)
+                suppress_repeats(text)
             raise kind(f"cannot {verb} in {self.target}: {text}").for_long(refused) from cause
 
     def _count(self, **numbers: int) -> None:

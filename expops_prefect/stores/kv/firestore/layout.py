@@ -55,7 +55,7 @@ _ESCAPED: Final = "~p_"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DocumentPath:
     """Where a key stands.
 
     Attributes:
@@ -86,23 +86,23 @@ class Place:
         return f"{head.rpartition('/')[0]}/expops_prefect_overflow/{name}.{number}"
 
 
-def place(key: str) -> Place:
+def place(key: str) -> DocumentPath:
     """Where a key stands.
 
     Raises:
         KVRefusedError: the key is no text that UTF-8 can express.
     """
     check_key(key)
-    found: Place | None = None
+    found: DocumentPath | None = None
     if key.startswith("runs:"):
         found = _in_run(key)
     elif key.startswith("metric:"):
         found = _series(key)
     elif key.startswith(names.STEP_RECORD_PREFIX):
-        found = Place("row", f"step_indices/{_step_record_id(key)}")
+        found = DocumentPath("row", f"step_indices/{_step_record_id(key)}")
     elif key.startswith(names.PROCESS_RECORD_PREFIX):
-        found = Place("row", f"process_indices/{_process_record_id(key)}")
-    return found or Place("entry", f"{ENTRIES}/{_own_id(key)}")
+        found = DocumentPath("row", f"process_indices/{_process_record_id(key)}")
+    return found or DocumentPath("entry", f"{ENTRIES}/{_own_id(key)}")
 
 
 def sorted_part(key: str) -> str:
@@ -199,36 +199,36 @@ def only_rows(prefix: str) -> bool:
 # Ids -------------------------------------------------------------------------------------------------
 
 
-def _in_run(key: str) -> Place | None:
+def _in_run(key: str) -> DocumentPath | None:
     run, _, rest = key[len("runs:") :].partition(":")
     if not is_id(run):
         return None
     document = f"runs/{run}"
     if rest in ("status", "timestamps"):
-        return Place("field", document, (rest,))
+        return DocumentPath("field", document, (rest,))
     kind, colon, name = rest.partition(":")
     if not colon:
         return None
     if kind == "steps":
         path, colon, step = name.rpartition(":")
         own = f"{names.encode(path)}.{names.encode(step)}" if colon else ""
-        return Place("row", f"{document}/steps/{_id_or_digest(own, key)}")
+        return DocumentPath("row", f"{document}/steps/{_id_or_digest(own, key)}")
     if kind in ("stats", "charts"):
         try:
             field = escape(name)
         except KVRefusedError:
             return None
-        return Place("field", document if kind == "stats" else f"{document}/charts_index/index", (kind, field))
+        return DocumentPath("field", document if kind == "stats" else f"{document}/charts_index/index", (kind, field))
     return None
 
 
-def _series(key: str) -> Place | None:
+def _series(key: str) -> DocumentPath | None:
     run, _, rest = key[len("metric:") :].partition(":")
     head, _, name = rest.partition(":")
     # The ids of overflow documents are a few characters longer.
     if not is_id(run) or head != "probe_path" or not is_id(name) or len(name.encode()) > _MAX_ID - 20:
         return None
-    return Place("series", f"metric/{run}/probes_by_path/{name}")
+    return DocumentPath("series", f"metric/{run}/probes_by_path/{name}")
 
 
 def _step_record_id(key: str) -> str:

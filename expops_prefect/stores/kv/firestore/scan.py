@@ -16,7 +16,7 @@ from expops_prefect.stores.kv.firestore.layout import (
     DOCUMENTS,
     ENTRIES,
     KEY_FIELD,
-    Place,
+    DocumentPath,
     group_of,
     is_id,
     only_rows,
@@ -100,7 +100,7 @@ class Scan:
         """Documents that carry their key in a field."""
         if not self._may_hold(head):
             return
-        place = Place(kind, collection)
+        place = DocumentPath(kind, collection)
         start = max(self.prefix, head)
         lower = max(start, self.after or "")
         strict = lower == self.after == group_of(lower)
@@ -203,7 +203,7 @@ class Scan:
                 upper=limit if limit is not None and is_id(limit) else None,
                 limit=min(self.page, _SERIES_PAGE),
             )
-            places = {name: Place("series", f"{collection}/{name}") for name, _ in found}
+            places = {name: DocumentPath("series", f"{collection}/{name}") for name, _ in found}
             counts = self.connection.get_many([place.part_count for place in places.values()], deadline)
             for name, document in found:
                 key = head + name

@@ -17,7 +17,7 @@ from expops_prefect.errors import KVRefusedError
 from expops_prefect.stores.kv.base import JSON, MetricPoint, MetricValue
 from expops_prefect.stores.kv.encoding import check_series, dump, load
 from expops_prefect.stores.kv.firestore.client import Conflict, Connection, Deadline, Found
-from expops_prefect.stores.kv.firestore.layout import Place, escape, unescape
+from expops_prefect.stores.kv.firestore.layout import DocumentPath, escape, unescape
 from expops_prefect.stores.kv.firestore.overflow import Series, batches, fits, has_spare, merged, parts, thinned
 from expops_prefect.stores.kv.firestore.values import readable
 from expops_prefect.stores.kv.firestore.writes import ABSENT, Writes
@@ -42,7 +42,9 @@ class SeriesDocuments:
 
     # Whole values ----------------------------------------------------------------------------------
 
-    def assemble(self, place: Place, key: str, documents: Mapping[str, Found], deadline: Deadline) -> Series | None:
+    def assemble(
+        self, place: DocumentPath, key: str, documents: Mapping[str, Found], deadline: Deadline
+    ) -> Series | None:
         """All points of a key, from its document and the parts of it that were moved on.
 
         Args:
@@ -61,7 +63,7 @@ class SeriesDocuments:
         readable(key, main.fields)
         return merged([*moved, _series_of(main)])
 
-    def put(self, place: Place, key: str, value: JSON, count: Found | None, version: str | None) -> list[Any]:
+    def put(self, place: DocumentPath, key: str, value: JSON, count: Found | None, version: str | None) -> list[Any]:
         """The writes that replace the value of a key.
 
         Args:
@@ -82,7 +84,7 @@ class SeriesDocuments:
             writes.append(self._writes.delete(place.part(number)))
         return writes
 
-    def delete(self, place: Place, count: Found | None, version: str) -> list[Any]:
+    def delete(self, place: DocumentPath, count: Found | None, version: str) -> list[Any]:
         """The writes that remove a key that has that version."""
         writes = [self._writes.delete(place.document, version)]
         if count is not None:
@@ -92,7 +94,7 @@ class SeriesDocuments:
 
     # Points ----------------------------------------------------------------------------------------
 
-    def append(self, place: Place, points: Sequence[MetricPoint]) -> None:
+    def append(self, place: DocumentPath, points: Sequence[MetricPoint]) -> None:
         """Merge points; more than 10,000 in several commits."""
         for point in points:
             escape(point.name)
@@ -100,7 +102,7 @@ class SeriesDocuments:
         for batch in batches(points):
             self._append(place, batch, Deadline(self._timeout))
 
-    def _append(self, place: Place, points: Sequence[MetricPoint], deadline: Deadline) -> None:
+    def _append(self, place: DocumentPath, points: Sequence[MetricPoint], deadline: Deadline) -> None:
         values: dict[tuple[str, ...], MetricValue] = {
             (escape(point.name), str(point.step)): point.value for point in points
         }
@@ -118,7 +120,7 @@ class SeriesDocuments:
 
     # Overflow --------------------------------------------------------------------------------------
 
-    def _move_on(self, place: Place, deadline: Deadline) -> bool:
+    def _move_on(self, place: DocumentPath, deadline: Deadline) -> bool:
         """Move the points of a full document into parts; whether there was anything to move."""
         while True:
             found = self._connection.get_many([place.document, place.part_count], deadline)
@@ -138,14 +140,14 @@ class SeriesDocuments:
             except Conflict:
                 deadline.wait_after_conflict(place.document)
 
-    def _part_writes(self, place: Place, pieces: Sequence[Series], before: int) -> list[Any]:
+    def _part_writes(self, place: DocumentPath, pieces: Sequence[Series], before: int) -> list[Any]:
         path = place.document.rpartition("/")[2]
         return [
             self._writes.set(place.part(number), {"path": path, "n": number, "points": dump(piece)}, native=True)
             for number, piece in enumerate(pieces, before + 1)
         ]
 
-    def _count_write(self, place: Place, count: int, before: Found | None) -> Any:
+    def _count_write(self, place: DocumentPath, count: int, before: Found | None) -> Any:
         version = ABSENT if before is None else before.version
         return self._writes.set(place.part_count, {_PARTS: count}, version, native=True)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.kv.encoding import dump, load
 from expops_prefect.stores.kv.firestore.client import Conflict, Connection, Deadline, Found
-from expops_prefect.stores.kv.firestore.layout import STAMP_FIELD, Place, place
+from expops_prefect.stores.kv.firestore.layout import STAMP_FIELD, DocumentPath, place
 from expops_prefect.stores.kv.firestore.series import SeriesDocuments
 from expops_prefect.stores.kv.firestore.target import Target
 from expops_prefect.stores.kv.firestore.values import Fields, look_up, pack, replaced
@@ -92,7 +92,7 @@ class Session:
         """Write values in one commit; keys of one document are one write."""
         whole: list[tuple[str, Fields]] = []
         fields: dict[str, dict[tuple[str, ...], JSON]] = {}
-        series: dict[str, Place] = {}
+        series: dict[str, DocumentPath] = {}
         for key, value in values.items():
             where = place(key)
             self.forget(where)
@@ -145,7 +145,7 @@ class Session:
         documents = [name for where in places for name in where.documents]
         return self.transact(documents, plan, deadline, what=f"{len(places)} keys")
 
-    def field_write(self, where: Place, value: JSON, found: Found | None) -> Any:
+    def field_write(self, where: DocumentPath, value: JSON, found: Found | None) -> Any:
         """The write that sets a field of a document that is as it was found, or absent."""
         values = {where.field: value, _STAMP: time.time()}
         return self.writes.merge(where.document, values, ABSENT if found is None else found.version)
@@ -177,18 +177,18 @@ class Session:
             if len(self._written) > _MOST_REMEMBERED:
                 self._written.popitem(last=False)
 
-    def forget(self, where: Place) -> None:
+    def forget(self, where: DocumentPath) -> None:
         """Drop what is known of a document that is being changed in another way."""
         with self._lock:
             self._written.pop(where.document, None)
             self._counters.pop(_counter(where), None)
 
-    def is_counter(self, where: Place) -> bool:
+    def is_counter(self, where: DocumentPath) -> bool:
         """Whether this store has seen that a key holds a number, and wrote nothing else to it since."""
         with self._lock:
             return _counter(where) in self._counters
 
-    def remember_counter(self, where: Place) -> None:
+    def remember_counter(self, where: DocumentPath) -> None:
         """Say that a key holds a number."""
         with self._lock:
             self._written.pop(where.document, None)
@@ -197,5 +197,5 @@ class Session:
                 self._counters.popitem(last=False)
 
 
-def _counter(where: Place) -> str:
+def _counter(where: DocumentPath) -> str:
     return "/".join((where.document, *where.field))

@@ -20,7 +20,7 @@ from expops_prefect.errors import KVError, KVRefusedError
 from expops_prefect.stores.kv.base import JSON, MetricPoint, Versioned
 from expops_prefect.stores.kv.encoding import check_counter, check_key, check_series, dump, load, merge_points
 from expops_prefect.stores.kv.firestore.client import Conflict, Deadline, Found
-from expops_prefect.stores.kv.firestore.layout import STAMP_FIELD, Place, place, token_document
+from expops_prefect.stores.kv.firestore.layout import STAMP_FIELD, DocumentPath, place, token_document
 from expops_prefect.stores.kv.firestore.scan import PAGE, Scan, every_document
 from expops_prefect.stores.kv.firestore.session import Session
 from expops_prefect.stores.kv.firestore.target import Target
@@ -319,7 +319,7 @@ class FirestoreKV:
         return True
 
     def _update_series(
-        self, session: Session, key: str, where: Place, change: Callable[[JSON | None], JSON], deadline: Deadline
+        self, session: Session, key: str, where: DocumentPath, change: Callable[[JSON | None], JSON], deadline: Deadline
     ) -> JSON:
         def plan(found: Documents) -> tuple[JSON, Sequence[Any]]:
             value = _checked(change(session.series.assemble(where, key, found, deadline)))
@@ -329,11 +329,11 @@ class FirestoreKV:
         return session.transact(where.documents, plan, deadline, what=key)
 
 
-def _documents(places: Iterable[Place]) -> list[str]:
+def _documents(places: Iterable[DocumentPath]) -> list[str]:
     return [name for where in places for name in where.documents]
 
 
-def _value(session: Session, key: str, where: Place, found: Documents, deadline: Deadline) -> JSON | None:
+def _value(session: Session, key: str, where: DocumentPath, found: Documents, deadline: Deadline) -> JSON | None:
     if where.kind == "series":
         return session.series.assemble(where, key, found, deadline)
     document = found.get(where.document)

@@ -15,7 +15,7 @@ from google.cloud.firestore_v1 import types
 from expops_prefect.errors import KVDamagedError, KVError
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.kv.encoding import dump, load
-from expops_prefect.stores.kv.firestore.layout import KEY_FIELD, REST_FIELD, Place, is_field, sorted_part
+from expops_prefect.stores.kv.firestore.layout import KEY_FIELD, REST_FIELD, DocumentPath, is_field, sorted_part
 
 JSON_FIELD: Final = "expops_prefect_json"
 _OWN: Final = frozenset({KEY_FIELD, REST_FIELD, JSON_FIELD})
@@ -103,7 +103,7 @@ def decode(value: Any) -> JSON:
     raise KVError(f"a document holds a value of the kind {kind}, which is not JSON; see who wrote it")
 
 
-def pack(place: Place, key: str, value: JSON) -> Fields:
+def pack(place: DocumentPath, key: str, value: JSON) -> Fields:
     """The fields of a document that holds one key alone."""
     fields = {KEY_FIELD: sorted_part(key)}
     if fields[KEY_FIELD] != key:
@@ -115,7 +115,7 @@ def pack(place: Place, key: str, value: JSON) -> Fields:
     return {**fields, JSON_FIELD: dump(value)}
 
 
-def unpack(place: Place, key: str, fields: Mapping[str, Any]) -> JSON | None:
+def unpack(place: DocumentPath, key: str, fields: Mapping[str, Any]) -> JSON | None:
     """The value of a key in its document, which ExpOps may have written; ``None`` if it is not in it.
 
     Raises:

@@ -1,7 +1,7 @@
 """The parts of a value with a digest each, so that two values can be told apart part by part.
 
 What a walk meets is noted as it goes, which costs next to nothing; digests are made of the notes
-only when they are asked for. An outline is bounded: where there are too many parts, the whole
+only when they are asked for. A summary is bounded: where there are too many parts, the whole
 stands for them.
 """
 
@@ -22,7 +22,7 @@ from expops_prefect.fingerprint.canonical import ATOMS, GROUP, MOST_PARTS, Note,
 from expops_prefect.fingerprint.forms import roots_of
 from expops_prefect.fingerprint.registry import resolve
 
-Outline: TypeAlias = str | dict[str, str]
+ValueSummary: TypeAlias = str | dict[str, str]
 """A digest and a few words on type and shape; of a value with parts, the same by their paths, its own under ``""``."""
 
 _DIGITS: Final = 16
@@ -53,8 +53,8 @@ def short_digest(form: bytes) -> str:
     return blake3(form).hexdigest(_DIGITS // 2)
 
 
-def outline(digest: str, value: object, notes: list[Note], name: str = "", root: Path | None = None) -> Outline:
-    """Make an outline of what was noted.
+def summary_of(digest: str, value: object, notes: list[Note], name: str = "", root: Path | None = None) -> ValueSummary:
+    """Summarise what was noted.
 
     Args:
         name: the parameter's: it says whether values are secret.
@@ -165,14 +165,14 @@ def _shown(match: re.Match[str]) -> str:
     return f".{match[1]}" if match[1] else ""
 
 
-def outlines(
+def summaries(
     digests: Mapping[str, str], values: Mapping[str, Any], notes: Mapping[str, list[Note]], root: Path | None = None
 ) -> dict[str, Any]:
-    """The outlines of a call's arguments by parameter, bounded together."""
+    """The summaries of a call's arguments by parameter, bounded together."""
     found: dict[str, Any] = {}
     room = MOST_PARTS + _MOST_COLUMNS
     for parameter, value in values.items():
-        made = outline(digests[parameter], value, notes.get(parameter, []), parameter, root)
+        made = summary_of(digests[parameter], value, notes.get(parameter, []), parameter, root)
         if isinstance(made, dict):
             room -= len(made)
             if room < 0:

@@ -9,7 +9,7 @@ from typing import Protocol
 from expops_prefect._internal.diagnostics import Concern, concerned, concerning, degrade
 
 
-class Renewed(Protocol):
+class Renewable(Protocol):
     """What has to be renewed from time to time."""
 
     @property
@@ -31,19 +31,19 @@ class Renewed(Protocol):
         """It cannot be renewed."""
 
 
-class Heartbeat:
+class Renewer:
     """Renews what was added while there is something to renew; without, there is no thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._all: list[tuple[Renewed, Concern]] = []
+        self._all: list[tuple[Renewable, Concern]] = []
         self._thread: threading.Thread | None = None
 
     def in_forked_child(self) -> None:
         """A forked child keeps nothing of its parent's alive."""
         self.__init__()  # type: ignore[misc]
 
-    def add(self, item: Renewed) -> None:
+    def add(self, item: Renewable) -> None:
         """Renew this too from now on."""
         with self._changed:
             self._all.append((item, concerned()))
