@@ -14,7 +14,7 @@ from expops_prefect.config import Settings, find_root, load_settings, settings_s
 from expops_prefect.errors import ConfigurationError, FormatError, RunNotFoundError
 from expops_prefect.fingerprint.files import DataRules
 from expops_prefect.models import names
-from expops_prefect.record import records, rows
+from expops_prefect.record import cache_records, process_rows, row_changes, run_outputs, run_records
 from expops_prefect.record.reconcile import end_dead_runs
 from expops_prefect.record.run_lookup import RunName, find_run, newest_runs
 from expops_prefect.stores.circuit_breaker import Availability
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _PARALLEL = 8
-_ = rows  # what waits in an outbox is applied by its functions
+_ = row_changes  # what waits in an outbox is applied by its functions
 
 
 class Project:
@@ -164,7 +164,7 @@ class Project:
         """What of data folders does not count, and a list that takes those that are met."""
         return DataRules(self.settings.cache.ignore_files, self.settings.runtime_dir, [])
 
-    def reconcile(self, *, dry_run: bool = False) -> list[records.RunRecord]:
+    def reconcile(self, *, dry_run: bool = False) -> list[run_records.RunRecord]:
         """Show runs as failed whose processes have died, on this machine or another.
 
         A process of the project does so too when it starts a run. What dead processes of this
@@ -223,15 +223,15 @@ class Project:
 
         if limit is not None:
             return RunList(self._shown(run) for run in newest_runs(self.kv, self.project_id, limit))
-        found = sorted(records.read_runs(self.kv), key=lambda run: run.started_at, reverse=True)
+        found = sorted(run_records.read_runs(self.kv), key=lambda run: run.started_at, reverse=True)
         return RunList(self._shown(run) for run in found)
 
-    def _shown(self, record: records.RunRecord) -> ShownRun:
+    def _shown(self, record: run_records.RunRecord) -> ShownRun:
         from expops_prefect.views.notebook import ShownRun
 
         return ShownRun.of(record, lambda: (self.rows(record), self.metrics(record)))
 
-    def run(self, name: RunName) -> records.RunRecord:
+    def run(self, name: RunName) -> run_records.RunRecord:
         """A run: named by its record, ``latest``, its id, or the beginning or the end of the id's digits.
 
         All readers below take a run so.
@@ -253,26 +253,26 @@ class Project:
             return found
         return read(self.kv, name)
 
-    def rows(self, run: RunName) -> list[records.Row]:
+    def rows(self, run: RunName) -> list[process_rows.Row]:
         """The rows of a run: processes, their calls, steps."""
-        return self._read(run, records.read_rows)
+        return self._read(run, process_rows.read_rows)
 
     def metrics(self, run: RunName) -> MetricValues:
         """Metrics of a run: probe path, metric, step number as text, value; a dictionary with ``frame()``."""
         from expops_prefect.views.notebook import MetricValues
 
-        return MetricValues(self._read(run, records.read_metrics))
+        return MetricValues(self._read(run, run_outputs.read_metrics))
 
     def charts(self, run: RunName) -> dict[str, list[Mapping[str, JSON]]]:
         """Charts of a run by probe path, each with ``title``, ``object_path`` and ``cache_path``."""
-        return self._read(run, records.read_charts)
+        return self._read(run, run_outputs.read_charts)
 
     def graph(self, run: RunName) -> Graph:
         """The pipeline graph of a run, as far as it has come."""
         from expops_prefect.views.graph import graph_of
 
         def read(kv: KVStore, name: str) -> tuple[Any, Any] | None:
-            found = records.read_rows(kv, name), records.read_charts(kv, name)
+            found = process_rows.read_rows(kv, name), run_outputs.read_charts(kv, name)
             return found if any(found) else None
 
         return graph_of(*(self._read(run, read) or ((), {})))
@@ -293,11 +293,11 @@ class Project:
 
         return explain(self.kv, self.objects, self.run(run), process)
 
-    def cache_record(self, key: names.CacheKey) -> records.CacheRecord | None:
+    def cache_record(self, key: names.CacheKey) -> cache_records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""
         value = tolerant_reads.get(self.kv, key.record_key)
         try:
-            return None if value is None else records.CacheRecord.load(value)
+            return None if value is None else cache_records.CacheRecord.load(value)
         except FormatError:
             return None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from expops_prefect.models.names import CacheKey, process_path
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views.comparison import Comparison, Metrics, Pair, ProcessDifference, compare
 
 LOAD, TRAIN, REPORT = (process_path(name) for name in ("load", "train", "report"))

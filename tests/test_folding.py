@@ -18,7 +18,7 @@ from expops_prefect.models.names import (
     readable,
     step_path,
 )
-from expops_prefect.record.records import labels_of
+from expops_prefect.record.process_rows import labels_of
 from expops_prefect.tracking.call_numbering import Numbers
 from expops_prefect.views.folding import fold
 from tests.config.support import make_project, settings_of

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expops_prefect.models.names import process_path, step_path
-from expops_prefect.record.records import Row
+from expops_prefect.record.process_rows import Row
 from expops_prefect.views.graph import Graph, graph_of
 
 

@@ -30,7 +30,7 @@ LATER = {
     "stores.outbox.outbox",
     "project",
     "tracking.instrumentation",
-    "record.records",
+    "record.cache_records",
 }
 HEAVY = {"google", "grpc", "joblib", "matplotlib", "numpy", "pandas", "polars", "pyarrow", "sklearn", "sqlite_utils"}
 

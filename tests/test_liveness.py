@@ -25,7 +25,7 @@ from expops_prefect.project import Project
 from expops_prefect.record import liveness
 from expops_prefect.record.liveness import BEAT_SECONDS, SILENT_BEATS, Heartbeat
 from expops_prefect.record.reconcile import end_dead_runs
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.run_context import Call
 from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.outbox.changes import Delete, Put

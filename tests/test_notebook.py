@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from expops_prefect.models.names import process_path, step_path
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views import timeline
 from expops_prefect.views.notebook import MetricValues, RunList, ShownRun
 

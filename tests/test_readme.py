@@ -16,7 +16,7 @@ import pytest
 
 from expops_prefect import Project
 from expops_prefect.config import CacheSettings, RecordSettings
-from expops_prefect.record.records import Row
+from expops_prefect.record.process_rows import Row
 from expops_prefect.stores.kv.firestore.settings import FirestoreSettings
 from expops_prefect.stores.objects.gcs.settings import GCSSettings
 from tests.cli.commands import commands_of

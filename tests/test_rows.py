@@ -14,8 +14,10 @@ from expops_prefect.config import load_settings
 from expops_prefect.errors import FormatError
 from expops_prefect.models.names import normalise, process_path
 from expops_prefect.project import Project
-from expops_prefect.record.records import STATUSES, CacheRecord, Row, RunRecord, Status, single_calls
-from expops_prefect.record.rows import add_to_total, call_row, changed_total, cut_off, total_arguments
+from expops_prefect.record.cache_records import CacheRecord
+from expops_prefect.record.process_rows import STATUSES, Row, Status, single_calls
+from expops_prefect.record.row_changes import add_to_total, call_row, changed_total, cut_off, total_arguments
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.run_context import Call, RunContext
 from expops_prefect.tracking.run import Run
 

@@ -19,7 +19,7 @@ from expops_prefect._internal.diagnostics import degrade
 from expops_prefect.errors import FingerprintError
 from expops_prefect.fingerprint.values import fingerprint
 from expops_prefect.models.names import CacheKey
-from expops_prefect.record.records import CacheRecord, Output
+from expops_prefect.record.cache_records import CacheRecord, Output
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun

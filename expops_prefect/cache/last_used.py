@@ -15,7 +15,7 @@ from typing import Final
 from expops_prefect._internal.files import FILE_MODE, make_folder
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord
+from expops_prefect.record.cache_records import CacheRecord
 from expops_prefect.stores.outbox.changes import Put
 
 DAY: Final = 86_400.0

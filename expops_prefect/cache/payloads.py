@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from expops_prefect.errors import IntegrityError
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord, StoredPayload
+from expops_prefect.record.cache_records import CacheRecord, StoredPayload
 from expops_prefect.serialization.payloads import Payload, PayloadRef, digest
 from expops_prefect.stores.objects.base import Buffer
 from expops_prefect.stores.objects.gc_protection import protect

@@ -11,7 +11,7 @@ from prefect.context import TaskRunContext
 
 from expops_prefect.cache.context import CacheContext
 from expops_prefect.errors import IntegrityError
-from expops_prefect.record.records import CacheRecord, is_place_of, leads_to
+from expops_prefect.record.cache_records import CacheRecord, is_place_of, leads_to
 
 
 def check(record: CacheRecord, metadata: str, path: str, cache_context: CacheContext | None) -> None:

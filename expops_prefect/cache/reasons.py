@@ -19,7 +19,7 @@ from expops_prefect.models.effects import Effect
 from expops_prefect.models.misses import MissKind
 from expops_prefect.models.names import CacheKey
 from expops_prefect.project import Project
-from expops_prefect.record.records import KEPT, CacheRecord, expiry
+from expops_prefect.record.cache_records import KEPT, CacheRecord, expiry
 from expops_prefect.stores.kv.base import JSON
 
 

@@ -25,7 +25,7 @@ from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVE
 from expops_prefect.models import names
 from expops_prefect.models.record_format import is_newer
 from expops_prefect.project import Project
-from expops_prefect.record.records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key
+from expops_prefect.record.cache_records import COMPLETED, KEPT, CacheRecord, expiry, foreign_record_key
 from expops_prefect.serialization.manifest import Packed
 from expops_prefect.serialization.payloads import digest
 from expops_prefect.stores.kv.base import JSON

@@ -36,7 +36,7 @@ from expops_prefect.effects.dependencies import ChangedMeanwhileError, Dependenc
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
 from expops_prefect.models.record_format import RECORD_FORMAT, is_newer
 from expops_prefect.project import Project
-from expops_prefect.record.records import COMPLETED, CacheRecord
+from expops_prefect.record.cache_records import COMPLETED, CacheRecord
 from expops_prefect.serialization.envelope import Envelope
 from expops_prefect.serialization.manifest import pack
 

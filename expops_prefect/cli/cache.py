@@ -19,7 +19,7 @@ from expops_prefect.effects import dependencies
 from expops_prefect.errors import FormatError
 from expops_prefect.models.names import CacheKey, normalise, process_name
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord, read_cache_records
+from expops_prefect.record.cache_records import CacheRecord, read_cache_records
 from expops_prefect.record.run_lookup import short_run
 
 app = App(name="cache", help="The project's cached results.")

@@ -11,8 +11,9 @@ from expops_prefect.cli.output import OK, print_json, print_line, print_table
 from expops_prefect.cli.project_lookup import Unfold, find_run, open_project
 from expops_prefect.models.names import readable
 from expops_prefect.project import Project
-from expops_prefect.record.records import RunRecord, row_labels
+from expops_prefect.record.process_rows import row_labels
 from expops_prefect.record.run_lookup import newest_runs, short_run
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views.comparison import Comparison, ProcessDifference, compare
 from expops_prefect.views.folding import Fold, fold
 

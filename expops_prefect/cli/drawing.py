@@ -10,7 +10,7 @@ from rich.tree import Tree
 from expops_prefect._internal.formatting import duration, saving, span
 from expops_prefect.cli.output import label
 from expops_prefect.models.names import process_path
-from expops_prefect.record.records import Row, row_labels
+from expops_prefect.record.process_rows import Row, row_labels
 from expops_prefect.views.graph import Graph
 
 

@@ -9,7 +9,7 @@ from expops_prefect._internal.formatting import age, duration, moment, saving, s
 from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table
 from expops_prefect.cli.project_lookup import Limit, Unfold, find_run, open_project
 from expops_prefect.explain import Explanation
-from expops_prefect.record.records import row_labels
+from expops_prefect.record.process_rows import row_labels
 from expops_prefect.record.run_lookup import short_run
 from expops_prefect.views.folding import Fold, fold
 

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from expops_prefect.cli.output import ProblemError, print_note
 from expops_prefect.project import Project
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record.run_records import RunRecord
 
 HOW: Final = "run a flow whose flow and task come from expops_prefect"
 Unfold: TypeAlias = Annotated[bool, Parameter(name="--all", negative="")]

@@ -18,7 +18,7 @@ from expops_prefect.models.names import flow_run_key, parse_path, readable
 from expops_prefect.project import Project
 
 if TYPE_CHECKING:
-    from expops_prefect.record.records import Row
+    from expops_prefect.record.process_rows import Row
 
 
 def run(

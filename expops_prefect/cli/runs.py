@@ -16,8 +16,9 @@ from expops_prefect.cli.output import OK, print_json, print_line, print_note, pr
 from expops_prefect.cli.project_lookup import HOW, Limit, Unfold, find_run, is_empty, open_project
 from expops_prefect.explain.components import shown_row
 from expops_prefect.models.names import CanonicalName, parse_path, readable
-from expops_prefect.record.records import Row, RunRecord, row_labels, single_calls
+from expops_prefect.record.process_rows import Row, row_labels, single_calls
 from expops_prefect.record.run_lookup import short_run
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views.folding import Fold, fold
 from expops_prefect.views.graph import graph_of
 

@@ -16,8 +16,10 @@ from expops_prefect.explain.differences import Difference
 from expops_prefect.explain.history import History
 from expops_prefect.models import names
 from expops_prefect.models.misses import MissKind
-from expops_prefect.record import records
-from expops_prefect.record.records import CacheRecord, Row, RunRecord
+from expops_prefect.record import process_rows, run_records
+from expops_prefect.record.cache_records import CacheRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.objects.base import ObjectStore
@@ -105,7 +107,7 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
         ProcessNotFoundError: the run has none of that name.
         BackendError: a store failed.
     """
-    rows = records.read_rows(kv, run.run_id)
+    rows = process_rows.read_rows(kv, run.run_id)
     paths = {row.path for row in rows}
     executed = {_process(row.path) for row in rows if row.status != "cached"}
     if process is not None:
@@ -184,7 +186,7 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
         host = _host_of(kv, run_id)
     fields, took = row.fields, row.cached_execution_time
     by = Computed(run_id, host, fields.get("cached_started_at"), fields.get("cached_ended_at"), took, key)
-    saved = records.saved_seconds(took, row.execution_time)
+    saved = process_rows.saved_seconds(took, row.execution_time)
     reason = f"computed by {f'run {run_id}' if run_id else 'a task outside any run'}"
     return Explanation(
         row.path,
@@ -201,7 +203,7 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
 
 def _host_of(kv: KVStore, run_id: str) -> str:
     try:
-        run = records.read_run(kv, run_id)
+        run = run_records.read_run(kv, run_id)
     except FormatError:
         return ""
     return "" if run is None else run.host

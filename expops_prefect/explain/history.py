@@ -19,9 +19,10 @@ from expops_prefect.explain.differences import (
 )
 from expops_prefect.models import names
 from expops_prefect.models.names import CacheKey
-from expops_prefect.record import records
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record import cache_records
+from expops_prefect.record.process_rows import Row
 from expops_prefect.record.run_lookup import newest_runs
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON, KVStore
 from expops_prefect.stores.objects.base import ObjectStore
@@ -217,7 +218,7 @@ def _share(one: Mapping[str, Any], two: Mapping[str, Any]) -> float:
 
 
 def _made(kv_key: str, value: JSON) -> PastKey | None:
-    key = records.parse_record_key(kv_key)
+    key = cache_records.parse_record_key(kv_key)
     if key is None or not isinstance(value, dict) or not isinstance(value.get("ended_at"), int | float):
         return None
     parts = load_parts(value.get("parts"))

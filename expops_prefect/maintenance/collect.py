@@ -30,7 +30,7 @@ from expops_prefect.maintenance.entries import (
 )
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.record.records import expiry
+from expops_prefect.record.cache_records import expiry
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.local_copies import sweep_temporaries, unused_copies
 from expops_prefect.stores.objects.base import GRACE, ObjectInfo

@@ -12,7 +12,7 @@ from expops_prefect.errors import FormatError, KVDamagedError
 from expops_prefect.models import names
 from expops_prefect.models.record_format import is_newer
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord, parse_record_key
+from expops_prefect.record.cache_records import CacheRecord, parse_record_key
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.outbox.changes import Publish, Put

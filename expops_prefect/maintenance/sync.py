@@ -21,8 +21,8 @@ from expops_prefect.explain.components import load_sources
 from expops_prefect.models import names
 from expops_prefect.models.record_format import is_newer
 from expops_prefect.project import Project
-from expops_prefect.record import records
-from expops_prefect.record.records import CacheRecord
+from expops_prefect.record import process_rows, run_records
+from expops_prefect.record.cache_records import CacheRecord
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.objects.base import Buffer, ObjectInfo
@@ -175,16 +175,16 @@ class _Copy:
     # Runs --------------------------------------------------------------------------------------
 
     def _runs(self) -> None:
-        for count, run in enumerate(records.read_runs(self._source.kv), 1):
-            there = records.read_run(self._target.kv, run.run_id)
-            if there == run and run.status in records.TERMINAL:
+        for count, run in enumerate(run_records.read_runs(self._source.kv), 1):
+            there = run_records.read_run(self._target.kv, run.run_id)
+            if there == run and run.status in process_rows.TERMINAL:
                 self._done.skipped += 1
             else:
                 self._run(run)
                 self._done.runs += 1
             self._progress("runs", count)
 
-    def _run(self, run: records.RunRecord) -> None:
+    def _run(self, run: run_records.RunRecord) -> None:
         kv, target = self._source.kv, self._target.kv
         for prefix in names.run_prefixes(run.run_id):
             for page in _pages(tolerant_reads.scan(kv, prefix)):

@@ -28,7 +28,7 @@ from expops_prefect.maintenance.entries import (
 )
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.record.records import leads_to
+from expops_prefect.record.cache_records import leads_to
 from expops_prefect.stores.objects.base import TEMPORARY, ObjectStore
 from expops_prefect.stores.objects.gc_protection import ensure_stored
 from expops_prefect.stores.outbox.changes import KeepObject

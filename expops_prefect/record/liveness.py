@@ -21,7 +21,7 @@ from typing import Final
 from expops_prefect._internal.file_locks import FileLocks
 from expops_prefect._internal.process import of_process
 from expops_prefect.errors import FormatError
-from expops_prefect.models import names
+from expops_prefect.models import names, record_format
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON, KVStore
 
@@ -76,12 +76,7 @@ class Heartbeat:
         Raises:
             FormatError: no sign of life, or one of a newer release.
         """
-        if not isinstance(value, dict) or value.get("format") != SIGN_FORMAT:
-            raise FormatError("not a sign of life that this release of expops-prefect knows")
-        try:
-            return cls(**value)
-        except TypeError as error:
-            raise FormatError(f"an incomplete sign of life: {error}") from error
+        return record_format.load(cls, value, "sign of life", SIGN_FORMAT)
 
     def dead(self, runtime_dir: Path, now: float) -> bool:
         """Whether the run's process has ended.

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from expops_prefect.errors import FormatError
 from expops_prefect.models import names
-from expops_prefect.record import liveness, records
+from expops_prefect.record import liveness, process_rows, run_records
 from expops_prefect.record.liveness import Heartbeat
-from expops_prefect.record.records import Row, RunRecord
-from expops_prefect.record.rows import cut_off_if_running
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.row_changes import cut_off_if_running
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv.base import KVStore
 
 _logger = logging.getLogger("prefect.expops")
@@ -53,19 +54,19 @@ def end_dead_runs(kv: KVStore, runtime_dir: Path, *, dry_run: bool = False) -> l
 def _end(kv: KVStore, sign: Heartbeat, dry_run: bool) -> RunRecord | None:
     """End one run, its own record last; ``None`` if it had ended."""
     try:
-        found = records.read_run(kv, sign.run_id)
+        found = run_records.read_run(kv, sign.run_id)
     except FormatError:
         return None  # a newer release knows what to do
-    if found is None or found.status in records.TERMINAL:
+    if found is None or found.status in process_rows.TERMINAL:
         # Its process had only not removed its sign any more.
         if not dry_run:
             _remove(kv, sign)
         return None
-    rows = records.read_rows(kv, sign.run_id)
+    rows = process_rows.read_rows(kv, sign.run_id)
     end = _last_known(found, sign, rows)
     failure = f"its process, {found.pid} on {found.host}, died"
     record = replace(found, status="failed", ended_at=end, died=True, failure=failure)
-    record = records.with_first_failed(record, rows)
+    record = run_records.with_first_failed(record, rows)
     if dry_run:
         return record
     for row in rows:

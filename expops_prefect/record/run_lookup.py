@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 from expops_prefect.errors import RunNotFoundError
 from expops_prefect.models import names
-from expops_prefect.record import records
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record import run_records
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv.base import KVStore
 
 RunName: TypeAlias = "str | RunRecord"
@@ -54,7 +54,7 @@ def find_run(kv: KVStore, project_id: str, name: RunName) -> RunRecord:
         for run in newest_runs(kv, project_id, 1):
             return run
         raise RunNotFoundError(f"no runs yet in {kv.describe()}")
-    exact = records.read_run(kv, name) if name else None
+    exact = run_records.read_run(kv, name) if name else None
     if exact is not None:
         return exact
     found = list(_matching(kv, project_id, name)) if name else []
@@ -78,12 +78,12 @@ def _matching(kv: KVStore, project_id: str, name: str) -> Iterator[RunRecord]:
     heads = [name] if name.startswith("project-") else [own + name] if name[:4].isdigit() else []
     seen = set()
     for head in heads:
-        for run in records.read_runs(kv, head=head):
+        for run in run_records.read_runs(kv, head=head):
             seen.add(run.run_id)
             yield run
     if seen or name.startswith("project-"):
         return
-    for run in records.read_runs(kv):
+    for run in run_records.read_runs(kv):
         digits = _DIGITS.search(run.run_id)
         if run.run_id.endswith(name) or run.run_id.startswith(name) or (digits and digits[2].startswith(name)):
             yield run
@@ -151,11 +151,11 @@ class _Windows:
     def after(self, start: float, most: int | None = 0) -> tuple[list[RunRecord], bool]:
         """The first runs after a time, and whether these are all there are."""
         begin = names.first_run_id(self.project_id, max(start, 0.0))
-        return self._read(records.scan_runs(self.kv, after=begin, limit=self._limit(most)), self._limit(most))
+        return self._read(run_records.scan_runs(self.kv, after=begin, limit=self._limit(most)), self._limit(most))
 
     def everything(self) -> tuple[list[RunRecord], bool]:
         """The same without a start; ids of other projects and of none are among them."""
-        return self._read(records.scan_runs(self.kv), None)
+        return self._read(run_records.scan_runs(self.kv), None)
 
     def _limit(self, most: int | None) -> int | None:
         return None if most is None else self.most + 1

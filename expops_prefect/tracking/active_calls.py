@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from expops_prefect.cache.context import CacheContext, Outcome
 from expops_prefect.cache.key_components import keep_sources
 from expops_prefect.models import names
-from expops_prefect.record.records import OF_ONE_CALL, CacheRecord, Output, Status
-from expops_prefect.record.rows import call_row, total_arguments
+from expops_prefect.record.cache_records import CacheRecord, Output
+from expops_prefect.record.process_rows import OF_ONE_CALL, Status
+from expops_prefect.record.row_changes import call_row, total_arguments
 from expops_prefect.run_context import Call
 from expops_prefect.stores.outbox.changes import AnyChange, Change, Put
 

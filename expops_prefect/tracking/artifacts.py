@@ -24,8 +24,8 @@ from expops_prefect._internal.process import of_process
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.record import records
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record import process_rows, run_outputs, run_records
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.tracking.run_summary import READ_DOCUMENTS, SHOWN_METRICS, ProcessSummary, RunSummary, Series
 from expops_prefect.tracking.summary_text import CHART_BYTES, SHOWN_CHARTS, SHOWN_LINES, Chart, Summary
@@ -179,7 +179,7 @@ class _Writer:
                 path: tolerant_reads.get(kv, names.metrics_key(run, path)) for path in summary.carried[:READ_DOCUMENTS]
             }
         for path, metrics in stored.items():
-            for name, values in records.metric_values(metrics).items():
+            for name, values in run_outputs.metric_values(metrics).items():
                 series = Series(values[max(values, key=int)])
                 for step in sorted(values, key=int):
                     series.add(values[step])
@@ -187,7 +187,7 @@ class _Writer:
         return found
 
     def _charts(self) -> Iterator[Chart]:
-        shown, labels = 0, records.labels_of((line.path, line.label) for line in self._overview.lines)
+        shown, labels = 0, process_rows.labels_of((line.path, line.label) for line in self._overview.lines)
         for path, items in self._project.charts(self._record).items():
             for item in items:
                 key, mime = item.get("object_key"), str(item.get("mime_type"))
@@ -207,7 +207,7 @@ class _Writer:
     def _find_run_url(self, run: str) -> str | None:
         from prefect.utilities.urls import url_for
 
-        record = records.read_run(self._project.kv, run)
+        record = run_records.read_run(self._project.kv, run)
         return None if record is None else url_for("flow-run", obj_id=record.flow_run_id)
 
 

@@ -13,9 +13,9 @@ from expops_prefect._internal.diagnostics import concern, degrade, described, fi
 from expops_prefect._internal.formatting import saving
 from expops_prefect.errors import BackendError
 from expops_prefect.models import names
-from expops_prefect.record import records
-from expops_prefect.record.records import Row, Status
-from expops_prefect.record.rows import cut_off
+from expops_prefect.record import process_rows, run_records
+from expops_prefect.record.process_rows import Row, Status
+from expops_prefect.record.row_changes import cut_off
 from expops_prefect.stores.outbox.changes import APPLIED, Delete, Put
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def take_rows(run: Run, rows: Sequence[Row]) -> None:
     rows = _cut_off_rows(run, rows)
     run.summary.replace(rows)
     # What failed in another process may have failed before what failed here.
-    run.record = records.with_first_failed(run.record, rows)
+    run.record = run_records.with_first_failed(run.record, rows)
     run.tally = sum((Counter(row.calls) for row in rows), Counter())
-    hits = (row for row in records.single_calls(rows) if row.status == "cached")
+    hits = (row for row in process_rows.single_calls(rows) if row.status == "cached")
     run.saved = sum(row.saved or 0.0 for row in hits)
 
 
@@ -107,7 +107,7 @@ def _take_in_other_processes(run: Run) -> None:
             run.outbox.deliver_orphans(_WORKER_FLUSH)
             if not run.outbox.flush(_WORKER_FLUSH, while_failing=False):
                 return
-            rows = records.read_rows(run.project.kv, run.run_id)
+            rows = process_rows.read_rows(run.project.kv, run.run_id)
             elsewhere = run.project.kv.get(names.degraded_key(run.run_id)) or {}
     except BackendError as error:
         degrade("ends of other processes not recorded", str(error), key=run.run_id)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from expops_prefect._internal.diagnostics import degrade
 from expops_prefect.cache import reasons
-from expops_prefect.record.records import Status
+from expops_prefect.record.process_rows import Status
 from expops_prefect.run_context import RunContext
 from expops_prefect.tracking import instrumentation
 from expops_prefect.tracking.hooks import failure_of, flow_ended

@@ -17,7 +17,7 @@ from expops_prefect.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from expops_prefect.cache.context import Outcome
-    from expops_prefect.record.records import Status
+    from expops_prefect.record.process_rows import Status
 
 HOOK_PREFIX: Final = "_expops_record_"
 _OWN: Final = f"'{HOOK_PREFIX}"

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from expops_prefect.models import names
-from expops_prefect.record.records import CacheRecord, Output
+from expops_prefect.record.cache_records import CacheRecord, Output
 from expops_prefect.run_context import Call
 from expops_prefect.stores.outbox.changes import Copy
 from expops_prefect.tracking.run_summary import RunSummary

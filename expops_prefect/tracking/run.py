@@ -19,7 +19,9 @@ from expops_prefect._internal.diagnostics import Events, events_of_run
 from expops_prefect.cache.context import CacheContext
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.record.records import BY_PREFECT, CacheRecord, Output, RunRecord, Status, saved_seconds
+from expops_prefect.record.cache_records import CacheRecord, Output
+from expops_prefect.record.process_rows import BY_PREFECT, Status, saved_seconds
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.run_context import Call, CallPlacement, RunContext
 from expops_prefect.stores.outbox.changes import AnyChange, Append, Change, Delete, Increment, Put
 from expops_prefect.stores.outbox.numbering import LoggedPoint

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from expops_prefect.models.names import parse_path, process_path, step_path
-from expops_prefect.record.records import BY_PREFECT, CacheRecord, Row, saved_seconds, single_calls
+from expops_prefect.record.cache_records import CacheRecord
+from expops_prefect.record.process_rows import BY_PREFECT, Row, saved_seconds, single_calls
 from expops_prefect.stores.kv.base import JSON, MetricValue
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 

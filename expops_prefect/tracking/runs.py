@@ -13,9 +13,10 @@ from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.errors import BackendError
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.record import records
+from expops_prefect.record import process_rows, run_records
 from expops_prefect.record.liveness import forget_lock
-from expops_prefect.record.records import RunRecord, Status
+from expops_prefect.record.process_rows import Status
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.run_context import Call
 from expops_prefect.stores.outbox.changes import Put
 from expops_prefect.tracking.ending import take_rows
@@ -115,7 +116,7 @@ def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
         # If this waits for a store that is away, the tasks need not.
         with project.kv_availability.watch():
             mapped = project.kv.get(names.flow_run_key(flow_run_id))
-            return None if mapped is None else records.read_run(project.kv, mapped["run_id"])
+            return None if mapped is None else run_records.read_run(project.kv, mapped["run_id"])
     except BackendError as error:
         degrade("record delayed", f"{error}; the run is recorded when the store can be reached", key=flow_run_id)
         return None
@@ -155,12 +156,12 @@ def end_from_outside(project: Project, flow_run_id: str, status: Status, failure
     mapped = project.kv.get(names.flow_run_key(flow_run_id))
     if mapped is None:
         return
-    record = records.read_run(project.kv, mapped["run_id"])
-    if record is None or record.status in records.TERMINAL:
+    record = run_records.read_run(project.kv, mapped["run_id"])
+    if record is None or record.status in process_rows.TERMINAL:
         return
     sign = project.kv.get(names.sign_key(record.run_id))
     if sign is not None:
         forget_lock(project.settings.runtime_dir, str(sign.get("lock")))
     run = Run(project, record, owner=True)
-    take_rows(run, records.read_rows(project.kv, record.run_id))
+    take_rows(run, process_rows.read_rows(project.kv, record.run_id))
     run.flow_ended(status, failure)

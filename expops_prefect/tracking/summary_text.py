@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from expops_prefect._internal.formatting import between, duration, saving
 from expops_prefect.models.names import CacheKey, readable
-from expops_prefect.record.records import BY_PREFECT, RunRecord, labels_of
+from expops_prefect.record.process_rows import BY_PREFECT, labels_of
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.tracking.run_summary import SHOWN_METRICS, EndedCall, ProcessSummary, Series
 
 SHOWN_LINES: Final = 200

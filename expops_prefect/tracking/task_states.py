@@ -17,7 +17,8 @@ from expops_prefect.cache import reasons
 from expops_prefect.cache.session import session
 from expops_prefect.errors import BackendError, ExpOpsPrefectError
 from expops_prefect.models import names
-from expops_prefect.record.records import COMPLETED, CacheRecord, Status
+from expops_prefect.record.cache_records import COMPLETED, CacheRecord
+from expops_prefect.record.process_rows import Status
 from expops_prefect.stores.outbox.changes import Put
 from expops_prefect.tracking.calls import call_of_context, is_ours, run_of_task, watch_submissions
 from expops_prefect.tracking.hooks import failure_of

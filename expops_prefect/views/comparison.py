@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from expops_prefect.models.names import CacheKey
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 

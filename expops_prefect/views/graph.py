@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from expops_prefect.models.names import parse_path
-from expops_prefect.record.records import Row
+from expops_prefect.record.process_rows import Row
 
 Edge = tuple[str, str]
 

@@ -13,7 +13,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from expops_prefect.models.names import parse_path
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views.timeline import draw_run
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from expops_prefect._internal.formatting import saving
 from expops_prefect.models.names import readable
-from expops_prefect.record.records import Row, RunRecord, row_labels, single_calls
+from expops_prefect.record.process_rows import Row, row_labels, single_calls
+from expops_prefect.record.run_records import RunRecord
 
 SHOWN_CALLS: Final = 60
 SHOWN_METRICS: Final = 12

@@ -19,7 +19,8 @@ import orjson
 import expops_prefect
 from expops_prefect import Project
 from expops_prefect.models import names
-from expops_prefect.record.records import CacheRecord, RunRecord
+from expops_prefect.record.cache_records import CacheRecord
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv.sqlite.settings import SQLiteSettings
 from tests.benchmarks.bench import Bench, seconds
 from tests.benchmarks.harness import Goal, Measure, compared, one_round

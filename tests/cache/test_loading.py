@@ -22,7 +22,7 @@ from expops_prefect import EXPOPS
 from expops_prefect._internal import diagnostics
 from expops_prefect.cache.session import session
 from expops_prefect.project import Project
-from expops_prefect.record.records import KEPT
+from expops_prefect.record.cache_records import KEPT
 from tests.cache.test_storage import make_project
 from tests.support.server import wait_until
 

@@ -19,7 +19,7 @@ from expops_prefect._internal.diagnostics import counts
 from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.results import record_key
 from expops_prefect.project import Project
-from expops_prefect.record.records import parse_record_key as _parsed
+from expops_prefect.record.cache_records import parse_record_key as _parsed
 from expops_prefect.testing.faults import Faults, FaultyObjects
 from tests.support.key_storage_conformance import KeyStorageConformance
 from tests.support.readonly import ended, read_only

@@ -15,7 +15,8 @@ from expops_prefect.maintenance.entries import remove_unreadable
 from expops_prefect.models import names
 from expops_prefect.models.names import CacheKey, process_path
 from expops_prefect.record.liveness import Heartbeat
-from expops_prefect.record.records import FIRST, RunRecord
+from expops_prefect.record.process_rows import FIRST
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from tests.cli.conftest import Command
 from tests.config.support import make_project

@@ -8,7 +8,8 @@ import pytest
 
 from expops_prefect import Project, flow, task
 from expops_prefect.models.names import process_path, step_path
-from expops_prefect.record.records import Row, RunRecord, with_first_failed
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord, with_first_failed
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 from tests.tracking.test_artifacts import of_run

@@ -9,7 +9,7 @@ import pytest
 from expops_prefect import Project
 from expops_prefect.errors import ProcessNotFoundError, RunNotFoundError
 from expops_prefect.models.names import normalise
-from expops_prefect.record.records import single_calls
+from expops_prefect.record.process_rows import single_calls
 from expops_prefect.record.run_lookup import short_run
 from tests.cli.conftest import FLOW, NOISY, PREPARE, Command
 from tests.config.support import make_project

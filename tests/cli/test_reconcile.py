@@ -9,7 +9,7 @@ import pytest
 from expops_prefect import Project
 from expops_prefect.models import names
 from expops_prefect.record.liveness import Heartbeat
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record.run_records import RunRecord
 from tests.cli.conftest import Command
 from tests.config.support import make_project
 

@@ -15,7 +15,7 @@ import pytest
 from expops_prefect.cache.session import session
 from expops_prefect.maintenance import verify
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord, read_cache_records
+from expops_prefect.record.cache_records import CacheRecord, read_cache_records
 from expops_prefect.stores.kv.sqlite.schema import FORMAT
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from tests.compat import flows, keep

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.record.records import read_cache_records
+from expops_prefect.record.cache_records import read_cache_records
 from tests.support.processes import FlowProject
 
 AWKWARD = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect.project import Project
-from expops_prefect.record.records import read_cache_records
+from expops_prefect.record.cache_records import read_cache_records
 from tests.support.backends import COMBINATIONS, Cloud
 from tests.support.processes import FlowProject, short
 

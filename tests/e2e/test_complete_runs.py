@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from expops_prefect.models.names import readable
-from expops_prefect.record.records import Row
+from expops_prefect.record.process_rows import Row
 from tests.support.processes import FlowProject, Outcome
 
 pytestmark = pytest.mark.xdist_group("complete-runs")

@@ -18,7 +18,8 @@ from prefect.states import Cancelling, Crashed
 
 from expops_prefect import flow
 from expops_prefect.models.names import readable
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 

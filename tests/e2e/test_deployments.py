@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect import Project
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record.run_records import RunRecord
 from tests.support.server import clean_environment, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

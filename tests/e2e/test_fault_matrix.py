@@ -13,7 +13,7 @@ import pytest
 from prefect.flow_engine import FlowRunEngine
 
 from expops_prefect import Project, flow, log_chart, log_metric, task
-from expops_prefect.record.records import TERMINAL
+from expops_prefect.record.process_rows import TERMINAL
 from expops_prefect.stores.outbox import outbox as outbox_module
 from expops_prefect.testing.faults import Faults, FaultyKV, FaultyObjects, Kind
 from tests.config.support import make_project

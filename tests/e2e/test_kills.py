@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.record.records import CacheRecord, RunRecord
+from expops_prefect.record.cache_records import CacheRecord
+from expops_prefect.record.run_records import RunRecord
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expops_prefect.record.records import read_cache_records
+from expops_prefect.record.cache_records import read_cache_records
 from tests.support.processes import FlowProject
 
 FLOW = """

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from expops_prefect.record.records import TERMINAL
+from expops_prefect.record.process_rows import TERMINAL
 from tests.e2e.test_outages import ALL, SERIES, Drill
 from tests.support.backends import Cloud
 from tests.support.processes import short

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from expops_prefect.models.names import readable
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from tests.e2e.recorded import SCRIPT
 from tests.support.processes import FlowProject, Outcome
 

@@ -337,7 +337,7 @@ def test_a_reader_without_the_class(script: FlowProject, tmp_path: Path) -> None
         from expops_prefect import Project
         from expops_prefect.cache.payloads import StoredPayloads
         from expops_prefect.cache.results import verified
-        from expops_prefect.record.records import read_cache_records
+        from expops_prefect.record.cache_records import read_cache_records
         from expops_prefect.serialization.manifest import unpack
 
         project = Project.open()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect.models.names import readable
-from expops_prefect.record.records import row_labels, single_calls
+from expops_prefect.record.process_rows import row_labels, single_calls
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 

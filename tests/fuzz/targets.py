@@ -17,7 +17,8 @@ from expops_prefect.config import load_settings
 from expops_prefect.errors import ConfigurationError, FormatError, IntegrityError, NameRefusedError
 from expops_prefect.models import names
 from expops_prefect.models.record_format import is_newer
-from expops_prefect.record import records
+from expops_prefect.record.cache_records import CacheRecord, parse_record_key
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.serialization import arrays, arrow, manifest
 from expops_prefect.serialization.manifest import Packed
 from expops_prefect.serialization.payloads import payload
@@ -44,7 +45,7 @@ def cache_keys(data: bytes) -> None:
     assert parsed is None or str(parsed) == text
     path = names.parse_path(text)
     assert path is None or names.is_normalised(path.process) or path.process.lower() == "status"
-    records.parse_record_key(f"process:{text}")
+    parse_record_key(f"process:{text}")
     names.content_digest(text)
     names.readable(text)
     with suppress(NameRefusedError):
@@ -56,11 +57,11 @@ def cache_records(data: bytes) -> None:
     for candidate in (value, {**value, "format": 1} if isinstance(value, dict) else value):
         is_newer(candidate)
         with suppress(FormatError):
-            found = records.CacheRecord.load(candidate)
+            found = CacheRecord.load(candidate)
             found.held()
             found.dump()
         with suppress(FormatError):
-            records.RunRecord.load(candidate).dump()
+            RunRecord.load(candidate).dump()
         with suppress(FormatError):
             Lease.load(candidate)
         assert not Signatures((b"k" * 32,)).valid("process:x", candidate)

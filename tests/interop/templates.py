@@ -17,7 +17,7 @@ import expops
 from expops_prefect.config import load_settings
 from expops_prefect.models.names import run_rows_prefix
 from expops_prefect.project import Project
-from expops_prefect.record.records import read_metrics
+from expops_prefect.record.run_outputs import read_metrics
 from tests.support.server import clean_environment
 
 TEMPLATES = Path(expops.__file__).parent / "templates"

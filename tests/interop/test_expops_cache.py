@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from expops_prefect.record.records import read_cache_records
+from expops_prefect.record.cache_records import read_cache_records
 from tests.interop.expops import project_on
 from tests.support.server import clean_environment
 

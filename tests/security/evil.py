@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord
+from expops_prefect.record.cache_records import CacheRecord
 from expops_prefect.serialization.manifest import pack
 from expops_prefect.stores.objects.base import ObjectStore
 from expops_prefect.testing.faults import Faults, FaultyObjects

@@ -28,7 +28,7 @@ from expops_prefect.cache.locking.leases import BEATS
 from expops_prefect.errors import LeaseLostError
 from expops_prefect.models.names import LEASE_PREFIX, lease_key
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord
+from expops_prefect.record.cache_records import CacheRecord
 from tests.support.server import wait_until
 
 PROCESSES: Final = 2

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from expops_prefect.config import load_settings
 from expops_prefect.project import Project
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from tests.support import forked
 from tests.support.server import clean_environment
 

@@ -13,7 +13,7 @@ from expops_prefect import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.results import record_key
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord
+from expops_prefect.record.cache_records import CacheRecord
 
 FOREIGN_KEYS = [
     "0f343b0931126a20f133d67c2b018a3b",  # INPUTS and compound policies

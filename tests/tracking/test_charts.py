@@ -12,7 +12,7 @@ import pytest
 from expops_prefect import DataFile, log_chart
 from expops_prefect.config import load_settings
 from expops_prefect.project import Project
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.tracking import api
 from expops_prefect.tracking.charts import ChartRefusedError, chart_bytes
 from expops_prefect.tracking.run import Run

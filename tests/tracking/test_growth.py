@@ -12,8 +12,9 @@ import pytest
 
 from expops_prefect.models import names
 from expops_prefect.project import Project
-from expops_prefect.record.records import CacheRecord, Output, RunRecord, read_cache_records
+from expops_prefect.record.cache_records import CacheRecord, Output, read_cache_records
 from expops_prefect.record.run_lookup import newest_runs
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv.base import JSON, KVStore
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.testing.faults import Faults, FaultyKV

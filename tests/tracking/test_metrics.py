@@ -17,7 +17,7 @@ from expops_prefect import log_chart, log_metric, log_metrics
 from expops_prefect.config import load_settings
 from expops_prefect.errors import KVError
 from expops_prefect.project import Project
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 from expops_prefect.tracking import api
 from expops_prefect.tracking.metrics import MetricRefusedError, metric_points

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from expops_prefect.models.names import CacheKey, process_path, step_path
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.tracking.artifacts import artifact_key
 from expops_prefect.tracking.run_summary import RunSummary
 from expops_prefect.tracking.summary_text import SHOWN_LINES, Chart, Summary, breakable, code, row, text

@@ -20,8 +20,8 @@ from typing import Final
 from expops_prefect._internal.diagnostics import degrade
 from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.cache.locking.renewal import Renewer
-from expops_prefect.errors import BackendError, FormatError, LeaseLostError
-from expops_prefect.models import names
+from expops_prefect.errors import BackendError, LeaseLostError
+from expops_prefect.models import names, record_format
 from expops_prefect.project import Project
 from expops_prefect.stores.kv.base import JSON, Versioned
 
@@ -64,15 +64,7 @@ class Lease:
         Raises:
             FormatError: not a lease, or one of a newer release.
         """
-        if not isinstance(value, dict) or value.get("format") != LEASE_FORMAT:
-            raise FormatError("what stands under a lease's key is none of this release of expops-prefect")
-        try:
-            lease = cls(**value)
-        except TypeError as error:
-            raise FormatError(f"an incomplete lease: {error}") from error
-        if not isinstance(lease.seconds, int | float) or not isinstance(lease.token, int):
-            raise FormatError("a damaged lease")
-        return lease
+        return record_format.load(cls, value, "lease", LEASE_FORMAT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from expops_prefect.models import names
-from expops_prefect.record.records import Row
+from expops_prefect.record.process_rows import Row
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.views.graph import Edge, Graph, graph_of, without_cycles
 

@@ -9,8 +9,8 @@ from typing import Final
 from expops_prefect.config import CONFIG_FILE, served_config, served_scripts
 from expops_prefect.expops.ui.picture import Shown, picture
 from expops_prefect.project import Project
-from expops_prefect.record import records
-from expops_prefect.record.records import RunRecord
+from expops_prefect.record import run_records
+from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views.graph import Graph
 
 _RUNS: Final = 10
@@ -51,7 +51,7 @@ class Workspace:
         kv = self._project.kv
         changed = False
         # Run ids sort by their start: only what came after is asked for.
-        for run_id, record in records.scan_runs(kv, after=self._last):
+        for run_id, record in run_records.scan_runs(kv, after=self._last):
             self._last = run_id
             if record is not None:
                 self._take(record)
@@ -75,7 +75,7 @@ class Workspace:
         if record.run_id in self._shown and record is not runs[-1]:
             return False
         # Its end is read before its rows: none of those is missed.
-        runs[runs.index(record)] = records.read_run(self._project.kv, record.run_id) or record
+        runs[runs.index(record)] = run_records.read_run(self._project.kv, record.run_id) or record
         shown = Shown(record.flow, self._project.rows(record.run_id), self._project.charts(record.run_id))
         known = self._shown.get(record.run_id)
         self._shown[record.run_id] = shown

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from expops_prefect import Project
-from expops_prefect.record.records import Row, RunRecord
+from expops_prefect.record.process_rows import Row
+from expops_prefect.record.run_records import RunRecord
 
 MODEL = '''
 """The project's functions."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from expops_prefect._internal.diagnostics import merged as merged_events
 from expops_prefect.models.names import PROCESS_STEP, shown
-from expops_prefect.record.records import FIRST, Status
+from expops_prefect.record.process_rows import FIRST, Status
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.outbox.changes import register_change
 
