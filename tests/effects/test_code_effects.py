@@ -361,3 +361,13 @@ def test_code_that_the_analysis_stumbles_over_is_executed(monkeypatch: pytest.Mo
     assert [(effect.kind, effect.call) for effect in found.effects] == [("unknown", "len")]
     assert not found.resolved
     assert "nobody knows what its code does: len" in reasons.effect(found.effects[0]).text
+
+
+def test_a_text_that_is_run_is_the_reason_itself(load: Callable[..., ModuleType]) -> None:
+    text = (
+        "import os\n\ndef other():\n    os.unlink('a')\n\ndef task(x):\n    return eval(x)\n\n"
+        "def both(x):\n    os.mkdir('b')\n    return eval(x)\n"
+    )
+    module = load("texts", {"texts.py": text})
+    assert [(e.kind, e.call, e.line) for e in effects_of(module.task).effects] == [("unknown", "eval", 7)]
+    assert [e.call for e in effects_of(module.both).effects] == ["os.mkdir", "eval"]

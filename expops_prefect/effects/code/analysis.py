@@ -227,7 +227,14 @@ class Analysis:
                 found.unresolved.setdefault(value.paths[0])
         else:
             found.unresolved.setdefault(str(getattr(function, "__qualname__", type(function).__name__)))
+        own, texts = dict(found.effects), dict(found.texts)
         self._add_others(runner, functions)
+        others = [effect for effect in found.effects if effect not in own]
+        if texts and others:
+            # Whether the text calls them is not known, so the reason is the call that runs it.
+            for effect in others:
+                del found.effects[effect]
+            found.effects |= texts
         return found
 
     def _add_others(self, runner: Body, functions: Iterable[FunctionType]) -> None:
@@ -349,6 +356,7 @@ def _copied(summary: Summary) -> Summary:
         variables=set(summary.variables),
         used=set(summary.used),
         unresolved=dict(summary.unresolved),
+        texts=dict(summary.texts),
         run=dict(summary.run),
         reads=dict(summary.reads),
     )

@@ -311,6 +311,8 @@ class KnownCalls(SettingsCalls):
         module = call.argument(0, "name")
         if name == "__import__" and module is not None and isinstance(module.constant, str):
             return self.analysis.module(module.constant.partition(".")[0])
+        if name in ("eval", "exec"):
+            self.summary.texts.setdefault(self.made("unknown", call.node))
         if name in _DYNAMIC:
             self.unresolved(call.node, *call.given)
             return Value()

@@ -89,6 +89,7 @@ class OwnCalls(State):
         mine.environment |= summary.environment
         mine.variables |= summary.variables
         mine.unresolved |= summary.unresolved
+        mine.texts |= summary.texts
         mine.used |= summary.used
         mine.run |= summary.run
         mine.reads |= summary.reads
