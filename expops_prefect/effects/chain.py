@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
+
+from expops_prefect._internal.process import of_process
 
 if TYPE_CHECKING:
     from expops_prefect.effects.record import Record
@@ -37,8 +38,19 @@ class Link:
 
 current: ContextVar[Link | None] = ContextVar("expops_watch", default=None)
 
-# Of the whole process, for the audit hook is: empty is its answer to every event outside bodies.
-running: dict[int, Link] = {}
+
+class Running(dict[int, Link]):
+    """The links whose bodies run in this process."""
+
+    def in_forked_child(self) -> None:
+        """A forked child is no part of the body that forked it."""
+        for link in self.values():
+            link.record = None
+        self.clear()
+
+
+running: Final = of_process(Running)
+"""Held here, because the audit hook asks it at every event. While it is empty, nothing else is asked."""
 
 
 def innermost() -> Link | None:
@@ -85,13 +97,3 @@ def apart() -> Iterator[None]:
         yield
     finally:
         current.reset(token)
-
-
-def _forget() -> None:
-    """A forked child is no part of the body that forked it."""
-    for link in running.values():
-        link.record = None
-    running.clear()
-
-
-os.register_at_fork(after_in_child=_forget)

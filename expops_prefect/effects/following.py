@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from expops_prefect import run_context
-from expops_prefect._internal.process import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.effects.chain import Link, current, innermost, running
 from expops_prefect.effects.hearing import heard, note_thread
 from expops_prefect.effects.origin import Place, origin_of, place_of
@@ -27,22 +27,29 @@ _EVENTS_OF_THREADS = sys.version_info >= (3, 12)
 _POOL_OF_THREADS = "multiprocessing.pool"
 _GIVEN = ("apply_async", "_map_async", "imap", "imap_unordered")
 """The methods of a pool of threads that all others go through; each takes the function first."""
-_lock = ForkSafeLock()
-_replaced: set[str] = set()  # of the process, as what is replaced is
+
+
+class _Replaced:
+    """What is replaced in this process: ``threading``, and the pools of threads once they are imported."""
+
+    def __init__(self) -> None:
+        self.lock = ForkSafeLock()
+        self.modules: set[str] = set()
 
 
 def install() -> None:
     """Replace what starts threads and what gives work to a pool, once each."""
-    if len(_replaced) == 2:
+    here = of_process(_Replaced)
+    if len(here.modules) == 2:
         return
-    with _lock:
-        if "threading" not in _replaced:
-            _replaced.add("threading")
+    with here.lock:
+        if "threading" not in here.modules:
+            here.modules.add("threading")
             threading.Thread.start = _followed_start(threading.Thread.start)  # type: ignore[method-assign]
             executor = concurrent.futures.ThreadPoolExecutor
             executor.submit = _followed_submit(executor.submit)  # type: ignore[method-assign]
-        if _POOL_OF_THREADS in sys.modules and _POOL_OF_THREADS not in _replaced:
-            _replaced.add(_POOL_OF_THREADS)
+        if _POOL_OF_THREADS in sys.modules and _POOL_OF_THREADS not in here.modules:
+            here.modules.add(_POOL_OF_THREADS)
             pool: Any = sys.modules[_POOL_OF_THREADS].ThreadPool
             for name in _GIVEN:
                 setattr(pool, name, _followed_gift(getattr(pool, name)))

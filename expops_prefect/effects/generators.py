@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import orjson
 
+from expops_prefect._internal.process import of_process
+
 _FRESH: Final = (623, 624)
 """Where numpy's global generator stands before anybody has drawn."""
 _DRAWS_AT_IMPORT: Final = {"random": "rich.style"}
@@ -33,16 +35,28 @@ _DRAW_ALONGSIDE: Final = (
 _IMPORTED: Final = "imported"
 _OTHERS: Final = "others"
 _Words: Final = ctypes.c_uint32 * 625
-_alongside: list[int] = [0]  # how often the modules above have drawn; one generator serves the whole process
-_waiting: list[str] = list(_DRAW_ALONGSIDE)  # those that have not been imported yet
-_known: dict[str, Any] = {}  # numpy's state when it was last asked for: asking takes longer than a small task
+
+
+class _Draws:
+    """What is known of the global generators of this process.
+
+    Attributes:
+        alongside: how often the modules that draw for Prefect have done so.
+        waiting: those of them that are not imported yet.
+        numpy: numpy's state when it was last asked for, because asking takes longer than a small task.
+    """
+
+    def __init__(self) -> None:
+        self.alongside = 0
+        self.waiting = list(_DRAW_ALONGSIDE)
+        self.numpy: dict[str, Any] = {}
 
 
 def snapshot(leave_out: Collection[str]) -> dict[str, Any]:
     """The states of the global generators, but for those that a body seeds itself."""
     states = {name: state(module) for name, module, state in _generators() if name not in leave_out}
     states[_IMPORTED] = [name for name in _DRAWS_AT_IMPORT.values() if name in sys.modules]
-    states[_OTHERS] = _alongside[0]
+    states[_OTHERS] = of_process(_Draws).alongside
     return states
 
 
@@ -56,7 +70,7 @@ def drawn(before: dict[str, Any], leave_out: Collection[str]) -> list[str]:
             if name == "numpy" and _numpy_position(module)[1] not in _FRESH:
                 found.append(name)  # numpy was imported by the body
         elif state(module) != before[name]:
-            if name == "random" and before[_OTHERS] != _alongside[0]:
+            if name == "random" and before[_OTHERS] != of_process(_Draws).alongside:
                 continue  # it cannot be told who moved it
             importing = _DRAWS_AT_IMPORT.get(name)
             if importing is None or importing in before[_IMPORTED] or importing not in sys.modules:
@@ -103,8 +117,9 @@ def _unpacked(text: str) -> list[int]:
 
 def install() -> None:
     """Count what Prefect draws, in the modules that have been imported since the last time."""
-    for name in [name for name in _waiting if name in sys.modules]:
-        _waiting.remove(name)
+    waiting = of_process(_Draws).waiting
+    for name in [name for name in waiting if name in sys.modules]:
+        waiting.remove(name)
         module = sys.modules[name]
         for key, value in list(vars(module).items()):
             if value is random:
@@ -124,7 +139,7 @@ class _Counting(ModuleType):
 def _counted(draw: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(draw)
     def counted(*args: Any, **kwargs: Any) -> Any:
-        _alongside[0] += 1
+        of_process(_Draws).alongside += 1
         return draw(*args, **kwargs)
 
     return counted
@@ -174,11 +189,12 @@ def _numpy(generator: Any) -> Any:
     without the position changing.
     """
     position = _numpy_position(generator)
-    if _known.get("position") == position and _known["deviate"] == (0, 0.0):
+    known = of_process(_Draws).numpy
+    if known.get("position") == position and known["deviate"] == (0, 0.0):
         return position, (0, 0.0)
     whole = generator.get_state(legacy=False)
     deviate = whole["has_gauss"], whole["gauss"] if whole["has_gauss"] else 0.0
-    _known.update(position=position, deviate=deviate)
+    known.update(position=position, deviate=deviate)
     return position, deviate
 
 

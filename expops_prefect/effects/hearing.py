@@ -32,7 +32,8 @@ real_stat: Final = os.stat
 real_lstat: Final = os.lstat
 openers: Final[set[CodeType]] = set()
 """The code of what stands for ``os.open``: there the folder that a path is relative to is known."""
-_noting: set[int] = set()  # threads, for what is noted may open and ask for files itself
+_noting: Final[set[int]] = set()
+"""The threads that note an event, which may open files itself. Held here, because every event asks for it."""
 Handler = Callable[[str, tuple[Any, ...], Link, FrameType], None]
 
 

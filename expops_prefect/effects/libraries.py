@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, Final
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, innermost, records, running
 from expops_prefect.effects.hearing import heard, note_read, note_write
@@ -28,17 +29,23 @@ _FILES_IN_SQL: Final = re.compile(
 )
 _SCANNED: Final = re.compile(r"\bSCAN \[(.*?)\](?=\n|$)")
 _WRITING: Final = re.compile(r"^(?:write_|sink_|serialize|save|to_)")
-_waiting: list[Reader] = list(READERS)  # of the process: those whose library has not been imported yet
-_awaited: set[str] = {reader.module for reader in _waiting}
+
+
+class _Awaited:
+    """The readers of libraries that this process has not imported yet, and the modules in which they are."""
+
+    def __init__(self) -> None:
+        self.readers = list(READERS)
+        self.modules = {reader.module for reader in READERS}
 
 
 def install() -> None:
     """Wrap what has been imported since the last time."""
-    loaded = sys.modules
-    if not loaded.keys().isdisjoint(_awaited):  # on the way of every task run
-        for reader in [reader for reader in _waiting if reader.module in loaded]:
-            _waiting.remove(reader)
-            _awaited.discard(reader.module)
+    loaded, awaited = sys.modules, of_process(_Awaited)
+    if not loaded.keys().isdisjoint(awaited.modules):  # on the way of every task run
+        for reader in [reader for reader in awaited.readers if reader.module in loaded]:
+            awaited.readers.remove(reader)
+            awaited.modules.discard(reader.module)
             try:
                 _wrap(reader)
             except (AttributeError, TypeError):

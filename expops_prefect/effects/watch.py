@@ -7,9 +7,9 @@ import threading
 from collections.abc import Sequence
 from contextvars import Token
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
-from expops_prefect._internal.process import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock, of_process
 from expops_prefect.effects import following, generators, libraries, questions, traffic
 from expops_prefect.effects.chain import Link, current, here, running
 from expops_prefect.effects.hearing import hook, is_own, real_lstat
@@ -17,10 +17,8 @@ from expops_prefect.effects.origin import Origin
 from expops_prefect.effects.record import Record
 from expops_prefect.models.effects import CodeEffects, Seen
 
-_lock = ForkSafeLock()
-_installed: list[int] = []  # an audit hook cannot be taken back: it is of the process
-_NOTHING = Origin("", 0, direct=False)
-_CALLS = {"random": "random (global generator)", "numpy": "numpy.random (global generator)"}
+_NOTHING: Final = Origin("", 0, direct=False)
+_CALLS: Final = {"random": "random (global generator)", "numpy": "numpy.random (global generator)"}
 
 
 class watching:  # noqa: N801 - a context, used as a verb
@@ -69,22 +67,24 @@ class watching:  # noqa: N801 - a context, used as a verb
         while link is not None:
             around.add(id(link))
             link = link.outer
-        with _lock:
-            for other in list(_open.values()):
+        watches = of_process(_Watches)
+        with watches.lock:
+            for other in list(watches.open.values()):
                 # A body around this one waits for it, unless it runs in another thread.
                 if id(other._link) not in around or other._thread != self._thread:
                     self.overlapped = True
                     if id(other._link) not in around:
                         other.overlapped = True
             running[id(self._link)] = self._link
-            _open[id(self._link)] = self
+            watches.open[id(self._link)] = self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _lock:
+        watches = of_process(_Watches)
+        with watches.lock:
             running.pop(id(self._link), None)
-            _open.pop(id(self._link), None)
+            watches.open.pop(id(self._link), None)
         self._link.record = None
         try:
             if self._token is not None:
@@ -109,17 +109,30 @@ class watching:  # noqa: N801 - a context, used as a verb
         return self._record.seen()
 
 
-_open: dict[int, watching] = {}  # of the whole process: bodies side by side share the generators
+class _Watches:
+    """The watches of this process.
+
+    Attributes:
+        lock: held while one begins or ends.
+        installed: whether the audit hook is there, which cannot be taken back.
+        open: those whose bodies run. Bodies side by side share the generators.
+    """
+
+    def __init__(self) -> None:
+        self.lock = ForkSafeLock()
+        self.installed = False
+        self.open: dict[int, watching] = {}
 
 
 def install() -> None:
     """Add the audit hook of this process, once."""
-    if not _installed:
-        with _lock:
-            if not _installed:
+    here = of_process(_Watches)
+    if not here.installed:
+        with here.lock:
+            if not here.installed:
                 sys.addaudithook(hook)
                 questions.install()
-                _installed.append(1)
+                here.installed = True
     following.install()
     libraries.install()
     traffic.install()

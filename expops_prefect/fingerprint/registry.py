@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, Protocol, TypeVar, cast
 
+from expops_prefect._internal.process import of_process
 from expops_prefect.fingerprint.canonical import ENCODERS, Encoder, Refusal, Walk
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
 from expops_prefect.fingerprint.forms import named, text
@@ -30,8 +31,17 @@ _PLANS: Final = frozenset({"polars", "pyarrow", "dask", "django", "duckdb", "_du
 """Packages with objects that read files or databases when they are asked."""
 _MOST_RESOLVED: Final = 4096
 
-_resolved: dict[type, Encoder] = {}
-_registered: dict[type, Encoder] = {}
+
+class _Encoders:
+    """The encoders that this process has found or was told, by type."""
+
+    def __init__(self) -> None:
+        self.resolved: dict[type, Encoder] = {}
+        self.registered: dict[type, Encoder] = {}
+
+
+_encoders: Final = of_process(_Encoders)
+"""Held here, because it is looked into for each object that is walked."""
 
 
 class _Families(Protocol):
@@ -51,8 +61,8 @@ def register_fingerprint(cls: type[T], canonical: Callable[[T], object]) -> None
     """
     if not isinstance(cls, type) or cls in ENCODERS or cls is object:
         raise TypeError(f"register_fingerprint takes a class other than Python's basic types, not {cls!r}")
-    _registered[cls] = _through(canonical)
-    _resolved.clear()
+    _encoders.registered[cls] = _through(canonical)
+    _encoders.resolved.clear()
 
 
 def _through(canonical: Callable[[Any], object]) -> Encoder:
@@ -76,11 +86,11 @@ def _through(canonical: Callable[[Any], object]) -> Encoder:
 
 def resolve(kind: type) -> Encoder:
     """The encoder of a type that has none of its own in ``ENCODERS``."""
-    encoder = _resolved.get(kind)
+    encoder = _encoders.resolved.get(kind)
     if encoder is None:
-        if len(_resolved) >= _MOST_RESOLVED:
-            _resolved.clear()
-        encoder = _resolved[kind] = _find(kind)
+        if len(_encoders.resolved) >= _MOST_RESOLVED:
+            _encoders.resolved.clear()
+        encoder = _encoders.resolved[kind] = _find(kind)
     return encoder
 
 
@@ -88,7 +98,7 @@ def _find(kind: type) -> Encoder:
     from expops_prefect.fingerprint import builtin_types, kinds, objects
 
     for base in kind.__mro__:
-        encoder = _registered.get(base)
+        encoder = _encoders.registered.get(base)
         if encoder is None and METHOD in vars(base):
             encoder = _through(getattr(kind, METHOD))
         if encoder is None and base is kind:

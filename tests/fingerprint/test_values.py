@@ -350,11 +350,11 @@ class ForeignChild(Foreign):
 
 @pytest.fixture
 def clean_registry() -> Iterator[None]:
-    registered = dict(registry._registered)
+    registered = dict(registry._encoders.registered)
     yield
-    registry._registered.clear()
-    registry._registered.update(registered)
-    registry._resolved.clear()
+    registry._encoders.registered.clear()
+    registry._encoders.registered.update(registered)
+    registry._encoders.resolved.clear()
 
 
 @pytest.mark.usefixtures("clean_registry")
