@@ -65,6 +65,8 @@ EXPRESSIONS: Final = [
     Case("process", "subprocess.run", "import subprocess", "subprocess.run(['ls'], check=True).stdout"),
     Case("process", "os.system", "import os", "os.system('ls')"),
     Case("process", "check_output", "from subprocess import check_output", "check_output(x)"),
+    Case("environment", "id", "", "id(x) % 7"),
+    Case("environment", "id", "", "f'{id(x):x}'"),
     Case("unknown", "ctypes.CDLL", "import ctypes", "ctypes.CDLL(None).abs(x)"),
     Case("unknown", "CDLL", "from ctypes import CDLL", "CDLL(x).unlink(b'a')"),
     Case("unknown", "libc.abs", "import ctypes; libc = ctypes.CDLL(None)", "libc.abs(x)"),

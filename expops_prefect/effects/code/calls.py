@@ -304,6 +304,8 @@ class KnownCalls(SettingsCalls):
         if name in ("object.__setattr__", "object.__delattr__", "type.__setattr__") and call.function.receiver:
             self.change(call.arguments[0] if call.arguments else UNKNOWN, call.node)
             return PLAIN
+        if name == "id":  # an address, which counts where it gets into what the body gives or decides
+            return PLAIN.made(taints=self.candidate("environment", call.node) | taints(call.given))
         if name == "type" and len(call.arguments) == 1:
             return self.class_of(call.arguments[0])
         if name in ("eval", "exec") and (found := self._text(call)) is not None:
