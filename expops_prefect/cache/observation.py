@@ -26,10 +26,10 @@ from expops_prefect.effects import dependencies, generators, surroundings
 from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
-from expops_prefect.fingerprint.external import owner_of_callable
 from expops_prefect.fingerprint.files import counting
 from expops_prefect.fingerprint.guards import Guards
 from expops_prefect.fingerprint.ownership import Owner
+from expops_prefect.fingerprint.third_party import owner_of_callable
 from expops_prefect.models.effects import CodeEffects, Effect, Seen
 
 if TYPE_CHECKING:

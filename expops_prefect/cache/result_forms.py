@@ -17,8 +17,8 @@ from expops_prefect.cache import lossy, stability
 from expops_prefect.errors import IntegrityError
 from expops_prefect.fingerprint import standing
 from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
+from expops_prefect.fingerprint.encoding_primitives import roots_of
 from expops_prefect.fingerprint.foreign import is_for_the_flow
-from expops_prefect.fingerprint.forms import roots_of
 from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.standing import Forms
 from expops_prefect.serialization.manifest import Packed, unpack

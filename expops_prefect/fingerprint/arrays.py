@@ -10,7 +10,7 @@ import numpy as np
 
 from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.canonical import Encoder, Walk
-from expops_prefect.fingerprint.forms import buffer, integer, named, size, string, text
+from expops_prefect.fingerprint.encoding_primitives import buffer, integer, named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
 from expops_prefect.fingerprint.leftovers import attributes_of
 

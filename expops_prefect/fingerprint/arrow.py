@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.canonical import Encoder, Walk
-from expops_prefect.fingerprint.forms import named, size, string, text
+from expops_prefect.fingerprint.encoding_primitives import named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
 
 Chunks: TypeAlias = list[Any]

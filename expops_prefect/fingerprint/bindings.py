@@ -13,12 +13,12 @@ from typing import Any, Final, TypeAlias
 from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.bytecode import ANNOTATIONS, DOCUMENTATION, MODULES, SOURCE
 from expops_prefect.fingerprint.canonical import ATOMS
-from expops_prefect.fingerprint.external import owner_of_callable, version_of
 from expops_prefect.fingerprint.guards import Guards
 from expops_prefect.fingerprint.identity import class_file, class_name, file_of_names, module_name
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.fingerprint.sources import ClassSource, class_source, function_source, plain_functions
 from expops_prefect.fingerprint.syntax import Chain
+from expops_prefect.fingerprint.third_party import owner_of_callable, version_of
 
 _MISSING: Final = object()
 _PLACE: Final = frozenset({"__file__", "__name__", "__package__", "__path__"})

@@ -29,7 +29,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from expops_prefect.fingerprint.canonical import SOLE, Encoder, Walk
-from expops_prefect.fingerprint.forms import buffer, integer, named, string, text
+from expops_prefect.fingerprint.encoding_primitives import buffer, integer, named, string, text
 from expops_prefect.fingerprint.identity import class_name, original
 from expops_prefect.fingerprint.leftovers import attributes_of
 
@@ -193,7 +193,7 @@ def _callable(walk: Walk, value: Any) -> bytes:
         return walk.encode(meant)
     if walk.on_callable is not None:
         return walk.on_callable(value)
-    from expops_prefect.fingerprint.external import external_form
+    from expops_prefect.fingerprint.third_party import external_form
 
     form = external_form(value)
     if form is not None:

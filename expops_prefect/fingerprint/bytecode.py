@@ -9,7 +9,7 @@ from types import CodeType
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Walk
-from expops_prefect.fingerprint.forms import named, string
+from expops_prefect.fingerprint.encoding_primitives import named, string
 from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.syntax import Chain
 

@@ -17,8 +17,18 @@ from typing import Any, Final, TypeAlias
 
 from blake3 import blake3
 
+from expops_prefect.fingerprint.encoding_primitives import (
+    PACKED,
+    below_root,
+    buffer,
+    integer,
+    named,
+    seal,
+    size,
+    string,
+    text,
+)
 from expops_prefect.fingerprint.foreign import said
-from expops_prefect.fingerprint.forms import PACKED, below_root, buffer, integer, named, seal, size, string, text
 
 _CHUNK: Final = 4096
 _MAX_REWALKS: Final = 20_000
@@ -65,7 +75,7 @@ class Walk:
         classes: collects the classes of the objects that are met.
         on_callable: encodes functions, classes and modules; ``None`` for the default.
         notes: takes the parts that are met, see :mod:`expops_prefect.fingerprint.value_summary`.
-        roots: the project's folder, see :func:`~expops_prefect.fingerprint.forms.roots_of`.
+        roots: the project's folder, see :func:`~expops_prefect.fingerprint.encoding_primitives.roots_of`.
 
     Attributes:
         seen: the mutable parts that were met and may be met again, by id; ``None`` where that means nothing.
@@ -166,7 +176,7 @@ class Walk:
 
         if self.on_callable is None or not callable(value):
             return named("opaque", text(class_name(type(value))))
-        from expops_prefect.fingerprint.external import hidden_functions
+        from expops_prefect.fingerprint.third_party import hidden_functions
 
         hidden = sorted(self.encode(function) for function in hidden_functions(value))
         return named("opaque", text(class_name(type(value))), *hidden)

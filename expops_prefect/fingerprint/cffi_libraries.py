@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.compiled import bytes_of, compiled_form, note_foreign
-from expops_prefect.fingerprint.external import version_of
-from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.third_party import version_of
 
 
 def _declared(_walk: Walk, value: Any) -> bytes:

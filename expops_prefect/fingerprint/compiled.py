@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Walk
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.files import file_digest
-from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import started_by_file
 from expops_prefect.fingerprint.ownership import Owner, locate, owner_of_module
 

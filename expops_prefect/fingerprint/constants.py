@@ -7,13 +7,13 @@ from typing import Any
 
 from expops_prefect.fingerprint.canonical import Walk
 from expops_prefect.fingerprint.compiled import compiled_form
-from expops_prefect.fingerprint.external import external_form, external_name, module_of, owner_of_function
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.foreign import is_for_the_flow
-from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.fingerprint.registry import resolve
 from expops_prefect.fingerprint.sources import function_source
+from expops_prefect.fingerprint.third_party import external_form, external_name, module_of, owner_of_function
 
 
 def constant_form(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from expops_prefect.fingerprint.canonical import Encoder, Walk
-from expops_prefect.fingerprint.forms import named, string, text
+from expops_prefect.fingerprint.encoding_primitives import named, string, text
 from expops_prefect.fingerprint.identity import class_name
 
 _PANDAS: Final = frozenset(

@@ -23,7 +23,13 @@ from expops_prefect.fingerprint.bytecode import ANNOTATIONS
 from expops_prefect.fingerprint.canonical import ATOMS, Walk
 from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.constants import constant_form
-from expops_prefect.fingerprint.external import (
+from expops_prefect.fingerprint.encoding_primitives import FORMAT, named, roots_of, size, text
+from expops_prefect.fingerprint.identity import class_name, original
+from expops_prefect.fingerprint.ownership import Owner, owner_of_module
+from expops_prefect.fingerprint.registry import resolve
+from expops_prefect.fingerprint.requirements import required_by
+from expops_prefect.fingerprint.sources import function_source
+from expops_prefect.fingerprint.third_party import (
     external_name,
     hidden_functions,
     module_of,
@@ -32,12 +38,6 @@ from expops_prefect.fingerprint.external import (
     version_of,
     wrapped_function,
 )
-from expops_prefect.fingerprint.forms import FORMAT, named, roots_of, size, text
-from expops_prefect.fingerprint.identity import class_name, original
-from expops_prefect.fingerprint.ownership import Owner, owner_of_module
-from expops_prefect.fingerprint.registry import resolve
-from expops_prefect.fingerprint.requirements import required_by
-from expops_prefect.fingerprint.sources import function_source
 
 WRAPPER: Final = "__expops_wrapper__"
 """Marks the functions of this package around users' functions: they are passed over."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from expops_prefect.fingerprint import cffi_libraries, compiled, mapped, mocks, statements
 from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
-from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.identity import class_name
 
 _SECRET: Final = re.compile(

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.files import DataRules, counting, data_digest
-from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 
 _MOST_PLAN: Final = 64 << 20

@@ -21,7 +21,7 @@ from expops_prefect._internal.process import of_process
 from expops_prefect.fingerprint.bytecode import may_name_a_module
 from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.constants import constant_form
-from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.guards import Guards, file_stamp
 from expops_prefect.fingerprint.ownership import Owner, distribution_of, locate, owner_of_module
 from expops_prefect.fingerprint.parsing import parse

@@ -11,10 +11,10 @@ from types import FunctionType
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Encoder, Walk
-from expops_prefect.fingerprint.external import owner_of_function
-from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.identity import class_name
 from expops_prefect.fingerprint.ownership import Owner
+from expops_prefect.fingerprint.third_party import owner_of_function
 
 _MOST_DEEP: Final = 4
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from unittest import mock
 
 from expops_prefect.fingerprint.canonical import Walk
-from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.encoding_primitives import named, text
 
 _REASON: Final = "what a mock gives cannot be told from it; pass plain data"
 _NOTHING: Final = b""

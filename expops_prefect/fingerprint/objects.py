@@ -15,13 +15,13 @@ from typing import Any, Final
 from expops_prefect.fingerprint.builtin_types import ITERATOR_REASON
 from expops_prefect.fingerprint.canonical import SOLE, Refusal, Walk
 from expops_prefect.fingerprint.compiled import compiled_form
-from expops_prefect.fingerprint.external import version_of, wrapped_function
+from expops_prefect.fingerprint.encoding_primitives import named, size, text
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
-from expops_prefect.fingerprint.forms import named, size, text
 from expops_prefect.fingerprint.identity import STANDS_FOR, callable_name, class_name, module_name
 from expops_prefect.fingerprint.leftovers import caches_of, what_is_left
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.fingerprint.sharing import is_mutable
+from expops_prefect.fingerprint.third_party import version_of, wrapped_function
 
 _PROTOCOL: Final = 5
 _TELLING: Final = frozenset({"builtins", "itertools"})

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.bytecode import FINDERS, References
-from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.guards import Guards
 
 _MODULES: Final = frozenset({"importlib", "importlib.metadata", "importlib_metadata", "pkg_resources"})

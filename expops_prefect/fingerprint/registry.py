@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from expops_prefect._internal.process import of_process
 from expops_prefect.fingerprint.canonical import ENCODERS, Encoder, Refusal, Walk
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
-from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from types import MappingProxyType, MethodType
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Refusal, Walk
-from expops_prefect.fingerprint.forms import named, size
+from expops_prefect.fingerprint.encoding_primitives import named, size
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 
 _CONTAINERS: Final = (list, dict, set, bytearray, deque)

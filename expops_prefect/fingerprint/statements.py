@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import Encoder, Refusal, Walk
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.foreign import is_for_the_flow
-from expops_prefect.fingerprint.forms import named, text
 from expops_prefect.fingerprint.identity import class_name
 
 

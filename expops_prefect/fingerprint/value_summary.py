@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from expops_prefect._internal.redaction import is_secret, masked_text
 from expops_prefect.fingerprint.canonical import ATOMS, GROUP, MOST_PARTS, Note, Walk
-from expops_prefect.fingerprint.forms import roots_of
+from expops_prefect.fingerprint.encoding_primitives import roots_of
 from expops_prefect.fingerprint.registry import resolve
 
 ValueSummary: TypeAlias = str | dict[str, str]

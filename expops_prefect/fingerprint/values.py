@@ -11,8 +11,8 @@ from blake3 import blake3
 from expops_prefect.errors import FingerprintError
 from expops_prefect.fingerprint import standing
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Note, Refusal, Walk
+from expops_prefect.fingerprint.encoding_primitives import FORMAT, roots_of
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
-from expops_prefect.fingerprint.forms import FORMAT, roots_of
 from expops_prefect.fingerprint.registry import METHOD, register_fingerprint, resolve
 from expops_prefect.fingerprint.sharing import Arguments, SharedWalk
 

@@ -85,8 +85,8 @@ def test_a_narrow_terminal_gets_what_can_be_read(recorded: Project, tmp_path: Pa
     (train,) = [number for number, line in enumerate(lines) if line.startswith("train #1")]
     first = recorded.runs()[1].run_id
     # Whether the column fits beside the others depends on whether one says what was saved.
-    assert any(first[-8:] in line for line in lines[train : train + 2])
-    assert "    last metrics: loss 0.25" in lines[train + 1 : train + 3]
+    assert any(first[-8:] in line for line in lines[train : train + 4]), lines
+    assert "    last metrics: loss 0.25" in lines[train + 1 : train + 5]
     assert not any(0 < len(line.strip()) < 4 for line in lines), "no letters one below the other"
 
 

@@ -14,9 +14,9 @@ from expops_prefect.effects.code.names import SourceModule
 from expops_prefect.effects.code.values import MISSING, Class, Function, Summary, Value
 from expops_prefect.effects.table import Table, foreign, methods, normalised, table
 from expops_prefect.fingerprint import bytecode
-from expops_prefect.fingerprint.external import owner_of_callable
 from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.fingerprint.sources import plain_functions
+from expops_prefect.fingerprint.third_party import owner_of_callable
 from expops_prefect.models.effects import KINDS, CodeEffects, Effect
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any, Final, get_args
 from expops_prefect.effects.code import names
 from expops_prefect.effects.code.definitions import decorator_name
 from expops_prefect.effects.code.values import MISSING, Class, Function, Value
-from expops_prefect.fingerprint.external import owner_of_callable
 from expops_prefect.fingerprint.ownership import Owner
+from expops_prefect.fingerprint.third_party import owner_of_callable
 
 _PLAIN_BASES: Final = ("builtins.", "abc.", "typing.", "collections.", "enum.", "_collections_abc.", "contextlib.")
 _PLAIN_DECORATORS: Final = frozenset(

@@ -28,11 +28,11 @@ from expops_prefect.effects.code.values import (
 )
 from expops_prefect.effects.table import environment
 from expops_prefect.fingerprint import lazy_imports
-from expops_prefect.fingerprint.external import module_of, owner_of_callable, owner_of_function, wrapped_function
 from expops_prefect.fingerprint.graph import WRAPPER
 from expops_prefect.fingerprint.guards import file_stamp
 from expops_prefect.fingerprint.ownership import Owner, locate, owner_of_module
 from expops_prefect.fingerprint.sources import function_source, plain_functions
+from expops_prefect.fingerprint.third_party import module_of, owner_of_callable, owner_of_function, wrapped_function
 
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
 _HOLDERS: Final = ("builtins", "itertools", "collections")

@@ -6,7 +6,7 @@ import gc
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from expops_prefect.fingerprint.forms import named, text
+from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.identity import callable_name
 from expops_prefect.fingerprint.ownership import Owner, distribution_of, owner_of, owner_of_module
 
