@@ -276,6 +276,8 @@ def _made(
     if arguments.together:
         # Two arguments hold one mutable object: a task that changes one of them changes the other.
         entering.append(fingerprint(values, name="arguments", root=root))
+    if arguments.same:
+        entering.append(["same", arguments.same])
     if process := _process_state(root):
         entering.append(["process", process])
     if classes:

@@ -26,7 +26,7 @@ from functools import cmp_to_key, partial
 from pathlib import Path
 from pickle import PickleBuffer
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from expops_prefect.fingerprint.canonical import SOLE, Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import buffer, integer, named, string, text
@@ -49,6 +49,11 @@ def _integers(name: str, *fields: str) -> Encoder:
         return named(name, *(integer(getattr(value, field)) for field in fields))
 
     return encode
+
+
+def _uuid(_walk: Walk, value: UUID) -> bytes:
+    safe = () if value.is_safe is SafeUUID.unknown else (integer(int(value.is_safe.value)),)
+    return named("uuid.UUID", integer(value.int), *safe)
 
 
 _TIME: Final = ("hour", "minute", "second", "microsecond", "fold")
@@ -322,7 +327,7 @@ EXACT: Final[dict[type, Encoder]] = {
     types.SimpleNamespace: _namespace,
     Decimal: _decimal,
     Fraction: _integers("fractions.Fraction", "numerator", "denominator"),
-    UUID: _integers("uuid.UUID", "int"),
+    UUID: _uuid,
     datetime.date: _integers("datetime.date", *_DATE),
     datetime.timedelta: _integers("datetime.timedelta", "days", "seconds", "microseconds"),
     datetime.datetime: _moment("datetime.datetime", *_DATE, *_TIME),

@@ -124,14 +124,31 @@ def _is_mutable_part(cls: type) -> bool:
 
 
 class Arguments:
-    """The mutable parts of a call's arguments: whether two arguments hold the same."""
+    """The mutable parts of a call's arguments: whether two arguments hold the same.
+
+    Attributes:
+        together: two arguments hold one mutable part.
+        same: the parameters that were given one array or frame, beside the parameter that was given it first.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[int, object] = {}
+        self._arrays: dict[int, str] = {}
         self.together = False
+        self.same: list[tuple[str, str]] = []
 
-    def add(self, walk: Walk) -> None:
-        """Those of one more argument."""
+    def add(self, name: str, value: Any, walk: Walk) -> None:
+        """Take in one more argument.
+
+        Args:
+            name: its parameter.
+            value: the argument.
+            walk: the walk over it.
+        """
+        if not is_mutable(type(value)) and _is_mutable_part(type(value)):
+            first = self._arrays.setdefault(id(value), name)
+            if first != name:
+                self.same.append((first, name))
         seen = walk.seen or {}
         self.together = self.together or not self._seen.keys().isdisjoint(seen)
         # Kept, so that their ids stay taken.

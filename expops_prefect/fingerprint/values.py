@@ -82,7 +82,7 @@ def fingerprint(
         message = f"{name} of type {kind} cannot be fingerprinted: {why}"
         raise FingerprintError(message, path=name, type_name=kind) from error
     if arguments is not None:
-        arguments.add(walk)
+        arguments.add(name, value, walk)
     return blake3(_HEAD + form).hexdigest()
 
 

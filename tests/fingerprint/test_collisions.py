@@ -305,7 +305,10 @@ DISTINCT: dict[str, list[Any]] = {
         pathlib.Path("/a"),
         pathlib.Path("A"),
     ],
-    "identifiers": [uuid.UUID(int=1), uuid.UUID(int=2), str(uuid.UUID(int=1)), 1],
+    "identifiers": [
+        *(uuid.UUID(int=1), uuid.UUID(int=2), str(uuid.UUID(int=1)), 1),
+        *(uuid.UUID(int=1, is_safe=safe) for safe in (uuid.SafeUUID.safe, uuid.SafeUUID.unsafe)),
+    ],
     "binary formats": [struct.Struct("<i"), struct.Struct("<q"), "<i"],
     "patterns": [re.compile("a"), re.compile(b"a"), re.compile("a", re.IGNORECASE), re.compile("b"), "a"],
     "dataclasses": [
