@@ -137,7 +137,7 @@ class Arguments:
         self.together = False
         self.same: list[tuple[str, str]] = []
 
-    def add(self, name: str, value: Any, walk: Walk) -> None:
+    def add(self, name: str, value: object, walk: Walk) -> None:
         """Take in one more argument.
 
         Args:
@@ -145,7 +145,8 @@ class Arguments:
             value: the argument.
             walk: the walk over it.
         """
-        if not is_mutable(type(value)) and _is_mutable_part(type(value)):
+        kind: Any = type(value)
+        if not is_mutable(kind) and _is_mutable_part(kind):
             first = self._arrays.setdefault(id(value), name)
             if first != name:
                 self.same.append((first, name))
