@@ -11,14 +11,13 @@ from expops_prefect._internal.files import runtime_folder
 from expops_prefect._internal.process import ForkSafeLock, Parts, of_process
 from expops_prefect._internal.signing import Signatures, read_keys
 from expops_prefect.config import Settings, find_root, load_settings, settings_stamp, version_hash
-from expops_prefect.errors import ConfigurationError, FormatError, RunNotFoundError
+from expops_prefect.errors import ConfigurationError, RunNotFoundError
 from expops_prefect.fingerprint.files import DataRules
 from expops_prefect.models import names
 from expops_prefect.record import cache_records, process_rows, row_changes, run_outputs, run_records
 from expops_prefect.record.reconcile import end_dead_runs
 from expops_prefect.record.run_lookup import RunName, find_run, newest_runs
 from expops_prefect.stores.circuit_breaker import Availability
-from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON, Announcing, KVStore
 from expops_prefect.stores.objects.base import ObjectStore
 from expops_prefect.stores.outbox.outbox import Outbox
@@ -295,11 +294,7 @@ class Project:
 
     def cache_record(self, key: names.CacheKey) -> cache_records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""
-        value = tolerant_reads.get(self.kv, key.record_key)
-        try:
-            return None if value is None else cache_records.CacheRecord.load(value)
-        except FormatError:
-            return None
+        return cache_records.read_cache_record(self.kv, key)
 
 
 def _reopen(settings: Settings) -> Project:

@@ -11,9 +11,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from prefect import unmapped
 
-from expops_prefect import DataFile, flow, log_chart, log_metric, log_metrics, process_parameters, task
+from expops_prefect import (
+    DataFile,
+    flow,
+    log_chart,
+    log_metric,
+    log_metrics,
+    process_parameters,
+    task,
+    unmapped,
+)
 from flows.models import make_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ from expops_prefect.explain.history import History
 from expops_prefect.models import names
 from expops_prefect.models.misses import MissKind
 from expops_prefect.record import process_rows, run_records
-from expops_prefect.record.cache_records import CacheRecord
+from expops_prefect.record.cache_records import read_cache_record
 from expops_prefect.record.process_rows import Row
 from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv import tolerant_reads
@@ -180,7 +180,7 @@ def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
     key = str(row.fields.get("cache_key", ""))
     run_id = row.cached_run_id or ""
     parsed = names.CacheKey.parse(key)
-    record = None if parsed is None else _record(kv, parsed)
+    record = None if parsed is None else read_cache_record(kv, parsed)
     host = record.host if record is not None and record.run_id == run_id else ""
     if not host and run_id:
         host = _host_of(kv, run_id)
@@ -207,14 +207,6 @@ def _host_of(kv: KVStore, run_id: str) -> str:
     except FormatError:
         return ""
     return "" if run is None else run.host
-
-
-def _record(kv: KVStore, key: names.CacheKey) -> CacheRecord | None:
-    value = tolerant_reads.get(kv, key.record_key)
-    try:
-        return None if value is None else CacheRecord.load(value)
-    except FormatError:
-        return None
 
 
 def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:

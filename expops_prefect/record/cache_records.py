@@ -143,6 +143,19 @@ class CacheRecord:
         return load(cls, value, "cache record")
 
 
+def read_cache_record(kv: KVStore, key: names.CacheKey) -> CacheRecord | None:
+    """The cache record under a key; ``None`` also for a damaged one, and for one of a newer release.
+
+    Raises:
+        KVError: the store failed.
+    """
+    value = tolerant_reads.get(kv, key.record_key)
+    try:
+        return None if value is None else CacheRecord.load(value)
+    except FormatError:
+        return None
+
+
 def read_cache_records(
     kv: KVStore, *, beginning: str = "", after: str | None = None, limit: int | None = None
 ) -> Iterator[tuple[names.CacheKey, CacheRecord]]:
