@@ -12,7 +12,7 @@ XDIST ?= 3
 COMPAT = $(addprefix tests/e2e/test_,execution_counts.py when_not_to_cache.py existing_flows.py cached_subflows.py \
   transactions.py instrumented_flows.py task_runners.py) tests/transparency
 
-.PHONY: demo test test-all test-values nightly soak fuzz compat prefect-suite check-tools lint bench bench-report pictures clean
+.PHONY: demo test test-unit test-integration test-e2e test-all test-values nightly soak fuzz compat prefect-suite check-tools lint bench bench-report pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -21,6 +21,10 @@ demo: $(VENV)/.demo
 ## Lint, type check and the whole suite.
 test: check-tools $(VENV)/.node lint
 	$(BIN)/python -m pytest -n $(XDIST)
+
+## One level of the suite: without servers, with servers, with flows in processes of their own.
+test-unit test-integration test-e2e: test-%: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(XDIST) -m '$* and not nightly and not values'
 
 ## The suite, with the end-to-end tests on every combination of backends.
 test-all: check-tools $(VENV)/.node lint

@@ -1,73 +1,91 @@
-"""The suite's servers, started once, and a Prefect home of its own for every test process."""
+"""The suite's servers, and a Prefect home of its own for every test process."""
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
+import expops_prefect
 from expops_prefect._internal.process import of_process
 from expops_prefect.project import OpenProjects
-from tests.support import emulators
+from tests.support import emulators, shared_servers
 from tests.support.backends import COMBINATIONS, Cloud
 from tests.support.processes import FlowProject
 from tests.support.scheduling import FilesTogether
-from tests.support.server import Server, start_prefect_server
+from tests.support.shared_servers import LEVELS
 
-_servers: list[Server] = []
-_folder: Path | None = None
+_starting: list[Thread] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server in the process that leads the suite; its workers inherit where it is."""
-    global _folder
+    """Make a folder for the run, in the process that leads it, and a Prefect home for each process."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell that starts the suite in the background switches Ctrl-C off, and every program would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
-        os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-", dir=os.environ["EXPOPS_TEST_FOLDER"])
+        os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-", dir=os.environ[shared_servers.FOLDER])
         return
-    if config.option.collectonly:
-        return
+    emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
     for name in list(os.environ):
-        if name.startswith(("PREFECT_", "MLOPS_", "EXPOPS_", "GOOGLE_", "FIREBASE_", "STORAGE_EMULATOR")):
+        if name.startswith(("PREFECT_", "MLOPS_", "EXPOPS_", "GOOGLE_", "FIREBASE_", "FIRESTORE_", "STORAGE_EMULATOR")):
             del os.environ[name]
-    _folder = Path(tempfile.mkdtemp(prefix="expops-prefect-tests-"))
-    os.environ["EXPOPS_TEST_FOLDER"] = str(_folder)
-    os.environ["PREFECT_HOME"] = str(_folder / "prefect-home")
+    folder = tempfile.mkdtemp(prefix="expops-prefect-tests-")
+    os.environ[shared_servers.FOLDER] = folder
+    os.environ["PREFECT_HOME"] = f"{folder}/prefect-home"
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     # Flows in test processes: a process that outlives the server would try for a minute to send its last lines.
     os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
-    folder = _folder
-    starts = {
-        "PREFECT_API_URL": start_prefect_server,
-        emulators.FIRESTORE: emulators.start_firestore_emulator,
-        emulators.GCS: emulators.start_gcs_server,
-    }
-    found: dict[str, str] = {}
+    if emulator is not None:
+        shared_servers.runs_already("firestore_host", emulator)
+    shared_servers.reach("unit", prefect=False)
+    # Flow processes write no bytecode, and would each compile what none of the suite's own has imported yet.
+    compileall.compile_dir(expops_prefect.__path__[0], quiet=2)
 
-    def start(name: str) -> None:
-        server, found[name] = starts[name](folder)
-        if server is not None:
-            _servers.append(server)
 
-    try:
-        with ThreadPoolExecutor(len(starts)) as pool:
-            for future in [pool.submit(start, name) for name in starts]:
-                future.result()
-    except BaseException:
-        pytest_unconfigure(config)
-        raise
-    os.environ.update(found)
-    os.environ.pop("FIRESTORE_EMULATOR_HOST", None)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the tests need, all at once."""
+    if session.config.option.collectonly:
+        return
+    needed = {name for item in session.items for name in fixtures_of(item) if name in shared_servers.SERVERS}
+    _starting.extend(shared_servers.begin(needed))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let a test use what belongs to its level, and Prefect's server only if it asks for it."""
+    shared_servers.reach(level_of(item), prefect="prefect_server" in fixtures_of(item))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its level, by what it asks for, and begin with those that take longest."""
+    for item in items:
+        if not any(item.get_closest_marker(level) for level in LEVELS):
+            asked = fixtures_of(item)
+            integration = not shared_servers.SERVERS.keys().isdisjoint(asked)
+            item.add_marker("e2e" if "flow_processes" in asked else "integration" if integration else "unit")
+    items.sort(key=lambda item: LEVELS.index(level_of(item)))
+
+
+def level_of(item: pytest.Item) -> str:
+    """One of ``LEVELS``."""
+    return next(level for level in LEVELS if item.get_closest_marker(level) is not None)
+
+
+def fixtures_of(item: pytest.Item) -> Sequence[str]:
+    """The fixtures that a test asks for, directly or not."""
+    found: Sequence[str] = getattr(item, "fixturenames", ())
+    return found
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
@@ -76,11 +94,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogethe
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop them."""
-    while _servers:
-        _servers.pop().stop()
-    if _folder is not None:
-        shutil.rmtree(_folder, ignore_errors=True)
+    """End the servers, in the process that leads the suite, and remove its folder."""
+    for thread in _starting:
+        thread.join()
+    if not hasattr(config, "workerinput"):
+        shared_servers.end()
+        shutil.rmtree(os.environ[shared_servers.FOLDER], ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -126,7 +145,7 @@ def backends() -> str:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, backends: str, request: pytest.FixtureRequest) -> FlowProject:
+def shop(tmp_path: Path, backends: str, flow_processes: None, request: pytest.FixtureRequest) -> FlowProject:
     """A project folder whose flows run in processes of their own."""
     if backends == COMBINATIONS[0]:
         return FlowProject(tmp_path)
@@ -134,16 +153,31 @@ def shop(tmp_path: Path, backends: str, request: pytest.FixtureRequest) -> FlowP
     return cloud.anywhere(tmp_path, backends)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def prefect_server() -> str:
+    """The URL of Prefect's API, which Prefect uses in a test that asks for it."""
+    from prefect.flow_engine import BaseFlowRunEngine
+
+    # A flow's end would wait for up to a second for the thread that sends its heartbeats, which sleeps.
+    BaseFlowRunEngine.heartbeat_seconds = None  # type: ignore[assignment, method-assign]
+    return shared_servers.address("prefect_server")
+
+
+@pytest.fixture(scope="session")
+def flow_processes(prefect_server: str) -> None:
+    """What a test asks for that starts flows in processes of their own; this makes it an end-to-end test."""
+
+
+@pytest.fixture(scope="session")
 def firestore_host() -> str:
     """Where the Firestore emulator listens, ``host:port``."""
-    return os.environ[emulators.FIRESTORE]
+    return shared_servers.address("firestore_host")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gcs_endpoint() -> str:
     """The URL of the GCS server."""
-    return os.environ[emulators.GCS]
+    return shared_servers.address("gcs_endpoint")
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ TRAIN = names.process_path("train")
 FORK = multiprocessing.get_context("fork")
 
 
-@pytest.fixture(params=["sqlite", "firestore"])
+@pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.integration)])
 def project(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
     made = opened(tmp_path)
     if request.param == "firestore":

@@ -30,6 +30,7 @@ def test_the_suite_is_run_after_lint_and_after_the_look_for_tools() -> None:
     assert -1 not in places, dict(zip(order, places, strict=True))
     assert places == sorted(places)
     assert "-m flows.demo" in make("--dry-run", "demo").stdout
+    assert "-m 'unit and not nightly and not values'" in make("--dry-run", "test-unit").stdout
     assert "MAKE_PICTURES=1" in make("--dry-run", "pictures").stdout
     assert "-m tests.benchmarks" in make("--dry-run", "bench").stdout
     assert "-m tests.benchmarks --report README.md" in make("--dry-run", "bench-report").stdout

@@ -100,7 +100,7 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def demo(tmp_path_factory: pytest.TempPathFactory, flow_processes: None) -> Demo:
     return Demo(tmp_path_factory.mktemp("demo"))
 
 
@@ -286,6 +286,7 @@ print("THIRD")
 """
 
 
+@pytest.mark.usefixtures("flow_processes")
 def test_every_script_runs(tmp_path: Path) -> None:
     scripts = blocks("python")
     assert len(scripts) == 3

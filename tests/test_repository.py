@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import expops_prefect
+from tests.support.shared_servers import LEVELS
+
+pytestmark = pytest.mark.xdist_group("repository")
 
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,6 +181,13 @@ def pins() -> dict[str, Requirement]:
     return {canonicalize_name(pin.name): pin for pin in found}
 
 
+def test_every_test_is_on_one_level(request: pytest.FixtureRequest) -> None:
+    folders = {"e2e": "e2e", "interop": "e2e", "browser": "e2e", "config": "unit or integration"}
+    for item in request.session.items:
+        (level,) = (level for level in LEVELS if item.get_closest_marker(level) is not None)
+        assert level in folders.get(item.path.relative_to(ROOT / "tests").parts[0], level), item.nodeid
+
+
 def test_constraints_pin_exactly_and_from_anywhere() -> None:
     for pin in pins().values():
         (specifier,) = pin.specifier
@@ -209,6 +220,12 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax, which several tests look through."""
+    return ast.parse(path.read_text())
+
+
 def imports(tree: ast.AST) -> Iterator[str]:
     """Modules that are imported anywhere, also inside functions; not those for the type checker alone."""
     for node in ast.iter_child_nodes(tree):
@@ -226,7 +243,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def test_neither_expops_nor_the_tests_are_imported() -> None:
     for name, path in modules().items():
-        tops = {imported.split(".")[0] for imported in imports(ast.parse(path.read_text()))}
+        tops = {imported.split(".")[0] for imported in imports(parsed(path))}
         assert not tops & {"expops", "tests", "flows"}, name
 
 
@@ -239,7 +256,7 @@ def test_only_the_configuration_reads_yaml_and_the_environment() -> None:
             "effects.ambient",
         ):
             source = path.read_text()
-            assert not {"yaml", "ruamel"} & {found.split(".")[0] for found in imports(ast.parse(source))}, name
+            assert not {"yaml", "ruamel"} & {found.split(".")[0] for found in imports(parsed(path))}, name
             assert not re.search(r"\bos\.(environ|getenv)\b", source), name
 
 
@@ -248,7 +265,7 @@ def test_only_names_makes_the_names_that_expops_reads() -> None:
     for name, path in modules().items():
         strings = [
             node.value
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(parsed(path))
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and made.match(f'"{node.value}')
         ]
         # Firestore's documents are those keys taken apart.
@@ -260,7 +277,7 @@ def test_only_names_makes_the_names_that_expops_reads() -> None:
 def test_every_module_says_what_it_is() -> None:
     for name, path in modules().items():
         source = path.read_text()
-        assert not source.strip() or ast.get_docstring(ast.parse(source)), name
+        assert not source.strip() or ast.get_docstring(parsed(path)), name
 
 
 PUBLIC = {

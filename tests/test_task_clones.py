@@ -42,6 +42,7 @@ def test_a_task_worker_knows_a_clone(original: Task[..., Any]) -> None:
     assert original.with_options(persist_result=True).with_options(name="other").task_key == key
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_clones_of_an_instrumented_task_are_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,6 +14,8 @@ from expops_prefect.cache.storage import ExpOpsResultStorage
 from expops_prefect.config import load_settings
 from expops_prefect.project import Project
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:

@@ -15,6 +15,8 @@ from expops_prefect import EXPOPS
 from expops_prefect.project import Project
 from tests.cache.test_storage import make_project
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 RAN: list[str] = []
 
 

@@ -130,6 +130,7 @@ def test_objects_are_not_asked_for_what_they_may_not_have() -> None:
     assert set(new) == {"", "[0].content['a']"}
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_names_that_are_no_unicode(runs: Runs) -> None:
     odd = Options()
     setattr(odd, "\ud800", 1)
@@ -256,6 +257,7 @@ def failing(x: int) -> int:
     raise ValueError("on purpose")
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_every_reason(runs: Runs) -> None:
     calls: list[Callable[[], object]] = [
         lambda: plain(1),
@@ -298,6 +300,7 @@ def test_every_reason(runs: Runs) -> None:
     }
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_what_was_changed_in_the_process(runs: Runs) -> None:
     """A value that depends on it is computed once for each state, and once it is as before, it is a hit again."""
 
@@ -314,6 +317,7 @@ def test_what_was_changed_in_the_process(runs: Runs) -> None:
     assert runs(lambda: plain(1))["plain"].because == "hit"
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_result_that_is_gone(runs: Runs) -> None:
     runs(lambda: large(1))
     invalidate(runs.project, Selection(process="large"))
@@ -337,6 +341,7 @@ def test_a_result_that_is_gone(runs: Runs) -> None:
     assert (gone.because, gone.reason[-28:]) == ("removed", "is not in the cache any more")
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_the_nearest_earlier_result_is_compared(runs: Runs) -> None:
     runs(lambda: plain(FRAME, y=1), lambda: plain(FRAME, y=2))
     runs(lambda: plain({"a": 1}, y=7))
@@ -352,6 +357,7 @@ def test_the_nearest_earlier_result_is_compared(runs: Runs) -> None:
     assert [part.text for part in removed.differences] == ["parameter `y` was removed"]
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_mapped_calls_are_explained_one_by_one(runs: Runs) -> None:
     @flow(project=runs.root)
     def mapping() -> None:
@@ -368,6 +374,7 @@ def test_mapped_calls_are_explained_one_by_one(runs: Runs) -> None:
     assert items["plain"].reason == "2 cached"
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_several_calls_of_a_task(runs: Runs) -> None:
     runs(lambda: plain(1))
     project = runs.project
@@ -406,6 +413,7 @@ def test_several_calls_of_a_task(runs: Runs) -> None:
     assert items["//process[@name='plain']"].reason == "1 cached, 1 completed"
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_what_comes_from_a_task_that_was_executed(runs: Runs) -> None:
     @flow(project=runs.root)
     def chained(x: int) -> None:
@@ -418,6 +426,7 @@ def test_what_comes_from_a_task_that_was_executed(runs: Runs) -> None:
     assert by_name["listed"].upstream == ()
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_in_the_cloud(tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in cloud.environ().items():
         monkeypatch.setenv(name, value)
@@ -444,6 +453,7 @@ def test_in_the_cloud(tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPa
     assert runs(lambda: nothing(1))["nothing"].because == "removed"
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_sources_live_as_long_as_results_of_that_code(runs: Runs) -> None:
     runs(lambda: plain(1), lambda: brief(1))
     project = runs.project

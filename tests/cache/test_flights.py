@@ -22,6 +22,8 @@ from expops_prefect.project import Project
 from expops_prefect.testing.faults import Faults, FaultyKV
 from tests.support.server import wait_until
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 CONFIG = "prefect: {project_id: shop, cache: {single_flight: true, lease_seconds: 2}}\n"
 
 

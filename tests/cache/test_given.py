@@ -163,6 +163,7 @@ main()
 """
 
 
+@pytest.mark.usefixtures("flow_processes")
 def test_one_look_tells_all(tmp_path: Path) -> None:
     shop = FlowProject(tmp_path, config="prefect: {project_id: shop}\n")
     shop.write("flow.py", FLOW)

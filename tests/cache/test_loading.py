@@ -26,6 +26,8 @@ from expops_prefect.record.cache_records import KEPT
 from tests.cache.test_storage import make_project
 from tests.support.server import wait_until
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 RAN: list[Any] = []
 
 

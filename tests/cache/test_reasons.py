@@ -18,6 +18,8 @@ from prefect.states import Completed
 from expops_prefect import DataFile, Project, flow, task
 from tests.config.support import make_project
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 CONFIG = """
 prefect:
   project_id: shop

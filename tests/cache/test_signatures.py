@@ -76,6 +76,7 @@ def main() -> int:
     return process(1, RAN)
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_flow_hits_its_own_records_and_no_others(opened: Project) -> None:
     assert [main(), main()] == [20, 20]
     assert RAN == ["process", "step"]

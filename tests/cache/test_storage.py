@@ -49,6 +49,7 @@ class TestLocalResultStorage(ResultStorageConformance):
     """Over local files."""
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_two_checkouts_never_take_each_others(tmp_path: Path) -> None:
     # The same project twice, with equal keys: on one machine each has its own stores.
     one, two = make_project(tmp_path / "one" / "shop"), make_project(tmp_path / "two" / "shop")
@@ -112,6 +113,7 @@ def test_where_the_project_of_a_block_without_a_root_is(tmp_path: Path, monkeypa
     assert json.loads(block.model_dump_json())["project_root"] is None
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_metadata_in_a_storage_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What could not be stored must not be found there the next time: that would fail the task.
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
@@ -167,6 +169,7 @@ def led_to(project: Project, task_name: str, place: str | None) -> None:
     project.kv.put(kv_key, {**value, "prefect_metadata": json.dumps(known)})
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("place", [None, "x", "/etc/hostname"])
 @pytest.mark.parametrize("storage", ["ours", "unsaved", "saved"])
 def test_metadata_that_lead_to_another_result(tmp_path: Path, ran: list[str], storage: str, place: str | None) -> None:
@@ -200,6 +203,7 @@ def test_metadata_that_lead_to_another_result(tmp_path: Path, ran: list[str], st
     assert ran == ["first", "second", "second"]
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("first_saved", [False, True])
 def test_a_storage_of_the_users_own_that_is_saved_or_not_any_more(
     tmp_path: Path, ran: list[str], first_saved: bool

@@ -59,7 +59,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def recorded(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Project:
     """A project in which one flow ran twice, the second time from the cache."""
     from expops_prefect import Project, flow, log_chart, log_metric, task
 

@@ -27,6 +27,7 @@ def costs(cli: Command, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str
     return [check["found"] for check in costs]
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_doctor_counts_the_calls_of_a_task_run(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_project(tmp_path / "shop", "prefect: {project_id: shop}")
     executed, hit, run = costs(cli, root, monkeypatch)
@@ -40,6 +41,7 @@ def test_doctor_counts_the_calls_of_a_task_run(cli: Command, tmp_path: Path, mon
     ] == []
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_doctor_counts_in_the_cloud_and_leaves_nothing_there(
     cli: Command, tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

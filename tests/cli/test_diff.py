@@ -15,6 +15,7 @@ from tests.cli.conftest import Command
 from tests.config.support import make_project
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_two_runs_are_compared(cli: Command, tmp_path: Path) -> None:
     root = make_project(tmp_path / "shop", f"prefect: {{project_id: shop-{uuid4().hex[:6]}}}")
 

@@ -78,6 +78,7 @@ def helper_of(version: int) -> Callable[[int], int]:
     return helper
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_what_differs(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from expops_prefect import Project, flow, task
 

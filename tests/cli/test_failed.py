@@ -50,6 +50,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project.open(root)
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_failed_run_says_why(failed: Project, cli: Command) -> None:
     newest, plain = failed.runs()
     shown = cli("runs", "show", plain.run_id, "--project", failed.settings.root)
@@ -87,6 +88,7 @@ def test_what_failed_first_in_any_process() -> None:
     assert with_first_failed(record(status="failed"), []).log == "prefect flow-run logs flow-run"
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_run_that_is_taken_up_again_has_not_failed(tmp_path: Path) -> None:
     root = make_project(tmp_path / "shop", "prefect: {project_id: shop}")
     tried: list[int] = []

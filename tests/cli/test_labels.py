@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from expops_prefect import Project, flow, task
 from expops_prefect.models.names import apart, normalise, process_path, step_path
 from tests.cli.conftest import Command
@@ -26,6 +28,7 @@ def other(number: int) -> int:
     return number + 1
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_labels_are_shown_and_stay_apart(cli: Command, tmp_path: Path) -> None:
     root = make_project(tmp_path / "shop", "prefect: {project_id: shop}")
 

@@ -21,6 +21,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExpOpsProject:
     return ExpOpsProject(tmp_path, monkeypatch)
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_run_says_what_was_executed(cli: Command, small: ExpOpsProject, monkeypatch: pytest.MonkeyPatch) -> None:
     done = cli("run", "--project", small.root)
     assert done.code == 0, done.err

@@ -226,6 +226,7 @@ def test_a_link_into_a_temporary_folder_is_seen(tmp_path: Path, monkeypatch: pyt
     assert load_settings(tmp_path / "link", environ={}).warnings
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_flow_without_a_configuration_runs_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make_project(tmp_path / "no config here", None)
 

@@ -221,6 +221,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -263,6 +264,7 @@ def test_a_flow_fails_before_its_first_task_and_nothing_is_stored(
     assert files(tmp_path) == before
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_bare_policy_says_it_once_runs_uncached_and_stores_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.test_existing_flows import dropped_in
 from tests.support.processes import FlowProject
 
-pytestmark = pytest.mark.xdist_group("honest tasks")
+pytestmark = [pytest.mark.xdist_group("honest tasks"), pytest.mark.usefixtures("flow_processes")]
 LONG = pytest.mark.timeout(900)
 """The first of the tests runs all jobs, and a machine may have other work."""
 

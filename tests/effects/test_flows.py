@@ -42,7 +42,11 @@ from tests.effects.worlds import Site, site
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 
-pytestmark = [pytest.mark.xdist_group("flows of others"), pytest.mark.nightly]
+pytestmark = [
+    pytest.mark.xdist_group("flows of others"),
+    pytest.mark.nightly,
+    pytest.mark.usefixtures("flow_processes"),
+]
 LONG = pytest.mark.timeout(900)
 
 HERE = Path(__file__).parent / "flows"

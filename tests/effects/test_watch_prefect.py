@@ -14,6 +14,8 @@ from expops_prefect.effects.chain import innermost
 from expops_prefect.effects.watch import watching
 from expops_prefect.models.effects import Seen
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 
 def read(name: str) -> None:
     with suppress(OSError):

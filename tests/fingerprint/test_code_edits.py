@@ -10,6 +10,8 @@ import pytest
 
 from tests.fingerprint.packages import edited, fingerprints, write
 
+pytestmark = pytest.mark.xdist_group("code edits")
+
 FILES = {
     "proj/__init__.py": "",
     "proj/far.py": """

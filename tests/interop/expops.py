@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import urllib.parse
 import urllib.request
@@ -19,12 +18,13 @@ from tests.support import emulators
 from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
 from tests.support.server import Server, clean_environment, free_port
+from tests.support.shared_servers import address
 
 
 def project_on(combination: str, folder: Path, config: str) -> FlowProject:
     """A project in a folder named like it, as ExpOps has it, whose configuration names the Firestore emulator."""
-    endpoint = os.environ[emulators.GCS]
-    cloud = Cloud(os.environ[emulators.FIRESTORE], endpoint, emulators.new_bucket(endpoint))
+    endpoint = address("gcs_endpoint")
+    cloud = Cloud(address("firestore_host"), endpoint, emulators.new_bucket(endpoint))
     section = cloud.section(combination)
     if section["backend"]["type"] == "gcp":
         section["backend"]["emulator_host"] = cloud.firestore

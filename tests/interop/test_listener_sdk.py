@@ -8,7 +8,6 @@ logs its first metric by itself, and what is made all at once is read by a clien
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,7 +16,6 @@ import pytest
 
 from tests.interop.expops import project_on, serving
 from tests.interop.listening import Listener, listening
-from tests.support import emulators
 from tests.support.processes import FlowProject
 
 CONFIG = "experiment: {pipeline: {processes: [{name: train}, {name: report}, {name: broken}]}}"
@@ -137,11 +135,11 @@ def shows_metrics(heard: Listener, run: str) -> None:
         heard.wait(partial(lambda path, series: heard.metrics(run, path)[-1:] == [series], path, series), path)
 
 
-def test_firestore(tmp_path: Path) -> None:
+def test_firestore(tmp_path: Path, firestore_host: str) -> None:
     shop = project_on("gcp-gcs", tmp_path / "workspace", CONFIG)
     shop.write("main.py", FLOW)
     gates = tmp_path / "gates"
-    there = ("firestore", os.environ[emulators.FIRESTORE], shop.root.name, PATHS)
+    there = ("firestore", firestore_host, shop.root.name, PATHS)
     with listening(*there) as heard:
         first = follow_a_run(shop, heard, gates)
         second = follow_a_cached_run(shop, heard, gates)
@@ -220,11 +218,11 @@ if __name__ == "__main__":
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["firestore", "local"])
-def test_how_soon_a_status_arrives(tmp_path: Path, mode: str) -> None:
+def test_how_soon_a_status_arrives(tmp_path: Path, firestore_host: str, mode: str) -> None:
     """From the task's own change to the SDK's event, over the whole of a run."""
     if mode == "firestore":
         shop = project_on("gcp-gcs", tmp_path / "workspace", "experiment: {}")
-        with listening("firestore", os.environ[emulators.FIRESTORE], shop.root.name, []) as heard:
+        with listening("firestore", firestore_host, shop.root.name, []) as heard:
             seconds = delays(shop, heard, tmp_path)
     else:
         config = "experiment: {cache: {backend: {type: local, path: kv_store.db}}}\n"

@@ -15,6 +15,8 @@ from prefect.states import Crashed
 
 from tests.prefect_contract.facts import Lines, Stores, check
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 USED_BY = "recording.hooks"
 NAMES = ("call_hooks", "setup_run_context")
 

@@ -17,6 +17,8 @@ from prefect.serializers import Serializer
 
 from tests.prefect_contract.facts import Lines, NotingStorage, PutsInPlace, Stores, check
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 
 class Labelled(bytes):
     """Bytes with something beside them, as our envelope has."""

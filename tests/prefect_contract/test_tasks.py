@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
+import pytest
 from prefect import Flow, flow, task
 from prefect.cache_policies import INPUTS, NO_CACHE
 from prefect.client.schemas.objects import State, TaskRunResult
@@ -20,6 +21,8 @@ from prefect.utilities.annotations import NotSet
 
 from expops_prefect.tracking.wrapping import _CALLS, _SCOPES
 from tests.prefect_contract.facts import Stores, check
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def test_what_with_options_keeps() -> None:

@@ -16,6 +16,8 @@ from tests.security.test_secrets import holders
 from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
 
+pytestmark = pytest.mark.usefixtures("flow_processes")
+
 API_KEY = "AIzaSyPlanted4d1f0b7c2a9e4f3e8b6a5c0d"
 FLOW = """
 import numpy as np

@@ -204,6 +204,7 @@ def _of_the_ui(shop: FlowProject) -> dict[str, str]:
     return found
 
 
+@pytest.mark.usefixtures("flow_processes")
 def test_no_output_holds_a_planted_secret(tmp_path: Path) -> None:
     shop = FlowProject(tmp_path)
     secrets = _plant(shop, 10)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.processes import FlowProject
 
+pytestmark = pytest.mark.usefixtures("flow_processes")
+
 PRIVATE, FIREBASE, SIGNING, PASSED = (f"planted-{name}-4d1f0b7c2a9e4f3e8b6a5c0d" for name in "abcd")
 CONFIG = f"""
 experiment:

@@ -58,7 +58,7 @@ def same(found: Any) -> bool:
     )
 
 
-@pytest.fixture(params=["local", "gcs"])
+@pytest.fixture(params=["local", pytest.param("gcs", marks=pytest.mark.integration)])
 def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with one cached result, in files or in a bucket."""
     config = f"prefect: {{project_id: shop, {CONFIG}}}\n"
@@ -113,6 +113,7 @@ def test_replaced_objects_are_not_unpickled(project: Project, marker: Path, whic
     assert same(by_reference(project)), "mended"
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("project", ["gcs"], indirect=True)
 @pytest.mark.parametrize("which", [".npz", ".arrow", ".buf", ".joblib"])
 def test_a_copy_that_was_replaced_on_this_machine(project: Project, marker: Path, which: str) -> None:

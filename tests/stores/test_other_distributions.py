@@ -58,7 +58,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> FlowProject:
+def shop(tmp_path: Path, installed: Path, flow_processes: None, monkeypatch: pytest.MonkeyPatch) -> FlowProject:
     monkeypatch.syspath_prepend(str(installed))
     shop = FlowProject(tmp_path, CONFIG)
     shop.environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "support"), str(shop.root), str(installed)])

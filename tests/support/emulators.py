@@ -12,25 +12,18 @@ from typing import Final
 
 from tests.support.server import Server, clean_environment, free_port
 
-FIRESTORE: Final = "EXPOPS_TEST_FIRESTORE"
-"""The variable with the emulator's host:port. Not Google's own: flows of local tests must not see it."""
-GCS: Final = "EXPOPS_TEST_GCS"
-"""The variable with the GCS server's URL."""
 _INSTALL: Final = (
     "install the Google Cloud SDK, Java 11 or later, and the emulator: gcloud components install "
     "cloud-firestore-emulator, or the package google-cloud-cli-firestore-emulator"
 )
 
 
-def start_firestore_emulator(folder: Path) -> tuple[Server | None, str]:
-    """Start the emulator, or use the one that FIRESTORE_EMULATOR_HOST names; its host:port.
+def start_firestore_emulator(folder: Path) -> tuple[Server, str]:
+    """Start the emulator; its host:port.
 
     Raises:
         AssertionError: there is none; the message says what to install.
     """
-    running = os.environ.get("FIRESTORE_EMULATOR_HOST")
-    if running:
-        return None, running
     program = _find_emulator()
     if program is None or shutil.which("java") is None:
         raise AssertionError(f"the tests need the Firestore emulator: {_INSTALL}")

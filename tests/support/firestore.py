@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import uuid
 from typing import Any
 
@@ -14,7 +13,7 @@ from google.cloud import firestore
 
 from expops_prefect.stores.kv.base import JSON
 from expops_prefect.stores.kv.firestore.store import FirestoreKV
-from tests.support import emulators
+from tests.support.shared_servers import address
 
 GCP_PROJECT = "expops-prefect-tests"
 
@@ -26,7 +25,7 @@ def new_project() -> str:
 
 def new_store(project: str | None = None, **options: Any) -> FirestoreKV:
     """A store on the suite's emulator, by default in a new project."""
-    settings = {"emulator_host": os.environ[emulators.FIRESTORE], "credentials": None, **options}
+    settings = {"emulator_host": address("firestore_host"), "credentials": None, **options}
     return FirestoreKV(project_id=project or new_project(), gcp_project=GCP_PROJECT, **settings)
 
 
@@ -40,7 +39,7 @@ class Documents:
 
     def __init__(self, project: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("FIRESTORE_EMULATOR_HOST", os.environ[emulators.FIRESTORE])
+            patch.setenv("FIRESTORE_EMULATOR_HOST", address("firestore_host"))
             self.client = firestore.Client(project=GCP_PROJECT, credentials=AnonymousCredentials())
         self.root = self.client.collection("mlops_projects").document(project)
 

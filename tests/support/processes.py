@@ -17,6 +17,7 @@ from expops_prefect.record.process_rows import Row
 from expops_prefect.record.run_records import RunRecord
 from tests.support import forked
 from tests.support.server import clean_environment
+from tests.support.shared_servers import LEVEL
 
 _RAN = '''
 """Counts executions: task bodies call ran(), which logs a line to a file. Logging is no effect of a task."""
@@ -116,6 +117,8 @@ class FlowProject:
         stderr: int = subprocess.STDOUT,
     ) -> subprocess.Popen[str]:
         """Start a process: ``python *arguments`` in the project's root."""
+        level = os.environ.get(LEVEL, "e2e")
+        assert level == "e2e", f"only end-to-end tests run flow processes, this is {level}: ask for flow_processes"
         self._runs += 1
         self._log = self.folder / f"executions-{self._runs}.log"
         self._log.touch()

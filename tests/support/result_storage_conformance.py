@@ -295,6 +295,7 @@ class ResultStorageConformance:
             store.write({"array": LARGE + number}, key=key)
             assert same(read(result_store(project), key), {"array": LARGE + number})
 
+    @pytest.mark.usefixtures("prefect_server")
     def test_loaded_elsewhere_by_the_id_of_the_block(self, project: Project, tmp_path: Path) -> None:
         results, keys = project.part(Blocks).storages
         store = result_store(project, result_storage=results, metadata_storage=keys)

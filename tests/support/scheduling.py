@@ -6,6 +6,7 @@ pytest 9.2 no longer lets it do.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -26,4 +27,5 @@ class FilesTogether(LoadScopeScheduling):  # type: ignore[misc]
 @cache
 def stays_together(file: str) -> bool:
     """Whether a test file marks all its tests as one group."""
-    return "\npytestmark = pytest.mark.xdist_group(" in (_ROOT / file).read_text(encoding="utf-8")
+    text = (_ROOT / file).read_text(encoding="utf-8")
+    return re.search(r"^pytestmark = (\[[^\]]*|.*)\bxdist_group\(", text, re.MULTILINE) is not None

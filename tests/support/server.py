@@ -1,4 +1,4 @@
-"""One real Prefect server for the whole suite, on a free loopback port, in a folder of its own."""
+"""A real Prefect server, on a free loopback port, in a folder of its own; and what all servers of the suite share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 
 class Server:
@@ -49,6 +52,9 @@ class Server:
                 cwd=cwd,
                 start_new_session=group,
             )
+        # Another process may have to end it.
+        started = psutil.Process(self.process.pid).create_time()
+        log.with_suffix(".pid").write_text(f"{-self.process.pid if group else self.process.pid} {started}")
         try:
             wait_until(lambda: self._answers(health), 240, f"{command[0]} at {health}", on_failure=self.tail)
         except BaseException:
@@ -84,6 +90,34 @@ class Server:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
+
+
+def stop_all(folder: Path) -> None:
+    """End the servers whose logs lie in a folder, whichever process started them."""
+    running: list[tuple[int, psutil.Process]] = []
+    for file in folder.glob("*.pid"):
+        identifier, started = file.read_text().split()
+        try:
+            process = psutil.Process(abs(int(identifier)))
+            if process.create_time() == float(started):
+                running.append((int(identifier), process))
+        except psutil.NoSuchProcess:
+            continue
+    for ending, seconds in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
+        running = [(number, process) for number, process in running if not _ended(process)]
+        for number, _ in running:
+            with suppress(ProcessLookupError):
+                os.kill(number, ending)  # a group, if the number is negative
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not all(_ended(process) for _, process in running):
+            time.sleep(0.05)
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def start_prefect_server(folder: Path) -> tuple[Server, str]:

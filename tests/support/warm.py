@@ -28,6 +28,8 @@ import prefect.logging.configuration
 import prefect.task_engine
 
 _PATH = sys.path[1:]
+# A flow's end would wait for up to a second for the thread that sends its heartbeats, which sleeps.
+prefect.flow_engine.BaseFlowRunEngine.heartbeat_seconds = None  # type: ignore[assignment, method-assign]
 
 
 def serve(descriptor: int) -> dict[str, Any] | None:

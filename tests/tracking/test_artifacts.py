@@ -20,6 +20,8 @@ from expops_prefect.tracking import artifacts
 from expops_prefect.tracking.artifacts import wait_for_artifacts
 from tests.config.support import make_project
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 PNG = b"\x89PNG\r\n\x1a\n a small picture"
 
 

@@ -43,6 +43,7 @@ def run_in(root: Path, spoil: bool) -> None:
     assert main() == 1
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_runs_of_one_process_are_not_mixed(tmp_path: Path) -> None:
     roots = [make_project(tmp_path / name, f"prefect: {{project_id: {name}}}") for name in ("one", "two")]
     threads = [threading.Thread(target=run_in, args=(root, number == 0)) for number, root in enumerate(roots)]

@@ -165,7 +165,7 @@ def test_the_newest_runs_are_found_without_reading_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.01, 30.0, 100_000.0])
-@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("remote", [False, pytest.param(True, marks=pytest.mark.integration)])
 def test_few_records_are_read_whatever_the_number_of_runs(tmp_path: Path, remote: bool, seconds: float) -> None:
     project, now = make_project(tmp_path), time.time()
     project.kv = counted = Counted(new_store() if remote else project.kv)

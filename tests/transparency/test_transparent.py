@@ -137,6 +137,7 @@ def test_a_clone_of_an_instrumented_subflow_stays_one() -> None:
     assert [vars(item)[INNER] for item in (clone, inner.with_options(name="other"))] == [False, True]
 
 
+@pytest.mark.usefixtures("flow_processes")
 def test_it_runs_as_with_prefect_alone(tmp_path: Path) -> None:
     text = Path(written.__file__).read_text()
     ours = text.replace("from prefect import flow, task", "from expops_prefect import flow, task")

@@ -99,6 +99,7 @@ def build(shop: FlowProject, twice: str, cffi: str) -> None:
     subprocess.run([sys.executable, shop.folder / "c" / "build.py"], cwd=shop.root, check=True, capture_output=True)
 
 
+@pytest.mark.usefixtures("flow_processes")
 def test_libraries_count_by_their_bytes(tmp_path: Path) -> None:
     shop = FlowProject(tmp_path, config="prefect: {project_id: shop}\n")
     shop.write("flow.py", FLOW)

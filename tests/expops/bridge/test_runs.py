@@ -14,6 +14,8 @@ import yaml
 from tests.expops.bridge.project import BRANCHES, ExpOpsProject, branch, plain
 from tests.support.backends import Cloud
 
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
 EVERYTHING = Counter(load=1, fit=4, train=4, score=4, collect=1, report=1)
 PROCESSES = [
     *(plain(name) for name in ("load", "halves", "collect", "report")),

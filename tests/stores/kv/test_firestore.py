@@ -20,6 +20,8 @@ from expops_prefect.testing.kv_samples import CHARTS, PATH, ROW, RUN, RawKV, con
 from expops_prefect.testing.kv_suite import KVConformance
 from tests.support.firestore import Documents, new_project, new_store
 
+pytestmark = pytest.mark.usefixtures("firestore_host")
+
 
 @pytest.fixture
 def raw(documents: Documents) -> RawKV:

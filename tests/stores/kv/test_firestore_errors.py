@@ -28,6 +28,8 @@ from expops_prefect.stores.kv.firestore.store import FirestoreKV
 from tests.support.firestore import Documents, new_store
 from tests.support.server import free_port, wait_until
 
+pytestmark = pytest.mark.usefixtures("firestore_host")
+
 METRICS = names.metrics_key("r", "//process[@name='train']")
 STATUS = names.run_status_key("r")
 

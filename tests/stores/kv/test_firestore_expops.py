@@ -10,6 +10,8 @@ from expops_prefect.stores.kv.base import MetricPoint
 from expops_prefect.testing.kv_samples import CHARTS, DIGESTS, RECORD, ROW, exactly
 from tests.support.firestore import GCP_PROJECT, new_project, new_store
 
+pytestmark = pytest.mark.usefixtures("firestore_host")
+
 RUN = "project-shop-20261124120000-0123abcd"
 TRAIN = "//process[@name='train']"
 

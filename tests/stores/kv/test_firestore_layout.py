@@ -15,6 +15,8 @@ from expops_prefect.stores.kv.firestore.store import FirestoreKV
 from expops_prefect.testing.kv_samples import CHARTS, DIGESTS, ODD_KEYS, RECORD, ROW, SERIES
 from tests.support.firestore import Documents, enc, new_store
 
+pytestmark = pytest.mark.usefixtures("firestore_host")
+
 RUN = "project-shop-20261124120000-0123abcd"
 TRAIN = "//process[@name='train']"
 SECOND = "//*[@partition='p2']/process[@name='train']"

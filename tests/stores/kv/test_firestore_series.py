@@ -23,6 +23,8 @@ from expops_prefect.testing.kv_machine import Model
 from expops_prefect.testing.kv_samples import RUN, exactly
 from tests.support.firestore import Documents, new_store
 
+pytestmark = pytest.mark.usefixtures("firestore_host")
+
 KEY = names.metrics_key(RUN, "//process[@name='train']")
 MAIN = f"metric/{RUN}/probes_by_path/"
 LIMIT = 60

@@ -21,8 +21,10 @@ from expops_prefect.errors import ObjectStoreError
 from expops_prefect.stores.objects.gcs.store import GCSObjects
 from expops_prefect.stores.objects.multi_buffer_reader import PartsReader
 from expops_prefect.testing.object_suite import ObjectConformance, RawObjects, object_machine
-from tests.support.emulators import GCS
 from tests.support.server import free_port
+from tests.support.shared_servers import address
+
+pytestmark = pytest.mark.usefixtures("gcs_endpoint")
 
 ESCAPES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 
@@ -79,7 +81,7 @@ class TestConformance(ObjectConformance):
 
 
 def _of_machine() -> GCSObjects:
-    endpoint = os.environ[GCS]
+    endpoint = address("gcs_endpoint")
     request = urllib.request.Request(
         f"{endpoint}/storage/v1/b?project=test",
         data=b'{"name": "machines"}',

@@ -1,0 +1,2 @@
+def up(v):
+    return v + 1

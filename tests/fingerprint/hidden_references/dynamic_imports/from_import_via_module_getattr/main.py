@@ -1,0 +1,3 @@
+def entry(x):
+    from mod import foo
+    return foo(x)

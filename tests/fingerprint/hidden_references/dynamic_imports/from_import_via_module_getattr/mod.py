@@ -1,0 +1,3 @@
+def __getattr__(n):
+    import impl
+    return getattr(impl, n)

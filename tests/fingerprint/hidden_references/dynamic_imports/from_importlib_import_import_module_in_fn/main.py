@@ -1,0 +1,3 @@
+def entry(x):
+    from importlib import import_module
+    return import_module('mod').f(x)

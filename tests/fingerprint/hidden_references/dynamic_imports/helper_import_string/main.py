@@ -1,0 +1,3 @@
+from util import load
+def entry(x):
+    return load('mod.f')(x)

@@ -1,0 +1,3 @@
+import importlib
+def entry(x, name='mod'):
+    return importlib.import_module(name).f(x)

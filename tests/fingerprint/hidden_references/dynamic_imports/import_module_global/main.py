@@ -1,0 +1,4 @@
+import importlib
+PLUGIN = 'mod'
+def entry(x):
+    return importlib.import_module(PLUGIN).f(x)

@@ -1,0 +1,3 @@
+import mod
+def entry(x):
+    return mod.foo

@@ -1,0 +1,3 @@
+import pkgutil
+def entry(x):
+    return pkgutil.resolve_name('mod:f')(x)

@@ -1,0 +1,3 @@
+class B:
+    def g(self, x):
+        return x + 1

@@ -1,0 +1,3 @@
+def entry(x):
+    from mod import C
+    return C().g(x)

@@ -1,0 +1,1 @@
+from .f import f

@@ -1,0 +1,3 @@
+def entry(x):
+    from pkg import f
+    return f(x)

@@ -1,0 +1,3 @@
+def entry(x):
+    from pkg.near import f
+    return f(x)

@@ -1,0 +1,3 @@
+from pkg import other
+def f(x):
+    return other.g(x)

@@ -1,0 +1,3 @@
+def entry(x):
+    import pkg.deep.mod as m
+    return m.f(x)

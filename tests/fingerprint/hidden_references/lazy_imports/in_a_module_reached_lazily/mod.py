@@ -1,0 +1,3 @@
+def f(x):
+    from b import g
+    return g(x)

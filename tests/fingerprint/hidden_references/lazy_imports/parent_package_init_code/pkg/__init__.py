@@ -1,0 +1,2 @@
+import builtins
+builtins.STEP = 1

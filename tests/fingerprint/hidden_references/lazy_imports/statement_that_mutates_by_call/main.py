@@ -1,0 +1,3 @@
+def entry(x):
+    from mod import f
+    return f(x)

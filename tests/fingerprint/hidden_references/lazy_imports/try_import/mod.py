@@ -1,0 +1,4 @@
+try:
+    from a1 import f
+except ImportError:
+    f = None

@@ -1,0 +1,3 @@
+__all__ = ['a']
+def entry(x):
+    return (x, list(__all__))

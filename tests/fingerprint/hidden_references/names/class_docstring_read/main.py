@@ -1,0 +1,4 @@
+class Prompt:
+    '''hello'''
+def entry(x):
+    return Prompt.__doc__

@@ -1,0 +1,4 @@
+def prompt():
+    'hello'
+def entry(x):
+    return prompt.__doc__

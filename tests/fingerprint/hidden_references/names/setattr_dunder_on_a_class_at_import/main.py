@@ -1,0 +1,5 @@
+class A:
+    pass
+A.__rate__ = 1
+def entry(x):
+    return A.__rate__

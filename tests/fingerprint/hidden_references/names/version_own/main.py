@@ -1,0 +1,3 @@
+__version__ = '1'
+def entry(x):
+    return (x, __version__)

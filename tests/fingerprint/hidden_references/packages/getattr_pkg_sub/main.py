@@ -1,0 +1,3 @@
+import pkg
+def entry(x):
+    return getattr(pkg, 'a').f(x)

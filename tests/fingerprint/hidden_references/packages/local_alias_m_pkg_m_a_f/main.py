@@ -1,0 +1,4 @@
+import pkg
+def entry(x):
+    m = pkg
+    return m.a.f(x)

@@ -1,0 +1,4 @@
+import pkg
+MODS = [pkg]
+def entry(x):
+    return [m.a.f(x) for m in MODS]

@@ -1,0 +1,4 @@
+C = {'a': 1}
+K = C.keys()
+def entry(x):
+    return list(K)

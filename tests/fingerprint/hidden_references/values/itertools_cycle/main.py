@@ -1,0 +1,4 @@
+import itertools
+M = itertools.cycle([1])
+def entry(x):
+    return next(M)
