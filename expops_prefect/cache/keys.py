@@ -23,7 +23,7 @@ from prefect.transactions import IsolationLevel, get_transaction
 
 from expops_prefect import run_context
 from expops_prefect._internal.diagnostics import degrade, first
-from expops_prefect.cache import explicit_storage, reasons, retries
+from expops_prefect.cache import explicit_storage, reasons, results, retries
 from expops_prefect.cache.argument_changes import Given
 from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.context import CacheContext, uses_configuration
@@ -41,7 +41,7 @@ from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
 from expops_prefect.cache.observation import Before, tell_once, warn_once
 from expops_prefect.cache.session import session
-from expops_prefect.effects import ambient
+from expops_prefect.effects import ambient, shown
 from expops_prefect.effects.code.analysis import code_effects
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
 from expops_prefect.fingerprint import lazy_imports
@@ -206,7 +206,7 @@ def plain_key(
 def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
     given = Given(made.components.values, made.components.digests) if surrounded else None
-    before = Before(made.effects, made.decision.told, made.components.code.guards, given)
+    before = Before(made.effects, made.decision.told, made.function, made.components.code.guards, given)
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
@@ -242,6 +242,7 @@ class _Made:
         configured: the processes whose configuration is part of it.
         decision: what becomes of the task run.
         effects: what its code tells.
+        function: what calls of its function have in common.
     """
 
     key: names.CacheKey
@@ -249,6 +250,7 @@ class _Made:
     configured: frozenset[str]
     decision: Decision
     effects: CodeEffects
+    function: object
 
 
 def _made(
@@ -300,8 +302,12 @@ def _made(
     configured = frozenset({name, *map(names.process_name, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint(entering), config, code.digest)
+    function = shown.code_of(task.fn)
+    if not decision.told and (earlier := shown.earlier(function)) is not None:
+        results.withdraw(project, str(key))
+        return Decision(reasons.earlier(earlier), told=False, watched=False)
     components = KeyComponents(values, digests, notes, others, config_made_of, code, root, process)
-    return _Made(key, components, configured, decision, code.effects)
+    return _Made(key, components, configured, decision, code.effects, function)
 
 
 def _process_state(root: Path) -> dict[str, str]:

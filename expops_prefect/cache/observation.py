@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from expops_prefect._internal.diagnostics import degrade, first
-from expops_prefect.cache import decision, reasons
+from expops_prefect.cache import decision, reasons, results
 from expops_prefect.cache.argument_changes import Given, is_constant
 from expops_prefect.cache.context import CacheContext, Observed, computing
 from expops_prefect.cache.session import session
-from expops_prefect.effects import dependencies, generators, surroundings
+from expops_prefect.effects import dependencies, generators, shown, surroundings
 from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
@@ -33,6 +33,7 @@ from expops_prefect.fingerprint.third_party import owner_of_callable
 from expops_prefect.models.effects import CodeEffects, Effect, Seen
 
 if TYPE_CHECKING:
+    from expops_prefect.cache.reasons import Reason
     from expops_prefect.project import Project
 
 _logger = logging.getLogger("prefect.expops")
@@ -49,6 +50,7 @@ class Before:
     Attributes:
         code: what its code tells.
         told: somebody asked for it to be cached, whatever it does.
+        function: what calls of its function have in common.
         guards: the objects that its code refers to.
         given: the arguments that can be changed in place; ``None`` where they are not looked at again.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
@@ -57,6 +59,7 @@ class Before:
 
     code: CodeEffects
     told: bool
+    function: object = None
     guards: Guards | None = None
     given: Given | None = None
     plain_key: str | None = None
@@ -78,6 +81,7 @@ class Observation:
         self._watch: watching | None = None
         self._named = Named((), ())
         self._around: surroundings.Snapshot = {}
+        self._returned = False
 
     def begin(self) -> None:
         """The body is about to run."""
@@ -88,13 +92,14 @@ class Observation:
             self._around = surroundings.snapshot()
             if seed is not None:
                 self._stack.enter_context(seeded(derived_seed(seed, cache_context.key)))
-            self._watch = self._stack.enter_context(watching(self._before.code))
+            self._watch = self._stack.enter_context(watching(self._before.code, code=self._before.function))
         except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
             degrade("bodies not watched", repr(error), key=cache_context.label, about=cache_context.label)
 
     def finish(self, result: Any, transaction: Any, context: Any) -> None:
         """The body has returned: its result is kept, or left to Prefect."""
-        self.close()
+        self._stop()
+        self._returned = True
         try:
             self._judge(result, transaction, context)
         except Exception as error:  # noqa: BLE001 - a user's own objects are looked at; the task has done its work
@@ -110,17 +115,44 @@ class Observation:
             return
         effects = (*seen.effects, *self._changed_arguments(), *self._left_behind(result), *self._given_back(result))
         effects = decision.forbidding(cache_context.project, effects)
-        shown = (*decision.forbidding(cache_context.project, before.code.effects), *effects)[:_MOST_EFFECTS]
+        # What it sends over a connection that another call opened is not heard.
+        earlier = None if effects else shown.earlier(before.function)
+        all_told = (
+            *decision.forbidding(cache_context.project, before.code.effects),
+            *effects,
+            *filter(None, [earlier]),
+        )
+        told = _dump(all_told[:_MOST_EFFECTS])
         seeds = before.code.seeds and cache_context.project.settings.random_seed is None
         left = generators.left_behind(before.code.seeds) if seeds else ""
-        cache_context.observed = Observed(self._named, seen.reads, self._is_proven(seen), _dump(shown), left)
-        if effects and not before.told:
-            cache_context.refuse(reasons.effect(effects[0], more=len(effects) - 1))
+        cache_context.observed = Observed(self._named, seen.reads, self._is_proven(seen), told, left)
+        if before.told:
+            return
+        if effects:
+            self._refuse(reasons.effect(effects[0], more=len(effects) - 1), transaction, context)
             tell_once(cache_context.task, effects[0], decorated=decision.is_decorated(context.task))
-            self._leave_to_prefect(transaction, context)
+        elif earlier is not None:
+            self._refuse(reasons.earlier(earlier), transaction, context)
+
+    def _refuse(self, why: Reason, transaction: Any, context: Any) -> None:
+        """Leave a result to Prefect, and let an older one under its key be no hit any more."""
+        self._withdraw()
+        self._context.refuse(why)
+        self._leave_to_prefect(transaction, context)
+
+    def _withdraw(self) -> None:
+        if self._context.why not in (reasons.ABSENT, reasons.ELSEWHERE):
+            results.withdraw(self._context.project, self._context.key, self._context)
 
     def close(self) -> None:
-        """Stop watching; a second time changes nothing."""
+        """The body is over. What it did counts for an older result under its key, although it has failed."""
+        self._stop()
+        if not self._returned and self._watch is not None and not self._before.told:
+            self._returned = True
+            if decision.forbidding(self._context.project, self._watch.seen().effects):
+                self._withdraw()
+
+    def _stop(self) -> None:
         with suppress(Exception):
             self._stack.close()
 

@@ -53,7 +53,7 @@ SAME_RUN: Final = Reason("same run", "this run computed it, and what it calls ma
 UNWATCHED: Final = Reason("absent", "its earlier result does not say which files it was read from")
 OTHER_CHECKOUT: Final = Reason("dependency", "its result names paths of another checkout of the project")
 REFRESHED: Final = Reason("refreshed", "the cache is refreshed (refresh_cache)")
-_ELSEWHERE: Final = Reason("absent", "no result in the storage that the task or its flow names")
+ELSEWHERE: Final = Reason("absent", "no result in the storage that the task or its flow names")
 
 NO_HITS: Final = {
     "none": "it returns None, so it is executed every time (prefect.cache.none_results)",
@@ -66,7 +66,7 @@ NO_HITS: Final = {
 """Why a result that is kept is no hit; the words that stand in its record."""
 
 _USUAL_KINDS: Final = frozenset({"off", "policy", "generator", "effect", "not asked for"})
-_USUAL: Final = frozenset({ABSENT.text, _ELSEWHERE.text, *(NO_HITS[name] for name in ("none", "state", "effect"))})
+_USUAL: Final = frozenset({ABSENT.text, ELSEWHERE.text, *(NO_HITS[name] for name in ("none", "state", "effect"))})
 
 
 def effect(found: Effect, *, more: int = 0) -> Reason:
@@ -79,6 +79,13 @@ def effect(found: Effect, *, more: int = 0) -> Reason:
     where = f" ({Path(found.file).name}:{found.line})" if found.file else ""
     others = f" and {more} more" if more > 0 else ""
     return Reason("effect", f"{_DOES[found.kind]}: {found.call}{where}{others}{EVERY_TIME}")
+
+
+def earlier(found: Effect) -> Reason:
+    """Another call of its code did more than compute, and this one may go on with what that has opened."""
+    where = f" ({Path(found.file).name}:{found.line})" if found.file else ""
+    said = f"{_DOES[found.kind]}: {found.call}{where}, which its code did in an earlier call of this process"
+    return Reason("effect", said + EVERY_TIME)
 
 
 def of_record(effects: str) -> Reason:
@@ -232,7 +239,7 @@ def not_looked(task: Any) -> Reason:
     refresh = task.refresh_cache
     if refresh is None:
         refresh = get_current_settings().tasks.refresh_cache
-    return REFRESHED if refresh else _ELSEWHERE
+    return REFRESHED if refresh else ELSEWHERE
 
 
 def _off(where: str) -> Reason:

@@ -21,7 +21,7 @@ from expops_prefect.cache.context import CacheContext, Computation
 from expops_prefect.cache.key_components import keep_sources
 from expops_prefect.cache.last_used import note_use
 from expops_prefect.cache.payloads import checked_payload, write_payloads
-from expops_prefect.errors import BackendError, FormatError, IntegrityError, KVError, KVRefusedError
+from expops_prefect.errors import BackendError, ExpOpsPrefectError, FormatError, IntegrityError, KVError, KVRefusedError
 from expops_prefect.models import names
 from expops_prefect.models.record_format import is_newer
 from expops_prefect.project import Project
@@ -194,6 +194,23 @@ def publish(project: Project, key: str, record: CacheRecord, context: CacheConte
         degrade("records delayed", f"{error}; what is computed now hits once the store is back")
         values = _values(project, key, record, _step_of(context), aside=context is not None and context.newer)
         project.outbox.write(*(Publish(name, value) for name, value in values.items()))
+
+
+def withdraw(project: Project, key: str, context: CacheContext | None = None) -> None:
+    """Let the result under a key be no hit any more, for its code does more than compute; references to it still work.
+
+    Args:
+        project: where.
+        key: the transaction key.
+        context: the task run that has shown it, if one has.
+    """
+    try:
+        with project.kv_availability.watch():
+            record = read_hit(project, key)
+        if record is not None:
+            publish(project, key, replace(record, status=KEPT, no_hit="effect"), context)
+    except ExpOpsPrefectError as error:
+        degrade("results not withdrawn", f"{key}: {error}; until it is removed, its result may be taken for later runs")
 
 
 def read_record(project: Project, key: str) -> CacheRecord | None:

@@ -7,6 +7,7 @@ import threading
 import weakref
 from typing import Any, Final
 
+from expops_prefect.effects import shown
 from expops_prefect.effects.origin import Origin
 from expops_prefect.models.effects import Effect, Kind, Read, Seen
 
@@ -20,12 +21,14 @@ class Record:
 
     Args:
         scratch: folders whose files do not count, each ending with a separator.
+        code: what its calls have in common with others; ``None`` where that does not count.
     """
 
-    __slots__ = ("_effects", "_private", "_reads", "_started", "_written", "scratch", "unfinished")
+    __slots__ = ("_code", "_effects", "_private", "_reads", "_started", "_written", "scratch", "unfinished")
 
-    def __init__(self, scratch: tuple[str, ...]) -> None:
+    def __init__(self, scratch: tuple[str, ...], code: object = None) -> None:
         self.scratch = scratch
+        self._code = code
         self.unfinished: set[object] = set()
         """Calls that the body gave to a pool of threads and that have not ended."""
         self._effects: dict[tuple[str, str, int], Effect] = {}
@@ -39,7 +42,9 @@ class Record:
         key = (kind, origin.file, origin.line) if origin.file else (kind, call, 0)
         if key not in self._effects and len(self._effects) < MOST_EFFECTS:
             file = os.path.abspath(origin.file) if origin.file else ""  # noqa: PTH100
-            self._effects[key] = Effect(kind, call, file, origin.line, seedable)
+            found = self._effects[key] = Effect(kind, call, file, origin.line, seedable)
+            if self._code is not None:
+                shown.note(self._code, found)  # at once, for the calls beside this one
 
     def knows(self, path: str, *, listing: bool = False, dated: bool = False) -> bool:
         """Whether this read is noted already."""

@@ -30,6 +30,7 @@ class watching:  # noqa: N801 - a context, used as a verb
     Args:
         known: what the code of the task tells: the generators that it seeds are left alone.
         scratch: folders whose files do not count, such as this package's own.
+        code: what calls of its function have in common, see :func:`~expops_prefect.effects.shown.code_of`.
 
     Attributes:
         overlapped: another body ran at the same time elsewhere in the process, so it cannot be told which of them drew
@@ -38,10 +39,10 @@ class watching:  # noqa: N801 - a context, used as a verb
 
     __slots__ = ("_before", "_link", "_record", "_resolved", "_seeds", "_thread", "_token", "overlapped")
 
-    def __init__(self, known: CodeEffects | None = None, *, scratch: Sequence[str] = ()) -> None:
+    def __init__(self, known: CodeEffects | None = None, *, scratch: Sequence[str] = (), code: object = None) -> None:
         self._seeds = known.seeds if known is not None else frozenset()
         self._resolved = known is not None and known.resolved
-        self._record = Record(tuple(folder.rstrip("/\\") + "/" for folder in scratch))
+        self._record = Record(tuple(folder.rstrip("/\\") + "/" for folder in scratch), code)
         self._link = Link(self._record, None)
         self._before: dict[str, Any] = {}
         self._token: Token[Link | None] | None = None

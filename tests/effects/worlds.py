@@ -18,13 +18,14 @@ class Site(ThreadingHTTPServer):
 
     Args:
         answer: gives status and JSON for a method, a path and a body.
+        keeps_open: a connection is for many requests.
     """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, answer: Answer, *, keeps_open: bool = False) -> None:
+        super().__init__(("127.0.0.1", 0), _Keeping if keeps_open else _Handler)
         self.answer = answer
         self.lock = Lock()
         self.asked: dict[str, list[str]] = defaultdict(list)
@@ -66,10 +67,14 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Keeping(_Handler):
+    protocol_version = "HTTP/1.1"
+
+
 @contextmanager
-def site(answer: Answer) -> Iterator[Site]:
+def site(answer: Answer, *, keeps_open: bool = False) -> Iterator[Site]:
     """A server for a while."""
-    server = Site(answer)
+    server = Site(answer, keeps_open=keeps_open)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
