@@ -54,7 +54,7 @@ def find_root(
 
     ``project``, else ``EXPOPS_PROJECT_ROOT``, else the nearest folder above ``source_file``, then above
     the current folder, that holds ``configs/project_config.yaml``; else the repository in which ``source_file``
-    lies, or its own folder; without such a file those of the current folder.
+    lies, or the folder that it is imported from; without such a file those of the current folder.
 
     Raises:
         ConfigurationError: the folder that was named does not exist, or the current one no longer does.

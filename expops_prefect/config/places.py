@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,8 +18,9 @@ _DATABASE: Final = "metrics.sqlite"
 
 
 def root_without_configuration(source_file: Path | None, here: Path | None) -> Path | None:
-    """The folder that is taken as the project: the repository of the flow's file, else the file's own folder.
+    """The folder that is taken as the project: the repository of the flow's file, else the folder it is imported from.
 
+    That is the file's own folder, or the one above its package: ``python -m pkg.mod`` runs a file of a package.
     Without a file, in a notebook for instance, those of the current folder. The file system's root and the home
     folder are nobody's project; what would lie there has a folder of its own.
 
@@ -37,7 +39,25 @@ def root_without_configuration(source_file: Path | None, here: Path | None) -> P
             break
         if any(os.path.lexists(folder / mark) for mark in _REPOSITORY):
             return folder
+    if source_file is not None:
+        place = _imported_from(place, _package_of(source_file), never)
     return _elsewhere() if place in never else place
+
+
+def _package_of(file: Path) -> list[str]:
+    """The names of the packages that a file was imported by, the outermost first."""
+    for module in list(sys.modules.values()):
+        spec = getattr(module, "__dict__", {}).get("__spec__")  # not by getattr: a module may answer to any name
+        if spec is not None and spec.origin == str(file):
+            return str(spec.parent).split(".") if spec.parent else []
+    return []
+
+
+def _imported_from(place: Path, package: list[str], never: set[Path]) -> Path:
+    """The folder above the packages that a folder is part of; those without an ``__init__.py`` are told by name."""
+    while place.parent not in never and ((place / "__init__.py").is_file() or package[-1:] == [place.name]):
+        place, package = place.parent, package[:-1]
+    return place
 
 
 def _nobodys() -> set[Path]:

@@ -75,6 +75,40 @@ def test_without_any_configuration_it_is_the_flows_repository_or_folder(
     assert find_root(source_file=installed, environ={}) == tmp_path / "empty"
 
 
+@pytest.mark.parametrize("init", ["__init__.py", None])
+@pytest.mark.parametrize(
+    "started", [("-m", "shop.flows.daily"), ("-m", "shop"), ("main.py",), ("-m", "main"), ("shop/flows/daily.py",)]
+)
+def test_a_package_belongs_to_the_folder_that_it_is_imported_from(
+    tmp_path: Path, started: tuple[str, ...], init: str | None
+) -> None:
+    above = tmp_path / "above"
+    flows = above / "shop" / "flows"
+    flows.mkdir(parents=True)
+    if init is not None:
+        (flows / init).touch()
+        (flows.parent / init).touch()
+    (flows / "daily.py").write_text(
+        "from expops_prefect.cache.keys import project_of_task\n"
+        "def daily(): pass\n"
+        "print('ROOT', project_of_task(daily).settings.root)\n"
+    )
+    for program in (above / "main.py", above / "shop" / "__main__.py"):
+        program.write_text("import shop.flows.daily")
+
+    def root() -> Path:
+        command = [sys.executable, *started]
+        ran = subprocess.run(
+            command, cwd=above, env=clean_environment(tmp_path / "prefect"), capture_output=True, text=True, check=True
+        )
+        return Path(ran.stdout.split("ROOT ")[1].strip())
+
+    by_itself = init is None and started[0].endswith("daily.py")
+    assert root() == (flows if by_itself else above)
+    (tmp_path / ".git").mkdir()
+    assert root() == tmp_path
+
+
 @pytest.mark.parametrize("home", ["home", "/", "does-not-exist"])
 def test_the_home_folder_and_the_file_systems_root_are_no_project(
     tmp_path: Path, home: str, monkeypatch: pytest.MonkeyPatch
