@@ -56,6 +56,7 @@ def test_something_is_kept_of_every_release() -> None:
     assert "0.1.0" in RELEASES
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_flow_hits_what_an_earlier_release_stored(project: Project, tmp_path: Path, release: str) -> None:
     flows.main()

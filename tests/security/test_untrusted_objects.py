@@ -161,6 +161,7 @@ print("LOADED", sorted(record.result))
 """
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("which", ["nothing", "manifest"])
 def test_a_state_of_prefects_that_another_process_asks(tmp_path: Path, marker: Path, which: str) -> None:
     project = Project.open(make_project(tmp_path / "shop", f"prefect: {{project_id: shop, {CONFIG}}}\n"))
