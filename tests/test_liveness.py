@@ -373,5 +373,5 @@ def test_a_sign_of_life_that_cannot_be_given_is_called_that(
         life = RunHeartbeat(project.outbox, project.settings.runtime_dir, "run")
     wait_until(lambda: not life.renewing, 30, "the beat that fails")
     life.end()
-    assert "signs of life not given: ZeroDivisionError" in caplog.text
+    assert "heartbeats not written: ZeroDivisionError" in caplog.text
     assert "leases" not in caplog.text

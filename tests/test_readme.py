@@ -216,7 +216,7 @@ def ends(line: str) -> list[int]:
 ANOTHER_END = {
     "cache show train/0f3a": "no cached result under 'train/0f3a'",
     "runs diff 0f3a latest": "no run '0f3a'",
-    "cache invalidate train/0f3a": "no cached result fits",
+    "cache invalidate train/0f3a": "no cached result matches",
     "sync --to gcp": "which Google Cloud project?",
     "run": "scripts is empty",
 }

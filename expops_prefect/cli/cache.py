@@ -33,13 +33,13 @@ def list_records(*, project: Path | None = None, task: str | None = None, limit:
     Example: expops-prefect cache list --task train --limit 10
 
     Args:
-        project: the project's root folder; without it found from the current folder.
+        project: the project's root folder; by default found from the current folder.
         task: only results of this task.
-        limit: how many at most.
+        limit: the most results to list.
         json: print JSON.
     """
     opened = open_project(project)
-    # Results of earlier releases stand under the name that those gave the task.
+    # Earlier releases stored results under another form of the task's name.
     called = [""] if task is None else dict.fromkeys((process_name(task), normalise(task)))
     records = (item for name in called for item in _records(opened, name) if task is None or item[0].task == name)
     found = list(islice(records, limit + 1))
@@ -64,20 +64,20 @@ def list_records(*, project: Path | None = None, task: str | None = None, limit:
         ],
     )
     if len(found) > limit:
-        print_note(f"the first {limit}; more with --limit")
+        print_note(f"showing the first {limit}; see more with --limit")
     return OK
 
 
 @app.command
 def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
-    """Show a cached result: who computed it, and whether its objects are there.
+    """Show a cached result: which run computed it, and whether its objects exist.
 
     Example: expops-prefect cache show train/0f3a
 
     Args:
-        key: ``<task>/<inputs>/<config>/<function>``, or a beginning of its parts that is unique, as
-            ``cache list`` prints it.
-        project: the project's root folder; without it found from the current folder.
+        key: ``<task>/<inputs>/<config>/<function>``, or a unique start of its parts, as ``cache list``
+            prints it.
+        project: the project's root folder; by default found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
@@ -85,9 +85,9 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
     objects = [(record.object_key, record.size - sum(item.size for item in record.payloads))]
     objects += [(item.key, item.size) for item in record.payloads]
     present = {name: opened.objects.stat(name) is not None for name, _ in objects}
-    missing = {name: "MISSING: the next use recomputes" for name, _ in objects}
+    missing = {name: "MISSING: will be recomputed" for name, _ in objects}
     if record.inline is not None:
-        missing[record.object_key] = "in the record only; cache verify --repair writes it"
+        missing[record.object_key] = "only in the record; cache verify --repair writes it"
     if json:
         print_json({**_as_json(found, record), "objects": present})
         return OK
@@ -126,7 +126,7 @@ def _records(project: Project, beginning: str) -> Iterator[tuple[CacheKey, Cache
 
 def _find(project: Project, text: str) -> tuple[CacheKey, CacheRecord]:
     matching = [item for item in _records(project, text.split("/")[0]) if item[0].begins_with(text)]
-    # A task's whole name is meant as such, although other names begin with it.
+    # A task's whole name means that task, even if other names start with it.
     exact = [item for item in matching if item[0].task == text.split("/")[0]]
     matching = exact or matching
     if len(matching) == 1:
@@ -135,14 +135,14 @@ def _find(project: Project, text: str) -> tuple[CacheKey, CacheRecord]:
     if not matching:
         raise ProblemError(f"no cached result under {text!r} in {place}; see expops-prefect cache list")
     some = ", ".join(short_key(key) for key, _ in matching[:3]) + (", …" if len(matching) > 3 else "")
-    raise ProblemError(f"{text!r} fits {len(matching)} cached results in {place}: {some}; give more of the key")
+    raise ProblemError(f"{text!r} matches {len(matching)} cached results in {place}: {some}; give more of the key")
 
 
 def short_key(key: CacheKey) -> str:
-    """A cache key for people, long enough to be taken by ``cache show``."""
+    """A short cache key for display, long enough for ``cache show``."""
     return f"{key.task}/{key.inputs[:8]}/{key.config[:8]}/{key.function[:8]}"
 
 
 def _as_json(key: CacheKey, record: CacheRecord) -> dict[str, Any]:
-    # A result in the record itself is as long as all else together, and nothing to read.
+    # Leave out an inline result: it is as long as all else together, and not readable.
     return {"key": str(key), **asdict(replace(record, inline=None)), "inline": record.inline is not None}

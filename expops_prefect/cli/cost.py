@@ -1,4 +1,4 @@
-"""What a task run costs on a project's own stores, measured: ``expops-prefect doctor --count``."""
+"""Measure what a task run costs on a project's own stores: ``expops-prefect doctor --count``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMEOUT: Final = 300.0
 
 @dataclass(frozen=True)
 class Calls:
-    """Calls of the stores, per task run or per flow run; without retries, and without removals."""
+    """Store operations per task run or flow run, without retries and removals."""
 
     documents_read: float
     documents_written: float
@@ -31,7 +31,7 @@ class Calls:
 
     @classmethod
     def of(cls, counted: Mapping[str, Mapping[str, int]]) -> Calls:
-        """From what the stores counted."""
+        """Convert the counters of the stores."""
         documents, objects = counted["documents"], counted["objects"]
         return cls(
             documents.get("reads", 0),
@@ -60,12 +60,12 @@ class Calls:
 
 @dataclass(frozen=True)
 class Cost:
-    """What was measured.
+    """The measured cost.
 
     Attributes:
-        executed: per task run whose result, with one payload, was stored.
-        cached: per task run that was a hit, on a machine that had no copy of the payload; ``None`` if nothing hit.
-        run: what a flow run costs besides.
+        executed: per executed task run whose result, with one payload, was stored.
+        cached: per cache hit on a machine without a copy of the payload; ``None`` if nothing was a hit.
+        run: per flow run, in addition.
     """
 
     executed: Calls
@@ -74,12 +74,12 @@ class Cost:
 
 
 def measure(project: Project) -> Cost:
-    """Run a small flow on the project's stores, under a project id that exists only meanwhile.
+    """Run a small flow on the project's stores, under a temporary project id.
 
-    Prefect's part runs in a server and a folder of its own: nothing of it is left either.
+    Prefect runs with a server and a folder of its own, which are removed too.
 
     Raises:
-        BackendError: the flow failed, or what it left could not be removed.
+        BackendError: the flow failed, or its data could not be removed.
     """
     with _apart(project) as environ:
         report = _run(environ)
@@ -105,10 +105,10 @@ def _run(environ: Mapping[str, str]) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as error:
-        raise BackendError(f"the small flow did not end within {_TIMEOUT:.0f} s") from error
+        raise BackendError(f"the small flow did not finish within {_TIMEOUT:.0f} s") from error
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        said = done.stderr.strip().splitlines() or ["without an error message"]
         raise BackendError(f"the small flow failed (exit code {done.returncode}): {said[-1]}")
     found: dict[str, Any] = json.loads(lines[-1])
     return found
@@ -116,14 +116,14 @@ def _run(environ: Mapping[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def _apart(project: Project) -> Iterator[dict[str, str]]:
-    """The environment of a project that has the same stores and an id of its own; removed afterwards."""
+    """The environment of a project with the same stores and an id of its own; its data are removed afterwards."""
     settings = project.settings
     name = f"doctor-{secrets.token_hex(6)}"
     runtime = settings.runtime_dir / name
     environ = environment_apart(settings, name, runtime)
     there_before = settings.runtime_dir.exists()
     try:
-        # Prefect's server does not make it, and then waits for its database for ever.
+        # Prefect's server does not create the folder, and then waits for its database forever.
         (runtime / "prefect").mkdir(parents=True)
         yield environ
     finally:

@@ -1,6 +1,6 @@
-"""The process in which ``doctor --count`` runs a small flow and counts what its stores are asked: prints JSON.
+"""The process in which ``doctor --count`` runs a small flow and counts its store operations; prints JSON.
 
-Its environment names the project, under an id of its own, and a Prefect of its own.
+Its environment names a project id and a Prefect server of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from expops_prefect.stores.settings import Counting
 
 FEW: Final = 1
 MANY: Final = 11
-"""Two sizes of the flow: what a task run costs is what the larger one costs more."""
+"""Two sizes of the flow: the difference of their costs is the cost of the additional task runs."""
 
 _KV: Final[Mapping[str, Callable[..., dict[str, int]]]] = {
     "get": lambda key: {"reads": 1},  # noqa: ARG005
@@ -39,10 +39,10 @@ _OBJECTS: Final[Mapping[str, Callable[..., dict[str, int]]]] = {
 
 
 class Counted:
-    """Counts the calls of a store that does not count them itself.
+    """Counts the operations of a store that does not count them itself.
 
     Attributes:
-        calls: how often it was asked to read and to write.
+        calls: reads and writes so far.
     """
 
     def __init__(self, store: Any, weights: Mapping[str, Callable[..., dict[str, int]]]) -> None:
@@ -65,13 +65,13 @@ class Counted:
 
 @task(ignore=["executed"], cache_policy=EXPOPS)
 def work(number: int, size: int, executed: list[int]) -> Any:
-    """A result of one payload."""
+    """Return a result of one payload."""
     executed.append(number)
     return np.full(size, float(number))
 
 
 def main() -> None:
-    """Run the flow in both sizes, twice each: executed, then from the cache."""
+    """Run the flow in both sizes, twice each: first executed, then from the cache."""
     project = Project.open()
     stores: dict[str, Any] = {"documents": project.kv, "objects": project.objects}
     if not isinstance(project.kv, Counting):
@@ -88,7 +88,7 @@ def main() -> None:
         for number in range(first, first + count):
             _: Any = tasks[number](number, size_of_a_payload, executed)
 
-    # What only the first run of a process reads would otherwise count as the run's.
+    # Reads that happen once in a process would otherwise count as the run's.
     several(FEW + MANY, 1)
     report: dict[str, Any] = {"few": FEW, "many": MANY}
     for kind in ("executed", "cached"):

@@ -18,7 +18,7 @@ from expops_prefect.views.comparison import Comparison, ProcessDifference, compa
 from expops_prefect.views.folding import Fold, fold
 
 _LOOKED_AT: Final = 20
-"""Earlier runs among which that of the same flow is looked for."""
+"""How many earlier runs to search for one of the same flow."""
 
 
 def diff_runs(
@@ -31,16 +31,16 @@ def diff_runs(
 ) -> int:
     """Compare two runs: the flow's parameters, what was executed and why, and the last values of metrics.
 
-    Of a process whose cache key changed it names the parts that did: inputs, config or function.
-    ``latest`` alone is compared with the run of the same flow before it, any other run with ``latest``.
+    For a process whose cache key changed, it names the parts that differ: inputs, config or function.
+    ``latest`` alone is compared with the previous run of the same flow, any other run with ``latest``.
 
     Example: expops-prefect runs diff 0f3a latest
 
     Args:
-        first: a run: its id, the beginning or the end of its digits, or ``latest``.
-        second: the other one.
-        unfold: give each call of a mapped or looped task a line of its own.
-        project: the project's root folder; without it found from the current folder.
+        first: a run: its id, the start or the end of its digits, or ``latest``.
+        second: the other run.
+        unfold: print a line for each call of a mapped or looped task.
+        project: the project's root folder; by default found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
@@ -59,7 +59,7 @@ def diff_runs(
             style="bold",
         )
     if found.same:
-        print_line("the two do not differ in parameters, statuses, cache keys or metrics")
+        print_line("the runs do not differ in parameters, statuses, cache keys or metrics")
         return OK
     if found.parameters:
         print_table(
@@ -111,7 +111,7 @@ def _line(item: Fold[ProcessDifference]) -> tuple[object, ...]:
 
 
 def _before(project: Project, run: RunRecord) -> RunRecord:
-    """The run before, of the same flow if there is one among the last; itself if it is the first."""
+    """The previous run of the same flow, else the previous run of any flow, else the run itself."""
     earlier = newest_runs(project.kv, project.project_id, _LOOKED_AT, before=run)
     return next((item for item in earlier if item.flow == run.flow), earlier[0] if earlier else run)
 

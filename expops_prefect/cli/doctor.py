@@ -16,20 +16,20 @@ from expops_prefect.project import Project
 from expops_prefect.stores.settings import Check
 
 _FEW_WRITES: Final = 3
-"""Its record, its row at the end, and its row while it runs, if that takes longer than a flush."""
+"""Its record, its row at the end, and its row while running if it runs longer than a flush."""
 
 
 def doctor(project: Path | None = None, *, count: bool = False, json: bool = False) -> int:
-    """Check the configuration, the backends and the versions. Exit code 1 if anything failed.
+    """Check the configuration, the backends and the versions. Exit code 1 if a check fails.
 
-    With --count also run a small flow on the project's stores, under a project id that is removed
-    afterwards, and print how many documents and objects a task run reads and writes.
+    With --count, also run a small flow on the project's stores, under a temporary project id, and print
+    how many documents and objects a task run reads and writes.
 
     Example: expops-prefect doctor --project ~/churn --count
 
     Args:
-        project: the project's root folder; without it found from the current folder.
-        count: count the calls of a small flow.
+        project: the project's root folder; by default found from the current folder.
+        count: count the store operations of a small flow.
         json: print JSON.
     """
     checks = list(_checks(project))
@@ -68,7 +68,7 @@ def _checks(path: Path | None) -> Iterator[Check]:
     data = settings.data_path
     if data is not None and not data.exists():
         yield Check(
-            "configuration", "warning", f"{data} (data.path) is not there", "correct it, unless a flow makes it"
+            "configuration", "warning", f"{data} (data.path) does not exist", "correct it, unless a flow makes it"
         )
     configured = settings.configured_kv_kind
     if configured is not None and configured != settings.kv.kind:
@@ -76,7 +76,7 @@ def _checks(path: Path | None) -> Iterator[Check]:
             "environment",
             "warning",
             f"MLOPS_KV_BACKEND chooses {settings.kv.kind}, the configuration says {configured}",
-            "ExpOps' web server follows the configuration: make the two equal to see your runs there",
+            "ExpOps' web server follows the configuration: make them equal to see your runs there",
         )
     yield from _caching(project)
     yield _reach("KV store", project.kv.describe(), project.kv.ping)
@@ -94,7 +94,7 @@ _MOST_NAMED: Final = 10
 
 
 def _caching(project: Project) -> Iterator[Check]:
-    """The rule of caching, and what of the newest run it kept out of the cache."""
+    """The caching rule, and which tasks of the newest run it excluded."""
     cache = project.settings.cache
     if not cache.enabled:
         yield Check("caching", "warning", "prefect.cache.enabled is false: only processes that are enabled are cached")
@@ -109,7 +109,7 @@ def _caching(project: Project) -> Iterator[Check]:
         whole = not any(row.calls.get("cached") for row in rows)
         wrong = [] if run is None else list(unmatched(project, seen, complete=whole))
     except ExpOpsPrefectError:
-        return  # the checks of the stores say why
+        return  # the checks of the stores report the cause
     for text in wrong:
         yield Check("caching", "warning", text, "correct the name, or remove its section")
     why = {row.label: str(row.fields.get("miss_reason")) for row in rows if row.fields.get("miss") == "effect"}
@@ -147,7 +147,7 @@ def _cost(project: Project) -> Iterator[Check]:
         yield Check("cost", "warning", "nothing was cached", "see prefect.cache in the configuration, and the warnings")
     else:
         yield Check("cost", "ok", f"each hit: {cost.cached}")
-    yield Check("cost", "ok", f"each flow run besides: {cost.run}")
+    yield Check("cost", "ok", f"each flow run in addition: {cost.run}")
 
 
 def _versions() -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""A run's graph as a tree for the terminal: each process below the last of those whose data it took."""
+"""A run's graph as a tree for the terminal: each process is drawn below the last process whose data it used."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def draw(graph: Graph, title: str, rows: Mapping[str, Row]) -> Tree:
 
     Args:
         graph: the graph.
-        title: what stands above it.
-        rows: the run's rows by probe path: what became of each process, and how long it took.
+        title: the title of the tree.
+        rows: the run's rows by probe path, for the status and duration of each process.
     """
     labels = row_labels(rows.values())
     place = {process: number for number, process in enumerate(graph.processes)}

@@ -23,19 +23,19 @@ def explain(
     limit: Limit = 50,
     json: bool = False,
 ) -> int:
-    """Explain a run: why each process and step was executed, or whose result it was given.
+    """Explain a run: why each process and step was executed, or which run its result came from.
 
-    What was executed although there are earlier results is compared with the nearest of them, down to
-    the parameter, the key of the configuration, and the lines of a function that changed.
+    If there are earlier results, an executed task is compared with the nearest one, down to the
+    parameter, the configuration key, and the lines of a function that changed.
 
     Example: expops-prefect cache explain latest train
 
     Args:
-        run: its id, the beginning or the end of its digits, or ``latest``.
-        process: only this process or step; without it all.
-        unfold: give each call of a mapped or looped task a line of its own.
-        project: the project's root folder; without it found from the current folder.
-        limit: how many processes and steps at most.
+        run: its id, the start or the end of its digits, or ``latest``.
+        process: only this process or step; by default all.
+        unfold: print a line for each call of a mapped or looped task.
+        project: the project's root folder; by default found from the current folder.
+        limit: the most processes and steps to print.
         json: print JSON.
     """
     opened = open_project(project)
@@ -52,7 +52,7 @@ def explain(
         if line.items[0].differences:
             _print_differences(line)
     if len(lines) > limit:
-        print_note(f"the first {limit} of {len(lines)}; more with --limit")
+        print_note(f"showing the first {limit} of {len(lines)}; see more with --limit")
     return OK
 
 
@@ -104,7 +104,7 @@ def _print_differences(line: Fold[Explanation]) -> None:
     first = f", of the first of {len(line.items)}" if len(line.items) > 1 else ""
     print_line(f"{line.name}{who}{first}", style="bold")
     if item.upstream and any(difference.kind == "input" for difference in item.differences):
-        print_line(f"  executed in this run too, and its input: {', '.join(item.upstream)}")
+        print_line(f"  its inputs were also executed in this run: {', '.join(item.upstream)}")
     for difference in item.differences:
         print_line(f"  {difference.text}")
         for part in difference.diff:

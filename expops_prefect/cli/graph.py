@@ -12,24 +12,24 @@ from expops_prefect.views.graph import Graph
 
 
 def graph(run: str = "latest", *, write: bool = False, project: Path | None = None, json: bool = False) -> int:
-    """Draw a run's pipeline graph; with --write make it the one that ExpOps' UI draws.
+    """Draw a run's pipeline graph; with --write also set it as the graph of ExpOps' UI.
 
     --write sets experiment.pipeline in configs/project_config.yaml: process_adjlist, and an entry in
-    processes for each process. Comments, order and the parameters of entries stay.
+    processes for each process. Comments, order and the entries' parameters are kept.
 
     Example: expops-prefect graph latest --write
 
     Args:
-        run: its id, the beginning or the end of its digits, or ``latest``.
+        run: its id, the start or the end of its digits, or ``latest``.
         write: write the graph into the configuration.
-        project: the project's root folder; without it found from the current folder.
+        project: the project's root folder; by default found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
     record = find_run(opened, run)
     found = opened.graph(record)
     if not found.processes:
-        raise ProblemError(f"run {record.run_id} called no task whose process could be drawn; name another run")
+        raise ProblemError(f"run {record.run_id} called no tasks that can be drawn; name another run")
     written = None
     if write:
         written = write_pipeline(opened.settings.root, found.adjacency, found.processes, found.charts)
@@ -39,9 +39,9 @@ def graph(run: str = "latest", *, write: bool = False, project: Path | None = No
         return OK
     if written is None:
         print_tree(draw(found, record.run_id, {row.path: row for row in opened.rows(record)}))
-        print_note("to draw this in ExpOps' UI too: expops-prefect graph --write")
+        print_note("to show this graph in ExpOps' UI: expops-prefect graph --write")
     elif not written.changed:
-        print_line(f"{written.file} has this graph already")
+        print_line(f"{written.file} already has this graph")
     else:
         print_line(f"wrote the graph of {len(found.processes)} processes into {written.file}")
         if written.added:
@@ -49,7 +49,7 @@ def graph(run: str = "latest", *, write: bool = False, project: Path | None = No
         if written.charts:
             print_line(f"drawn as charts: {', '.join(written.charts)}")
     for source, target in found.left_out:
-        print_note(f"left out, since it would close a cycle: {source} to {target}")
+        print_note(f"left out because it would close a cycle: {source} to {target}")
     if found.edges and found.alone:
         print_note(f"ExpOps' UI does not draw processes without edges: {', '.join(found.alone)}")
     return OK

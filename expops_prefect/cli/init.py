@@ -19,7 +19,7 @@ metadata:
 # reproducibility:
 #   random_seed: 42
 
-# A data file or folder: when its content changes, every task is executed again.
+# A data file or folder: if its content changes, all tasks are executed again.
 # data:
 #   path: data/train.csv
 
@@ -47,12 +47,12 @@ experiment:
 
 prefect:
   project_id: "{name}"
-  # runtime_dir: /srv/expops/{name}     # where local backends keep what they store
+  # runtime_dir: /srv/expops/{name}     # where local backends store data
   # cache:
   #   enabled: true
-  #   default: pure            # cache what only computes; all: what returns something; none: what asks for it
-  #   ttl: 30d                 # how long results live; without it for ever
-  #   ignore_files: [.DS_Store, "*~", .git]   # what does not count in data folders, in place of a longer list
+  #   default: pure            # cache tasks that only compute; all: that return something; none: that ask for it
+  #   ttl: 30d                 # how long results are valid; default: forever
+  #   ignore_files: [.DS_Store, "*~", .git]   # ignored in data folders; replaces a longer default list
   #   processes:
   #     train: {{enabled: false}}
   #     fetch: {{ttl: 1h}}       # cache it although it uses the network
@@ -62,7 +62,7 @@ prefect:
 
 
 def init(project: Path = Path(), *, json: bool = False) -> int:
-    """Write a commented configs/project_config.yaml. An existing one is never changed.
+    """Write a commented configs/project_config.yaml. Never changes an existing one.
 
     Example: expops-prefect init --project ~/churn
 
@@ -79,7 +79,7 @@ def init(project: Path = Path(), *, json: bool = False) -> int:
             target.write(_TEMPLATE.format(name=name))
     except OSError as error:
         if os.path.lexists(file):
-            raise ProblemError(f"{file} is there already and was left as it is; edit it, or remove it first") from None
+            raise ProblemError(f"{file} already exists and was not changed; edit it, or remove it first") from None
         raise ProblemError(f"{file} cannot be written: {error.strerror}; choose a folder with --project") from error
     if json:
         print_json({"written": file, "project_id": name})

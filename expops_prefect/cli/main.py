@@ -19,8 +19,8 @@ _UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.E
 
 app = App(
     name="expops-prefect",
-    help="ExpOps caching and run tracking for Prefect flows: look at runs and at the cache.",
-    help_epilogue="Every command takes --project PATH and --json. Exit codes: 0 all right, 1 a problem, 2 wrong usage.",
+    help="ExpOps caching and run tracking for Prefect flows: inspect runs and the cache.",
+    help_epilogue="Every command takes --project PATH and --json. Exit codes: 0 success, 1 a problem, 2 wrong usage.",
     version=lambda: _version(),
 )
 app.command(init.init)
@@ -35,14 +35,14 @@ app.command(graph.graph)
 app.command(ui.ui)
 app.command(run.run)
 app.command(sync.sync)
-app.register_install_completion_command(help="Let the shell complete commands and options: bash, zsh or fish.")
+app.register_install_completion_command(help="Install shell completion: bash, zsh or fish.")
 
 
 def main() -> None:
-    """Run the command; ends the process with its exit code."""
+    """Run the command and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal's encoding lacks is no reason to fail.
+            # Do not fail because of a name that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     try:
         result = app(sys.argv[1:], exit_on_error=False, print_error=True, result_action="return_value")
@@ -53,11 +53,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader, `head` for instance, has seen enough.
+        # The reader, such as `head`, has closed the pipe.
         sys.stderr.close()
         sys.exit(PROBLEM)
     except OSError as error:
-        # A file has a name; what is written to the output has none.
+        # An error of a file has a file name; one of the output has none.
         if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
         print_error(f"the output cannot be written: {error.strerror}")
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _give_up_output() -> None:
-    """What is still to be written to the standard output goes nowhere: Python would try, and fail, once more."""
+    """Discard unwritten output: Python would try to write it once more, and fail."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

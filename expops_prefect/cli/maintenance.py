@@ -45,7 +45,7 @@ def _length(type_: Any, tokens: Any) -> timedelta:  # noqa: ARG001
     try:
         found: timedelta = TypeAdapter(Duration).validate_python(token.value)
     except ValidationError as error:
-        raise ValueError(f"{token.value!r} is no length of time such as 90s, 12h, 30d or 4w") from error
+        raise ValueError(f"{token.value!r} is not a duration such as 90s, 12h, 30d or 4w") from error
     return found
 
 
@@ -53,7 +53,7 @@ def _bytes(type_: Any, tokens: Any) -> int:  # noqa: ARG001
     (token,) = tokens
     match = _SIZE.fullmatch(token.value.strip())
     if match is None:
-        raise ValueError(f"{token.value!r} is no size such as 500M, 20G or 1T")
+        raise ValueError(f"{token.value!r} is not a size such as 500M, 20G or 1T")
     return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
 
 
@@ -72,24 +72,24 @@ def invalidate_records(
     project: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Remove cached results, so that the next use recomputes. Their files are left to ``cache gc``.
+    """Remove cached results, so that their next use recomputes them. ``cache gc`` removes their files.
 
-    What is removed fits everything that is given.
+    A result is removed if it matches all the given options.
 
     Example: expops-prefect cache invalidate --process train --older-than 30d --dry-run
 
     Args:
-        key: a task, or a beginning of a key's parts, as ``cache list`` prints it.
-        process: the results of this process and of the steps inside it.
-        run: the results that this run computed: its id, a part of it, or ``latest``.
-        older_than: computed so long ago or longer, such as 12h or 30d.
+        key: a task, or a start of a key's parts, as ``cache list`` prints it.
+        process: results of this process and of the steps inside it.
+        run: results that this run computed: its id, a part of it, or ``latest``.
+        older_than: results computed at least this long ago, such as 12h or 30d.
         dry_run: only print what would be removed.
-        project: the project's root folder; without it found from the current folder.
+        project: the project's root folder; by default found from the current folder.
         json: print JSON.
     """
     if key is None and process is None and run is None and older_than is None:
         raise UsageError("which results? give a key, --process, --run or --older-than")
-    # Left empty by a variable in a script, say; what nothing is asked of fits everything.
+    # An option may be empty because of an unset variable in a script; it would match everything.
     for name, text in (("the key", None if key is None else key.split("/")[0]), ("--process", process), ("--run", run)):
         if text is not None and not text.strip():
             raise UsageError(f"{name} is empty, which would mean every result; for that give --older-than 1s")
@@ -97,29 +97,28 @@ def invalidate_records(
     selection = Selection(key, process, _run_id(opened, run), older_than)
     chosen = [] if is_empty(opened) else invalidate(opened, selection, dry_run=dry_run)
     if not chosen and (key, process, run) != (None, None, None):
-        raise ProblemError(f"no cached result fits in {opened.kv.describe()}; see expops-prefect cache list")
+        raise ProblemError(f"no cached result matches in {opened.kv.describe()}; see expops-prefect cache list")
     if json:
         print_json({"dry_run": dry_run, "results": [_as_json(entry) for entry in chosen]})
         return OK
     _print_entries([(entry, "") for entry in chosen])
     verb = "would be invalidated" if dry_run else "invalidated"
-    print_line(f"{_count(len(chosen), 'result')} {verb}" + ("" if dry_run else "; the next use recomputes"))
+    print_line(f"{_count(len(chosen), 'result')} {verb}" + ("" if dry_run else "; their next use recomputes them"))
     return OK
 
 
 def verify_records(*, repair: bool = False, project: Path | None = None, json: bool = False) -> int:
-    """Read all cached results again and compare them with what was written.
+    """Read all cached results again and compare them with their digests.
 
-    Exit code 1 if something is missing or damaged, or not signed where it has to be, or of another key, unless it was
-    repaired.
-    A flow finds out by itself: it recomputes.
+    Exit code 1 if a result is missing, damaged, lacks a required signature or belongs to another key, unless it was
+    repaired. Flows do not need this command: they detect such results and recompute them.
 
     Example: expops-prefect cache verify --repair
 
     Args:
-        repair: remove what cannot be used, so that the next use recomputes, and write the files of small
-            results that stand in their records.
-        project: the project's root folder; without it found from the current folder.
+        repair: remove unusable results, so that their next use recomputes them, and write the missing files
+            of small results that are kept in their records.
+        project: the project's root folder; by default found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
@@ -156,15 +155,15 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
         print_line(f"{_count(found.written, 'file')} of small results written")
     elif found.files:
         print_note(
-            f"{_count(len(found.files), 'small result')} only in the record: hits need no file, other readers do; "
+            f"{_count(len(found.files), 'small result')} only in the record: hits need no file, but other readers do; "
             "cache verify --repair writes it"
         )
     if found.unwritten and not repair:
         print_note(f"{_count(found.unwritten, 'file')} of small results about to be written by a flow of this machine")
     if found.elsewhere:
-        print_note(f"{found.elsewhere} more have their files on another machine; verify there")
+        print_note(f"{found.elsewhere} more results have files on other machines; verify there")
     if broken and not repair:
-        print_note("the next use recomputes them; cache verify --repair removes them now")
+        print_note("their next use recomputes them; cache verify --repair removes them now")
     return PROBLEM if left else OK
 
 
@@ -180,23 +179,23 @@ def collect_garbage(
     project: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Free space: drop results, and remove files that no result needs any more.
+    """Free space: drop results, and remove files that no result needs.
 
-    Dropped is what is past its ttl, and what any of the options names. Flows may run meanwhile; the files
-    of a result that is dropped stay for another hour, for tasks that are just reading it: the next
-    collection frees them. Runs, their metrics and charts are not touched.
+    Expired results are always dropped, others by the options. Flows may run meanwhile. The files of a dropped
+    result are kept for another hour, for tasks that are reading it; the next collection removes them. Runs, their
+    metrics and their charts are not touched.
 
     Example: expops-prefect cache gc --unused-for 30d --max-size 50G
 
     Args:
-        older_than: drop what was computed so long ago or longer, such as 12h or 30d.
-        unused_for: drop what nobody has used for so long; known to the day.
-        keep_last: of each task, drop all but so many of the newest.
-        max_size: drop what was not used for longest until the rest takes no more than this, such as 20G.
-        now: free everything at once. Only right while no flow of the project runs anywhere.
-        alone: with local records and a bucket: no other machine uses that bucket under this project's id.
+        older_than: drop results computed at least this long ago, such as 12h or 30d.
+        unused_for: drop results that were not used for this long; use is recorded once a day.
+        keep_last: keep only this many of the newest results of each task.
+        max_size: drop the least recently used results until the rest takes no more than this, such as 20G.
+        now: remove all files at once. Only safe while no flow of the project runs anywhere.
+        alone: confirm, for local records and a bucket, that no other machine uses it under this project's id.
         dry_run: only print what would be done.
-        project: the project's root folder; without it found from the current folder.
+        project: the project's root folder; by default found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
@@ -257,7 +256,7 @@ def _print_entries(entries: list[tuple[Entry, str]]) -> None:
         ],
     )
     if len(entries) > _SHOWN:
-        print_note(f"the first {_SHOWN}; all with --json")
+        print_note(f"showing the first {_SHOWN}; see all with --json")
 
 
 def _run_id(project: Project, text: str | None) -> str | None:
@@ -266,7 +265,7 @@ def _run_id(project: Project, text: str | None) -> str | None:
     try:
         return project.run(text).run_id
     except RunNotFoundError:
-        # A run whose own record is gone can be named whole.
+        # A run whose record is gone can still be named by its full id.
         return text
 
 

@@ -1,4 +1,4 @@
-"""How the command line prints: tables for people, JSON for machines, one line for an error."""
+"""The output of the command line: tables for people, JSON for programs, one line for an error."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ COLOURS: Final = {
 }
 _INDENT: Final = 4
 _UNLIMITED: Final = 100_000
-"""Into a pipe there is no width to respect, and broken lines are hard to process."""
+"""A pipe has no width to respect, and wrapped lines are hard to process."""
 
 
 class ProblemError(ExpOpsPrefectError):
-    """Something the user has to know, in one line that says what to do next."""
+    """A problem for the user, in one line that says what to do next."""
 
 
 class UsageError(ProblemError):
-    """A command that was given what it cannot take, in one line that says what it takes."""
+    """A wrong use of a command, in one line that says what is allowed."""
 
 
 def print_json(value: Any) -> None:
@@ -47,7 +47,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under headings; text from users is never taken for markup, status words are coloured."""
+    """Print rows under headings; text from users is never interpreted as markup, status words are coloured."""
     texts = [["" if value is None else _printable(str(value)) for value in row] for row in rows]
     fitted = fit(headings, texts, _console().width)
     table = _table(fitted, show_header=any(headings))
@@ -63,12 +63,12 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
 
 
 def print_tree(tree: Tree) -> None:
-    """Print a tree whose labels :func:`label` made."""
+    """Print a tree whose labels come from :func:`label`."""
     _print_block(tree)
 
 
 def label(*parts: str) -> Text:
-    """Parts of a tree's label, two spaces between them; status words are coloured, nothing is taken for markup."""
+    """Join the parts of a tree's label with two spaces; status words are coloured, markup is not interpreted."""
     text = Text()
     for part in filter(None, parts):
         text.append("  " if text else "")
@@ -92,22 +92,22 @@ def _print_block(block: Table | Tree | Padding) -> None:
 
 
 def print_line(text: str, *, style: str | None = None) -> None:
-    """Print one line as it is."""
+    """Print one line verbatim."""
     _console().print(_printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_note(text: str) -> None:
-    """Print one line to the standard error output, where it is in nobody's way."""
+    """Print one line to standard error, so that it does not mix with the output."""
     Console(stderr=True).print(_printable(text), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_error(text: str) -> None:
-    """Print one line to the standard error output."""
+    """Print one line to standard error."""
     Console(stderr=True).print(_printable(text), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def size(count: float) -> str:
-    """A number of bytes for people."""
+    """Format a number of bytes."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -124,7 +124,7 @@ def _cell(text: str) -> Text:
 
 
 def _printable(text: str) -> str:
-    """Names come from users, and from other machines: none may move the cursor or break a line."""
+    """Escape names from users and other machines, so that they cannot move the cursor or break a line."""
     if text.isprintable():
         return text
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in text)

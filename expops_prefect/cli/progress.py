@@ -1,4 +1,4 @@
-"""A bar for work that takes long, on the standard error output and only where somebody looks at it."""
+"""A progress bar for long work, shown on standard error if that is a terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 @contextmanager
 def progress_bar(title: str, *, visible: bool = True) -> Iterator[Callable[[str, int], None]]:
-    """Show how far work is, one line for each kind of thing.
+    """Show the progress of some work, one line for each kind of item.
 
     Args:
-        title: what is being done.
-        visible: whether to show anything at all.
+        title: the work.
+        visible: whether to show the bar.
 
     Yields:
-        Tells the bar how many things of a kind are done.
+        A function that sets how many items of a kind are done.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

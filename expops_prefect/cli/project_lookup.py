@@ -18,10 +18,10 @@ Limit: TypeAlias = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 def open_project(path: Path | None) -> Project:
-    """The project at a path, or the one found from the current folder; says if that one has no configuration.
+    """The project at a path, or the one found from the current folder; notes if the latter has no configuration.
 
     Raises:
-        ConfigurationError: the configuration is wrong, or the path is no folder.
+        ConfigurationError: the configuration is wrong, or the path is not a folder.
     """
     project = Project.open(path)
     for notice in project.settings.notices:
@@ -30,16 +30,16 @@ def open_project(path: Path | None) -> Project:
 
 
 def is_empty(project: Project) -> bool:
-    """Whether nothing was ever recorded. Looking at a project must not leave a database behind."""
+    """Whether nothing was ever recorded. Checking must not create a database."""
     return not project.settings.kv.may_hold_runs()
 
 
 def find_run(project: Project, name: str) -> RunRecord:
-    """The run that is meant, as :meth:`Project.run` finds it.
+    """The run with a name, as :meth:`Project.run` finds it.
 
     Raises:
-        ProblemError: no run was ever recorded.
-        RunNotFoundError: there is none of that name, or more than one.
+        ProblemError: no runs were recorded.
+        RunNotFoundError: no run matches the name, or more than one does.
     """
     if is_empty(project) or not project.runs(limit=1):
         raise ProblemError(f"no runs yet in {project.kv.describe()}; {HOW}")

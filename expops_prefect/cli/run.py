@@ -27,13 +27,13 @@ def run(
     param: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     json: bool = False,
 ) -> int:
-    """Run the pipeline in project_config.yaml as a Prefect flow; what has not changed comes from the cache.
+    """Run the pipeline in project_config.yaml as a Prefect flow; unchanged processes come from the cache.
 
     Example: expops-prefect run --param train_model.epochs=10
 
     Args:
-        project: the project's root folder; without it found from the current folder.
-        param: NAME=VALUE or PROCESS.NAME=VALUE, in place of a configured parameter: JSON, or text; may be given again.
+        project: the project's root folder; by default found from the current folder.
+        param: NAME=VALUE or PROCESS.NAME=VALUE overrides a configured parameter: JSON or text; repeatable.
         json: print JSON.
     """
     opened = open_project(project)
@@ -51,9 +51,9 @@ def run(
 
 @contextmanager
 def _without_heartbeats() -> Iterator[None]:
-    """Prefect's thread for them lets a run end only at the next full second; who waits here sees a crash himself.
+    """Disable Prefect's heartbeat thread, which delays the end of a run to the next full second.
 
-    Whoever has set their frequency keeps them.
+    You see a crash here yourself. A frequency that you have set is kept.
     """
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 

@@ -32,8 +32,8 @@ def list_runs(*, project: Path | None = None, limit: Limit = 20, json: bool = Fa
     Example: expops-prefect runs list --limit 50
 
     Args:
-        project: the project's root folder; without it found from the current folder.
-        limit: how many at most.
+        project: the project's root folder; by default found from the current folder.
+        limit: the most runs to list.
         json: print JSON.
     """
     opened = open_project(project)
@@ -52,20 +52,20 @@ def list_runs(*, project: Path | None = None, limit: Limit = 20, json: bool = Fa
         ],
     )
     if len(runs) > limit:
-        print_note(f"the newest {limit}; more with --limit")
+        print_note(f"showing the newest {limit}; see more with --limit")
     return OK
 
 
 @app.command
 def show(run: str, *, unfold: Unfold = False, project: Path | None = None, json: bool = False) -> int:
-    """Show a run: what was executed, what came from the cache and from where, metrics and charts.
+    """Show a run: what was executed, what came from the cache and which run computed it, metrics and charts.
 
     Example: expops-prefect runs show latest
 
     Args:
-        run: its id, the beginning or the end of its digits, or ``latest``.
-        unfold: give each call of a mapped or looped task a line of its own.
-        project: the project's root folder; without it found from the current folder.
+        run: its id, the start or the end of its digits, or ``latest``.
+        unfold: print a line for each call of a mapped or looped task.
+        project: the project's root folder; by default found from the current folder.
         json: print JSON.
     """
     opened = open_project(project)
@@ -100,7 +100,7 @@ def show(run: str, *, unfold: Unfold = False, project: Path | None = None, json:
         for item in items:
             print_line(f"chart {item.get('title')} of {readable(path, labels)}: {item.get('object_path')}")
     if record.died:
-        words = f"its process, {record.pid} on {record.host}, died; it ends with its last sign of life"
+        words = f"its process, {record.pid} on {record.host}, died; its end is its last heartbeat"
         print_line(words, style="yellow")
     for kind, count in record.degraded.items():
         since = moment(record.degraded_since.get(kind))
@@ -121,16 +121,16 @@ def _print_failure(record: RunRecord, labels: Mapping[str, str]) -> None:
 
 @app.command
 def reconcile(*, project: Path | None = None, dry_run: bool = False, json: bool = False) -> int:
-    """Show runs as failed whose processes have died, on this machine or another.
+    """Mark runs as failed whose processes have died, on this machine or another.
 
-    A run is dead when its process is gone from this machine, or has given no sign of life for two
-    minutes; never because it is old. Suspended runs are left alone. Flows do the same when they start.
+    A run counts as dead if its process is gone from this machine, or has sent no heartbeat for two
+    minutes; its age does not matter. Suspended runs are left alone. Flows do the same when they start.
 
     Example: expops-prefect runs reconcile --dry-run
 
     Args:
-        project: the project's root folder; without it found from the current folder.
-        dry_run: only say which.
+        project: the project's root folder; by default found from the current folder.
+        dry_run: only print the runs.
         json: print JSON.
     """
     opened = open_project(project)
@@ -141,21 +141,21 @@ def reconcile(*, project: Path | None = None, dry_run: bool = False, json: bool 
         print_json({"dry_run": dry_run, "runs": [asdict(run) for run in ended]})
         return OK
     if not ended:
-        print_line("every open run gives signs of life")
+        print_line("every open run is alive")
         return OK
     print_table(
-        ["run", "flow", "process", "started", "last sign of life"],
+        ["run", "flow", "process", "started", "last heartbeat"],
         [
             (short_run(run.run_id), run.flow, f"{run.pid} on {run.host}", age(run.started_at), moment(run.ended_at))
             for run in ended
         ],
     )
-    print_line(f"{len(ended)} runs would be shown as failed" if dry_run else f"{len(ended)} runs are shown as failed")
+    print_line(f"{len(ended)} runs would be marked as failed" if dry_run else f"{len(ended)} runs marked as failed")
     return OK
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
-    """Processes as they started; below each its calls and steps."""
+    """Processes in the order of their start, each followed by its calls and steps."""
     paths = {row.path: parse_path(row.path) or CanonicalName(row.path, None, None, None) for row in rows}
     starts: dict[str, float] = {}
     for row in rows:
@@ -187,7 +187,7 @@ def _calls(rows: Iterable[Row], metrics: Mapping[str, Mapping[str, Mapping[str, 
             yield row, logged
             continue
         yield row, {}
-        # What it logged stands under the name's own path.
+        # Its metrics are under the name's own path.
         yield first, logged
 
 
@@ -218,7 +218,7 @@ def _line(item: Fold[_Call]) -> tuple[object, ...]:
 
 
 def _last_metrics(logged: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
-    """The last value of each metric; of several calls the lowest and the highest."""
+    """The last value of each metric; for several calls the lowest and the highest."""
     found: dict[str, list[Any]] = {}
     for metrics in logged:
         for name, series in metrics.items():

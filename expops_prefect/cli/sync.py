@@ -28,16 +28,16 @@ def sync(
     credentials_json: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Deliver what waits in this machine's outbox; with --to also copy the project to other stores.
+    """Deliver the changes in this machine's outbox; with --to also copy the project to other stores.
 
-    Copied are runs, metrics, charts and the cache; what is there already is skipped. Afterwards set
-    experiment.cache in configs/project_config.yaml to the stores copied to: flows hit there.
+    Copies runs, metrics, charts and the cache; skips what exists already. Afterwards set experiment.cache in
+    configs/project_config.yaml to the new stores, so that flows find the cache there.
 
     Example: expops-prefect sync --to gcp --gcp-project churn-prod --bucket churn-cache
 
     Args:
-        project: the project's root folder; without it found from the current folder.
-        to: gcp for Firestore and a bucket, local for SQLite and files in the runtime folder.
+        project: the project's root folder; by default found from the current folder.
+        to: gcp for Firestore and a bucket; local for SQLite and files in the runtime folder.
         gcp_project: the Google Cloud project, if the configuration does not name it.
         bucket: the bucket, if the configuration does not name it.
         credentials_json: a service account's file, if the configuration does not name it.
@@ -47,9 +47,9 @@ def sync(
     delivered = opened.outbox.deliver_orphans()
     left = {str(path): why for path, why in undeliverable(opened.outbox.folder, opened.project_id)}
     for path, why in left.items():
-        print_note(f"{path} is {why}: what waits in it is not delivered")
+        print_note(f"{path} is {why}: its changes are not delivered")
     if to is None:
-        _say(json, {"delivered": delivered, "undeliverable": left}, f"delivered {delivered} changes that were waiting")
+        _say(json, {"delivered": delivered, "undeliverable": left}, f"delivered {delivered} waiting changes")
         return PROBLEM if left else OK
     local = Project(_local(opened.settings))
     cloud = Project(_cloud(opened.settings, gcp_project, bucket, credentials_json))
@@ -70,20 +70,20 @@ def _say(json: bool, values: dict[str, object], text: str) -> None:
 def _summary(copied: Copied) -> str:
     text = (
         f"copied {copied.runs} runs, {copied.records} cache records, {copied.objects} objects "
-        f"({size(copied.object_bytes)}); {copied.skipped} were there already"
+        f"({size(copied.object_bytes)}); {copied.skipped} existed already"
     )
-    return text + (f"; {copied.damaged} damaged objects were left out" if copied.damaged else "")
+    return text + (f"; {copied.damaged} damaged objects were skipped" if copied.damaged else "")
 
 
 def _local(settings: Settings) -> Settings:
-    """The project on this machine's stores."""
+    """The project with stores on this machine."""
     here = settings.kv if isinstance(settings.kv, SQLiteSettings) else SQLiteSettings(path=settings.runtime_dir / FILE)
     objects = LocalObjectSettings(root=settings.runtime_dir)
     return settings.model_copy(update={"kv": here, "objects": objects})
 
 
 def _cloud(settings: Settings, gcp_project: str | None, bucket: str | None, credentials: Path | None) -> Settings:
-    """The project on stores that machines share: what the configuration says, else what the command says."""
+    """The project with shared stores: from the configuration, else from the command's options."""
     given = {
         "gcp_project": gcp_project,
         "bucket": bucket,
@@ -98,7 +98,7 @@ def _cloud(settings: Settings, gcp_project: str | None, bucket: str | None, cred
     if not objects.is_shared or bucket:
         if not bucket:
             raise UsageError("which bucket? pass --bucket, or configure type: gcs")
-        # The bucket that the command names, whatever the environment says.
+        # The command's bucket takes precedence over the environment.
         here = {name: value for name, value in section.environ.items() if name != BUCKET}
         objects = GCSSettings.configured(replace(section, environ=here, shared=section))
     return settings.model_copy(update={"kv": kv, "objects": objects})

@@ -1,4 +1,4 @@
-"""What of a table has room beside one another on a narrow terminal; the rest stands below each row."""
+"""Fit a table into a narrow terminal: columns without room are printed below each row."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Final
 from rich.cells import cell_len
 
 ONE_LINE: Final = frozenset({"run", "status", "started", "took", "saved", "computed", "computed by", "size", "check"})
-"""Columns that are read at a glance, or copied: the others are folded."""
+"""Columns that are scanned or copied; the others wrap."""
 _RUNS: Final = frozenset({"run", "computed by"})
 _DIGITS: Final = 8
-"""Of a run's id these many at its end are enough to name it."""
+"""The number of digits at the end of a run's id that identify it."""
 _LEGIBLE: Final = 20
-"""A column that is folded narrower than this cannot be read."""
+"""The narrowest readable width of a column that wraps."""
 _BETWEEN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A table that fits.
+    """A table that fits into the terminal.
 
     Attributes:
-        headings: the columns beside one another, with the width of each.
+        headings: the columns of the table, with the width of each.
         rows: their cells.
-        below: of each row the cells that have no room beside the others, with their headings.
+        below: the cells below each row, with their headings.
     """
 
     headings: Sequence[tuple[str, int]]
@@ -36,13 +36,13 @@ class Fitted:
 def fit(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Fitted:
     """Fit a table into a width.
 
-    Where it is too wide, run ids are cut to their last digits and columns without a cell are left out; then
-    columns go below, the last ones first.
+    If it is too wide, run ids are cut to their last digits and empty columns are left out. Then columns move below,
+    the last ones first.
 
     Args:
-        headings: those of its columns.
+        headings: the column headings.
         rows: the cells of each row.
-        width: letters on a line.
+        width: characters in a line.
     """
     columns = [(heading, [row[number] for row in rows]) for number, heading in enumerate(headings)]
     if _least(columns) > width:
@@ -76,7 +76,7 @@ def _least(columns: Sequence[tuple[str, Sequence[str]]]) -> int:
 
 
 def _widths(columns: Sequence[tuple[str, Sequence[str]]], width: int) -> list[int]:
-    """Each column gets what it needs, and the first ones of those that may be folded the room that is left."""
+    """Give each column its minimum, and the remaining room to the first columns that wrap."""
     widths = [_narrowest(column) for column in columns]
     room = max(0, width - _least(columns))
     for number, column in enumerate(columns):

@@ -24,24 +24,24 @@ Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 
 
 def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, json: bool = False) -> int:
-    """Open ExpOps' UI at this project, until Ctrl-C. Needs ExpOps: pip install 'expops-prefect[expops]'.
+    """Open ExpOps' UI for this project, until Ctrl-C. Needs ExpOps: pip install 'expops-prefect[expops]'.
 
-    It is ExpOps' own server, on this machine only. It draws the graph of experiment.pipeline and what the newest
-    runs of each flow had besides: it has one graph for all runs. Of the project's files it serves the charts and no
-    others. Single calls of a task, steps and their metrics are shown by Prefect's UI, in the artifacts of a run.
+    ExpOps' own server runs on this machine only. It shows one graph for all runs: that of experiment.pipeline,
+    extended by the newest runs of each flow. Of the project's files it serves only the charts. For single calls,
+    steps and their metrics, see the artifacts of a run in Prefect's UI.
 
     Example: expops-prefect ui --port 0 --no-browser
 
     Args:
-        port: where it listens; 0 for a free one.
+        port: the port to listen on; 0 for a free one.
         browser: open the browser.
-        project: the project's root folder; without it found from the current folder.
+        project: the project's root folder; by default found from the current folder.
         json: print both addresses as JSON.
     """
     opened = open_project(project)
     if is_empty(opened):
         opened.kv.ping()
-        print_note("no runs yet; the first one appears by itself")
+        print_note("no runs yet; the first one will appear by itself")
     try:
         with _ended_by_signals() as asked, serve(opened, port) as server:
             prefect = _prefect_ui()
@@ -50,7 +50,7 @@ def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, 
             else:
                 print_line(f"ExpOps' UI:   {server.url}  (project {opened.project_id})")
                 print_line(f"Prefect's UI: {prefect or 'prefect server start, then http://127.0.0.1:4200'}")
-                print_line("Ctrl-C ends it")
+                print_line("press Ctrl-C to stop")
             sys.stdout.flush()
             if browser:
                 webbrowser.open(server.url)
@@ -61,7 +61,7 @@ def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, 
 
 
 def _follow(server: Server, asked: list[int]) -> NoReturn:
-    """Keep the graph that of the newest runs, until the server ends or somebody ends us."""
+    """Update the graph from the newest runs, until the server ends or a signal arrives."""
     said = ""
     while not asked:
         time.sleep(_POLL_SECONDS)
@@ -77,11 +77,11 @@ def _follow(server: Server, asked: list[int]) -> NoReturn:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[list[int]]:
-    """Take SIGTERM as Ctrl-C, so that the server ends and its folder goes; those that came."""
+    """Handle SIGTERM like Ctrl-C, so that the server ends and its folder is removed; yields the signals received."""
     asked: list[int] = []
 
     def stop(number: int, frame: object) -> None:  # noqa: ARG001
-        asked.append(number)  # what is raised inside of a destructor or an import's own callbacks is lost
+        asked.append(number)  # an exception raised inside a destructor or an import callback is lost
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}

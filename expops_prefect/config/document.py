@@ -1,7 +1,7 @@
-"""Reading ``project_config.yaml``, and saying what is wrong with it: file, key, what was found, what is allowed.
+"""Read ``project_config.yaml`` and report what is wrong: file, key, the value found, the values allowed.
 
-What may be a secret is never shown: neither the values of keys that look like one, nor the
-contents of sections, nor the lines of a file that is not YAML.
+Possible secrets are never shown: the values of keys that look secret, the contents of sections, and
+the lines of a file that is not YAML.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from expops_prefect.errors import ConfigurationError
 from expops_prefect.stores.section import Setting, kind_of, shown_value, wrong_value
 
 _ALLOWED: Final = {
-    "string_type": "text (in quotes, if it looks like a number)",
+    "string_type": "text (in quotes if it looks like a number)",
     "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -27,14 +27,14 @@ _ALLOWED: Final = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "list_type": "a list",
-    "invalid_key": "keys that are text (in quotes, if they look like numbers)",
+    "invalid_key": "keys that are text (in quotes if they look like numbers)",
 }
-# What PyYAML lets through for scalars that their tag does not fit, such as 2024-13-01 or !!bool maybe.
+# The errors of PyYAML for scalars that do not match their tag, such as 2024-13-01 or !!bool maybe.
 _SCALAR_ERRORS: Final = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
 
 
 class Document:
-    """A project's configuration file as it was parsed.
+    """A project's parsed configuration file.
 
     Args:
         root: the project's root folder.
@@ -59,11 +59,11 @@ class Document:
         self.content = self._validated(_parsed(path))
 
     def setting(self, key: str, value: str | None) -> Setting | None:
-        """A value of this file with its key; nothing for an empty one."""
+        """A value of this file with its key; ``None`` for an empty one."""
         return Setting(value, str(self.file), key) if value else None
 
     def wrong(self, key: str, found: object, allowed: str) -> ConfigurationError:
-        """The error that a key of this file has a value that is not allowed."""
+        """The error for a value of this file that is not allowed."""
         return wrong_value(str(self.file or "the environment"), key, found, allowed)
 
     def _validated(self, raw: dict[Any, Any]) -> ConfigFile:
@@ -78,7 +78,7 @@ def _parsed(path: Path) -> dict[Any, Any]:
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}; it has to be a file") from error
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}; it must be a file") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"{path}: not YAML: byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8; "
@@ -92,7 +92,7 @@ def _parsed(path: Path) -> dict[Any, Any]:
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise ConfigurationError(f"{path}: not readable: its sections are nested too deeply") from None
+        raise ConfigurationError(f"{path}: cannot be read: its sections are nested too deeply") from None
     except _SCALAR_ERRORS as error:
         raise ConfigurationError(f"{path}: not YAML: a value that does not fit its type: {error}") from None
     if value is None:
@@ -106,7 +106,7 @@ def _parsed(path: Path) -> dict[Any, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping: one of the two values would be lost without a word."""
+    """Refuses a duplicate key in a mapping: one of the two values would be lost silently."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
@@ -116,9 +116,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             name = (key.tag, key.value)
             if name in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} stands there for a second time", problem_mark=key.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} occurs twice", problem_mark=key.start_mark)
             seen.add(name)
         return node
 
@@ -147,7 +145,7 @@ def _joined(path: Sequence[str | int]) -> str:
 def _allowed_keys(path: Sequence[str | int]) -> list[str]:
     model: type[BaseModel] = ConfigFile
     for part in path:
-        # The keys of a mapping such as prefect.cache.processes are the user's: its model was found with it.
+        # Keys of a mapping such as prefect.cache.processes are the user's; they do not change the model.
         if part in model.model_fields:
             model = _model_in(model.model_fields[str(part)].annotation) or model
     return list(model.model_fields)

@@ -1,4 +1,4 @@
-"""The environment in which a process works on a project's stores under another id, with a Prefect of its own."""
+"""The environment of a process that uses a project's stores under another id, with a Prefect server of its own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from expops_prefect.config.settings import Settings
 
 
 def environment_apart(settings: Settings, project_id: str, runtime_dir: Path) -> dict[str, str]:
-    """The whole environment of such a process; :func:`load_settings` takes it too.
+    """The complete environment of such a process; :func:`load_settings` accepts it too.
 
     Args:
-        settings: the project's.
+        settings: the settings of the project.
         project_id: the other id.
-        runtime_dir: the folder for everything that it keeps on this machine.
+        runtime_dir: the folder for all its files on this machine.
     """
     return {
         **prefect_of_its_own(os.environ, runtime_dir),
@@ -27,7 +27,7 @@ def environment_apart(settings: Settings, project_id: str, runtime_dir: Path) ->
 
 
 def prefect_of_its_own(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """An environment in which Prefect starts a server of its own, with its data in a folder."""
+    """An environment in which Prefect starts its own server, with its data in ``folder``."""
     kept = {name: value for name, value in environ.items() if not name.startswith("PREFECT_")}
     return {
         **kept,

@@ -1,4 +1,4 @@
-"""Where the libraries of this machine's user keep caches for themselves."""
+"""The folders in which libraries cache data for this machine's user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NAMED = ("XDG_CACHE_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "PYTHONPYCACHEPRE
 
 
 def library_caches() -> tuple[str, ...]:
-    """The folders whose files libraries write and read on their own account, absolute."""
+    """The folders whose files libraries write and read by themselves, absolute."""
     folders = [os.environ[name] for name in _NAMED if os.environ.get(name)]
     home = Path.home()
     folders += [str(home / ".cache"), str(home / "Library" / "Caches"), str(home / ".config" / "matplotlib")]

@@ -1,4 +1,4 @@
-"""Finding a project and reading its configuration. Nothing else in the package reads YAML or the environment."""
+"""Find a project and read its configuration. No other part of the package reads YAML or the environment."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def find_root(
 ) -> Path:
     """A project's root folder.
 
-    ``project``, else ``EXPOPS_PROJECT_ROOT``, else the nearest folder above ``source_file``, then above
-    the current folder, that holds ``configs/project_config.yaml``; else the repository in which ``source_file``
-    lies, or the folder that it is imported from; without such a file those of the current folder.
+    In this order: ``project``; ``EXPOPS_PROJECT_ROOT``; the nearest folder above ``source_file``, then above the
+    current folder, that holds ``configs/project_config.yaml``; the repository of ``source_file``, or the folder
+    that it is imported from. Without a file the last step uses the current folder.
 
     Raises:
-        ConfigurationError: the folder that was named does not exist, or the current one no longer does.
+        ConfigurationError: the named folder does not exist, or the current folder was deleted.
     """
     environ = os.environ if environ is None else environ
     for named, by in ((project, "the project"), (environ.get("EXPOPS_PROJECT_ROOT"), "EXPOPS_PROJECT_ROOT")):
@@ -65,7 +65,7 @@ def find_root(
             root = Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - leaves an unknown user's ~ as it is
             if not root.is_dir():
                 raise ConfigurationError(
-                    f"{by} is {root}, which is no folder; name the folder that holds {CONFIG_FILE}"
+                    f"{by} is {root}, which is not a folder; name the folder that holds {CONFIG_FILE}"
                 )
             return root
     if source_file is not None and (found := _above(source_file.absolute().parent)) is not None:
@@ -84,16 +84,16 @@ def find_root(
 
 def _above(place: Path) -> Path | None:
     for folder in (place, *place.parents):
-        # Whatever stands there: reading it says what is wrong with it.
+        # Accept anything there: reading it reports what is wrong.
         if os.path.lexists(folder / CONFIG_FILE):
             return folder
     return None
 
 
 def settings_stamp(root: Path) -> tuple[object, object]:
-    """Of the file and of the environment: changes whenever :func:`load_settings` may give something else for a root.
+    """A stamp of the file and the environment: it changes whenever :func:`load_settings` may return something else.
 
-    Backends say which variables they read once they are imported, by the loading; of those only what is set counts.
+    A backend declares its variables when loading imports it; of those only the ones that are set count.
     """
     try:
         status = (root / CONFIG_FILE).stat()
@@ -109,10 +109,10 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
 
     Args:
         root: its root folder.
-        environ: the environment, which beats the file.
+        environ: the environment, which takes precedence over the file.
 
     Raises:
-        ConfigurationError: something is wrong; names file, key, what was found and what is allowed.
+        ConfigurationError: something is wrong; the message names file, key, the value found and the values allowed.
     """
     source = _Source(root, Document(root, CONFIG_FILE), os.environ if environ is None else environ)
     content = source.document.content
@@ -154,40 +154,40 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
 
 
 def _distinct(document: Document, key: str, processes: dict[str, Any]) -> dict[str, Any]:
-    """Processes by name, if no two of them are one to every reader.
+    """Processes by name, if no two names mean the same process.
 
     Raises:
-        ConfigurationError: there are such.
+        ConfigurationError: two names do.
     """
     known: dict[str, str] = {}
     for name in processes:
         other = known.setdefault(process_name(name), name)
         if other != name:
-            raise document.wrong(key, name, f"one name for a process; {other!r} is the same one")
+            raise document.wrong(key, name, f"a single name for each process; {other!r} means the same one")
     return processes
 
 
 def usable_project_id(name: str) -> str:
-    """A project id made from a folder's name."""
+    """Make a project id from a folder's name."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:100]
     return safe if _PROJECT_ID.fullmatch(safe) else f"project-{safe.strip('_')}".strip("-")
 
 
 def section_of(file: str, key: str, values: Mapping[str, Any], settings: Settings) -> Section:
-    """A store's section that somebody else than the configuration file gives.
+    """A store's section that does not come from the configuration file.
 
     Args:
-        file: who gives it, for messages.
+        file: its origin, for messages.
         key: its key, for messages.
         values: the section.
-        settings: the project's.
+        settings: the settings of the project.
     """
     return Section(settings.root, settings.runtime_dir, file, key, values, os.environ)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where settings come from: the environment, and the file, in which older projects have sections elsewhere."""
+    """The origin of settings: the environment, and the file, in which older projects have sections elsewhere."""
 
     root: Path
     document: Document
@@ -277,7 +277,7 @@ def _configured_kind(source: _Source) -> str | None:
 
 def _objects(source: _Source, runtime_dir: Path) -> ObjectSettings:
     found = source.file(f"{source.cache[0]}.object_store.type", source.object_store.type)
-    # ExpOps' own variable: a bucket alone chooses the store.
+    # ExpOps' own variable: setting a bucket chooses the store.
     kind = found.value if found else "gcs" if source.environment("MLOPS_GCS_BUCKET") else "local"
     cls = registry.object_settings(kind)
     if cls is None:
@@ -305,14 +305,14 @@ def _signing_key_file(source: _Source) -> Path | None:
 
 
 def _is_path(root: Path, text: str, path: Path) -> bool:
-    """Whether a text that names a file of keys is surely no key itself, written there by mistake."""
+    """Whether a text is surely the path of a key file, not a key written there by mistake."""
     if len(text) < MIN_KEY_LENGTH:
         return True
     parts = Path(text).expanduser().parts
     first = parts[: 2 if Path(text).is_absolute() else 1]
     try:
         return path.exists() or (first != parts and root.joinpath(*first).is_dir())
-    except OSError:  # no name that a file could have
+    except OSError:  # not a valid file name
         return False
 
 
@@ -335,7 +335,7 @@ def _notices(source: _Source, project_id: str, runtime_dir: Path) -> tuple[str, 
         return ()
     return (
         f"no {CONFIG_FILE} found: {source.root} is taken as the project {project_id!r}, with the defaults; "
-        f"runs and results are kept in {runtime_dir}",
+        f"runs and results are stored in {runtime_dir}",
     )
 
 
@@ -344,8 +344,8 @@ def _warnings(source: _Source, runtime: Setting | None, kv: KVSettings, objects:
     temporary = Path(tempfile.gettempdir()).resolve() in source.root.resolve().parents
     if runtime is None and temporary and not (kv.is_shared and objects.is_shared):
         found.append(
-            f"the project lies in a temporary folder ({source.root}): what a local backend keeps there may be lost "
-            "after the run. Set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a lasting folder"
+            f"the project is in a temporary folder ({source.root}): data that a local backend stores there may be lost "
+            "after the run. Set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a permanent folder"
         )
     if kv.is_shared and not objects.is_shared:
         found.append(f"records go to {kv.title} but results to {objects.title}, which other machines cannot read")

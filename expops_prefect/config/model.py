@@ -1,7 +1,7 @@
-"""The sections of ``project_config.yaml`` that are read, as frozen models.
+"""The sections of ``project_config.yaml`` as frozen models.
 
-It is ExpOps' own file. Its sections keep what we do not use; the ``prefect:`` section is ours and
-closed. Types are strict: a bucket that is a number is an error, not the text of that number.
+The file is ExpOps' own. Its sections may hold unknown keys; only the ``prefect:`` section may not.
+Types are strict: a bucket that is a number is an error, and is not converted to text.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _duration(value: object) -> object:
 
 
 def _mapping_mode(value: object) -> object:
-    # 1 and 0 are no booleans in YAML, though equal to them in Python.
+    # 1 and 0 are not booleans in YAML, though equal to them in Python.
     if isinstance(value, bool | str) and value in _MAPPING_MODES:
         return _MAPPING_MODES[value]
     raise ValueError("true, readonly or false")
@@ -64,7 +64,7 @@ IGNORED: Final = (
     *("__pycache__", ".ipynb_checkpoints", ".git", ".hg", ".svn", ".idea", ".vscode"),
     *("*.swp", "*.swo", "*~", ".#*", ".~lock.*#", ".nfs*"),
 )
-"""Files and folders of editors and systems, which are no data."""
+"""Files and folders of editors and systems, which are not data."""
 
 
 def _empty_section(value: object) -> object:
@@ -75,7 +75,7 @@ def _mapping_or_nothing(value: object) -> object:
     return value if isinstance(value, dict) else None
 
 
-# A section whose lines are all commented out.
+# For a section whose lines are all commented out.
 _Section = BeforeValidator(_empty_section)
 
 
@@ -91,14 +91,14 @@ class _Open(BaseModel):
 
 
 CacheDefault = Literal["pure", "all", "none"]
-"""Which tasks are cached whose author said nothing: those that only compute, all that return something, or none."""
+"""Which tasks are cached by default: those that only compute, all that return something, or none."""
 
 
 EffectKind = Literal[
     "clock", "random", "environment", "network", "database", "process", "file read", "file write", "state", "prefect",
     "lazy data", "person", "harmless",
 ]  # fmt: skip
-"""What a call touches, as in ``expops_prefect.models.effects``, or that it only computes."""
+"""An effect of a call, as in ``expops_prefect.models.effects``, or that it only computes."""
 EffectName = Annotated[StrictStr, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
 
 
@@ -129,27 +129,27 @@ class CacheSettings(_Closed):
     processes: Annotated[dict[str, Annotated[ProcessCache, _Section]], _Section] = Field(default_factory=dict)
 
     def enabled_for(self, name: str) -> bool:
-        """Whether the task of this process is cached: what is said of the process counts, else what is said of all."""
+        """Whether the task of this process is cached: the process's own setting, else the setting for all."""
         own = self.says_enabled(name)
         return self.enabled if own is None else own
 
     def says_enabled(self, name: str) -> bool | None:
-        """What is said of this very process; ``None`` if nothing is."""
+        """The setting of this process; ``None`` if it has none."""
         process = self._process(name)
         return None if process is None else process.enabled
 
     def default_for(self, name: str) -> CacheDefault | None:
-        """What becomes of the task of this process where its author said nothing; ``None`` if that is left open."""
+        """The default for the task of this process, if its author did not decide; ``None`` if nothing is configured."""
         process = self._process(name)
         return self.default if process is None or process.default is None else process.default
 
     def asked_for(self, name: str) -> bool:
-        """Whether the configuration asks for this very process to be cached."""
+        """Whether the configuration asks to cache this process in particular."""
         process = self._process(name)
         return process is not None and (process.enabled is True or process.ttl is not None)
 
     def ttl_of(self, name: str) -> timedelta | None:
-        """How long results of this process live; ``None`` for ever."""
+        """How long results of this process are valid; ``None`` for ever."""
         process = self._process(name)
         return self.ttl if process is None or process.ttl is None else process.ttl
 
@@ -168,7 +168,7 @@ class RecordSettings(_Closed):
 
 
 class PrefectSection(_Closed):
-    """``prefect``, the section that is ours."""
+    """``prefect``, the section of this package."""
 
     project_id: StrictStr | None = None
     runtime_dir: StrictStr | None = None
@@ -215,7 +215,7 @@ class ProcessSection(_Open):
     hyperparameters: dict[Any, Any] | None = None
 
     def written(self) -> dict[str, Any]:
-        """The process as it stands in the file."""
+        """The process as written in the file."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
@@ -227,7 +227,7 @@ class PipelineSection(_Open):
 
 
 class ParametersSection(_Open):
-    """``experiment.parameters``, where cache and pipeline stood in older projects."""
+    """``experiment.parameters``, which held cache and pipeline in older projects."""
 
     cache: CacheSection | None = None
     pipeline: PipelineSection | None = None
@@ -242,7 +242,7 @@ class ExperimentSection(_Open):
 
 
 class DataHashSection(_Open):
-    """``data.hash``, where the data file stood in older projects."""
+    """``data.hash``, which named the data file in older projects."""
 
     path: StrictStr | None = None
 
@@ -255,7 +255,7 @@ class DataSection(_Open):
 
 
 class ModelSection(_Open):
-    """``model``, where the cache stood in the oldest projects."""
+    """``model``, which held the cache in the oldest projects."""
 
     cache: CacheSection | None = None
 
@@ -273,7 +273,7 @@ class ConfigFile(_Open):
 
 
 def find_name(values: Mapping[str, Any], name: str) -> Any:
-    """Look a process up by the user's name, or by the one that it has in this release or had in an earlier one."""
+    """Look a process up by the user's name, or by its name in this or an earlier release."""
     if name in values:
         return values[name]
     if not values:

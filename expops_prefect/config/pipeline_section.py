@@ -1,4 +1,4 @@
-"""Writing a graph into ``project_config.yaml``, with every comment and everything else left as it is."""
+"""Write a graph into ``project_config.yaml`` without changing comments or anything else."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CRLF: Final = "\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of the file.
+    """The result of writing.
 
     Attributes:
         file: the file.
-        changed: whether it was written; one that says all of it already is left alone.
+        changed: whether it was written; a file that already has the graph is not.
         added: the processes that got an entry.
         charts: the processes whose entry got ``type: chart``.
     """
@@ -43,19 +43,19 @@ class Written:
 def write_pipeline(root: Path, adjacency: str, processes: Sequence[str], charts: Collection[str]) -> Written:
     """Set the pipeline's graph: ``process_adjlist``, and an entry in ``processes`` for each process.
 
-    Entries that are there keep all that they say. The file is replaced in one step, or not at all.
+    Existing entries keep all their keys. The file is replaced in one step, or not at all.
 
     Args:
         root: the project's root folder.
-        adjacency: the graph, lines of a process and those that follow it.
+        adjacency: the graph; each line has a process and its successors.
         processes: the processes of the graph.
-        charts: those that draw charts.
+        charts: the processes that draw charts.
 
     Raises:
-        ConfigurationError: there is no file, it is wrong, or it cannot be edited without touching more.
+        ConfigurationError: the file is missing or wrong, or cannot be edited without other changes.
     """
     if Document(root, CONFIG_FILE).file is None:
-        raise ConfigurationError(f"{root / CONFIG_FILE} is not there; write it with: expops-prefect init")
+        raise ConfigurationError(f"{root / CONFIG_FILE} does not exist; write it with: expops-prefect init")
     file = (root / CONFIG_FILE).resolve()
     text = file.read_bytes().decode()
     plain = text.replace(_CRLF, "\n")
@@ -68,7 +68,7 @@ def write_pipeline(root: Path, adjacency: str, processes: Sequence[str], charts:
         try:
             _replace(file, text, edited)
         except OSError as error:
-            raise ConfigurationError(f"{file}: cannot be written: {error.strerror}; it was left as it is") from error
+            raise ConfigurationError(f"{file}: cannot be written: {error.strerror}; it was not changed") from error
     return Written(root / CONFIG_FILE, edited != text, tuple(added), tuple(drawn))
 
 
@@ -106,25 +106,25 @@ def _edited(
     if _same(text, edited):
         return text, added, drawn
     _check(file, text, edited, adjacency)
-    # The editor has a spelling of its own for what it does not change.
+    # The editor reformats even what it does not change.
     kept = _merged(plain.getvalue(), text, edited)
     return kept if _is_good(file, text, edited, kept, adjacency) else edited, added, drawn
 
 
 def _merged(base: str, text: str, edited: str) -> str:
-    """The lines of a text, but for those that were edited in another spelling of it.
+    """Apply the edits of another formatting of a text to the text itself.
 
     Args:
-        base: that spelling.
+        base: the text in that formatting.
         text: the text.
-        edited: the base, edited.
+        edited: the edited base.
     """
     lines, own, others = (
         base.splitlines(keepends=True),
         text.splitlines(keepends=True),
         edited.splitlines(keepends=True),
     )
-    # What stands in the text for each line of the base; in front of the first one there may be more.
+    # The lines of the text for each line of the base; there may be more in front of the first one.
     kept: list[list[str]] = [[] for _ in range(len(lines) + 1)]
     for _, i, j, k, m in SequenceMatcher(None, lines, own, autojunk=False).get_opcodes():
         if j - i == m - k:
@@ -149,7 +149,7 @@ def _is_good(file: Path, text: str, edited: str, kept: str, adjacency: str) -> b
 
 
 def _pipeline(document: Any, new: Any) -> Any:
-    """The section that is read: ``experiment.pipeline``, in older projects ``experiment.parameters.pipeline``."""
+    """The section in use: ``experiment.pipeline``, or ``experiment.parameters.pipeline`` in older projects."""
     experiment = document.get("experiment")
     if experiment is None:
         experiment = document["experiment"] = new()
@@ -182,7 +182,7 @@ def _add_processes(
 
 
 def _mapping_indent(text: str) -> int | None:
-    """How far nested keys are indented, in most of the file: its editor knows one width for all."""
+    """The indentation of nested keys in most of the file: the editor uses one width for all."""
     keys: Counter[int] = Counter()
     seen: set[int] = set()
     waiting = [yaml.compose(text, yaml.SafeLoader)]
@@ -207,23 +207,23 @@ def _same(text: str, edited: str) -> bool:
 
 
 def _check(file: Path, text: str, edited: str, adjacency: str) -> None:
-    """The new text differs in the pipeline's graph alone, and has all comments.
+    """Check that only the pipeline's graph differs, and that all comments are kept.
 
     Raises:
-        ConfigurationError: it does not.
+        ConfigurationError: they are not, or more differs.
     """
     before, after = yaml.safe_load(text) or {}, yaml.safe_load(edited)
     written = _without_graph(after)
     lost = _comments(text) - _comments(edited)
     if adjacency not in _adjacencies(after) or _without_graph(before) != written or lost:
         raise ConfigurationError(
-            f"{file}: writing the graph would change more of this file than its graph, so it was left as it is; "
-            "copy what expops-prefect graph prints into experiment.pipeline"
+            f"{file}: writing the graph would change more than the graph, so the file was not changed; "
+            "copy the output of expops-prefect graph into experiment.pipeline"
         )
 
 
 def _comments(text: str) -> set[str]:
-    """The lines that are comments; in a text of several lines they are part of it."""
+    """The comment lines; similar lines inside a multi-line text are not comments."""
     inside: set[int] = set()
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.ScalarEvent) and event.start_mark and event.end_mark:
@@ -239,7 +239,7 @@ def _adjacencies(document: Any) -> list[Any]:
 
 
 def _without_graph(document: Any) -> Any:
-    """A document but for its graph: edges, entries that are a name alone, and what says that one is a chart."""
+    """A document without its graph: edges, entries with only a name, and chart types."""
     rest = deepcopy(document)
     experiment = rest.get("experiment") or {}
     for place in (experiment, experiment.get("parameters") or {}):
@@ -258,7 +258,7 @@ def _without_graph(document: Any) -> Any:
 
 
 def _replace(file: Path, text: str, edited: str) -> None:
-    """Put the new text in place of the old one, unless somebody else wrote in the meantime."""
+    """Replace the text of the file, unless somebody changed it meanwhile."""
     handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     temporary = Path(name)
     try:
@@ -268,7 +268,7 @@ def _replace(file: Path, text: str, edited: str) -> None:
             os.fsync(target.fileno())
         temporary.chmod(file.stat().st_mode & 0o7777)
         if file.read_bytes().decode() != text:
-            raise ConfigurationError(f"{file}: was changed meanwhile, and left as it is; run this again")
+            raise ConfigurationError(f"{file}: was changed meanwhile and is not overwritten; run this again")
         temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where a project is whose configuration nobody wrote, and which part of a shared folder is its own."""
+"""The location of a project without a configuration, and its own part of a shared folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DATABASE: Final = "metrics.sqlite"
 
 
 def root_without_configuration(source_file: Path | None, here: Path | None) -> Path | None:
-    """The folder that is taken as the project: the repository of the flow's file, else the folder it is imported from.
+    """The folder to use as the project: the repository of the flow's file, else the folder it is imported from.
 
     That is the file's own folder, or the one above its package: ``python -m pkg.mod`` runs a file of a package.
-    Without a file, in a notebook for instance, those of the current folder. The file system's root and the home
-    folder are nobody's project; what would lie there has a folder of its own.
+    Without a file, for instance in a notebook, use the current folder in the same way. The file system's root and the
+    home folder are never a project; such a project gets a folder of its own.
 
     Args:
         source_file: the flow's file.
@@ -69,7 +69,7 @@ def _nobodys() -> set[Path]:
 
 
 def _elsewhere() -> Path:
-    """The user's folder for what programs keep."""
+    """The user's folder for application data."""
     with suppress(RuntimeError):
         home = Path.home()
         if home != Path("/") and os.access(home, os.W_OK):
@@ -78,9 +78,9 @@ def _elsewhere() -> Path:
 
 
 def part_of(folder: Path, project_id: str) -> Path:
-    """A project's own part of a folder that the environment gives to all: another project shares nothing with it.
+    """A project's own part of a folder that the environment names for all projects, which share nothing there.
 
-    Where an older release kept this project alone in the folder itself, it stays there.
+    If an older release stored this project alone in the folder itself, it stays there.
     """
     own = folder / project_id
     if own.exists() or not (folder / _DATABASE).is_file():
@@ -91,7 +91,7 @@ def part_of(folder: Path, project_id: str) -> Path:
 
 def _projects_in(database: Path) -> set[str]:
     """The projects whose runs a database holds; empty if it cannot be read."""
-    # What lies beside it, such as a log that is not merged yet, is read too; nothing is made.
+    # Files beside it, such as an unmerged log, are read too; none are created.
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         keys = connection.execute(
             "SELECT key FROM kv WHERE key >= ? AND key < ?",

@@ -1,4 +1,4 @@
-"""What the rest of the package gets: everything that was configured about a project, resolved."""
+"""The complete configuration of a project, resolved, for the rest of the package."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ class _Closed(BaseModel):
 
 
 class Settings(_Closed):
-    """Everything about a project that was configured. Paths are absolute.
+    """The complete configuration of a project. Paths are absolute.
 
     Attributes:
         root: the project's root folder.
         project_id: part of run ids, and of object keys in a shared bucket.
-        runtime_dir: where local backends keep what they store.
-        shared_group: whether the runtime folder's group shares what is in it, or which group does.
+        runtime_dir: the folder in which local backends store data.
+        shared_group: whether the runtime folder is shared with its group, or with which group.
         config_file: the file that was read; ``None`` if there is none.
         kv: the KV backend.
         objects: the object store.
         cache: ``prefect.cache``.
-        signing_key_file: the file of keys that records are signed with; ``None``: they are not.
+        signing_key_file: the file of keys that sign records; ``None`` to not sign them.
         record: ``prefect.record``.
         processes: ``experiment.pipeline.processes`` by name.
         process_adjlist: the configured graph.
-        parameters: ``experiment.parameters``, which every process may ask for.
-        environment, reproducibility: those sections as they are.
+        parameters: ``experiment.parameters``, which every process may read.
+        environment, reproducibility: the sections of these names.
         data_path: the project's data file.
-        scripts: that section as it is.
-        notices: what the user is told once, at INFO.
-        warnings: what the user is warned of once.
-        configured_kv_kind: the KV backend that the file names, whatever the environment says; ``None`` if it
-            names none.
+        scripts: the section of this name.
+        notices: messages to log once, at INFO.
+        warnings: warnings to log once.
+        configured_kv_kind: the KV backend that the file names, even if the environment names another; ``None`` if
+            the file names none.
     """
 
     root: Path
@@ -65,32 +65,32 @@ class Settings(_Closed):
 
     @property
     def place(self) -> Place:
-        """What a store needs to know of the project."""
+        """The facts about the project that a store needs."""
         return Place(self.project_id, self.runtime_dir, str(self.config_file or "the environment"))
 
     @property
     def random_seed(self) -> int | None:
-        """``reproducibility.random_seed``, by which the global generators are seeded; ``None`` if there is none."""
+        """``reproducibility.random_seed``, which seeds the global generators; ``None`` if not configured."""
         seed = self.reproducibility.get("random_seed")
         return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
 
     def process(self, name: str) -> Mapping[str, Any]:
-        """What the configuration says of a process, by the user's name or the normalised one."""
+        """The configuration of a process, by the user's name or the normalised one."""
         return find_name(self.processes, name) or {}
 
     def process_parameters(self, name: str) -> dict[str, Any]:
-        """A process's ``parameters`` and ``hyperparameters`` in one dictionary; the latter win."""
+        """A process's ``parameters`` and ``hyperparameters`` in one dictionary; the latter take precedence."""
         process = self.process(name)
         return {**(process.get("parameters") or {}), **(process.get("hyperparameters") or {})}
 
     def config_part(self, name: str) -> Mapping[str, Any]:
-        """What of the configuration enters the cache key of a process, without the data file's digest."""
+        """The part of the configuration in the cache key of a process, without the data file's digest."""
         process = self.process(name)
         part = {key: process[key] for key in _KEYED if key in process}
         return {"process": part, "reproducibility": self.reproducibility}
 
 
-# Not the type: it says how a process is drawn.
+# Without the type, which only says how a process is drawn.
 _KEYED: Final = (
     "parameters",
     "hyperparameters",

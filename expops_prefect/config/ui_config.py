@@ -1,7 +1,7 @@
-"""What ExpOps' own server is given of a project: a configuration made for it, and an environment.
+"""The configuration and the environment that ExpOps' own server gets for a project.
 
-The server takes a project's id from its folder's name and gives away every file below its workspace.
-So it gets a folder of its own, which holds the graph, the places of the stores and nothing else.
+The server takes a project's id from its folder's name and serves every file below its workspace.
+So it gets a folder of its own, which holds only the graph and the places of the stores.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _SHOWN: Final = (
     "seed_parallelism",
     "seed_aggregation",
 )
-"""What of a process the server draws from. Parameters may be secrets."""
+"""The keys of a process that the server uses to draw. Parameters may be secrets."""
 _FOLLOWED: Final = ("MLOPS_", "EXPOPS_", "FIREBASE_", "NEXT_PUBLIC_FIREBASE_")
-"""Settings that the given configuration holds already, or that the server does not need."""
+"""Settings that the served configuration holds already, or that the server does not need."""
 
 
 def served_config(
     settings: Settings, edges: Sequence[tuple[str, str]], processes: Sequence[str], charts: Collection[str]
 ) -> str:
-    """The text of the ``project_config.yaml`` that the server reads. It holds no credentials.
+    """The text of the ``project_config.yaml`` for the server. It holds no credentials.
 
-    A graph that the configuration has is drawn as it is, with what runs had besides: but for one with splits, whose
-    processes the server multiplies.
+    A configured graph is extended by the nodes and edges of the runs, unless it has splits, whose processes the server
+    multiplies.
 
     Args:
-        settings: the project's.
+        settings: the settings of the project.
         edges: the graph of its runs.
         processes: its nodes.
-        charts: those of them that drew charts.
+        charts: the nodes that drew charts.
     """
     configured = settings.process_adjlist.strip()
     entries = {name: {key: entry[key] for key in _SHOWN if key in entry} for name, entry in settings.processes.items()}
@@ -63,7 +63,7 @@ def served_config(
     drawn = [edge for edge in edges if not all(find_name(known, end) for end in edge)]
     if configured:
         flows = {source for source, target in drawn if not find_name(known, source)}
-        # A flow's own node leads to what is not in the graph, not to what has its place there.
+        # A flow's own node leads only to nodes that are not in the configured graph.
         drawn = [] if splits else [edge for edge in drawn if edge[0] not in flows or not find_name(known, edge[1])]
     lines = [*filter(None, [configured]), *(f"{source} {target}" for source, target in drawn)]
     content = {
@@ -93,15 +93,15 @@ def served_scripts(settings: Settings) -> list[Path]:
 
 
 def server_environment(settings: Settings, workspace: Path) -> dict[str, str]:
-    """The whole environment of the server's process.
+    """The complete environment of the server's process.
 
     Args:
-        settings: the project's.
-        workspace: the folder that holds the project's.
+        settings: the settings of the project.
+        workspace: the folder that contains the project's folder.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOLLOWED)}
     environ["MLOPS_WORKSPACE_DIR"] = str(workspace)
-    # The KV store's credentials count where both stores have some.
+    # The KV store's credentials win if both stores have some.
     for store in (settings.objects.for_expops(), settings.kv.for_expops()):
         environ |= {} if store is None else store.environment
     return environ
@@ -111,5 +111,5 @@ def _stores(settings: Settings) -> dict[str, Any]:
     kv, objects = settings.kv.for_expops(), settings.objects.for_expops()
     if kv is None:
         raise ConfigurationError(f"ExpOps' own server cannot read {settings.kv.title}; Prefect's UI shows the runs")
-    # Charts of a store that the server does not know are not shown.
+    # Charts in a store that the server does not support are not shown.
     return {"backend": dict(kv.section), "object_store": dict(objects.section) if objects else {"type": "local"}}

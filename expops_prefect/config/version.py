@@ -9,10 +9,10 @@ from expops_prefect.config.settings import Settings
 
 
 def version_hash(settings: Settings) -> str:
-    """The name of a project's artifact folder, as ExpOps' run server computes it from configuration and scripts.
+    """The name of a project's artifact folder; ExpOps' run server computes the same from configuration and scripts.
 
-    The hexadecimal SHA-256 of the file's digest, followed by the digest of the scripts' digests in the
-    order of their keys if the file has a section ``scripts``, be it empty.
+    It is the hexadecimal SHA-256 of the file's digest, followed by the digest of the scripts' digests in the
+    order of their keys if the file has a section ``scripts``, even an empty one.
     """
     if settings.config_file is None:
         return hashlib.sha256(b"mlops-cache-v1").hexdigest()

@@ -1,1 +1,1 @@
-"""What is recorded of runs and results, and how it is read."""
+"""The records of runs and results, and how to read them."""

@@ -1,4 +1,4 @@
-"""Cache records: the results that the KV store knows. Reading and writing them, and nothing else."""
+"""Cache records: the cached results in the KV store, and how to read and write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from expops_prefect.stores.kv.base import JSON, KVStore
 
 @dataclass(frozen=True, slots=True)
 class StoredPayload:
-    """One payload of a result: object key, digest and size in bytes, and the stamp it was last verified with."""
+    """One payload of a result: object key, digest and size in bytes, and its stamp at the last verification."""
 
     key: str
     digest: str
@@ -31,7 +31,7 @@ class StoredPayload:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a computation left metrics or charts: a path relative to its own (``""`` is its own)."""
+    """Metrics or charts of a computation: a path relative to its own (``""`` is its own)."""
 
     path: str
     metrics: bool
@@ -39,18 +39,18 @@ class Output:
 
 
 OWN_SERIALIZER: Final = "expops"
-"""The type of serializer that Prefect's metadata name for a manifest."""
+"""The serializer type in Prefect's metadata of a manifest."""
 COMPLETED: Final = "completed"
-"""A result that is a hit."""
+"""The status of a result that can be a hit."""
 KEPT: Final = "kept"
-"""A result that is no hit, such as ``None``: it is there for whoever holds a reference to it."""
+"""The status of a result that is never a hit, such as ``None``; it is kept for references to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheRecord:
-    """One cached result, as it stands in the KV store under ``process:<P>:<inputs>:<config>:<function>``.
+    """A cached result, stored in the KV store under ``process:<P>:<inputs>:<config>:<function>``.
 
-    ``status`` (``completed`` or ``kept``) and ``cache_path`` are what ExpOps' own readers need. Times are
+    ExpOps' own readers need ``status`` (``completed`` or ``kept``) and ``cache_path``. Times are
     epoch seconds.
     """
 
@@ -58,68 +58,68 @@ class CacheRecord:
     cache_path: str
     run_id: str
     path: str
-    """The probe path under which it was computed."""
+    """The probe path of the call that computed it."""
     started_at: float
     ended_at: float
     execution_time: float
     object_key: str
     digest: str
     size: int
-    """Bytes of manifest and payloads together."""
+    """Bytes of the manifest and payloads together."""
     stamp: str
     kind: Literal["packed", "raw"]
-    """``packed``: a manifest of ours; ``raw``: bytes of another serializer."""
+    """``packed``: a manifest of this package; ``raw``: bytes of another serializer."""
     payloads: tuple[StoredPayload, ...] = ()
     outputs: tuple[Output, ...] = ()
     prefect_metadata: str | None = None
-    """Prefect's own metadata of the result, JSON."""
+    """Prefect's own metadata of the result, as JSON."""
     expires_at: float | None = None
     host: str = ""
     task_run_id: str | None = None
     no_hit: str = ""
-    """Why a result that is kept is no hit: ``none``, ``state`` or ``failed``."""
+    """Why a kept result is not a hit: ``none``, ``state`` or ``failed``."""
     parts: str | None = None
-    """What its inputs and configuration were made of, JSON; for comparisons with other keys."""
+    """The components of its inputs and configuration, as JSON; for comparisons with other keys."""
     sources_size: int = 0
-    """Bytes of the object that says the same of its code; 0 for none."""
+    """Bytes of the object with the components of its code; 0 if there is none."""
     inline: str | None = None
-    """A small manifest itself, base64. It counts by ``digest`` as the object does, which then may come later."""
+    """A small manifest itself, base64. Its ``digest`` counts as for the object, which may be written later."""
     files: bool = False
-    """Whether the result names files that were there when it was stored: without them it is no hit."""
+    """Whether the result names files that existed when it was stored: it is a hit only while they exist."""
     below_root: str = ""
-    """Where the project lay, as a digest, if the result names paths below it: in another checkout it is no hit."""
+    """A digest of the project's location, if the result names paths below it: not a hit in another checkout."""
     stands: str = ""
-    """The forms of the result as it was returned and as it is loaded, where these differ; see
+    """The fingerprints of the result as returned and as loaded, where they differ; see
     :mod:`expops_prefect.fingerprint.standing`."""
     watched: bool = False
-    """Whether its body was watched while it ran, so that everything that it read is among the dependencies."""
+    """Whether its body was watched while it ran, so that the dependencies are complete."""
     proven: bool = False
-    """Whether its code was resolved completely and nothing was seen: an equal call of the same run may have it."""
+    """Whether its code was fully resolved without effects: then an equal call of the same run may use it."""
     computed_in: str = ""
-    """The run, and the attempt at it, that computed it."""
+    """The run and its attempt that computed it."""
     dependencies: str = ""
-    """What it was read from, JSON; see :mod:`expops_prefect.effects.dependencies`. Format 2 if there are any."""
+    """What it was read from, as JSON; see :mod:`expops_prefect.effects.dependencies`. Format 2 if there are any."""
     effects: str = ""
-    """What its body did beside computing, JSON, where the user had it cached all the same."""
+    """The effects of its body, as JSON, if the user had it cached nevertheless."""
     generators: str = ""
-    """The states in which its body left the global generators that it seeded, JSON; a hit leaves them so, too."""
+    """The states of the global generators that its body seeded, as JSON; a hit restores them."""
     format: int = PLAIN_FORMAT
 
     def held(self) -> bytes | None:
-        """The manifest, as far as it stands in the record itself; whoever uses it compares its digest."""
+        """The manifest, if the record holds it; compare its digest before you use it."""
         try:
             return None if self.inline is None else base64.b64decode(self.inline)
         except (TypeError, ValueError):
-            return b""  # of no digest
+            return b""  # matches no digest
 
     @property
     def is_whole(self) -> bool:
-        """Whether the result stands in the record with all its parts."""
+        """Whether the record holds the complete result."""
         return self.inline is not None and not self.payloads
 
     @property
     def names_results_only(self) -> bool:
-        """Whether its objects are manifests and payloads of their digests: only such are written or deleted for it."""
+        """Whether its objects are named by their digests: only such objects are written or deleted for it."""
         named = [(item.key, item.digest) for item in self.payloads]
         if self.object_key:
             named.append((self.object_key, self.digest))
@@ -127,7 +127,7 @@ class CacheRecord:
 
     def dump(self) -> dict[str, JSON]:
         """The JSON form."""
-        # Every task run that is stored takes this way, and asdict copies each value deeply.
+        # Every stored task run passes here, and asdict copies each value deeply.
         value: dict[str, JSON] = {name: getattr(self, name) for name in self.__slots__}
         value["payloads"] = [asdict(payload) for payload in self.payloads]
         value["outputs"] = [asdict(output) for output in self.outputs]
@@ -138,7 +138,7 @@ class CacheRecord:
         """Read the JSON form back.
 
         Raises:
-            FormatError: not a record of ours, or one of a newer release.
+            FormatError: not a record of this package, or one of a newer release.
         """
         return load(cls, value, "cache record")
 
@@ -159,13 +159,13 @@ def read_cache_record(kv: KVStore, key: names.CacheKey) -> CacheRecord | None:
 def read_cache_records(
     kv: KVStore, *, beginning: str = "", after: str | None = None, limit: int | None = None
 ) -> Iterator[tuple[names.CacheKey, CacheRecord]]:
-    """Cache records by KV key; foreign and newer ones are left out.
+    """Cache records by KV key; skips foreign and newer ones.
 
     Args:
         kv: the project's store.
-        beginning: only those whose task's name starts with this; others are not read.
-        after: only those whose ``record_key`` is greater.
-        limit: look at most at so many keys.
+        beginning: only records whose task name starts with this; others are not read.
+        after: only records whose ``record_key`` is greater.
+        limit: look at no more keys than this.
     """
     for key, value in tolerant_reads.scan(kv, names.process_record_prefix(beginning), after=after, limit=limit):
         parsed = parse_record_key(key)
@@ -189,32 +189,32 @@ def parse_record_key(key: str) -> names.CacheKey | None:
 
 
 def leads_to(metadata: str, record: CacheRecord, key: str | None) -> bool:
-    """Whether Prefect's metadata of a result can be followed to the result of a transaction key.
+    """Whether Prefect's metadata point to the result of a transaction key.
 
     Args:
-        metadata: what a record has of Prefect's, JSON.
+        metadata: Prefect's metadata in the record, as JSON.
         record: the record.
-        key: the transaction key; ``None`` if it is not known.
+        key: the transaction key; ``None`` if unknown.
     """
     try:
         known = orjson.loads(metadata)
         kind, place = known["serializer"]["type"], known["storage_key"]
     except (ValueError, KeyError, TypeError):
         return False
-    # A manifest is for our serializer alone; another one would be given its envelope's label.
+    # A manifest is only for this package's serializer; another one could not read it.
     if not isinstance(kind, str) or not isinstance(place, str) or (record.kind == "packed" and kind != OWN_SERIALIZER):
         return False
     return key is None or is_place_of(place, key)
 
 
 def is_place_of(place: str, key: str) -> bool:
-    """Whether a storage key is a transaction key, or that key below the folder of a storage."""
+    """Whether a storage key is a transaction key, or that key below the folder of a storage block."""
     parts = PurePath(key).parts
     return place == key or PurePath(place).parts[-len(parts) :] == parts
 
 
 def foreign_record_key(key: str) -> str:
-    """The KV key for a transaction key that is not ours (another policy's, a failed task's uuid)."""
+    """The KV key for a foreign transaction key (of another policy, or a failed task's uuid)."""
     return f"{names.FOREIGN_RECORD_PREFIX}{hashlib.blake2b(key.encode(), digest_size=32).hexdigest()}"
 
 
@@ -223,7 +223,7 @@ def expiry(record: CacheRecord, ttl: timedelta | None) -> float | None:
 
     Args:
         record: its record.
-        ttl: how long the configuration lets results of its process live.
+        ttl: the configured lifetime for results of its process.
     """
     ends = [] if record.expires_at is None else [record.expires_at]
     if ttl is not None:

@@ -1,9 +1,9 @@
-"""Whether the process of a run still lives, seen from anywhere.
+"""Whether the process of a run is still alive, as seen from any machine.
 
-A process that executes a run says so every :data:`BEAT_SECONDS` in a row of the KV store, which it
-removes when the run ends or is suspended: rows that are there are those of open runs. On its own
-machine it also holds a lock on a file, which the system takes away when it ends in whatever way.
-Never is a run held for dead because it is old.
+A process that executes a run writes a heartbeat every :data:`BEAT_SECONDS` to a row of the KV store. It
+removes the row when the run ends or is suspended, so the existing rows belong to open runs. On its own
+machine it also holds a lock on a file, which the system releases however the process ends.
+A run never counts as dead because of its age.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON, KVStore
 
 BEAT_SECONDS: Final = 15.0
-"""How often a run gives a sign of life."""
+"""How often a run writes its heartbeat."""
 SILENT_BEATS: Final = 8
-"""A run that has missed so many, and whose lock says nothing, is dead: clocks may differ by a minute."""
+"""A run that missed this many, and whose lock is unknown, is dead: clocks may differ by a minute."""
 SIGN_FORMAT: Final = 1
 FOLDER: Final = "alive"
-"""Below the runtime folder: the files that are locked."""
+"""The folder of the lock files, below the runtime folder."""
 
 
 @cache
@@ -44,16 +44,16 @@ def _boot() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A run's sign of life.
+    """A run's heartbeat.
 
     Attributes:
         run_id: the run.
-        at: when it was given, epoch seconds of the clock of the run's machine.
-        every: how often it is given, seconds.
+        at: when it was written, epoch seconds by the clock of the run's machine.
+        every: seconds between two heartbeats.
         host, pid: the run's process.
-        boot: which machine that is, since it was started.
-        lock: the name of the file that the process holds a lock on.
-        format: the version of this form.
+        boot: identifies the machine and its boot.
+        lock: the name of the file that the process has locked.
+        format: the version of the stored format.
     """
 
     run_id: str
@@ -74,7 +74,7 @@ class Heartbeat:
         """Read the JSON form.
 
         Raises:
-            FormatError: no sign of life, or one of a newer release.
+            FormatError: not a heartbeat, or one of a newer release.
         """
         return record_format.load(cls, value, "sign of life", SIGN_FORMAT)
 
@@ -90,12 +90,12 @@ class Heartbeat:
             return False
         if lock == "free" and self.boot == _boot():
             return True
-        # Another machine's, or one without a lock.
+        # Of another machine, or without a lock.
         return now - self.at > SILENT_BEATS * self.every
 
 
 def signs(kv: KVStore) -> Iterator[Heartbeat]:
-    """The signs of life of all open runs; those of newer releases are left out.
+    """The heartbeats of all open runs; skips those of newer releases.
 
     Raises:
         KVError: the store failed.
@@ -108,7 +108,7 @@ def signs(kv: KVStore) -> Iterator[Heartbeat]:
 
 
 def hold(runtime_dir: Path, lock: str) -> None:
-    """Lock a file until :func:`release`, or until this process ends. Where that cannot be, beats alone count."""
+    """Lock a file until :func:`release`, or until this process ends. If that fails, only heartbeats count."""
     with contextlib.suppress(OSError):
         of_process(FileLocks).create(runtime_dir / FOLDER / lock)
 
@@ -119,6 +119,6 @@ def release(runtime_dir: Path, lock: str) -> None:
 
 
 def forget_lock(runtime_dir: Path, lock: str) -> None:
-    """Remove what a dead process left."""
+    """Remove the lock file of a dead process."""
     with contextlib.suppress(OSError):
         (runtime_dir / FOLDER / Path(lock).name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Rows of processes, their calls and steps, as ExpOps' clients read them, with fields of our own beside."""
+"""Rows of processes, their calls and steps, as ExpOps' clients read them, with fields of this package."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Status = Literal["pending", "running", "completed", "cached", "failed"]
 TERMINAL: Final = frozenset({"completed", "cached", "failed"})
 STATUSES: Final = TERMINAL | {"pending", "running"}
 FIRST: Final = "first"
-"""Field of a row that sums calls up: the first call, which has no row of its own; empty while it is the only one."""
+"""Field of a row that sums up calls: the first call, which has no row of its own; empty for a single call."""
 OF_ONE_CALL: Final = frozenset({"cache_key", "miss", "miss_reason", "not_kept", "parts"})
-"""Fields that say nothing of several calls together: in a sum they are the first call's."""
+"""Fields that make no sense for several calls: a sum keeps those of the first call."""
 BY_PREFECT: Final = "Prefect's own cache"
-"""What a row's ``cached_by`` says of a result that is none of ours."""
+"""The value of ``cached_by`` for a result from Prefect's own cache."""
 _TIMES: Final = (
     *("started_at", "ended_at", "execution_time"),
     *("cached_started_at", "cached_ended_at", "cached_execution_time", "waited_seconds"),
@@ -48,7 +48,7 @@ _ROW_KINDS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A process, one of its calls, or a step, as ExpOps' clients read it, with our fields beside."""
+    """A process, one of its calls, or a step, as ExpOps' clients read it, with fields of this package."""
 
     path: str
     status: Status
@@ -66,9 +66,9 @@ class Row:
 
     @classmethod
     def load(cls, path: str, value: JSON) -> Row:
-        """Take out of a stored row what readers use; what is of another kind than it should be counts as absent.
+        """Read the known fields of a stored row; a field of a wrong type counts as absent.
 
-        Others write rows too: ExpOps itself, and whoever may write to the store.
+        Rows may also come from ExpOps, or from anybody else who can write to the store.
         """
         row = dict(value) if isinstance(value, dict) else {}
         for name, kinds in _ROW_KINDS.items():
@@ -78,7 +78,7 @@ class Row:
             row["status"] = "pending"
         for name in _MESSAGES:
             if row.get(name):
-                row[name] = masked_message(str(row[name]))  # older releases wrote them as they were
+                row[name] = masked_message(str(row[name]))  # older releases did not mask them
         calls, upstream = row.get("calls") or {}, row.get("upstream") or ()
         return cls(
             path=path,
@@ -97,7 +97,7 @@ class Row:
 
     @property
     def saved(self) -> float | None:
-        """Seconds that a hit took less than computing; ``None`` for what is no hit of one call."""
+        """Seconds that a hit saved over computing; ``None`` if the row is not a single hit."""
         if self.status != "cached" or sum(self.calls.values()) > 1:
             return None
         took = self.execution_time
@@ -107,12 +107,12 @@ class Row:
 
     @property
     def failure(self) -> str:
-        """Why it failed, or the first of its calls that did; empty if that is not known."""
+        """Why it failed, or why its first failed call did; empty if unknown."""
         return str(self.fields.get("failure") or "")
 
     @property
     def first(self) -> Row | None:
-        """Of a row that sums several calls up the first one, if there is no row of its own and it is known.
+        """The first of several calls that the row sums up, if it is known and has no row of its own.
 
         Its path has the number 1.
         """
@@ -124,12 +124,12 @@ class Row:
 
 
 def saved_seconds(computing: float | None, hit: float | None) -> float | None:
-    """What a hit saved: the seconds of computing less its own, never below zero; ``None`` if they are not known."""
+    """Seconds that a hit saved: computing time less its own, at least zero; ``None`` if unknown."""
     return None if computing is None else max(0.0, computing - (hit or 0.0))
 
 
 def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
-    """Each call once: the rows that are of one call, and first calls out of the rows that sum several up."""
+    """Each call once: from its own row, or as the first call of a row that sums up several."""
     for row in rows:
         if sum(row.calls.values()) <= 1:
             yield row
@@ -138,13 +138,13 @@ def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def labels_of(called: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What users call the processes and steps of a run, by their names; by its path where another has that name.
+    """The labels of a run's processes and steps by name; by path if another one has the same name.
 
-    Names are kept apart below one call. Below two, perhaps in two processes, each may have the same name.
-    A task that was given another process's name is shown by that.
+    Names are unique below one call, but not across calls or processes. A task that was given another process's
+    name is shown by that name.
 
     Args:
-        called: probe paths with their labels.
+        called: pairs of probe path and label.
     """
     found: dict[str, str] = {}
     for path, label in called:

@@ -1,4 +1,4 @@
-"""Runs whose processes have died without a word are shown as failed."""
+"""Mark runs as failed whose processes have died silently."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _logger = logging.getLogger("prefect.expops")
 
 
 def end_dead_runs(kv: KVStore, runtime_dir: Path, *, dry_run: bool = False) -> list[RunRecord]:
-    """End the open runs that give no sign of life any more, with their calls.
+    """End open runs that no longer send heartbeats, with their calls.
 
-    They end with the last that is known of them. A run that was taken for dead although it lives, because
-    its machine was cut off, is put right by what it writes later.
+    They end at the last known time. If such a run is in fact alive, because its machine was cut off, its
+    later records correct this.
 
     Args:
         kv: the project's KV store.
         runtime_dir: the project's runtime folder on this machine.
-        dry_run: only say which.
+        dry_run: only return the runs.
 
     Returns:
-        Their records, as they are then.
+        Their records after the change.
 
     Raises:
         KVError: the store failed.
@@ -45,20 +45,20 @@ def end_dead_runs(kv: KVStore, runtime_dir: Path, *, dry_run: bool = False) -> l
         if record is not None:
             ended.append(record)
             if not dry_run:
-                _logger.info("run %s: its process %d on %s has died; it failed", sign.run_id, sign.pid, sign.host)
+                _logger.info("run %s: its process %d on %s died; marked as failed", sign.run_id, sign.pid, sign.host)
         if not dry_run:
             liveness.forget_lock(runtime_dir, sign.lock)
     return ended
 
 
 def _end(kv: KVStore, sign: Heartbeat, dry_run: bool) -> RunRecord | None:
-    """End one run, its own record last; ``None`` if it had ended."""
+    """End one run, writing its own record last; ``None`` if it had ended."""
     try:
         found = run_records.read_run(kv, sign.run_id)
     except FormatError:
-        return None  # a newer release knows what to do
+        return None  # leave it to the newer release
     if found is None or found.status in process_rows.TERMINAL:
-        # Its process had only not removed its sign any more.
+        # Its process only failed to remove the heartbeat.
         if not dry_run:
             _remove(kv, sign)
         return None
@@ -74,7 +74,7 @@ def _end(kv: KVStore, sign: Heartbeat, dry_run: bool) -> RunRecord | None:
             kv.update(names.row_key(sign.run_id, row.path), lambda value: cut_off_if_running(value, end))
     held = kv.get(names.sign_key(sign.run_id))
     if held is not None and held.get("lock") != sign.lock:
-        return None  # taken up again meanwhile
+        return None  # resumed meanwhile
     kv.put_many(
         {
             names.run_timestamps_key(sign.run_id): {"start": record.started_at, "end": record.ended_at},
@@ -87,7 +87,7 @@ def _end(kv: KVStore, sign: Heartbeat, dry_run: bool) -> RunRecord | None:
 
 
 def _last_known(record: RunRecord, sign: Heartbeat, rows: Sequence[Row]) -> float:
-    """When a run was last heard of, epoch seconds: its tasks may have begun and ended since its last sign of life."""
+    """When a run was last active, epoch seconds: tasks may have begun and ended since its last heartbeat."""
     times = [sign.at, record.started_at]
     for row in rows:
         latest = row.fields.get("ended_at_latest")

@@ -1,7 +1,7 @@
-"""The rows of processes, calls and steps: how one is made, and how calls of one name add up; and a process's charts.
+"""The rows of processes, calls and steps: how they are made, and how calls of one name add up; and charts.
 
-Pure functions over the JSON form. Those that change what is there are known to every process that
-opens a project: each may have to deliver what another one left in its outbox.
+Pure functions over the JSON form. Every process that opens a project registers the changes, because it may
+have to deliver the outbox of another one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _OF_FIRST: Final = frozenset(
     {"started_at", "ended_at", "cached_run_id", "cached_started_at", "cached_ended_at", "cached_execution_time"}
     | {"cached_by", "cache_path", "waited_seconds", "task_run_id", "upstream", "failure", "log"}
 )
-"""What a sum keeps of its first call; what is of one call alone stands in the sum itself."""
+"""Fields of the first call that a sum keeps for it; the other fields of a single call are in the sum itself."""
 _CUT_OFF: Final = "cut_off"
-"""Field of a sum: how many of its failed calls are said to have failed because their process seemed dead."""
+"""Field of a sum: how many of its calls were marked as failed because their process seemed dead."""
 
 
 class CountedCall(Protocol):
-    """What a row needs of a call; see :class:`expops_prefect.run_context.Call`."""
+    """The attributes of a call that its row needs; see :class:`expops_prefect.run_context.Call`."""
 
     @property
     def run_id(self) -> str: ...  # noqa: D102
@@ -51,9 +51,9 @@ def call_row(call: CountedCall, status: Status, fields: Fields) -> dict[str, JSO
     """The row of one call.
 
     Args:
-        call: which call.
+        call: the call.
         status: its status word.
-        fields: ``started_at``, ``ended_at`` and whatever else is known of it.
+        fields: ``started_at``, ``ended_at`` and other known fields.
     """
     return _timed({**_base(call, call.path), **fields, "status": status})
 
@@ -61,23 +61,23 @@ def call_row(call: CountedCall, status: Status, fields: Fields) -> dict[str, JSO
 def add_to_total(
     row: JSON | None, call: CountedCall, before: Status | None, after: Status, fields: Fields
 ) -> dict[str, JSON]:
-    """The row of a name after one of its calls went from one status to the next.
+    """The row of a name after one of its calls changed its status.
 
     ``calls`` counts the calls by status. The sum is running while any call runs, failed if any
     failed, cached if all were cached, completed otherwise; it spans the first start to the last end.
 
     Args:
-        row: the row so far; ``None`` for none.
+        row: the current row; ``None`` if there is none.
         call: the call that changed.
-        before: the status it was counted under so far; ``None`` for none.
-        after: the status it has now.
-        fields: what is known of that call.
+        before: the status that it counted under; ``None`` for a new call.
+        after: its new status.
+        fields: the known fields of the call.
     """
     return changed_total(row, total_arguments(call, before, after, fields))
 
 
 def total_arguments(call: CountedCall, before: Status | None, after: Status, fields: Fields) -> dict[str, JSON]:
-    """The arguments of :func:`changed_total`, as they wait in an outbox."""
+    """The arguments of :func:`changed_total`, as an outbox stores them."""
     first = call.path == call.total
     return {"base": _base(call, call.total), "before": before, "after": after, "fields": dict(fields), "first": first}
 
@@ -86,7 +86,7 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
     """:func:`add_to_total` over :func:`total_arguments`."""
     base, before, after, fields = (arguments[name] for name in ("base", "before", "after", "fields"))
     if row is None or row.get("attempt") != base["attempt"]:
-        row = {}  # A flow that starts again counts its calls anew.
+        row = {}  # A restarted flow counts its calls from zero.
     calls: dict[str, int] = dict(row.get("calls") or {})
     row, before = _alive_after_all(row, before)
     if before is not None:
@@ -95,15 +95,15 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
             del calls[before]
     calls[after] = calls.get(after, 0) + 1
     merged = {**row, **base, **fields, "calls": calls, "status": _sum(calls)}
-    # Outboxes that an older release left do not say it.
+    # Outboxes of older releases lack it.
     if arguments.get("first"):
         merged[FIRST] = {} if sum(calls.values()) == 1 else _own(fields, after)
     elif row.get(FIRST) == {}:
         merged[FIRST] = _own(row, row["status"])
     if merged["status"] != "cached":
-        # Of one of its calls, while the sum was executed.
+        # These belong to one of its calls, but the sum was executed.
         merged = {name: value for name, value in merged.items() if not name.startswith("cached_")}
-    if "failure" in row:  # the first one says more than what follows from it
+    if "failure" in row:  # the first failure explains more than the later ones
         merged |= {name: row[name] for name in ("failure", "log") if name in row}
     if sum(calls.values()) > 1:
         merged["started_at"] = _first(row.get("started_at"), fields.get("started_at"))
@@ -118,13 +118,13 @@ register_change("rows.total", changed_total)
 
 
 def with_chart(charts: JSON | None, item: Fields) -> dict[str, JSON]:
-    """The charts of a process with one more; one of the same name is replaced."""
+    """The charts of a process with one added; it replaces one of the same name."""
     items = [] if charts is None else charts.get("items", [])
     return {"type": "static", "items": [*(other for other in items if _chart(other) != _chart(item)), dict(item)]}
 
 
 def _chart(item: Fields) -> tuple[JSON, str]:
-    """What a chart is known by. Titles are shown with look-alikes; files are named by the whole name, but for kind."""
+    """The identity of a chart. Titles are shown with look-alikes; a file name without suffix is the whole name."""
     return item.get("title"), str(item.get("object_key")).rpartition(".")[0]
 
 
@@ -133,11 +133,11 @@ register_change("degraded.add", merged_events)
 
 
 def cut_off(row: Fields, now: float) -> dict[str, JSON]:
-    """A row that says running, of calls whose process has died: they failed.
+    """Mark a running row as failed, because its process has died.
 
     Args:
         row: the row of a call, or of a name.
-        now: when that was noticed, epoch seconds.
+        now: when its death was noticed, epoch seconds.
     """
     ended: dict[str, JSON] = {**row, "status": "failed", "ended_at": now}
     calls = row.get("calls")
@@ -152,7 +152,7 @@ def cut_off(row: Fields, now: float) -> dict[str, JSON]:
 
 
 def _alive_after_all(row: Fields, before: Status | None) -> tuple[Fields, Status | None]:
-    """A running call that was cut off counts as failed: its process lived, or its last words came later."""
+    """Count a running call that was marked as failed under ``failed``: its process lived, or was late."""
     cut = row.get(_CUT_OFF, 0)
     if before != "running" or not cut:
         return row, before
@@ -160,7 +160,7 @@ def _alive_after_all(row: Fields, before: Status | None) -> tuple[Fields, Status
 
 
 def cut_off_if_running(row: JSON | None, now: float) -> dict[str, JSON]:
-    """:func:`cut_off` of a row that still says running; any other is left as it is."""
+    """:func:`cut_off` of a row that is still running; any other row is unchanged."""
     value: dict[str, JSON] = row or {}
     return cut_off(value, now) if value.get("status") == "running" else value
 
@@ -176,7 +176,7 @@ def _sum(calls: Mapping[str, int]) -> Status:
 
 
 def _own(fields: Fields, status: Status) -> dict[str, JSON]:
-    """What a sum says of its first call."""
+    """The fields of the first call in a sum."""
     return _timed({**{name: fields[name] for name in fields if name in _OF_FIRST}, "status": status})
 
 

@@ -1,4 +1,4 @@
-"""Which run is meant, for Python and for the command line alike; and the newest runs, without reading the others."""
+"""Look up runs by name, for Python and for the command line; and find the newest runs without reading all."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from expops_prefect.record.run_records import RunRecord
 from expops_prefect.stores.kv.base import KVStore
 
 RunName: TypeAlias = "str | RunRecord"
-"""A run: its record, ``latest``, its id, or the beginning or the end of the digits that tell it from others."""
+"""A run: its record, ``latest``, its id, or the start or the end of its distinguishing digits."""
 
 _DIGITS: Final = re.compile(r"-(\d{14}-([0-9a-f]{8}))$")
 _FIRST_WINDOW: Final = 60.0
 _WIDER: Final = 8.0
 _BESIDE: Final = 8
-"""Runs that may be read beside those that are asked for."""
+"""How many runs may be read in addition to those that are asked for."""
 _NEAREST: Final = 3
 _NEAR: Final = 100
-"""Runs among which the nearest to a name are looked for."""
+"""How many runs to search for the nearest to a name."""
 
 
 def short_run(run: str | None) -> str:
-    """A run id without its project; it is looked up by that, too."""
+    """A run id without its project; you can look a run up by it."""
     found = _DIGITS.search(run or "")
     return found[1] if found else run or ""
 
@@ -44,8 +44,8 @@ def find_run(kv: KVStore, project_id: str, name: RunName) -> RunRecord:
         name: the run.
 
     Raises:
-        RunNotFoundError: there is none, or there are several; the message says which come near.
-        FormatError: its record is not one of ours, or is of a newer release.
+        RunNotFoundError: no run matches, or several do; the message names similar ones.
+        FormatError: its record is not one of this package, or is of a newer release.
         BackendError: the store failed.
     """
     if isinstance(name, RunRecord):
@@ -65,7 +65,7 @@ def find_run(kv: KVStore, project_id: str, name: RunName) -> RunRecord:
         found.sort(key=lambda run: run.started_at, reverse=True)
         some = ", ".join(short_run(run.run_id) for run in found[:_NEAREST]) + (", …" if len(found) > _NEAREST else "")
         raise RunNotFoundError(
-            f"{name!r} fits {len(found)} runs in {place}: {some}; give more of the id, or 'latest'", tuple(found)
+            f"{name!r} matches {len(found)} runs in {place}: {some}; give more of the id, or 'latest'", tuple(found)
         )
     near = _nearest(kv, project_id, name)
     some = f"; the nearest: {', '.join(short_run(run.run_id) for run in near)}" if near else ""
@@ -73,7 +73,7 @@ def find_run(kv: KVStore, project_id: str, name: RunName) -> RunRecord:
 
 
 def _matching(kv: KVStore, project_id: str, name: str) -> Iterator[RunRecord]:
-    """The runs that a name fits: where it is the beginning of an id or of its time, no others are read."""
+    """The runs that match a name. If it is the start of an id or of its time, no others are read."""
     own = f"project-{project_id}-"
     heads = [name] if name.startswith("project-") else [own + name] if name[:4].isdigit() else []
     seen = set()
@@ -105,15 +105,15 @@ def _nearest(kv: KVStore, project_id: str, name: str) -> list[RunRecord]:
 
 
 def newest_runs(kv: KVStore, project_id: str, limit: int, *, before: RunRecord | None = None) -> list[RunRecord]:
-    """The newest runs, newest first. How many records are read does not grow with the number of runs.
+    """The newest runs, newest first. The number of records read does not grow with the number of runs.
 
-    Stores read keys in one direction, and run ids begin with the time: windows that begin ever
-    earlier are looked into until one holds enough, and then, if it holds many more, later ones.
+    Stores read keys in ascending order, and run ids start with the time. So read windows that start ever
+    earlier until one holds enough runs, and, if it holds many more, windows that start later.
 
     Args:
         kv: the project's KV store.
         project_id: its id.
-        limit: how many at most.
+        limit: the most runs.
         before: only runs that started no later than this one, without it.
     """
     most = limit + _BESIDE
@@ -141,7 +141,7 @@ def newest_runs(kv: KVStore, project_id: str, limit: int, *, before: RunRecord |
 
 @dataclass(frozen=True)
 class _Windows:
-    """Reads the runs after a time."""
+    """Reads the runs after a given time."""
 
     kv: KVStore
     project_id: str
@@ -149,12 +149,12 @@ class _Windows:
     before: RunRecord | None
 
     def after(self, start: float, most: int | None = 0) -> tuple[list[RunRecord], bool]:
-        """The first runs after a time, and whether these are all there are."""
+        """The first runs after a time, and whether they are all."""
         begin = names.first_run_id(self.project_id, max(start, 0.0))
         return self._read(run_records.scan_runs(self.kv, after=begin, limit=self._limit(most)), self._limit(most))
 
     def everything(self) -> tuple[list[RunRecord], bool]:
-        """The same without a start; ids of other projects and of none are among them."""
+        """Like :meth:`after`, for all runs, including ids of other projects or without a project."""
         return self._read(run_records.scan_runs(self.kv), None)
 
     def _limit(self, most: int | None) -> int | None:
@@ -163,7 +163,7 @@ class _Windows:
     def _read(self, found: Iterator[tuple[str, RunRecord | None]], limit: int | None) -> tuple[list[RunRecord], bool]:
         runs: list[RunRecord] = []
         before, count = self.before, 0
-        # Those that began in the same second come in any order.
+        # Runs that began in the same second come in any order.
         last = None if before is None else f"{before.run_id.rpartition('-')[0]}-~"
         for run_id, run in found:
             count += 1
@@ -180,7 +180,7 @@ def _is_before(run: RunRecord, other: RunRecord) -> bool:
 
 
 def _began(run: RunRecord) -> float:
-    """The time by which a run's id is sorted."""
+    """The time in a run's id, by which it is sorted."""
     digits = _DIGITS.search(run.run_id)
     try:
         moment = datetime.strptime(digits[1][:14] if digits else "", "%Y%m%d%H%M%S")

@@ -1,4 +1,4 @@
-"""Metrics and charts of a run, as they are stored. Whoever may write to the store may have written some."""
+"""Metrics and charts of a run as stored. They are validated, because others may write to the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from expops_prefect.stores.kv.base import JSON, NOT_FINITE, KVStore
 
 
 def read_metrics(kv: KVStore, run: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Metrics of a run: probe path, then metric, then step number as text, then value; what is none is left out."""
+    """Metrics of a run: probe path, metric, step number as text, value. Malformed points are skipped."""
     prefix = names.metrics_prefix(run)
     found = {}
     for key, value in tolerant_reads.scan(kv, prefix):
@@ -25,7 +25,7 @@ def read_metrics(kv: KVStore, run: str) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def metric_values(value: JSON) -> dict[str, dict[str, Any]]:
-    """The points that are some of a stored value: metric, step number as text, value. Others write to the store too."""
+    """The valid points of a stored value: metric, step number as text, value."""
     known = value if isinstance(value, dict) else {}
     points = {
         name: {step: value for step, value in steps.items() if _is_step(step) and _is_metric(value)}
@@ -48,7 +48,7 @@ def _is_metric(value: JSON) -> bool:
 
 
 def read_charts(kv: KVStore, run: str) -> dict[str, list[Mapping[str, JSON]]]:
-    """Charts of a run by probe path; what is none is left out."""
+    """Charts of a run by probe path. Malformed entries are skipped."""
     prefix = names.charts_key(run, "")
     found: dict[str, list[Mapping[str, JSON]]] = {}
     for key, value in tolerant_reads.scan(kv, prefix):

@@ -17,7 +17,7 @@ from expops_prefect.stores.kv.base import JSON, KVStore
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Our own record of a run, beside the keys that ExpOps reads. Times are epoch seconds."""
+    """This package's own record of a run, beside the keys that ExpOps reads. Times are epoch seconds."""
 
     run_id: str
     project_id: str
@@ -31,26 +31,26 @@ class RunRecord:
     host: str = ""
     pid: int = 0
     degraded: dict[str, int] = field(default_factory=dict)
-    """What went wrong beside the flow, and how often."""
+    """How often each kind of failure beside the flow happened."""
     degraded_since: dict[str, float] = field(default_factory=dict)
-    """When each kind of it happened first."""
+    """When each kind of it first happened."""
     died: bool = False
-    """Its process ended without a word; ``ended_at`` is the last that is known of it."""
+    """Whether its process died; ``ended_at`` is then its last known time."""
     parameters: dict[str, str] = field(default_factory=dict)
-    """The flow's parameters as short texts; what may be a secret is left out."""
+    """The flow's parameters as short texts, without possible secrets."""
     failure: str = ""
-    """Why it failed: the exception's type and message without secrets, or what Prefect says."""
+    """Why it failed: the exception's type and message without secrets, or Prefect's message."""
     failed_path: str = ""
     """The probe path of the call that failed first; empty if none did."""
     failed_log: str = ""
-    """What Prefect keeps its log under: ``task-run/<id>`` or ``flow-run/<id>``."""
+    """How Prefect files its log: ``task-run/<id>`` or ``flow-run/<id>``."""
     failed_because: str = ""
     """Why that call failed."""
     format: int = PLAIN_FORMAT
 
     @property
     def log(self) -> str:
-        """The command that shows the log of what failed first, else of the whole run."""
+        """The command that shows the log of the first failure, else of the whole run."""
         kind, _, run_uuid = (self.failed_log or f"flow-run/{self.flow_run_id}").partition("/")
         return f"prefect {kind} logs {run_uuid}"
 
@@ -63,24 +63,24 @@ class RunRecord:
         """Read the JSON form back.
 
         Raises:
-            FormatError: not a record of ours, or one of a newer release.
+            FormatError: not a record of this package, or one of a newer release.
         """
         made = load(cls, value, "run record")
-        return replace(made, parameters=masked(made.parameters))  # older releases kept them as they were
+        return replace(made, parameters=masked(made.parameters))  # older releases did not mask them
 
 
 def with_first_failed(record: RunRecord, rows: Iterable[Row]) -> RunRecord:
-    """The record of a run that has failed, with the call that failed first.
+    """Add to the record of a failed run the call that failed first.
 
     Args:
-        record: what is known of the run.
-        rows: its rows, of all processes.
+        record: the record of the run.
+        rows: its rows from all processes.
     """
     record = replace(record, failed_path="", failed_log="", failed_because="")
     failed = [row for row in single_calls(rows) if row.status == "failed"]
     if not failed:
         return record
-    # A step ends before the process that it fails.
+    # A step ends before the process that fails with it.
     first = min(failed, key=lambda row: (row.ended_at or math.inf, row.path.count("/step[") == 0, row.path))
     log = str(first.fields.get("log") or "")
     return replace(record, failed_path=first.path, failed_log=log, failed_because=first.failure)
@@ -90,7 +90,7 @@ def read_run(kv: KVStore, run: str) -> RunRecord | None:
     """The record of a run, with the status that ExpOps' clients see.
 
     Raises:
-        FormatError: not a record of ours, or one of a newer release.
+        FormatError: not a record of this package, or one of a newer release.
     """
     try:
         value = kv.get(names.run_record_key(run))
@@ -100,11 +100,11 @@ def read_run(kv: KVStore, run: str) -> RunRecord | None:
 
 
 def read_runs(kv: KVStore, *, head: str = "") -> Iterator[RunRecord]:
-    """The project's runs by run id, oldest first; records of newer releases are left out.
+    """The project's runs by run id, oldest first; skips records of newer releases.
 
     Args:
         kv: the KV store.
-        head: only those whose ids begin with this.
+        head: only runs whose ids start with this.
     """
     return (run for _, run in scan_runs(kv, head=head) if run is not None)
 
@@ -116,9 +116,9 @@ def scan_runs(
 
     Args:
         kv: the KV store.
-        head: what the ids begin with.
+        head: the start of the ids.
         after: only ids greater than this one.
-        limit: how many at most.
+        limit: the most runs.
     """
     start = None if after is None else names.run_record_key(after)
     for key, value in tolerant_reads.scan(kv, names.run_record_key(head), after=start, limit=limit):

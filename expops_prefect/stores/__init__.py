@@ -1,1 +1,1 @@
-"""The stores of a project: a registry of backends, and what each says about itself."""
+"""The stores of a project: a registry of backends, and the settings that describe each of them."""

@@ -1,4 +1,4 @@
-"""Whether a store answers: once a call has timed out, the next tasks do not wait for it again."""
+"""A circuit breaker for stores: after a call has timed out, the next tasks do not wait for the store again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONGEST_PAUSE: Final = 300.0
 
 
 class Availability:
-    """Remembers for a while that a store did not answer, longer each time in a row.
+    """Remember for a while that a store did not answer; the pause grows with each timeout in a row.
 
-    Only failures that took long count: one that comes at once costs the flow nothing.
+    Only slow failures count: one that returns at once costs the flow nothing.
 
     Args:
         clock: seconds, monotonic.
@@ -30,19 +30,19 @@ class Availability:
         self._why = ""
 
     def back(self) -> None:
-        """Somebody else has seen the store answer."""
+        """Reset: another process has seen the store answer."""
         self._away_until, self._pause = float("-inf"), _FIRST_PAUSE
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Around calls of the store.
+        """Wrap calls of the store.
 
         Raises:
-            BackendError: the store failed, or did not answer a moment ago and is not asked again yet.
+            BackendError: the store failed, or did not answer recently and is not asked again yet.
         """
         started = self._clock()
         if started < self._away_until:
-            raise BackendError(f"not asked again for {self._away_until - started:.0f} s, because: {self._why}")
+            raise BackendError(f"not trying again for {self._away_until - started:.0f} s: {self._why}")
         try:
             yield
         except BackendError as error:

@@ -1,4 +1,4 @@
-"""What this machine keeps of a project's objects, beside the object store."""
+"""The copies of a project's objects that this machine keeps beside the object store."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def unused_copies(
     written_before: float,
     read_before: float | None = None,
 ) -> Iterator[tuple[Path, int]]:
-    """This machine's copies of remote objects that can go, with their sizes.
+    """Copies of remote objects that can be removed from this machine, with their sizes.
 
     Args:
-        settings: the object store's.
-        place: the project's.
-        present: the keys of the objects that are there.
-        written_before: copies of other objects go if they are older than this, epoch seconds.
-        read_before: all go that nobody has read since, as far as the file system knows.
+        settings: the settings of the object store.
+        place: the project that the copies belong to.
+        present: the keys of the objects that exist in the store.
+        written_before: remove copies of other objects if they are older than this, epoch seconds.
+        read_before: remove all copies that were last read before this, as far as the file system knows.
     """
     from expops_prefect.stores.objects.local.store import LocalObjects
 
@@ -43,7 +43,7 @@ def unused_copies(
 
 
 def sweep_temporaries(settings: ObjectSettings, place: Place, older_than_seconds: float) -> int:
-    """Remove what killed processes left half written on this machine; how many files that were."""
+    """Remove unfinished files that killed processes left on this machine; return how many."""
     from expops_prefect.stores.objects.local.store import LocalObjects
 
     return LocalObjects(settings.local_folder(place)).sweep(older_than_seconds)

@@ -1,4 +1,4 @@
-"""Backends by the name that users write as ``type``: those of this package, then those of other distributions."""
+"""Backends by the name that you write as ``type``: those of this package, then those of other distributions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _OWN: Final[Mapping[str, Mapping[str, str]]] = {
         "gcs": "expops_prefect.stores.objects.gcs.settings:GCSSettings",
     },
 }
-"""A table, because looking for entry points takes longer than the rest of reading a configuration."""
+"""A table, because scanning entry points takes longer than the rest of reading a configuration."""
 _S = TypeVar("_S", bound=StoreSettings)
 
 
 def kv_settings(name: str) -> type[KVSettings] | None:
-    """The settings of a type of KV store; ``None`` if nobody registered one of that name.
+    """The settings class of a type of KV store; ``None`` if no backend has registered the name.
 
     Raises:
         ConfigurationError: the distribution that registered it cannot be imported.
@@ -40,7 +40,7 @@ def kv_settings(name: str) -> type[KVSettings] | None:
 
 
 def object_settings(name: str) -> type[ObjectSettings] | None:
-    """The settings of a type of object store; see :func:`kv_settings`."""
+    """The settings class of a type of object store; see :func:`kv_settings`."""
     return _settings(OBJECT_GROUP, name, ObjectSettings)  # type: ignore[type-abstract]
 
 
@@ -75,7 +75,7 @@ def _loaded(entry: EntryPoint, base: type[_S]) -> type[_S]:
             f"{whose} cannot be imported ({entry.value}): {type(error).__name__}: {error}; reinstall or remove it"
         ) from error
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ConfigurationError(f"{whose} is {entry.value}, which is no subclass of {base.__module__}.{base.__name__}")
+        raise ConfigurationError(f"{whose} is {entry.value}, not a subclass of {base.__module__}.{base.__name__}")
     if isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise ConfigurationError(f"{whose} is {entry.value}, which does not define {missing}")

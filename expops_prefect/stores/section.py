@@ -19,11 +19,11 @@ _MOST_SHOWN = 80
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A text that was set, and where.
+    """A configured text and where it was set.
 
     Attributes:
         value: the text.
-        place: the file, or the environment.
+        place: the configuration file, or ``the environment``.
         key: the key there.
     """
 
@@ -32,11 +32,11 @@ class Setting:
     key: str
 
     def wrong(self, allowed: str, *, no_secret: bool = False) -> ConfigurationError:
-        """The error that the value is not allowed.
+        """The error for a value that is not allowed.
 
         Args:
-            allowed: the values that are.
-            no_secret: show the value, whatever the key is called.
+            allowed: the values that are allowed.
+            no_secret: show the value even if the key's name looks secret.
         """
         shown = shown_value(self.value, "" if no_secret else self.key)
         return ConfigurationError(f"{self.place}: {self.key} is {shown}; allowed: {allowed}")
@@ -52,7 +52,7 @@ class Setting:
         try:
             return Path(os.path.normpath(root / Path(self.value).expanduser()))
         except RuntimeError as error:
-            raise self.wrong("a path; there is no user of that name here") from error
+            raise self.wrong("a path; there is no such user on this machine") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Section:
     Attributes:
         root: the project's root folder.
         runtime_dir: the folder for files of this machine.
-        file: the configuration file for messages; ``the environment`` if there is no file.
+        file: the configuration file as messages show it; ``the environment`` if there is none.
         key: the section's key, for example ``experiment.cache.backend``.
         values: the section, without ``type``.
         environ: the environment.
@@ -81,7 +81,7 @@ class Section:
         """A text of this section; ``None`` if it is absent or empty.
 
         Raises:
-            ConfigurationError: the value is no text.
+            ConfigurationError: the value is not text.
         """
         value = self.values.get(name)
         if value is None or value == "":
@@ -101,7 +101,7 @@ class Section:
 
 
 def wrong_value(place: str, key: str, found: object, allowed: str) -> ConfigurationError:
-    """The error that a key has a value that is not allowed."""
+    """The error for a key whose value is not allowed."""
     return ConfigurationError(f"{place}: {key} is {shown_value(found, key)}; allowed: {allowed}")
 
 
@@ -128,7 +128,7 @@ def shown_value(value: object, key: str = "") -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, where it must not be shown."""
+    """The kind of a value whose content must not be shown."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):

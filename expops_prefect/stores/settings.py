@@ -1,9 +1,9 @@
-"""What a backend says about itself: subclass one of these two for a KV store or an object store of your own.
+"""The interface of a backend: subclass one of these two for a KV store or an object store of your own.
 
-A subclass is a frozen pydantic model of what was configured. :meth:`StoreSettings.configured` reads the
+A subclass is a frozen pydantic model of the configuration. :meth:`StoreSettings.configured` reads the
 section of ``project_config.yaml``; ``open`` makes the store. Register the class as an entry point of the group
 ``expops_prefect.kv_stores`` or ``expops_prefect.object_stores``; the entry point's name is the ``type`` that
-users write.
+you write.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Place:
-    """Whose store is opened.
+    """The project whose store is opened.
 
     Attributes:
-        project_id: stores that several projects share keep their data apart by it.
+        project_id: separates the data of projects that share a store.
         runtime_dir: the folder for files of this machine, such as local copies.
         config_file: the configuration file, for messages.
     """
@@ -59,11 +59,11 @@ class Place:
 
 @dataclass(frozen=True)
 class ForExpOps:
-    """What ExpOps' own servers are given to find a store.
+    """The settings with which ExpOps' own servers find a store.
 
     Attributes:
-        section: the store's section of their ``project_config.yaml``; without credentials, as it is served.
-        environment: environment variables of their process.
+        section: the store's section of their ``project_config.yaml``; the server publishes it, so no credentials.
+        environment: environment variables for their process.
     """
 
     section: Mapping[str, Any]
@@ -72,10 +72,10 @@ class ForExpOps:
 
 @runtime_checkable
 class Counting(Protocol):
-    """What a store also has whose cost differs from its calls.
+    """A store whose operations cost money counts them.
 
     Attributes:
-        calls: what was asked so far. KV stores count documents as ``reads`` and ``writes``, object stores
+        calls: operations so far. KV stores count documents as ``reads`` and ``writes``, object stores
             requests as ``reads``, ``stats`` and ``writes``.
     """
 
@@ -83,14 +83,14 @@ class Counting(Protocol):
 
 
 class StoreSettings(BaseModel):
-    """What was configured about a store.
+    """The configuration of a store.
 
     Attributes:
         kind: the canonical name of its type.
         title: its name in sentences, for example ``Firestore``.
-        is_remote: an operation crosses the network: wait longer between two looks, send several at once.
+        is_remote: operations cross the network: poll less often, send several at once.
         is_shared: other machines with the same configuration use the same data.
-        is_billed: each operation costs money: look less often.
+        is_billed: each operation costs money: poll less often.
         environment: the environment variables that :meth:`configured` reads.
     """
 
@@ -104,7 +104,7 @@ class StoreSettings(BaseModel):
 
     @classmethod
     def configured(cls, section: Section) -> Self:
-        """Read the section. By default each field is the key of its name; relative paths start at the root.
+        """Read the section. By default each field has a key of the same name; relative paths start at the root.
 
         Raises:
             ConfigurationError: a value is missing or wrong. The message names file, key and what is allowed.
@@ -125,16 +125,16 @@ class StoreSettings(BaseModel):
         return found.model_copy(update=named)
 
     def checks(self) -> Iterator[Check]:
-        """More lines for ``expops-prefect doctor``, beside the one that writes, reads and removes an entry."""
+        """Extra lines for ``expops-prefect doctor``, besides the one that writes, reads and removes an entry."""
         return iter(())
 
     def for_expops(self) -> ForExpOps | None:
-        """What ExpOps' own servers need to read this store; ``None`` if they cannot."""
+        """The settings with which ExpOps' own servers read this store; ``None`` if they cannot."""
         return None
 
 
 class KVSettings(StoreSettings, ABC):
-    """What was configured about the KV store."""
+    """The configuration of a KV store."""
 
     @abstractmethod
     def open(self, place: Place) -> KVStore:
@@ -145,12 +145,12 @@ class KVSettings(StoreSettings, ABC):
         """
 
     def may_hold_runs(self) -> bool:
-        """Whether anything can have been recorded. Looking must create nothing."""
+        """Whether anything can have been recorded. Must not create anything."""
         return True
 
 
 class ObjectSettings(StoreSettings, ABC):
-    """What was configured about the object store."""
+    """The configuration of an object store."""
 
     @abstractmethod
     def open(self, place: Place) -> ObjectStore:

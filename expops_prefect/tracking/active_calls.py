@@ -1,4 +1,4 @@
-"""A call that has begun in this process, and what its row says as it goes on."""
+"""The state of a call that has begun in this process, and the fields of its row."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class ActiveCall:
     """A call that has begun.
 
     Attributes:
-        call: which.
+        call: the call.
         run_uuid: its task run or subflow run.
-        status: what its row says so far.
+        status: its current status in its row.
         started: when its body began, epoch seconds.
-        cache_context: what the cache knows of it; ``None`` where the cache is not asked.
-        upstream: the processes whose data it takes.
-        why: why it is executed without asking the cache.
-        plain: nothing of ours is around its body.
+        cache_context: its cache context; ``None`` if the cache is not used.
+        upstream: the processes whose data it uses.
+        why: the reason to execute it without a look-up.
+        plain: its body is not instrumented.
         by_prefect: its result came from Prefect's own cache.
-        found: what is known of who computed that.
+        found: the record of the call that computed that result.
     """
 
     call: Call
@@ -49,20 +49,20 @@ class ActiveCall:
 
     @property
     def outcome(self) -> Outcome:
-        """How the cache has dealt with it so far."""
+        """The outcome of its cache look-up so far."""
         if self.by_prefect:
             return Outcome(hit=self.found, why=self.why)
         return Outcome(why=self.why) if self.cache_context is None else self.cache_context.outcome
 
     def transition(self, status: Status, fields: dict[str, Any]) -> tuple[dict[str, Any], Sequence[AnyChange]]:
-        """Its status becomes another one.
+        """Move to another status.
 
         Args:
-            status: the new one.
-            fields: what its row says besides.
+            status: the new status.
+            fields: more fields of its row.
 
         Returns:
-            All that its row says of it, and the changes that write it.
+            All fields of its row, and the changes that write it.
         """
         call, before = self.call, self.status
         self.status = status
@@ -78,10 +78,10 @@ class ActiveCall:
                 fields["not_kept"] = outcome.not_stored
             components = outcome.components
             if components is not None and (status == "failed" or outcome.not_stored is not None):
-                # There will be no record that says it.
+                # It will get no cache record, so keep them in its row.
                 fields["parts"] = components.text
                 keep_sources(call.project, components.code)
-        # The row of a name says of one call alone, its first, why that was executed.
+        # The row of a name explains only one call, its first.
         first = call.path == call.total
         shared = fields if first else {name: fields[name] for name in fields if name not in OF_ONE_CALL}
         arguments = total_arguments(call, before, status, shared)
@@ -92,7 +92,7 @@ class ActiveCall:
 
 
 def hit_fields(record: CacheRecord) -> dict[str, Any]:
-    """What the row of a hit says of where its result comes from."""
+    """The fields of a hit's row that say where its result comes from."""
     return {
         "cached_run_id": record.run_id,
         "cached_started_at": record.started_at,
@@ -103,15 +103,15 @@ def hit_fields(record: CacheRecord) -> dict[str, Any]:
 
 
 class RecordedTask:
-    """What the cache is told of the call that a task run is. See :class:`~expops_prefect.cache.context.TaskRecorder`.
+    """What the cache knows of the call behind a task run. See :class:`~expops_prefect.cache.context.TaskRecorder`.
 
     Args:
         call: the call.
-        missed: told that its body is going to be executed.
-        outputs: finds where the call and its steps left metrics and charts, until it has ended.
+        missed: called before its body is executed.
+        outputs: finds the metrics and charts of the call and its steps, until it has ended.
 
     Attributes:
-        outputs: the same; whoever ends the call replaces it.
+        outputs: as above; replaced when the call ends.
     """
 
     def __init__(self, call: Call, missed: Callable[[], object], outputs: Callable[[], tuple[Output, ...]]) -> None:

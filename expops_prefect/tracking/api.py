@@ -1,7 +1,7 @@
-"""What flows and tasks call: metrics, charts, parameters. None of it ever raises into a flow, but for a
-``process_parameters`` of another process, which would be missing from the cache key.
+"""The functions that flows and tasks call: metrics, charts, parameters. None of them raises into a flow, except
+``process_parameters`` for another process, whose parameters would be missing from the cache key.
 
-Flows import it beside the decorators, so what only a run needs is imported by the calls.
+Flows import this module beside the decorators, so imports that only a run needs are in the functions.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _logger = logging.getLogger("prefect.expops")
 
 
 def log_metric(name: str, value: Any, step: int | None = None) -> None:
-    """Log one point of a metric of the task that runs, live.
+    """Log one point of a metric of the running task, live.
 
     Args:
         name: the metric.
-        value: any real number, numpy's and torch's scalars included; NaN and infinities are kept.
-        step: the step number; without it the next one.
+        value: any real number, including numpy's and torch's scalars; NaN and infinities are kept.
+        step: the step number; by default the next one.
 
     Example:
         ```python
@@ -45,7 +45,7 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
 
     Args:
         values: value by metric; see :func:`log_metric`.
-        step: the step number for all of them; without it each metric's next one.
+        step: the step number for all of them; by default the next one of each metric.
     """
     from expops_prefect.tracking.metrics import MetricRefusedError, metric_points
 
@@ -70,7 +70,7 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
 
 
 def log_chart(name: str, chart: Any) -> None:
-    """Show a chart beside the task that runs, in ExpOps' UI too.
+    """Show a chart beside the running task, also in ExpOps' UI.
 
     Args:
         name: its title; a chart of the same name replaces the earlier one.
@@ -95,18 +95,18 @@ def log_chart(name: str, chart: Any) -> None:
 def process_parameters(name: str) -> dict[str, Any]:
     """The ``parameters`` and ``hyperparameters`` of a process in ``project_config.yaml``.
 
-    They are part of the cache key of that process's task, and of what calls that task by its name. Inside a
-    task only its own can be asked for: those of another one would be missing from the key. In the body of a
-    cached subflow only those of the tasks that it calls can be, or it is run every time.
+    They are part of the cache key of that process's task and of the tasks and flows that call it by name. Inside a
+    task you can only read its own parameters, because those of another process would be missing from the key. In
+    the body of a cached subflow you can read those of the tasks that it calls; others make it run every time.
 
     Args:
         name: the process.
 
     Returns:
-        Both in one dictionary; empty if the configuration says nothing of it.
+        Both in one dictionary; empty if the configuration does not mention the process.
 
     Raises:
-        ConfigurationError: asked for another process inside a task, or the configuration is wrong.
+        ConfigurationError: you asked for another process inside a task, or the configuration is wrong.
     """
     from expops_prefect.cache.context import uses_configuration
     from expops_prefect.cache.keys import key_name, project_of_task
@@ -117,7 +117,7 @@ def process_parameters(name: str) -> dict[str, Any]:
     if context is not None and process_name(name) != key_name(context.task):
         raise ConfigurationError(
             f"process_parameters({name!r}) inside the task {context.task.name!r}: these parameters are not part of "
-            f"this task's cache key, so a change of them would be missed. Read them in the flow and pass them as an "
+            f"this task's cache key, so a change to them would be missed. Read them in the flow and pass them as an "
             f"argument, or name the process in the decorator: @task(process={name!r})"
         )
     uses_configuration(frozenset((process_name(name),)))
@@ -134,7 +134,7 @@ def process_parameters(name: str) -> dict[str, Any]:
 
 
 def _here(what: str) -> tuple[Run | None, str]:
-    """The run and the probe path of the code that calls."""
+    """The run and the probe path of the calling code."""
     from expops_prefect.tracking.run import Run
 
     here = run_context.place()
@@ -149,21 +149,22 @@ def _here(what: str) -> tuple[Run | None, str]:
 
 
 def _tell_of_nothing_kept(what: str) -> None:
-    """Say once why a call has no place: a thread need not know whose it is, and no process does."""
+    """Say once why nothing is recorded: the code runs in a thread or process that belongs to no known task."""
     import multiprocessing
 
     from expops_prefect.tracking.runs import open_runs
 
     if open_runs() and threading.current_thread() is not threading.main_thread():
         said = (
-            f"{what} in a thread of which it is not known which task it works for, or whose task has ended: nothing is "
-            "kept. Start what runs there with contextvars.copy_context().run, one copy for each thread"
+            f"{what} in a thread whose task is unknown or has ended: nothing is "
+            "recorded. Start its function with contextvars.copy_context().run, one copy for each thread"
         )
         degrade("metrics not recorded", said, key="threads")
     elif multiprocessing.parent_process() is not None:
         said = (
-            f"{what} in a process that a task has started: nothing is kept. Return the numbers and log them in the task"
+            f"{what} in a process that a task has started: nothing is recorded. "
+            "Return the numbers and log them in the task"
         )
         degrade("metrics not recorded", said, key="processes")
     elif first("outside runs", what):
-        _logger.info("%s outside a recorded run: nothing is kept", what)
+        _logger.info("%s outside a recorded run: nothing is recorded", what)

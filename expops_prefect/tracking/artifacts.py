@@ -1,9 +1,9 @@
-"""A run's summary, its metrics and the sources of its hits as artifacts in Prefect.
+"""A run's summary, its metrics and the sources of its hits as Prefect artifacts.
 
-A thread writes them at the end of the run, which waits for the first two for some seconds at most, as
-a process that ends does for the rest. What does not work out is counted.
+A thread writes them at the end of the run. The run waits a few seconds at most for the first two, and a
+process waits as long for the rest before it ends. Failures are counted.
 
-From a store that costs by the document next to nothing is read: most of it went through this process.
+From a store that bills each document almost nothing is read: this process knows most of it already.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 WAIT_SECONDS: Final = 10.0
-"""A run, and a process that ends, wait so long at most."""
+"""Seconds that a run, and an ending process, wait at most."""
 _REQUEST_SECONDS: Final = 5.0
 _LINK_SECONDS: Final = 5.0
-"""Links are written so long at most, one request each."""
+"""Seconds for which links are written at most, one request each."""
 
 
 def write_artifacts(project: Project, record: RunRecord, summary: RunSummary) -> None:
@@ -45,8 +45,8 @@ def write_artifacts(project: Project, record: RunRecord, summary: RunSummary) ->
 
     Args:
         project: where the run is recorded.
-        record: the run, ended.
-        summary: what became of its calls.
+        record: the record of the run, which has ended.
+        summary: the outcome of its calls.
     """
     writer = _Writer(project, record, summary)
     of_process(_Writers).add(writer)
@@ -56,7 +56,7 @@ def write_artifacts(project: Project, record: RunRecord, summary: RunSummary) ->
 
 
 def wait_for_artifacts(timeout: float = WAIT_SECONDS) -> bool:
-    """Wait until everything is written that this process began to; whether it is."""
+    """Wait until this process has written all artifacts that it began; return whether it has."""
     deadline = time.monotonic() + timeout
     writers = of_process(_Writers)
     for writer in list(writers):
@@ -70,7 +70,7 @@ atexit.register(wait_for_artifacts)
 
 
 def artifact_key(project_id: str, what: str = "") -> str:
-    """The key of an artifact of a project: lower case letters, digits and dashes, as Prefect wants it."""
+    """The key of an artifact of a project: lower-case letters, digits and dashes, as Prefect requires."""
     plain = re.sub(r"[^a-z0-9]+", "-", project_id.lower()).strip("-")
     if plain != project_id:
         plain = f"{plain}-{names.short_hash(project_id, 4)}".lstrip("-")
@@ -87,13 +87,13 @@ class _Writer:
         self._given_up = threading.Event()
         self.summarised = threading.Event()
         self._run_url = cache(self._find_run_url)
-        # The context has Prefect's settings in it.
+        # The context holds Prefect's settings.
         self.thread = threading.Thread(
             target=copy_context().run, args=(self._run,), name="expops-artifacts", daemon=True
         )
 
     def give_up(self) -> None:
-        """Write nothing more."""
+        """Stop writing."""
         self._given_up.set()
         _failed(f"Prefect's API did not take them within {WAIT_SECONDS:.0f} s")
 
@@ -136,12 +136,12 @@ class _Writer:
                 self._send(client, {"key": artifact_key(project.project_id, what), **made})
 
     def _send(self, client: SyncPrefectClient, made: Mapping[str, object]) -> None:
-        """Write an artifact without an event, which a process that ends might have to wait for."""
+        """Write an artifact without an event, which an ending process might have to wait for."""
         if not self._given_up.is_set():
             client.request("POST", "/artifacts/", json=made)
 
     def _link_hits(self, client: SyncPrefectClient) -> None:
-        """Link the task runs that were hits to those that computed them, as many as there is time for."""
+        """Link hits to the task runs that computed them, as many as time allows."""
         from prefect.utilities.urls import url_for
 
         deadline = time.monotonic() + _LINK_SECONDS
@@ -159,7 +159,7 @@ class _Writer:
         return self._project.settings.kv.is_billed
 
     def _object(self, line: ProcessSummary) -> str | None:
-        """Where the result under a line's cache key lies."""
+        """The object key of the result under a line's cache key."""
         known, parsed = line.object_key or None, names.CacheKey.parse(line.key)
         if known is not None or parsed is None or self._costs:
             return known
@@ -167,7 +167,7 @@ class _Writer:
         return None if record is None else record.object_key
 
     def _metrics(self) -> dict[tuple[str, str], Series]:
-        """The run's metrics, as far as they went through here or may be read."""
+        """The run's metrics, as far as this process has seen them or may read them."""
         summary, found = self._overview, dict(self._overview.series)
         kv, run = self._project.kv, self._record.run_id
         if not self._costs or summary.elsewhere:
@@ -223,19 +223,19 @@ def _made(kind: str, data: str, description: str, **owner: Any) -> dict[str, Any
 
 
 def _failed(why: str) -> None:
-    degrade("artifacts not written", f"{why}; the run's record has all that they would say", key=why[:40])
+    degrade("artifacts not written", f"{why}; the run's record has the same content", key=why[:40])
 
 
 @cache
 def _client_of(api: str) -> SyncPrefectClient:  # noqa: ARG001
     from prefect.client.orchestration import get_client
 
-    # Entered once for all: to make one takes as long as several requests.
+    # Entered once for all: making a client takes as long as several requests.
     return get_client(sync_client=True, httpx_settings={"timeout": _REQUEST_SECONDS}).__enter__()
 
 
 def _client() -> SyncPrefectClient:
-    """A client of this process's own for the API that is set."""
+    """This process's client for the configured API."""
     from prefect.settings import PREFECT_API_URL
 
     return _client_of(str(PREFECT_API_URL.value()))
@@ -245,6 +245,6 @@ class _Writers(set[_Writer]):
     """The artifacts that this process is writing."""
 
     def in_forked_child(self) -> None:
-        """A forked child writes nothing yet, and needs connections of its own."""
+        """A forked child has nothing to write yet, and needs its own connections."""
         self.clear()
         _client_of.cache_clear()

@@ -1,4 +1,4 @@
-"""Which call of which run a task run is: captured where a task is called or submitted, never in the worker."""
+"""Which call of which run a task run is: recorded where the task is called or submitted, never in the worker."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ _WRAPPED = "_expops_submits"
 
 
 def run_of_task(task: Any) -> Run | None:
-    """The recorded run that a task run belongs to; ``None`` outside any."""
+    """The recorded run of a task run; ``None`` outside recorded runs."""
     call: Call | None = getattr(task, CALL_ATTRIBUTE, None)
     if call is not None:
         run: Run | None = join_run(call)
     else:
         here = run_context.current.get() or _beside_plain_task()
         run = here.run if here is not None and isinstance(here.run, Run) else None
-    # In a worker process nothing else says it: neither the look-up before the body, nor the commit after it.
+    # In a worker process nothing else sets it, neither the look-up before the body nor the commit after it.
     concern(None if run is None else run.events)
     return run
 
 
 def scope_here() -> RunContext | None:
-    """Where the code that runs now makes its calls."""
+    """The run context in which the running code makes its calls."""
     context = run_context.task_here()
     return run_context.current.get() if context is None else scope_of_body(context)
 
 
 def scope_of_body(context: TaskRunContext) -> RunContext | None:
-    """Where the body of a task that runs here makes its calls."""
+    """The run context in which the body of a task makes its calls."""
     return _body_of_plain_task(context.task_run.id) or run_context.current.get()
 
 
 def _made_in(context: TaskRunContext) -> RunContext | None:
-    """Where the call of a task run was made that begins now: its own context is around already."""
+    """The run context in which a starting task run was called; its own context is already active."""
     for parent in (context.task_run.task_inputs or {}).get("__parents__", ()):
         around = _body_of_plain_task(parent.id) if isinstance(parent, TaskRunResult) else None
         if around is not None:
@@ -66,7 +66,7 @@ def _made_in(context: TaskRunContext) -> RunContext | None:
 
 
 def _beside_plain_task() -> RunContext | None:
-    """In a worker process, below a task that nothing of ours surrounds, nothing else says which run it is."""
+    """The run context in a worker process, below a task that is not instrumented."""
     from prefect.context import TaskRunContext
 
     context = TaskRunContext.get()
@@ -74,7 +74,7 @@ def _beside_plain_task() -> RunContext | None:
 
 
 def _body_of_plain_task(run_uuid: UUID) -> RunContext | None:
-    """The scope of a task's body that runs in this process, where our own body around it does not set it."""
+    """The run context of a task body in this process that is not instrumented."""
     for run in open_runs():
         call = run.plain_call(run_uuid)
         if call is not None:
@@ -83,7 +83,7 @@ def _body_of_plain_task(run_uuid: UUID) -> RunContext | None:
 
 
 def call_of_context(run: Run, context: TaskRunContext) -> Call:
-    """The call of the task run that is being executed here; it has begun from then on."""
+    """The call of the task run that is being executed here; marks it as begun."""
     begun = run.call_of(context.task_run.id)
     if begun is not None:
         return begun
@@ -101,11 +101,11 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
 
 
 def subflow_inputs(outer: FlowRunContext, parameters: Any) -> tuple[UUID, ...]:
-    """The task runs and subflow runs whose results a subflow takes.
+    """The task runs and subflow runs whose results a subflow uses.
 
     Args:
-        outer: the context of the flow that calls it: Prefect remembers there which object came from which run.
-        parameters: what it is called with.
+        outer: the context of the calling flow, in which Prefect tracks which run each object came from.
+        parameters: the parameters of the call.
     """
     from prefect.utilities.engine import collect_task_run_inputs_sync
 
@@ -121,7 +121,7 @@ def _run_ids(inputs: Iterable[Any]) -> tuple[UUID, ...]:
 
 
 def _submitted_upstream(run: Run, parameters: Any, wait_for: Any, dependencies: Any) -> tuple[str, ...]:
-    """Whose data a call takes that may be executed in another process: there futures have become values."""
+    """The processes whose data a submitted call uses. In another process its futures have become values."""
     from prefect.utilities.engine import collect_task_run_inputs_sync
 
     found = collect_task_run_inputs_sync([parameters, list(wait_for or ())])
@@ -132,8 +132,8 @@ def _submitted_upstream(run: Run, parameters: Any, wait_for: Any, dependencies: 
 def watch_submissions(runner: Any) -> None:
     """Let a task runner's ``submit`` number each call and send it along with the task.
 
-    ``map`` goes through ``submit`` too, once for each element and in their order. Task runners are
-    made anew for each flow run, so the instance is the place for it.
+    ``map`` also calls ``submit``, once for each element in order. Prefect makes a task runner for each
+    flow run, so the method is replaced on the instance.
 
     Args:
         runner: Prefect's task runner of the flow run, or ``None``.
@@ -148,7 +148,7 @@ def watch_submissions(runner: Any) -> None:
         run = here.run if here is not None else None
         if not isinstance(run, Run):
             return submit(_with_project(task), parameters, wait_for, *args, **kwargs)
-        # Only map passes what the mapped parameters depend on.
+        # Only map passes the dependencies of the mapped parameters.
         mapped = kwargs.get("dependencies") is not None or bool(args)
         numbered = copy.copy(task)
         place = getattr(task, PLACE_ATTRIBUTE, None)
@@ -177,7 +177,7 @@ def watch_submissions(runner: Any) -> None:
 
 
 def _with_project(task: Any) -> Any:
-    """A task that is submitted by a flow whose run is not recorded: in a worker process it is of the same project."""
+    """A task submitted by an unrecorded flow, marked with the flow's project for the worker process."""
     project = run_context.flow_project.get()
     if project is None or not is_ours(task):
         return task
@@ -187,7 +187,7 @@ def _with_project(task: Any) -> Any:
 
 
 def is_ours(task: Any) -> bool:
-    """Whether a task carries our body, or our policy; of others Prefect's engine alone tells us."""
+    """Whether a task has this package's body or policy; others are known only from Prefect's engine."""
     from expops_prefect.cache.policy import ExpOpsCachePolicy, expops_cache_key
 
     return (

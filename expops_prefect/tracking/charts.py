@@ -1,4 +1,4 @@
-"""Charts: pictures beside a run, in the place where ExpOps' UI looks for them."""
+"""Charts: pictures of a run, stored where ExpOps' UI looks for them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _HEADS: Final = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gi
 
 
 class ChartRefusedError(ValueError):
-    """Something that is no chart."""
+    """Raised for a value that is not a chart."""
 
 
 def chart_bytes(chart: Any) -> tuple[bytes, str]:
-    """The bytes of a chart and the suffix that says what they are.
+    """The bytes of a chart and the suffix for their format.
 
     Args:
         chart: a matplotlib figure (or anything with ``savefig``), the path of a picture, or its bytes.
 
     Raises:
-        ChartRefusedError: none of these, a path that does not exist, or an unknown kind of file.
+        ChartRefusedError: it is none of these, the path does not exist, or the kind of file is unknown.
     """
     if isinstance(chart, bytes | bytearray | memoryview):
         data = bytes(chart)
@@ -47,7 +47,7 @@ def chart_bytes(chart: Any) -> tuple[bytes, str]:
         chart.savefig(buffer, format="png", bbox_inches="tight")
         return buffer.getvalue(), ".png"
     if not isinstance(chart, str | os.PathLike):
-        raise ChartRefusedError(f"{type(chart).__name__} is no chart; pass a matplotlib figure, a path or bytes")
+        raise ChartRefusedError(f"{type(chart).__name__} is not a chart; pass a matplotlib figure, a path or bytes")
     path = Path(chart)
     suffix = path.suffix.lower()
     if suffix not in _MIME:
@@ -57,15 +57,15 @@ def chart_bytes(chart: Any) -> tuple[bytes, str]:
     except OSError as error:
         raise ChartRefusedError(f"cannot read the chart {path}: {error.strerror or error}") from error
     if suffix == ".svg" and data:
-        return data, suffix  # its root element may stand behind a long preamble
+        return data, suffix  # its root element may follow a long preamble
     try:
         return data, _sniff(data)
     except ChartRefusedError as error:
-        raise ChartRefusedError(f"{path} is no picture: {error}") from error
+        raise ChartRefusedError(f"{path} is not a picture: {error}") from error
 
 
 def store_chart(project: Project, run_id: str, path: str, name: str, data: bytes, suffix: str) -> None:
-    """Store a chart and name it in the run's index; one of the same name is replaced."""
+    """Store a chart and add it to the run's index, replacing one of the same name."""
     key = names.chart_key(project.version_hash, run_id, path, names.normalise(name.removesuffix(suffix)), suffix)
     uri = project.objects.uri(key)
     item: dict[str, JSON] = {
@@ -90,4 +90,4 @@ def _sniff(data: bytes) -> str:
         return ".webp"
     if b"<svg" in data[:1000]:
         return ".svg"
-    raise ChartRefusedError("these bytes are no PNG, JPEG, GIF, WebP, SVG or PDF")
+    raise ChartRefusedError("these bytes are not PNG, JPEG, GIF, WebP, SVG or PDF")

@@ -1,4 +1,4 @@
-"""Which process the data of a task run came out of, as the pipeline's graph sees it."""
+"""Which process produced the data of a task run, for the pipeline's graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KNOWN: Final = 20_000
 
 
 class DataProducers:
-    """Remembers it of the newest task runs and subflow runs: data are mostly used soon."""
+    """Remembers the producers of the newest task runs and subflow runs: most data are used soon."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -22,18 +22,18 @@ class DataProducers:
         return len(self._names)
 
     def add(self, run_uuid: UUID, call: Call) -> None:
-        """Data of this task run or subflow run is that of a call."""
+        """Record the call that produced the data of a task run or subflow run."""
         self._names[str(run_uuid)] = _node(call)
         if len(self._names) > _KNOWN:
             self._names.pop(next(iter(self._names)), None)
 
     def of(self, run_uuids: Iterable[UUID]) -> set[str]:
-        """The processes that these task runs and subflow runs belong to, as far as this process knows them."""
+        """The processes of these task runs and subflow runs, as far as this process knows them."""
         return {name for run_uuid in run_uuids if (name := self._names.get(str(run_uuid)))}
 
 
 def _node(call: Call) -> str:
-    # Data that comes out of a step comes out of its process.
+    # Data of a step count as data of its process.
     if call.step_of is None:
         return call.name
     parsed = names.parse_path(call.process)

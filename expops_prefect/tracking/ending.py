@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 _WORKER_FLUSH: Final = 5.0
-"""Seconds to wait at most where others have to be heard of first."""
+"""Seconds to wait at most for the results of other processes."""
 
 
 def end_run(run: Run, status: Status) -> None:
-    """Write a run's end, wait for its delivery as long as is configured, and sum it up."""
+    """Record a run's end, wait for its delivery as long as configured, and log its summary."""
     concern(run.events)
     _take_in_other_processes(run)
     degraded, since = _write_end(run, status)
     if not run.outbox.settle(run.project.settings.record.final_flush_seconds):
         _logger.warning(
-            "run %s: %d changes of its record are not delivered yet; they wait in %s",
+            "run %s: %d changes to its record are not yet delivered; they wait in %s",
             run.run_id,
             run.outbox.pending,
-            f"the memory of this process, and {run.outbox.folder} cannot be written: at its end they are lost"
+            f"the memory of this process, and {run.outbox.folder} cannot be written: they are lost when it ends"
             if run.outbox.in_memory
             else f"{run.outbox.folder} for the next run of the project, or for: expops-prefect sync",
         )
@@ -64,7 +64,7 @@ def end_run(run: Run, status: Status) -> None:
 
 
 def _tell_of_names(run: Run) -> None:
-    """Warn once of what the configuration says of a task that is not there."""
+    """Warn once of configured tasks that the run does not have."""
     if not run.project.settings.cache.processes:
         return
     from expops_prefect.cache.unmatched_names import names_of, unmatched
@@ -76,14 +76,14 @@ def _tell_of_names(run: Run) -> None:
                 if first("configured names", text):
                     _logger.warning("%s", text)
     except BackendError:
-        return  # another run will say it
+        return  # another run will warn
 
 
 def take_rows(run: Run, rows: Sequence[Row]) -> None:
-    """Count what the rows of a run say: not everything came by in this process. What runs by them has failed."""
+    """Count the rows of a run, including those of other processes. Calls that are still running have failed."""
     rows = _cut_off_rows(run, rows)
     run.summary.replace(rows)
-    # What failed in another process may have failed before what failed here.
+    # A call in another process may have failed before the first failure here.
     run.record = run_records.with_first_failed(run.record, rows)
     run.tally = sum((Counter(row.calls) for row in rows), Counter())
     hits = (row for row in process_rows.single_calls(rows) if row.status == "cached")
@@ -91,7 +91,7 @@ def take_rows(run: Run, rows: Sequence[Row]) -> None:
 
 
 def _cut_off_rows(run: Run, rows: Sequence[Row]) -> list[Row]:
-    """Write that calls that are said to be running have failed; the rows as they are then."""
+    """Mark calls that still appear to be running as failed; return the changed rows."""
     now = time.time()
     ended = {row.path: cut_off(row.fields, now) for row in rows if row.status == "running"}
     run.outbox.write(*(Put(names.row_key(run.run_id, path), fields) for path, fields in ended.items()))
@@ -99,7 +99,7 @@ def _cut_off_rows(run: Run, rows: Sequence[Row]) -> list[Row]:
 
 
 def _take_in_other_processes(run: Run) -> None:
-    """What processes that died left behind is delivered, and calls that they did not end have failed."""
+    """Deliver the journals of dead processes, and mark their unfinished calls as failed."""
     if not run.elsewhere:
         return
     try:

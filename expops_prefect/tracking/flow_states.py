@@ -1,4 +1,4 @@
-"""Record subflows of Prefect's own decorator by watching the engine that runs them.
+"""Record subflows made with Prefect's own decorator by watching the engine that runs them.
 
 The flow, its states and its hooks stay unchanged, as with tasks in :mod:`expops_prefect.tracking.task_states`.
 """
@@ -29,7 +29,7 @@ _BEGAN: Final = "_expops_began"
 
 
 def watch() -> None:
-    """Watch the engine from now on, in this process."""
+    """Watch the engine of this process from now on."""
     from prefect.flow_engine import AsyncFlowRunEngine, FlowRunEngine
 
     _replace(FlowRunEngine, _SETS_UP, _around)
@@ -49,7 +49,7 @@ def _replace(engine: Any, name: str, replacement: Callable[[Any], Any]) -> None:
 def _around(original: Any) -> Any:
     @contextmanager
     def setup_run_context(self: Any, *args: Any, **named: Any) -> Iterator[None]:
-        # Where it is called is known before it is a context of its own.
+        # Ask for the caller before the subflow has a context of its own.
         outer = _called_in(self)
         with original(self, *args, **named), _inside(self, outer):
             yield
@@ -87,14 +87,14 @@ def _look_async(original: Any) -> Any:
 
 
 def _called_in(engine: Any) -> RunContext | None:
-    """The caller of a subflow of Prefect's own decorator; ``None`` for other flows, and outside recorded runs."""
+    """The caller of a subflow made with Prefect's own decorator; ``None`` for other flows and outside recorded runs."""
     setattr(engine, _BEGAN, True)
     return None if isinstance(engine.flow, Surrounded) else instrumentation.called_in()
 
 
 @contextmanager
 def _inside(engine: Any, outer: RunContext | None) -> Iterator[None]:
-    """Mark a subflow as running around its body, and record what it calls below it."""
+    """Mark a subflow as running while its body runs, and record the calls in it below it."""
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
@@ -113,21 +113,21 @@ def _inside(engine: Any, outer: RunContext | None) -> Iterator[None]:
 
 
 def _saw(engine: Any, state: Any) -> None:
-    """A flow run of this process has reached a state."""
+    """Handle a state that a flow run of this process has reached."""
     try:
         if not getattr(engine, _BEGAN, False):
             _does_not_begin(engine, state)
         if state.is_final() and not isinstance(engine.flow, Surrounded):
             _ended(engine.flow_run.id, state)
         elif state.is_cancelled():
-            # Returned by the flow itself. Prefect has no hook for that: those of cancellation are for its runner.
+            # The flow itself returned it. Prefect calls no hook for that: the cancellation hooks are for its runner.
             flow_ended(engine.flow, engine.flow_run, state)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("flow states not recorded", repr(error), key=engine.flow.name)
 
 
 def _does_not_begin(engine: Any, state: Any) -> None:
-    """A subflow fails before its body is reached, ours too: it is called with wrong parameters or waits in vain."""
+    """Record a subflow that fails before its body: its parameters are wrong, or its dependencies failed."""
     if not (state.is_failed() or state.name == "NotReady") or is_inside_entry(engine.flow):
         return
     outer = instrumentation.called_in()

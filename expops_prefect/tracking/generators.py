@@ -1,7 +1,7 @@
-"""Generator tasks while they are suspended: what their consumer does is not inside of their transaction.
+"""Suspended generator tasks: keeps the calls of their consumer out of their transaction.
 
-Prefect leaves the transaction of a generator task as the current one between two of its items. The tasks that its
-consumer calls would become children of it and be committed with it, at its end; a kill before that would lose all.
+Prefect leaves the transaction of a generator task current while it is suspended. Tasks that its consumer calls
+would join that transaction and be committed only at its end; a kill before that would lose all of them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from expops_prefect import run_context
 
 
 class Suspension:
-    """Puts the transaction of a generator task out of the way, and back.
+    """Takes the transaction of a generator task away while it is suspended, and restores it.
 
     Args:
-        owner: the task or flow whose body it is; a flow has no transaction.
+        owner: the task or flow of the body; a flow has no transaction.
     """
 
     def __init__(self, owner: Any) -> None:
@@ -34,27 +34,27 @@ class Suspension:
             run_context.task_transaction.set(self._own)
 
     def out(self) -> None:
-        """An item is handed to the consumer."""
+        """Take it away: an item is passed to the consumer."""
         if self._own is not None:
             transaction, of_task = self._around
             self._current.set(transaction)
             run_context.task_transaction.set(of_task)
 
     def back(self) -> None:
-        """The body goes on; the consumer may have opened a transaction of its own meanwhile."""
+        """Restore it: the body goes on. The consumer may have opened a transaction meanwhile."""
         if self._own is not None:
             self._around = self._current.get(None), run_context.task_transaction.get()
             self._current.set(self._own)
             run_context.task_transaction.set(self._own)
 
     def ended(self) -> None:
-        """The body has ended. Prefect puts its own variable back."""
+        """Clean up after the body has ended. Prefect resets its own variable."""
         if self._own is not None:
             run_context.task_transaction.set(self._around[1])
 
 
 def handed_out(items: Generator[Any, Any, Any], suspension: Suspension) -> Generator[Any, Any, Any]:
-    """``yield from``, with the transaction out of the way at each item."""
+    """``yield from``, with the transaction taken away at each item."""
     step: Callable[[], Any] = partial(next, items)
     try:
         while True:

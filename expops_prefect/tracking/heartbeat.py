@@ -1,4 +1,4 @@
-"""The signs of life that a process gives for a run that it executes."""
+"""The heartbeats of a process for the runs that it executes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from expops_prefect.stores.outbox.outbox import Outbox
 
 
 class RunHeartbeat:
-    """Holds the lock of a run and renews its row until :meth:`end`.
+    """Holds the lock of a run and writes its heartbeat until :meth:`end`.
 
     Args:
-        outbox: where signs go.
+        outbox: delivers the heartbeats.
         runtime_dir: the project's runtime folder.
         run_id: the run.
     """
 
-    failing = "signs of life not given"
+    failing = "heartbeats not written"
 
     def __init__(self, outbox: Outbox, runtime_dir: Path, run_id: str) -> None:
         self._outbox = outbox
@@ -36,13 +36,13 @@ class RunHeartbeat:
         of_process(_Signs).add(self)
 
     def sign(self) -> Put:
-        """A sign of life, to be written."""
+        """The change that writes a heartbeat."""
         return Put(names.sign_key(self._sign.run_id), replace(self._sign, at=time.time()).dump())
 
     def beat(self) -> None:
         """See :class:`~expops_prefect.cache.locking.renewal.Renewable`."""
         self.due = time.monotonic() + BEAT_SECONDS
-        # While a store is away, signs would only pile up.
+        # While a store cannot be reached, heartbeats would only pile up.
         if self.renewing and not self._outbox.failing:
             self._outbox.write(self.sign())
 
@@ -51,10 +51,10 @@ class RunHeartbeat:
         self.renewing = False
 
     def end(self) -> None:
-        """The run has ended, or is suspended."""
+        """Stop, because the run has ended or is suspended."""
         self.renewing = False
         liveness.release(self._runtime_dir, self._sign.lock)
 
 
 class _Signs(Renewer):
-    """Gives the signs of life of this process's runs, in a thread of its own: a slow store may hold up the leases'."""
+    """Writes the heartbeats of this process's runs in a thread of its own: a slow store may hold up the leases'."""

@@ -1,8 +1,8 @@
-"""Prefect's state hooks, and what becomes of their lines in the user's log.
+"""Prefect's state hooks, and their lines in the user's log.
 
-A hook never raises: what goes wrong is counted as degraded. Their names start with
-:data:`HOOK_PREFIX`, by which these lines are known. Every decorator imports this module, so what only
-a run needs is imported by the hook.
+A hook never raises: its failures are counted as degraded. The hooks' names start with
+:data:`HOOK_PREFIX`, which identifies their log lines. Every decorator imports this module, so imports that
+only a run needs are in the hooks.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _MOST: Final = 1000
 
 
 class _Endings(dict[str, str]):
-    """What the lines by which Prefect ends task runs are to say, too. Lines of our own would cost more."""
+    """Texts to add to the lines with which Prefect ends task runs. Separate log lines would cost more."""
 
 
 def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
-    """A task run completed or failed for good."""
+    """Record that a task run completed or failed for good."""
     try:
         from expops_prefect.cache.session import session
         from expops_prefect.tracking.calls import run_of_task
@@ -50,17 +50,17 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
 
 
 def failure_of(state: Any) -> str:
-    """Why a run failed, as its state says it, without secrets; empty if it did not."""
+    """The reason why a run failed, from its state, without secrets; empty if it did not fail."""
     if state.is_completed():
         return ""
     from expops_prefect._internal.redaction import masked_error, masked_message
 
-    error = getattr(state.data, "result", state.data)  # a result that Prefect keeps holds it, too
+    error = getattr(state.data, "result", state.data)  # a persisted result also holds the error
     return masked_error(error) if isinstance(error, BaseException) else masked_message(state.message or state.name)
 
 
 def _tell(task_run: Any, outcome: Outcome) -> None:
-    """Say of a task run whose result it was given, or why it was executed where that does not go without saying."""
+    """Note for a task run where its result comes from, or why it was executed if that is not obvious."""
     hit, why = outcome.hit, outcome.why
     if hit is not None:
         from expops_prefect._internal.formatting import age
@@ -72,12 +72,12 @@ def _tell(task_run: Any, outcome: Outcome) -> None:
         return
     endings = of_process(_Endings)
     endings[str(task_run.id)] = text
-    while len(endings) > _MOST:  # of loggers that are silent
+    while len(endings) > _MOST:  # left by silent loggers
         endings.pop(next(iter(endings)), None)
 
 
 def _expops_record_flow_end(flow: Any, flow_run: Any, state: Any) -> None:
-    """Prefect's hook. The runner of a deployment calls it too, by keyword."""
+    """Record the end of a flow run. The runner of a deployment calls this hook too, by keyword."""
     flow_ended(flow, flow_run, state)
 
 
@@ -96,21 +96,21 @@ def flow_ended(flow: Any, flow_run: Any, state: Any) -> None:
                 run.end(flow_run.id, status, failure=failure_of(state), kind="flow-run")
                 return
             if run.is_inside(flow_run.id):
-                return  # The task around it ends now, too.
+                return  # The task around it ends now too.
         if status == "failed":
             end_from_outside(project_of_flow(flow), str(flow_run.id), status, failure_of(state))
     except ConfigurationError:
-        pass  # the flow has failed by it, and says so
+        pass  # the flow has failed with it, and reports it
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("flow ends not recorded", repr(error), key=flow.name)
 
 
 @cache
 def _quiet(kind: Any) -> Any:
-    """A kind of logger without Prefect's INFO lines about our own hooks; the users' stay, and so do warnings.
+    """A logger class without Prefect's INFO lines about this package's hooks; other lines and warnings stay.
 
-    Its line that a task run has ended says more: see :func:`_tell`. A filter is asked when the record is
-    made, and that costs more than the hook itself.
+    Prefect's line for the end of a task run says more: see :func:`_tell`. A filter would run only after the
+    record was made, which costs more than the hook itself.
     """
 
     class WithoutOwnHooks(kind):  # type: ignore[misc]
@@ -121,20 +121,20 @@ def _quiet(kind: Any) -> Any:
                 if msg.startswith(_END) and (extra := named.get("extra")) is not None and not args:
                     ending = of_process(_Endings).pop(str(extra.get("task_run_id")), None)
                     msg = msg if ending is None else f"{msg}; {ending}"
-            # This frame is not the caller's.
+            # Skip this frame.
             super()._log(level, msg, args, *more, stacklevel=stacklevel + 1, **named)
 
     return WithoutOwnHooks
 
 
 def add_task_hooks(task: Any) -> None:
-    """Add ours after the user's, in lists of the task's own (Prefect shares lists between clones)."""
+    """Add this package's hooks after the user's, in lists of the task's own (Prefect shares lists between clones)."""
     task.on_completion_hooks = _with(task.on_completion_hooks, _expops_record_task_end)
     task.on_failure_hooks = _with(task.on_failure_hooks, _expops_record_task_end)
 
 
 def add_flow_hooks(flow: Any) -> None:
-    """Add ours after the user's, in lists of the flow's own."""
+    """Add this package's hooks after the user's, in lists of the flow's own."""
     for kind in ("completion", "failure", "cancellation", "crashed"):
         name = f"on_{kind}_hooks"
         setattr(flow, name, _with(getattr(flow, name), _expops_record_flow_end))
@@ -145,7 +145,7 @@ def _with(hooks: list[Any], ours: Any) -> list[Any]:
 
 
 def _silence_own_hooks() -> None:
-    """Keep lines about our own hooks out of Prefect's loggers, in this process."""
+    """Keep lines about this package's hooks out of Prefect's loggers in this process."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if type(logger).__name__ != "WithoutOwnHooks":
@@ -153,5 +153,5 @@ def _silence_own_hooks() -> None:
             logger.__class__ = _quiet(kind)
 
 
-# Wherever a hook of ours is, this module is: worker processes get tasks that no decorator has made there.
+# At import, because worker processes get tasks with these hooks without running a decorator.
 _silence_own_hooks()

@@ -1,4 +1,4 @@
-"""What is done around the bodies of tasks and flows, while they run."""
+"""The code around the bodies of tasks and flows."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from expops_prefect.tracking.wrapping import INNER, keeps_time
 _logger = logging.getLogger("prefect.expops")
 _MOST_PARTS: Final = 1000
 _flow_context: ContextVar[Any] = ContextVar("expops_flow_context", default=None)
-"""Prefect's context of the flow whose body runs here."""
+"""Prefect's context of the flow whose body is running."""
 
 
 def entered(owner: Flow[..., Any] | Task[..., Any]) -> Any:
-    """The context of a body; its value is called with what the body returned and gives that back."""
+    """The context manager around a body. Its value must be called with the body's result, and returns it."""
     return _flow_entered() if isinstance(owner, Flow) else _task_entered()
 
 
@@ -71,7 +71,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
             if cached is None:
                 run.uncached(context, reasons.without_key(context.task))
             run.executing(context.task_run.id)
-            # A suspended generator would leave its scope behind in its consumer's context.
+            # A suspended generator would leave its context to its consumer.
             token = None if context.task.isgenerator else run_context.current.set(RunContext(run, call))
             following.install()
             watch_submissions(_runner())
@@ -108,7 +108,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
         explicit_storage.withhold_failure(context)
         raise
     except BaseException as error:
-        # A crash has no hook of the task's. A timeout that Prefect's engine keeps also comes as a cancellation.
+        # A crash calls no hook. A timeout that Prefect's engine raises also arrives as a cancellation.
         timed_out = context.task.timeout_seconds is not None and not keeps_time(context.task)
         timed_out = timed_out and isinstance(error, asyncio.CancelledError)
         if run is not None and not context.task.isgenerator and not timed_out:
@@ -118,7 +118,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
         if watched is not None:
             watched.close()
         if cached is not None and not commits_here:
-            # It failed, or a transaction around will commit it, some time: nobody is to wait for that.
+            # It failed, or an enclosing transaction will commit it at some time: nobody should wait for that.
             cached.release_lease()
         if transaction_token is not None:
             _reset(run_context.task_transaction, transaction_token)
@@ -129,7 +129,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
 
 
 def _holds_state(result: Any, depth: int = 3) -> bool:
-    """Whether a result is a state of Prefect's, or a collection with one: it tells of the run in which it was made."""
+    """Whether a result is or contains a Prefect state, which belongs to the run that made it."""
     from prefect.client.schemas.objects import State
 
     if isinstance(result, (State, States)):
@@ -148,7 +148,7 @@ def _transactions() -> tuple[Any, Any]:
 
 
 def _commit_step_by_itself(task: Any, transaction: Any, outer: Any) -> None:
-    """Keep a step although its process may fail: commit it now, unless the user rolls back or commits by hooks."""
+    """Commit a step now, so that it survives a failure of its process, unless the user has rollback or commit hooks."""
     from prefect.transactions import CommitMode
 
     if transaction is None or outer is None or transaction.get_parent() is not outer:
@@ -197,22 +197,22 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
 
 
 def called_in() -> RunContext | None:
-    """Where the flow was called that begins here, or whose body does."""
+    """The run context in which the current flow was called."""
     from prefect.context import TaskRunContext
 
     task, around = TaskRunContext.get(), _flow_context.get()
-    # That of the task that called it, or that of a task further out, whose subflow called it.
+    # The task that called it, or a task further out whose subflow called it.
     by_task = task is not None and (around is None or around.flow_run.id == task.task_run.flow_run_id)
     return scope_of_body(task) if task is not None and by_task else run_context.current.get()
 
 
 @contextmanager
 def in_flow(context: Any, here: RunContext | None) -> Iterator[None]:
-    """Around the body of a flow.
+    """Wrap the body of a flow.
 
     Args:
-        context: Prefect's context of it.
-        here: what its calls belong to; ``None`` where it is not recorded.
+        context: Prefect's context of the flow.
+        here: the run context of its calls; ``None`` if it is not recorded.
     """
     token = None if here is None else run_context.current.set(here)
     context_token = _flow_context.set(context)
@@ -226,7 +226,7 @@ def in_flow(context: Any, here: RunContext | None) -> Iterator[None]:
 
 
 def _goes_on_elsewhere(error: BaseException) -> bool:
-    """Whether a flow is left so that it can be taken up again, or because another process has taken it."""
+    """Whether a flow stops so that it can be resumed, or because another process has taken it over."""
     from prefect.exceptions import Abort, Pause
 
     return isinstance(error, Abort | Pause)
@@ -238,7 +238,7 @@ def _record_flow(project: Project, context: Any, outer: RunContext | None, *, is
             return RunContext(start_run(project, context.flow.name, context.flow_run), None)
         run = outer.run
         if is_entry:
-            # Its row is that of the task that stands for it.
+            # It shares the row of the task that stands for it.
             run.contains(context.flow_run.id)
             run.outbox.write(Put(flow_run_key(str(context.flow_run.id)), {"run_id": run.run_id}))
             return outer
@@ -246,21 +246,21 @@ def _record_flow(project: Project, context: Any, outer: RunContext | None, *, is
         run.executing(context.flow_run.id)
         return RunContext(run, call)
     except BackendError as error:
-        degrade("runs not recorded", f"{error} The flow runs, cached where possible, unrecorded.", key=str(error))
+        degrade("runs not recorded", f"{error} The flow runs unrecorded, cached where possible.", key=str(error))
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("runs not recorded", repr(error), key=context.flow.name)
     return None
 
 
 def begin_subflow(run: Run, outer: RunContext, flow: Any, flow_run: Any, parameters: Any) -> Call:
-    """The call of a subflow, which has begun from then on.
+    """The call of a subflow; marks it as begun.
 
     Args:
-        run: the run that it belongs to.
-        outer: where it is called.
+        run: its run.
+        outer: the run context of the caller.
         flow: the flow.
-        flow_run: Prefect's run of it; the same one when it is tried again.
-        parameters: what it is called with.
+        flow_run: Prefect's flow run; a retry has the same one.
+        parameters: the parameters of the call.
     """
     begun = run.call_of(flow_run.id)
     if begun is not None:
@@ -274,7 +274,7 @@ def begin_subflow(run: Run, outer: RunContext, flow: Any, flow_run: Any, paramet
 
 
 def project_of_flow(flow: Any) -> Project:
-    """The project of a flow: the one it names, else the one its file lies in.
+    """The project of a flow: the one it names, or the one that contains its file.
 
     Raises:
         ConfigurationError: its configuration is wrong.
@@ -293,7 +293,7 @@ def _runner() -> Any:
 
 
 def _tell(project: Project) -> None:
-    """Say once what the configuration gives reason to say."""
+    """Log notices and warnings about the configuration, once."""
     for level, texts in ((logging.INFO, project.settings.notices), (logging.WARNING, project.settings.warnings)):
         for text in texts:
             if first("configuration", text):
@@ -304,7 +304,7 @@ def _reset(variable: ContextVar[Any], token: Any) -> None:
     try:
         variable.reset(token)
     except ValueError:
-        # A generator flow may be closed in another context than it was started in, which has its own value.
+        # A generator flow may be closed in another context than the one it was started in.
         variable.set(() if variable is computing else None)
 
 

@@ -1,4 +1,4 @@
-"""Metrics: which values are numbers, and the form in which they are stored."""
+"""Metrics: which values count as numbers, and how they are stored."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from expops_prefect.stores.kv.base import MetricValue
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 
 _SHOWN: Final = 80
-"""Characters of a refused value that are shown."""
+"""The most characters of a refused value that a message shows."""
 
 
 class MetricRefusedError(ValueError):
-    """A value that is no number, or a step that is no whole number."""
+    """Raised for a value that is not a number, or a step that is not a whole number."""
 
 
 def metric_points(values: Iterable[tuple[str, Any]], step: Any | None) -> list[LoggedPoint]:
     """Check metrics and bring them into the stored form.
 
     Raises:
-        MetricRefusedError: a value that is no number, or a step that is no whole number.
+        MetricRefusedError: a value is not a number, or a step is not a whole number.
     """
     number = None if step is None else _step(step)
     return [LoggedPoint(_name(name), _value(name, value), number) for name, value in values]
@@ -32,13 +32,13 @@ def metric_points(values: Iterable[tuple[str, Any]], step: Any | None) -> list[L
 
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not name:
-        raise MetricRefusedError(f"a metric's name is text, not {name!r}")
+        raise MetricRefusedError(f"a metric's name must be text, not {name!r}")
     return _plain_name(str.__str__(name))  # a subclass may hash and print as it likes
 
 
 @lru_cache(maxsize=1024)  # a training loop logs under few names
 def _plain_name(name: str) -> str:
-    # A stat or metric of this name makes phantom runs in ExpOps' clients.
+    # A stat or metric of this name creates phantom runs in ExpOps' clients.
     if name == "status" or name.startswith("__"):
         return names.normalise(name)
     plain = names.shown(name)
@@ -53,9 +53,7 @@ def _value(name: Any, value: Any) -> MetricValue:
         if not isinstance(plain, Real) and callable(getattr(value, "item", None)):
             plain = value.item()  # numpy's and torch's scalars and one-element arrays
         if isinstance(plain, bool | str | bytes) or type(plain).__name__ in {"bool", "bool_"}:
-            raise MetricRefusedError(
-                f"metric {name!r} is {_shown(value)}; pass a number (for a truth value, int(value))"
-            )
+            raise MetricRefusedError(f"metric {name!r} is {_shown(value)}; pass a number (for a boolean, int(value))")
         if isinstance(plain, Integral) and -(2**63) <= (whole := int(plain)) < 2**63:
             return whole
         number = float(plain)

@@ -1,4 +1,4 @@
-"""Which calls of a run have left metrics and charts: asked for when a result is stored, forgotten with its process."""
+"""Which calls of a run have metrics and charts: read when a result is stored, forgotten when the process ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _METRICS, _CHARTS = "metrics", "charts"
 
 
 class Outputs:
-    """Probe paths with metrics or charts, by the process that they belong to."""
+    """Probe paths with metrics or charts, by their process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,20 +25,20 @@ class Outputs:
         return sum(map(len, self._by_process.values()))
 
     def add_metrics(self, path: str) -> None:
-        """There are metrics at this path."""
+        """Record that this path has metrics."""
         self._add(path, _METRICS)
 
     def add_charts(self, path: str) -> None:
-        """There are charts at this path."""
+        """Record that this path has charts."""
         self._add(path, _CHARTS)
 
     def carry_over(self, record: CacheRecord, call: Call, overview: RunSummary) -> Iterator[Copy]:
-        """A hit's metrics and charts are shown under this run too: clients do not follow ``cached_run_id``.
+        """Copy a hit's metrics and charts to this run: clients do not follow ``cached_run_id``.
 
         Args:
-            record: what was found.
-            call: whose result it is now.
-            overview: told of them.
+            record: the cache record of the hit.
+            call: the call that gets the result.
+            overview: the summary of the run.
         """
         for output in record.outputs:
             source, target = record.path + output.path, call.path + output.path
@@ -52,7 +52,7 @@ class Outputs:
                 yield Copy(names.charts_key(record.run_id, source), names.charts_key(call.run_id, target))
 
     def of(self, path: str) -> tuple[Output, ...]:
-        """What a process or a step left, and the steps of a process; their paths are relative to its own."""
+        """The outputs of a process or a step, including a process's steps; paths are relative to its own."""
         with self._lock:
             there = self._by_process.get(names.enclosing_process(path))
             if not there:
@@ -64,7 +64,7 @@ class Outputs:
             )
 
     def forget(self, process: str) -> None:
-        """The call of a process has ended: nobody asks for it or its steps any more."""
+        """Forget a process whose call has ended."""
         with self._lock:
             self._by_process.pop(process, None)
 

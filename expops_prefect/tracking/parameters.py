@@ -1,4 +1,4 @@
-"""A flow's parameters as they stand in its run's record."""
+"""A flow's parameters as the run's record shows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def shown_parameters(parameters: Mapping[str, Any] | None) -> dict[str, str]:
     """Parameters as short texts, by name.
 
     Args:
-        parameters: as Prefect keeps them with the flow run.
+        parameters: as Prefect stores them with the flow run.
     """
     shown = {}
     for name, value in list((parameters or {}).items())[:_COUNT]:
@@ -26,7 +26,7 @@ def shown_parameters(parameters: Mapping[str, Any] | None) -> dict[str, str]:
         try:
             text = json.dumps(masked(value), ensure_ascii=False)
         except (TypeError, ValueError, RecursionError):
-            # Its own text may hold an address, which differs from run to run.
+            # Its repr may contain an address, which differs between runs.
             text = f"a value of type {type(value).__name__}"
         shown[name] = text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
     return shown

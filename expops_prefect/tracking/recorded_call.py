@@ -1,4 +1,4 @@
-"""A call that takes the recorder with it: where it arrives in another process, that process records too."""
+"""A call that activates recording in the process to which it is sent."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from expops_prefect.run_context import Call
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall(Call):
-    """See :class:`Call`."""
+    """A :class:`Call` that imports the recorder when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In the process to which it comes, the engine is watched from then on."""
+        """Watch the engine in the process that unpickles this."""
         return _arrived, tuple(getattr(self, each.name) for each in fields(self))
 
 
 def _arrived(*values: Any) -> Call:
-    # What finds the run of a task has to be imported too.
+    # Also import the module that finds the run of a task.
     from expops_prefect.tracking import calls  # noqa: F401
     from expops_prefect.tracking.task_states import watch
 

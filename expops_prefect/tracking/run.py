@@ -1,8 +1,8 @@
 """One recorded run in one process: its calls, rows, metrics and charts on their way to the KV store.
 
-The process that starts the root flow keeps the run itself (status, times). Worker processes hold a
-run object of their own, which writes the rows of the calls that they execute. Sums over calls are
-made by atomic updates, so any number of processes may take part.
+The process that starts the root flow keeps the run itself (status, times). Each worker process has a
+run object of its own, which writes the rows of the calls that it executes. Sums over calls are
+updated atomically, so any number of processes may take part.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ if TYPE_CHECKING:
 HIT_COUNT: Final = "cache_hit_count"
 _LONGEST_PATH: Final = 600
 _WORKER_FLUSH: Final = 5.0
-"""Seconds that a task waits at most for its record to be delivered, where that matters to others."""
+"""Seconds that a task waits at most for its record to be delivered, if other processes need it."""
 
 
 class Run:
     """A recorded run, as one process sees it.
 
     Args:
-        project: where it is recorded.
+        project: the project that records it.
         record: the run's own record; in a worker process only its ids count.
         owner: whether this process runs the root flow.
-        events: what went wrong already.
-        on_end: called when it has ended.
+        events: the events so far.
+        on_end: called when the run has ended.
 
     Attributes:
-        producers: the processes that data came out of.
-        life: its signs of life, in the process that runs the root flow.
-        tally: how many calls ended in which status.
-        saved: seconds that hits took less than computing.
-        summary: what the summaries of its end say.
-        events: what went wrong beside the flow since it began.
-        elsewhere: the probe paths of calls that were handed to a task runner and have not begun here.
+        producers: the processes that produced data.
+        life: its heartbeat, in the process that runs the root flow.
+        tally: how many calls ended with each status.
+        saved: seconds that hits saved over computing.
+        summary: the data of its final summary.
+        events: failures beside the flow since it began.
+        elsewhere: the probe paths of calls that were submitted to a task runner and have not begun here.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Run:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no call is open in this process."""
+        """Whether this process has no open call."""
         return not self._open
 
     @property
@@ -119,16 +119,16 @@ class Run:
         place: CallPlacement | None = None,
         apart: bool = False,
     ) -> Call:
-        """Number a call where it is made: a process in the flow's body, else a step of the enclosing call.
+        """Number a call where it is made: a process in the flow's body, or a step of the enclosing call.
 
         Args:
-            scope: where it is made.
+            scope: the run context of the caller.
             name: the normalised name of the process or step.
             label: the user's name for it.
-            mapped: whether it is one of several by its nature, so that the first one has a number too.
-            place: where it stands, if that is known.
-            apart: whether what it calls stands under itself, and not beside it in its process: it is a subflow, or
-                executed in another process, where calls beside it cannot be counted.
+            mapped: whether it belongs to a group, such as a mapped task, so that the first one has a number too.
+            place: its position in the source, if known.
+            apart: whether its own calls go below it instead of beside it in its process. This is so for a subflow,
+                and for a call in another process, where the calls beside it cannot be counted.
         """
         run_id, project, attempt = self.run_id, self.project, self.record.attempt
         if place is not None:
@@ -139,18 +139,18 @@ class Run:
         name = self._numbers.name(around, name, label)
         path, total = self._numbers.next(around, name, mapped=mapped)
         process, step_of = (path, None) if outer is None else (outer.process, (outer.process, name))
-        # A flow that calls itself again and again: keys and ids are not of any length.
+        # A recursive flow must not make keys and ids of any length.
         own = outer is None or (apart and len(path) < _LONGEST_PATH)
         inside = path if own or outer is None else outer.inside
         return RecordedCall(run_id, project, name, label, path, total, process, step_of, attempt, inside)
 
     def begin(self, run_uuid: UUID, call: Call, upstream: tuple[UUID, ...] = ()) -> Call:
-        """A call is about to be looked up or executed. Asking again for the same one changes nothing.
+        """Record that a call is about to be looked up or executed. Repeating it for the same call changes nothing.
 
         Args:
             run_uuid: the id of the task run, or of the subflow run.
             call: the call.
-            upstream: the task runs whose results it takes.
+            upstream: the task runs whose results it uses.
         """
         with self._lock:
             held = self._open.get(run_uuid)
@@ -174,11 +174,11 @@ class Run:
         return any(held.call is call for held in list(self._open.values()))
 
     def contains(self, flow_run_id: UUID) -> None:
-        """A subflow run has begun inside the task that stands for it, whose row is that task's."""
+        """Record that a subflow run has begun inside the task that stands for it; both share that task's row."""
         self._inside.add(flow_run_id)
 
     def is_inside(self, flow_run_id: UUID) -> bool:
-        """Whether a subflow run is inside a task that stands for it."""
+        """Whether a subflow run is inside the task that stands for it."""
         return flow_run_id in self._inside
 
     def attach(self, context: TaskRunContext, cache_context: CacheContext) -> None:
@@ -192,13 +192,13 @@ class Run:
         run_uuid = context.task_run.id
         cache_context.recorder = RecordedTask(call, lambda: self.executing(run_uuid), lambda: self.outputs(call))
         if not isinstance(context.task, Surrounded):
-            # Made by Prefect's own decorator and cached by our policy: nothing would say how it ended.
+            # Made with Prefect's decorator and cached by our policy: without hooks its end would not be recorded.
             from expops_prefect.tracking.hooks import add_task_hooks
 
             add_task_hooks(context.task)
 
     def uncached(self, context: TaskRunContext, why: Reason) -> None:
-        """See :meth:`expops_prefect.run_context.ActiveRun.uncached`; the first reason counts."""
+        """See :meth:`expops_prefect.run_context.ActiveRun.uncached`. The first reason counts."""
         from expops_prefect.tracking.calls import call_of_context
 
         call_of_context(self, context)
@@ -206,22 +206,22 @@ class Run:
         held.why = held.why or why
 
     def plain(self, run_uuid: UUID) -> None:
-        """A call has begun whose body nothing of ours is around."""
+        """Record that a call has begun whose body is not instrumented."""
         self._open[run_uuid].plain = True
 
     def plain_call(self, run_uuid: UUID) -> Call | None:
-        """The call of a task run whose body runs here with nothing of ours around it."""
+        """The call of a task run whose body is not instrumented."""
         held = self._open.get(run_uuid)
         return held.call if held is not None and held.plain else None
 
     def found_by_prefect(self, run_uuid: UUID, record: CacheRecord | None) -> None:
-        """A call was given a result out of Prefect's own cache, and what is known of who computed that."""
+        """Record a result from Prefect's own cache, with the record of the call that computed it, if known."""
         held = self._open.get(run_uuid)
         if held is not None:
             held.by_prefect, held.found = True, record
 
     def never_began(self, run_uuid: UUID, why: Reason) -> None:
-        """A call was not looked up and not executed, since what it waits for has failed."""
+        """Record that a call was neither looked up nor executed, because its dependencies failed."""
         with self._lock:
             held = self._open.pop(run_uuid, None)
         if held is not None:
@@ -231,7 +231,7 @@ class Run:
             self._end_if_over()
 
     def executing(self, run_uuid: UUID) -> None:
-        """The body of a call runs now: its row says so. Retries do not say it again."""
+        """Record that the body of a call is running. Retries change nothing."""
         held = self._open.get(run_uuid)
         if held is None or held.status == "running":
             return
@@ -247,14 +247,14 @@ class Run:
         failure: str = "",
         kind: Literal["task-run", "flow-run"] = "task-run",
     ) -> None:
-        """A call has ended.
+        """Record that a call has ended.
 
         Args:
             run_uuid: its task run or subflow run.
-            status: ``completed`` or ``failed``; a hit at the cache turns the former into ``cached``.
-            started: when it began, where the body was not seen to begin.
+            status: ``completed`` or ``failed``; for a cache hit ``completed`` becomes ``cached``.
+            started: when it began, if its body was not seen to begin.
             failure: why it failed, without secrets.
-            kind: what Prefect keeps its log under.
+            kind: how Prefect files its log.
         """
         with self._lock:
             held = self._open.pop(run_uuid, None)
@@ -284,12 +284,12 @@ class Run:
             events = self.events.take()
             if events:
                 self.outbox.write(Change(names.degraded_key(self.run_id), "degraded.add", events))
-            # A worker may be taken down as soon as it is idle.
+            # A worker may be stopped as soon as it is idle.
             self.outbox.flush(_WORKER_FLUSH, while_failing=False)
         self._end_if_over()
 
     def _failed(self, path: str, fields: dict[str, Any]) -> None:
-        """Keep which call failed first."""
+        """Remember which call failed first."""
         with self._lock:
             if not self.record.failed_path:
                 said = {"failed_log": fields["log"], "failed_because": fields["failure"]}
@@ -306,7 +306,7 @@ class Run:
                 stored = outcome.hit.object_key
             call = held.call
             self.summary.ended(call.total, call.label, status, said, stored, call=call.path)
-        # One call is one write to the journal: after each, this thread may have to wait for others.
+        # One write to the journal for each call: after each write this thread may have to wait for others.
         self.outbox.write(*more, *changes, brief=status == "running")
 
     # Metrics and charts ------------------------------------------------------------------------
@@ -318,13 +318,13 @@ class Run:
         store_chart(self.project, self.run_id, path, name, data, suffix)
 
     def add_metrics(self, path: str, points: Sequence[LoggedPoint]) -> None:
-        """Take in points of a probe path."""
+        """Add points of a probe path."""
         self._outputs.add_metrics(path)
         self.summary.points(path, points)
         self.outbox.write(Append(names.metrics_key(self.run_id, path), points))
 
     def outputs(self, call: Call) -> tuple[Output, ...]:
-        """Where a call and its steps left metrics and charts; a hit elsewhere may ask for them from now on."""
+        """The metrics and charts of a call and its steps, delivered: a hit elsewhere may read them from now on."""
         return self._delivered(self._outputs.of(call.path))
 
     def _delivered(self, found: tuple[Output, ...]) -> tuple[Output, ...]:
@@ -333,7 +333,7 @@ class Run:
         return found
 
     def _forget_outputs(self, held: ActiveCall) -> None:
-        """A process has ended. What commits its result later asks once more."""
+        """Forget the outputs of an ended process; a later commit of its result can still read them."""
         found = self._outputs.of(held.call.path)
         recorder = None if held.cache_context is None else held.cache_context.recorder
         if isinstance(recorder, RecordedTask):
@@ -344,33 +344,33 @@ class Run:
     # The run itself ----------------------------------------------------------------------------
 
     def live(self) -> Put:
-        """Give signs of life from now on; the first one."""
+        """Start the heartbeat; return its first change."""
         self.life = RunHeartbeat(self.outbox, self.project.settings.runtime_dir, self.run_id)
         return self.life.sign()
 
     def suspended(self) -> None:
-        """The flow is left before its end, to be taken up again by some process: nothing is dead without one."""
+        """Record that the flow stopped to be resumed later: without a heartbeat it must not count as dead."""
         if self.life is not None and not self._ended:
             self.life.end()
             self.outbox.write(Delete(names.sign_key(self.run_id)))
 
     def submitted(self, call: Call) -> None:
-        """A call was handed to a task runner, which may execute it in another process."""
+        """Record that a call was submitted to a task runner, which may execute it in another process."""
         with self._lock:
             self._submitted += 1
             self.elsewhere.add(call.path)
 
     def submission_done(self) -> None:
-        """A call that was handed to a task runner is done, or was cancelled."""
+        """Record that a submitted call is done, or was cancelled."""
         with self._lock:
             self._submitted -= 1
         self._end_if_over()
 
     def flow_ended(self, status: Status, failure: str = "") -> None:
-        """The root flow has ended; the run ends with its last call.
+        """Record that the root flow has ended; the run ends with its last call.
 
         Args:
-            status: how.
+            status: the final status.
             failure: why it failed, without secrets.
         """
         self.record = replace(self.record, failure=failure)
@@ -385,7 +385,7 @@ class Run:
             final: Status = self._final
             left = list(self._open)
         for run_uuid in left:
-            # A crashed task has no hook of its own.
+            # A crashed task calls no hook.
             self.end(run_uuid, "failed")
         end_run(self, final)
         self._on_end()

@@ -1,4 +1,4 @@
-"""What became of a run's processes and steps, added up while it runs: nothing has to be read again for its summary."""
+"""The outcome of a run's processes and steps, collected while it runs, so that the summary needs no reads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from expops_prefect.stores.kv.base import JSON, MetricValue
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 
 LINKED_HITS: Final = 100
-"""Hits of which it is kept which task run computed them."""
+"""The most hits for which to keep the task run that computed them."""
 SHOWN_CALLS: Final = 500
-"""Calls that a summary shows at most by themselves, and as many that failed."""
+"""The most single calls that a summary shows, and again as many failed ones."""
 READ_DOCUMENTS: Final = 50
-"""Documents that a summary reads at most from a store that costs by the document."""
+"""The most documents that a summary reads from a store that bills each document."""
 SHOWN_METRICS: Final = 500
-"""Metrics that a summary shows at most, in their order; no more are kept, however many calls log some."""
+"""The most metrics that a summary shows; the first in order are kept, however many the calls log."""
 
 
 @dataclass(slots=True)
@@ -28,17 +28,17 @@ class ProcessSummary:
     """The calls of one process or step.
 
     Attributes:
-        path: the probe path of the row that sums them up.
+        path: the probe path of the row that sums up the calls.
         label: the user's name for it.
-        calls: how many ended with each status.
+        calls: how many calls ended with each status.
         started, ended: the first start and the last end, epoch seconds.
-        saved: seconds that its hits took less than computing.
-        sources: the runs that computed its hits, with how many of them.
-        computed: when those runs computed the first of them, epoch seconds.
+        saved: seconds that its hits saved over computing.
+        sources: the runs that computed its hits, with the number of hits.
+        computed: when each of those runs computed its first hit, epoch seconds.
         key: the cache key of the last call; empty if it has none.
-        object_key: where the result under that key lies; empty if that is not known.
-        reasons: why calls were executed, with how many of them.
-        by_prefect: how many of its hits are of Prefect's own cache.
+        object_key: the object key of the result; empty if unknown.
+        reasons: why calls were executed, with the number of calls.
+        by_prefect: how many hits came from Prefect's own cache.
     """
 
     path: str
@@ -90,8 +90,8 @@ class EndedCall:
         path: its own probe path.
         status: how it ended.
         took: seconds; ``None`` if it never began.
-        saved: seconds that a hit took less than computing.
-        source: the run that computed it; for a result of Prefect's own cache maybe that name.
+        saved: seconds that a hit saved over computing.
+        source: the run that computed it, or a name for Prefect's own cache.
         reason: why it was executed.
         task_run_id: its task run in Prefect.
     """
@@ -106,7 +106,7 @@ class EndedCall:
 
     @classmethod
     def of(cls, path: str, status: str, fields: Mapping[str, JSON]) -> EndedCall:
-        """Out of what its row says."""
+        """Read it from its row."""
         started, ended = fields.get("started_at"), fields.get("ended_at")
         took = None if started is None or ended is None else ended - started
         hit = status == "cached"
@@ -123,7 +123,7 @@ class EndedCall:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A task run that was given a result, and the run and the task run that computed it."""
+    """A task run that was a hit, with the run and the task run that computed the result."""
 
     task_run_id: str
     run_id: str
@@ -132,7 +132,7 @@ class Hit:
 
 @dataclass(slots=True)
 class Series:
-    """What is shown of a metric: its last, lowest and highest value, and how many points it has."""
+    """The summary of a metric: its last, lowest and highest value, and its number of points."""
 
     last: MetricValue
     lowest: float | None = None
@@ -152,12 +152,12 @@ class RunSummary:
     """The lines of a run, its hits and its metrics.
 
     Attributes:
-        hits: the first of them, in this process.
+        hits: the first hits of this process.
         calls: the first calls that ended, and the first that failed.
-        series: metrics by probe path and name, the first of them in their order.
-        carried: the first probe paths that got their metrics from a hit's own run.
-        charts: whether there are charts.
-        elsewhere: other processes executed a part, so that not everything came by here.
+        series: metrics by probe path and name, the first in order.
+        carried: the first probe paths that got their metrics from a hit's run.
+        charts: whether the run has charts.
+        elsewhere: whether other processes executed calls that this process did not see.
     """
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class RunSummary:
 
     @property
     def lines(self) -> list[ProcessSummary]:
-        """Processes as they started, the steps of each below it."""
+        """Processes in the order of their start, each followed by its steps."""
         first: dict[str, float] = {}
         for line in self._lines.values():
             process = _process(line.path)
@@ -184,7 +184,7 @@ class RunSummary:
 
     @property
     def calls(self) -> list[EndedCall]:
-        """What failed comes first."""
+        """Single calls, failed ones first."""
         failed, others = self._calls
         return [*failed, *others]
 
@@ -198,15 +198,15 @@ class RunSummary:
         *,
         call: str | None = None,
     ) -> None:
-        """Take in a call that has ended.
+        """Add a call that has ended.
 
         Args:
-            path: the probe path of the row that sums its calls up.
+            path: the probe path of the row that sums up its calls.
             label: the user's name for it.
-            status: how it ended.
-            fields: what its row says.
-            object_key: where its result lies, if that is known.
-            call: its own probe path, if that is another one.
+            status: its final status.
+            fields: the fields of its row.
+            object_key: the object key of its result, if known.
+            call: the probe path of the call, if it differs from ``path``.
         """
         kept = self._calls[status != "failed"]
         if len(kept) < SHOWN_CALLS:
@@ -217,14 +217,14 @@ class RunSummary:
         line.add(status, fields, object_key)
 
     def points(self, path: str, points: Iterable[LoggedPoint]) -> None:
-        """Take in points of a probe path's metrics."""
+        """Add points of a probe path's metrics."""
         for point in points:
             series = self.series.get((path, point.name)) or self._new_series((path, point.name), point.value)
             if series is not None:
                 series.add(point.value)
 
     def _new_series(self, key: tuple[str, str], value: MetricValue) -> Series | None:
-        """One more, in the place of the last of them where there are as many as are shown."""
+        """Start a series; at the limit it replaces the last one in order."""
         if self._last_series is not None:
             if key > self._last_series:
                 return None
@@ -234,17 +234,17 @@ class RunSummary:
         return series
 
     def carry(self, path: str) -> None:
-        """A probe path got its metrics from a hit's own run."""
+        """Record that a probe path got its metrics from a hit's run."""
         if len(self.carried) < READ_DOCUMENTS:
             self.carried.append(path)
 
     def hit(self, task_run_id: str, record: CacheRecord) -> None:
-        """Take in a hit of this process."""
+        """Add a hit of this process."""
         if len(self.hits) < LINKED_HITS:
             self.hits.append(Hit(task_run_id, record.run_id, record.task_run_id))
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """Take the lines from the rows of a run of which other processes executed a part."""
+        """Replace the lines by the rows of a run that other processes have executed in part."""
         objects = {line.key: line.object_key for line in self._lines.values()}
         self._lines, self._calls = {}, ([], [])
         self.elsewhere = True
@@ -258,14 +258,14 @@ class RunSummary:
                 known = objects.get(row.fields.get("cache_key") or "")
                 self.ended(_total(row.path), row.label, row.status, row.fields, known, call=row.path)
         for total, row in sums.items():
-            # Of an older release's the first call is not known.
+            # Rows of older releases do not identify the first call.
             line = self._lines.setdefault(total, ProcessSummary(total, row.label))
             line.calls = Counter(row.calls)
             line.started, line.ended = row.started_at, row.fields.get("ended_at_latest") or row.ended_at
 
 
 def _total(path: str) -> str:
-    """The probe path of the row that sums up the calls of a row's name."""
+    """The probe path of the row that sums up all calls of the row's name."""
     parsed = parse_path(path)
     if parsed is None:
         return path

@@ -1,4 +1,4 @@
-"""The runs that are open in this process: those that it started, and those whose tasks came to it."""
+"""The runs that are open in this process: those that it started, and those whose tasks it received."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from expops_prefect.tracking.run import Run
 
 _clock = time.monotonic
 _IDLE: Final = 600.0
-"""Seconds after its last task here in which a worker forgets a run of another process."""
+"""Seconds after its last task after which a worker forgets a run of another process."""
 
 
 class _OpenRuns:
     """The runs that are open in this process.
 
     Attributes:
-        lock: held while one is started or joined.
-        by_id: each by its run id.
-        used: when a task of a run that another process started was last seen here.
+        lock: held while a run is started or joined.
+        by_id: runs by run id.
+        used: when a task of another process's run was last seen here.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class _OpenRuns:
         self.used: dict[str, float] = {}
 
     def in_forked_child(self) -> None:
-        """A forked child has no runs yet."""
+        """A forked child has no open runs."""
         self.by_id.clear()
         self.used.clear()
 
@@ -54,10 +54,10 @@ def open_runs() -> list[Run]:
 
 
 def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
-    """Open the run of a root flow run; one that is retried or resumed goes on with its run id and start.
+    """Open the run of a root flow run. A retried or resumed one keeps its run id and start.
 
     Args:
-        project: where it is recorded.
+        project: the project that records it.
         flow_name: the flow's name.
         flow_run: Prefect's flow run.
 
@@ -69,7 +69,7 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
     watch()
     flow_run_id = str(flow_run.id)
     events, here = events_of_run(project.outbox.folder), of_process(_OpenRuns)
-    # The flow's body, and the tasks and threads that it starts, inherit it.
+    # The flow's body inherits it, and so do its tasks and threads.
     concern(events)
     with here.lock:
         known = _known_run(project, flow_run_id)
@@ -108,12 +108,12 @@ def start_run(project: Project, flow_name: str, flow_run: Any) -> Run:
 
 
 def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
-    """The record of a flow run that was started before: it is retried, or goes on after a pause."""
+    """The record of an earlier start of this flow run, which is being retried or resumed."""
     for run in open_runs():
         if run.record.flow_run_id == flow_run_id:
             return run.record
     try:
-        # If this waits for a store that is away, the tasks need not.
+        # If this waits for an unreachable store, the tasks need not.
         with project.kv_availability.watch():
             mapped = project.kv.get(names.flow_run_key(flow_run_id))
             return None if mapped is None else run_records.read_run(project.kv, mapped["run_id"])
@@ -123,7 +123,7 @@ def _known_run(project: Project, flow_run_id: str) -> RunRecord | None:
 
 
 def join_run(call: Call) -> Run:
-    """The run of a call that came to this process with its task."""
+    """The run of a call that another process sent here with its task."""
     here = of_process(_OpenRuns)
     run = here.by_id.get(call.run_id)
     if run is None:
@@ -139,7 +139,7 @@ def join_run(call: Call) -> Run:
 
 
 def _forget_idle(here: _OpenRuns) -> None:
-    """A worker may live for months, and nobody tells it that a run has ended."""
+    """Forget idle runs of other processes: a worker may live for months and is not notified when a run ends."""
     now = _clock()
     for run_id, used in list(here.used.items()):
         run = here.by_id.get(run_id)
@@ -151,7 +151,7 @@ def _forget_idle(here: _OpenRuns) -> None:
 
 def end_from_outside(project: Project, flow_run_id: str, status: Status, failure: str = "") -> None:
     """End a run in a process that did not run it (a deployment's runner, after a crash)."""
-    # What the dead process had still to say comes first.
+    # Deliver the dead process's records first.
     project.outbox.deliver_orphans()
     mapped = project.kv.get(names.flow_run_key(flow_run_id))
     if mapped is None:

@@ -1,9 +1,9 @@
-"""A subflow as one cache entry: a task stands for it, and the subflow runs inside that task, if at all.
+"""A subflow as one cache entry: a task stands for it, and on a miss the subflow runs inside that task.
 
-So whatever holds of a process's task holds of a cached subflow: key, storage, leases, row, metrics. What
-runs inside must not notice: the subflow and its tasks find around them what they would have found
-where the subflow was called. Only Prefect's own creation of the subflow run still sees the task, so
-that it is shown below it, and under a name of its own when the flow around it is tried again.
+So a cached subflow has all that a process's task has: key, storage, leases, row, metrics. The code
+inside must not notice: the subflow and its tasks see the context in which the subflow was called. Only
+Prefect's creation of the subflow run sees the task. So Prefect shows the subflow run below it, and under a
+name of its own when the enclosing flow is retried.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Function = Callable[..., Any]
 
 @dataclass(slots=True)
 class Caller:
-    """Where a cached subflow is called.
+    """The context in which a cached subflow is called.
 
     Attributes:
-        task_run: Prefect's context of the task whose body calls it; ``None`` in a flow's body.
-        results: where results go there.
-        transaction: the transaction that is open there.
-        task_transaction: that of the task whose body calls it.
+        task_run: Prefect's context of the calling task; ``None`` in a flow's body.
+        results: the result store.
+        transaction: the open transaction.
+        task_transaction: the transaction of the calling task.
     """
 
     task_run: TaskRunContext | None
@@ -49,7 +49,7 @@ class Caller:
 
     @classmethod
     def here(cls) -> Caller:
-        """The code that runs now."""
+        """The context of the running code."""
         return cls(TaskRunContext.get(), get_result_store(), get_transaction(), run_context.task_transaction.get())
 
 
@@ -59,8 +59,8 @@ class Inside:
 
     Attributes:
         flow: the subflow.
-        caller: where it was called.
-        flow_run_id: its run, once that has begun; the same when it is tried again.
+        caller: the context of the caller.
+        flow_run_id: its flow run, once it has begun; a retry has the same one.
     """
 
     flow: Any
@@ -70,7 +70,7 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """States that a cached subflow returned, as it does for futures: handed through its task as they are."""
+    """States that a cached subflow returned, directly or as futures: its task passes them on unchanged."""
 
     value: Any
 
@@ -80,7 +80,7 @@ _inside: ContextVar[Inside | None] = ContextVar("expops_inside", default=None)
 
 
 def is_subflow() -> bool:
-    """Whether a flow that is called now is called by a flow or a task."""
+    """Whether a flow called now is called by a flow or a task."""
     return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
@@ -89,7 +89,7 @@ def entry_function(flow: Flow[..., Any], function: Function) -> Function:
 
     Args:
         flow: the flow.
-        function: the user's own function, whose signature and code are the task's.
+        function: the user's function; the task has its signature and code.
     """
     if inspect.iscoroutinefunction(function):
 
@@ -113,12 +113,12 @@ def entry_function(flow: Flow[..., Any], function: Function) -> Function:
 
 
 def call(entry: Any, parameters: dict[str, Any], **options: Any) -> Any:
-    """Call the task that stands for a subflow, and remember from where.
+    """Call the task that stands for a subflow, and remember the caller's context.
 
     Args:
         entry: the task.
         parameters: the arguments by name.
-        options: what else Prefect's ``run_task`` takes.
+        options: other options of Prefect's ``run_task``.
     """
     from prefect.task_engine import run_task
 
@@ -135,12 +135,12 @@ def call(entry: Any, parameters: dict[str, Any], **options: Any) -> Any:
 
 @contextmanager
 def as_called(flow: Any) -> Iterator[None]:
-    """Around the run of a subflow inside its task: what was around its caller."""
+    """Run the subflow inside its task in the context of its caller."""
     caller, task_run = _caller.get(), TaskRunContext.get()
-    if caller is None or task_run is None:  # the task's function by itself
+    if caller is None or task_run is None:  # the task's function was called directly
         yield
         return
-    # Prefect asks the task, if there is one, whether and where the results of a flow are kept.
+    # Prefect asks the enclosing task, if any, whether and where to persist the results of a flow.
     persist = get_default_persist_setting() if flow.persist_result is None else flow.persist_result
     shown = task_run.model_copy(update={"result_store": caller.results, "persist_result": persist})
     with (
@@ -153,25 +153,25 @@ def as_called(flow: Any) -> Iterator[None]:
 
 
 def run_inside(flow: Any, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a subflow as Prefect does; a coroutine for an async one."""
+    """Run a subflow with Prefect's engine; returns a coroutine for an async one."""
     from prefect.flow_engine import run_flow
 
-    # Prefect would put a method's object before the arguments, where it is already.
+    # Prefect would insert a method's object before the arguments, which already include it.
     unbound = functools.partial(function)
     return run_flow(flow=flow, parameters=get_call_parameters(unbound, args, kwargs), return_type="result")
 
 
 def handed_through(flow: Any, result: Any) -> Any:
-    """What the task that stands for a subflow returns: its result, or states that are not to be its own."""
+    """The return value of the task that stands for a subflow; wraps states that must not become the task's own."""
     if not isinstance(result, State) and not is_state_iterable(result):
         return result
-    said = "it returns futures or states, so it is run every time. Return future.result() instead"
+    said = "it returns futures or states, so it runs every time. Return future.result() instead"
     degrade("results not cached", said, key=flow.name, about=flow.name)
     return States(result)
 
 
 def _received(result: Any) -> Any:
-    """The result of a subflow, or its state, out of those of the task that stands for it."""
+    """Unwrap the result or the state of a subflow from that of its task."""
     if isinstance(result, States):
         return result.value
     value = getattr(result.data, "result", None) if isinstance(result, State) and result.is_completed() else None
@@ -181,14 +181,14 @@ def _received(result: Any) -> Any:
 
 
 def is_inside_entry(flow: Any) -> bool:
-    """Whether a flow that has not begun yet is a cached subflow, inside the task that stands for it."""
+    """Whether a flow that has not yet begun is a cached subflow inside its task."""
     inside = _inside.get()
     return inside is not None and inside.flow is flow
 
 
 @contextmanager
 def body_of_entry(context: FlowRunContext) -> Iterator[bool]:
-    """Around the body of a flow; tells whether it is that of a cached subflow, inside its task."""
+    """Wrap the body of a flow; yields whether it is a cached subflow inside its task."""
     inside = _inside.get()
     flow_run = context.flow_run
     if inside is None or flow_run is None or context.flow is not inside.flow:

@@ -1,4 +1,4 @@
-"""A run's summary as text for Prefect's UI: Markdown, in which nothing that came from a user is mark-up."""
+"""A run's summary as Markdown for Prefect's UI; text from users is never interpreted as markup."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SHOWN_CHARTS: Final = 6
 SHOWN_OF_REASON: Final = 10
 _SHORT: Final = 24
 CHART_BYTES: Final = 256 * 1024
-"""A chart beyond that is named, not shown: an artifact lies in Prefect's database."""
+"""A larger chart is named but not shown, because artifacts are kept in Prefect's database."""
 
 _PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~])")
 _LONG: Final = re.compile(r"\S{20}(?=\S)|.+?(?=\S{21})|.+", re.DOTALL)
-"""Pieces of a text: each ends within a word that is longer than any should be, or at the end."""
+"""Pieces of a text: each ends inside an overlong word, or at the end of the text."""
 _HTML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
 
 
@@ -34,10 +34,10 @@ class Chart:
 
     Attributes:
         title: its name.
-        process: whose it is, for people.
-        mime_type: what its bytes are.
-        place: where it lies.
-        content: its bytes; ``None`` for one that is not shown.
+        process: its process, as shown to people.
+        mime_type: the format of its bytes.
+        place: its URI.
+        content: its bytes; ``None`` for a chart that is not shown.
     """
 
     title: str
@@ -49,18 +49,18 @@ class Chart:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that the summary of a run says.
+    """The content of a run's summary.
 
     Attributes:
         record: the run.
         lines: its processes and steps.
-        calls: its calls by themselves.
-        objects: where the result under a cache key lies.
+        calls: its single calls.
+        objects: the URIs of results by cache key.
         metrics: by probe path and name.
         charts: its charts.
-        linked: how many task runs that were hits get a link to the one that computed them.
-        run_url: where Prefect's UI shows the flow run of a run; ``None`` if that is not known.
-        log_url: where it shows ``task-run/<id>`` or ``flow-run/<id>``; ``None`` likewise.
+        linked: how many hits get a link to the task run that computed them.
+        run_url: the page of a run's flow run in Prefect's UI; ``None`` if unknown.
+        log_url: the page of ``task-run/<id>`` or ``flow-run/<id>`` there; ``None`` if unknown.
     """
 
     record: RunRecord
@@ -134,7 +134,7 @@ class Summary:
         if not self.lines:
             return ""
         shown, short = self.lines[:SHOWN_LINES], self._short
-        # Beside it stands a panel, and nothing breaks a name: what may be long stands below.
+        # The table shares the page with a panel, and names do not wrap: long texts go below it.
         table = _table(
             ["status", "process or step", "took", "saved", "computed by"],
             [
@@ -151,8 +151,8 @@ class Summary:
         left = len(self.lines) - SHOWN_LINES
         notes = [f"… and {left} more: `expops-prefect runs show`"] if left > 0 else []
         if any(line.calls.total() > 1 for line in shown):
-            notes.append("Several calls took the time from the first one's start to the last one's end.")
-            notes.append("Each call by itself stands in an artifact of its own, and so do metrics.")
+            notes.append("For several calls, the time runs from the first start to the last end.")
+            notes.append("Single calls and metrics have artifacts of their own.")
         hits = sum(line.calls["cached"] for line in self.lines)
         if self.linked < hits:
             notes.append(f"Only the first {self.linked} of {hits} hits have a link to the task run that computed them.")
@@ -160,7 +160,7 @@ class Summary:
 
     @cached_property
     def _short(self) -> dict[str, str]:
-        """Names of limited length by probe path."""
+        """Shortened names by probe path."""
         found: dict[str, str] = {}
         for line in self.lines[:SHOWN_LINES]:
             name = shortened(self._whole(line))
@@ -179,7 +179,7 @@ class Summary:
         return "### Whole names\n\n" + "\n".join(names) if names else ""
 
     def _origins(self) -> str:
-        """When what came from the cache was computed."""
+        """When the results from the cache were computed."""
         first: dict[str, float] = {}
         for line in self.lines[:SHOWN_LINES]:
             for run, _ in line.sources.most_common(3):
@@ -202,7 +202,7 @@ class Summary:
         return "### Why executed\n\n" + "\n".join(reasons) if reasons else ""
 
     def call_rows(self) -> list[dict[str, Any]]:
-        """The rows of the table of single calls; none where each process and step was called once."""
+        """The rows of the table of single calls; empty if each process and step was called once."""
         if all(line.calls.total() <= 1 for line in self.lines):
             return []
         return [
@@ -220,7 +220,7 @@ class Summary:
         ]
 
     def _keys(self) -> str:
-        # A block can be scrolled: of an object's name nothing may be missing, and no page breaks it.
+        # Object keys must be complete, and the page does not wrap them; a block can be scrolled.
         keys = [
             plain(f"{readable(line.path, self._labels)}: {_short(line.key)}{self._object(line)}")
             for line in self.lines[:SHOWN_LINES]
@@ -260,28 +260,28 @@ class Summary:
         return "\n\n".join(parts)
 
 
-_MORE: Final = "Metrics stand in an artifact of their own. Switched off by `prefect.record.artifacts: false`."
+_MORE: Final = "Metrics have an artifact of their own. Switch artifacts off with `prefect.record.artifacts: false`."
 
 
 def text(value: object) -> str:
-    """A text in Markdown that is shown as it is, in one line."""
+    """Escape a text for Markdown, on one line."""
     plain = "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value))
     return "".join(_HTML.get(part, part) for part in _PUNCTUATION.sub(r"\\\1", plain))
 
 
 def breakable(value: object) -> str:
-    """A text in Markdown that may be broken within long words: what a page does not break runs over its neighbours."""
+    """Escape a text for Markdown and let long words wrap, because unwrapped text overlaps its neighbours."""
     return "\N{ZERO WIDTH SPACE}".join(map(text, _LONG.findall(str(value))))
 
 
 def plain(value: object) -> str:
-    """A text for the letters of code, in one line: a backtick cannot be escaped there."""
+    """Prepare a text for a code span, on one line: backticks cannot be escaped there."""
     shown = "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value))
     return shown.replace("`", chr(0x27))
 
 
 def code(value: object) -> str:
-    """A text in Markdown in the letters of code, in one line, also inside a table."""
+    """A text as a Markdown code span, on one line, also valid inside a table."""
     return f"`{plain(value).replace('|', '/')}`"
 
 
@@ -290,7 +290,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def shortened(name: str) -> str:
-    """A name of at most 24 characters: its beginning and its end, where it tells itself from others."""
+    """A name cut to at most 24 characters: its start, and its end, in which names differ most."""
     return name if len(name) <= _SHORT else f"{name[: _SHORT - 11]}…{name[-10:]}"
 
 

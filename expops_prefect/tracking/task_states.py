@@ -1,8 +1,8 @@
-"""What Prefect's engine says of every task run as it goes, so that those that nothing of ours surrounds are seen too.
+"""Watch the states of all task runs in Prefect's engine, so that uninstrumented tasks are recorded too.
 
-A task of Prefect's own decorator, or one whose result comes from Prefect's own cache, calls no code of ours. The
-engine sends an event with each state of each task run; where it does that in a recorded run, we look on. The task,
-its state and the event stay what they are.
+A task made with Prefect's own decorator, or one whose result comes from Prefect's own cache, runs none of our code.
+The engine sends an event with each state of each task run. In a recorded run, this module observes those events.
+It changes neither the task, its state, nor the event.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WATCHED: Final = "_expops_watched"
 
 
 def watch() -> None:
-    """Look on from now on, in this process."""
+    """Watch the engine of this process from now on."""
     from prefect import task_engine
 
     from expops_prefect.tracking import flow_states
@@ -56,7 +56,7 @@ def watch() -> None:
 
 
 def _saw(task_run: Any, state: Any) -> None:
-    """A task run of this process has reached a state."""
+    """Handle a state that a task run of this process has reached."""
     from prefect.context import TaskRunContext
 
     from expops_prefect.tracking.runs import open_runs
@@ -64,7 +64,7 @@ def _saw(task_run: Any, state: Any) -> None:
     try:
         context = TaskRunContext.get()
         if context is None or context.task_run.id != task_run.id:
-            if state.is_crashed():  # the engine has left the task's context by then
+            if state.is_crashed():  # the engine has already left the task's context
                 for run in open_runs():
                     run.end(task_run.id, "failed", failure=failure_of(state))
             return
@@ -88,15 +88,15 @@ def _begins(run: Run, context: TaskRunContext) -> None:
         return
     run.plain(context.task_run.id)
     watch_submissions(_runner())
-    if not is_ours(context.task):  # else its look-up tells whether it is executed
+    if not is_ours(context.task):  # otherwise the cache look-up tells whether it is executed
         run.executing(context.task_run.id)
 
 
 def _ends(run: Run, context: TaskRunContext, state: Any) -> None:
-    """The end of a task run that no hook of ours will tell, or that has a result of Prefect's own cache."""
+    """Record the end of a task run that has none of our hooks, or a result from Prefect's own cache."""
     task, task_run = context.task, context.task_run
     if session().of_task_run(task_run.id) is not None:
-        return  # looked up under a key of ours
+        return  # our cache has looked it up
     from prefect.transactions import get_transaction
 
     transaction = get_transaction()
@@ -117,7 +117,7 @@ def _ends(run: Run, context: TaskRunContext, state: Any) -> None:
 
 
 def _is_for_others(context: TaskRunContext) -> bool:
-    """Whether Prefect keeps the result of a task run for other flow runs."""
+    """Whether Prefect persists the result of a task run for other flow runs."""
     from prefect.cache_policies import RunId
 
     policy = context.task.cache_policy
@@ -126,7 +126,7 @@ def _is_for_others(context: TaskRunContext) -> bool:
 
 
 def _note(run: Run, call: Call, context: TaskRunContext, key: str) -> None:
-    """Keep by whom a result was computed that Prefect keeps, and where its metrics and charts are."""
+    """Record which call computed a result that Prefect persists, and its metrics and charts."""
     started = getattr(context.task_run.start_time, "timestamp", time.time)()
     ended = time.time()
     made = CacheRecord(
@@ -139,7 +139,7 @@ def _note(run: Run, call: Call, context: TaskRunContext, key: str) -> None:
 
 
 def _computed(run: Run, key: str) -> CacheRecord | None:
-    """What is known of a result out of Prefect's own cache; it may have been computed outside of recorded runs."""
+    """The record of a result from Prefect's own cache; ``None`` if it was computed outside recorded runs."""
     try:
         with run.project.kv_availability.watch():
             value = run.project.kv.get(names.prefect_result_key(key))
@@ -147,7 +147,7 @@ def _computed(run: Run, key: str) -> CacheRecord | None:
     except BackendError as error:
         degrade("sources of hits not recorded", str(error), key=run.run_id)
     except ExpOpsPrefectError:
-        pass  # of a newer release, or damaged
+        pass  # written by a newer release, or damaged
     return None
 
 

@@ -1,8 +1,8 @@
-"""What surrounds the user's own functions: the bodies of tasks and flows.
+"""Wraps the user's functions, the bodies of tasks and flows, where Prefect's engine runs them.
 
-The functions themselves are left alone: ``task.fn`` is the user's function for everybody who looks at
-it, for Prefect's parameters, for ``inspect``, for pickles, and for whoever calls it. Only where Prefect's
-engine takes it to run it, it is handed one that is surrounded. So nothing can tell the two apart.
+The functions themselves are unchanged: ``task.fn`` is the user's function for everybody who reads it:
+Prefect's parameters, ``inspect``, pickles, and callers. Only Prefect's engine gets a wrapped one, at the
+point where it runs the function.
 
 Every decorator imports this module, so it imports nothing heavy.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 Function = Callable[..., Any]
 
 INNER: Final = "_expops_inner"
-"""The mark of a flow that takes part in the runs of instrumented flows only."""
+"""Marks a flow that is recorded only as part of the runs of instrumented flows."""
 _ENGINES: Final = frozenset({"prefect.task_engine", "prefect.flow_engine"})
 _CALLS: Final = frozenset(
     {
@@ -28,25 +28,25 @@ _CALLS: Final = frozenset(
         *("call_flow_fn", "_call_flow_fn", "run_generator_flow_sync", "run_generator_flow_async"),
     }
 )
-"""Where the engines take the function of a task or flow to call it."""
+"""The engine's functions that call the function of a task or flow."""
 _SCOPES: Final = frozenset({"run_context"})
-"""Where they open the scope of a time-out."""
+"""The engine's functions that open the scope of a timeout."""
 
 
 class Surrounded:
-    """A task or flow whose body is surrounded where Prefect's engine runs it.
+    """A task or flow whose body is wrapped when Prefect's engine runs it.
 
-    The engine is given no time-out either: the body keeps it, so that only the user's own function counts.
+    The engine gets no timeout either: the wrapper applies it, so that only the user's own function counts.
     """
 
-    __slots__ = ()  # objects of Prefect's classes may become objects of ours
+    __slots__ = ()  # __class__ of Prefect's objects is assigned to subclasses
     _expops_surrounded: ClassVar[bool] = True
 
     if not TYPE_CHECKING:  # the attributes are Prefect's, and so are their types
 
         @property
         def fn(self) -> Function:
-            """The user's function; for the engine one that is surrounded."""
+            """The user's function; the engine gets a wrapped one."""
             function = _attribute(self, "fn")
             return surround(self, function) if _is_engine(sys._getframe(1), _CALLS) else function
 
@@ -56,7 +56,7 @@ class Surrounded:
 
         @property
         def timeout_seconds(self) -> float | None:
-            """The user's time-out; none for the engine where the body keeps it."""
+            """The user's timeout; ``None`` for the engine if the wrapper applies it."""
             seconds = _attribute(self, "timeout_seconds")
             if seconds is None or not _is_engine(sys._getframe(1), _SCOPES):
                 return seconds
@@ -83,10 +83,10 @@ def _is_engine(caller: FrameType, places: frozenset[str]) -> bool:
 
 
 def keeps_time(owner: Any) -> bool:
-    """Whether the time-out of a task or flow is kept around its body, and not by the engine.
+    """Whether the wrapper, not the engine, applies the timeout of a task or flow.
 
     Not for async generators: the event loop may close one in another task than the one that opened the scope.
-    Not where the engine may wait for a lock of the user's for as long as the time-out lets it.
+    Not where the engine may wait for the user's lock, which must end with the timeout.
     """
     if owner.isgenerator and owner.isasync:
         return False
@@ -99,7 +99,7 @@ def keeps_time(owner: Any) -> bool:
 
 
 def surround(owner: Any, function: Function) -> Function:
-    """The function as Prefect's engine is to run it.
+    """Wrap a function for Prefect's engine.
 
     Args:
         owner: the task or flow.
@@ -161,7 +161,7 @@ def surround(owner: Any, function: Function) -> Function:
 
 
 def _time_of(owner: Any) -> AbstractContextManager[Any]:
-    """The scope of the time-out that the engine was not given."""
+    """The scope of the timeout that the engine did not get."""
     seconds = owner.timeout_seconds
     if seconds is None or not keeps_time(owner):
         return nullcontext()
@@ -179,7 +179,7 @@ def _time_of(owner: Any) -> AbstractContextManager[Any]:
 
 
 def _warn_of_thread(seconds: float) -> None:
-    """Prefect warns of it where it keeps the time itself."""
+    """Warn as Prefect does where it applies the timeout itself."""
     from prefect.logging import get_run_logger
 
     get_run_logger().warning(

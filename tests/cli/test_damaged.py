@@ -134,7 +134,7 @@ def test_a_record_that_is_no_json(cli: Command, project: Project, place: int) ->
     assert [item["key"] for item in listed.json()] == [key for key in stored if key != stored[place]]
     assert cli("cache", "list", "--limit", 3).code == 0
     assert cli("cache", "gc", "--dry-run").code == 0
-    assert cli("cache", "invalidate", "other", "--dry-run").err.startswith("no cached result fits")
+    assert cli("cache", "invalidate", "other", "--dry-run").err.startswith("no cached result matches")
 
     found = cli("cache", "verify")
     assert found.code == 1
@@ -201,4 +201,4 @@ def test_one_sign_of_life_that_is_no_json_keeps_no_other_run_open(
     assert (done.code, [run["run_id"] for run in done.json()["runs"]]) == (0, [TWO])
     assert project.kv.get(names.run_status_key(TWO)) == "failed"
     said = [record.message for record in caplog.records if bad in record.message]
-    assert said == [f"damaged records: the value of {bad} is not JSON; it is left out"]
+    assert said == [f"damaged records: the value of {bad} is not JSON; it is skipped"]

@@ -55,7 +55,7 @@ def test_two_runs_are_compared(cli: Command, tmp_path: Path) -> None:
     alone = cli("runs", "diff", "latest", "--project", root)
     assert alone.out == cli("runs", "diff", first.run_id, "latest", "--project", root).out
     same = cli("runs", "diff", "latest", "latest", "--project", root)
-    assert same.lines[2:] == ["the two do not differ in parameters, statuses, cache keys or metrics"]
+    assert same.lines[2:] == ["the runs do not differ in parameters, statuses, cache keys or metrics"]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_broken_key(cli: Command, tmp_path: Path, content: str) -> None:
     missing = cli("doctor", "--project", root)
     assert missing.code == 1
     assert "credentials_json is" in missing.out
-    assert "which is no file" in missing.out
+    assert "which is not a file" in missing.out
     (root / "key.json").write_text(content)
     for arguments in (["doctor"], ["doctor", "--json"], ["doctor", "--count"]):
         printed = cli(*arguments, "--project", root)

@@ -40,7 +40,7 @@ def test_the_graph_of_the_newest_run_is_drawn(cli: Command, copied: Path) -> Non
     assert final.endswith("  chart")
     assert noisy.startswith("└── noisy  ")
     assert drawn.err.splitlines() == [
-        "to draw this in ExpOps' UI too: expops-prefect graph --write",
+        "to show this graph in ExpOps' UI: expops-prefect graph --write",
         f"ExpOps' UI does not draw processes without edges: {NOISED}",
     ]
     before = (copied / "configs" / "project_config.yaml").read_text()
@@ -66,7 +66,7 @@ def test_the_graph_is_written(cli: Command, copied: Path) -> None:
     assert pipeline["processes"][2] == {"name": "train_final", "type": "chart"}
     again = cli("graph", "--write", "--json").json()
     assert (again["written"], again["changed"]) == (str(file), False)
-    assert cli("graph", "--write").lines == [f"{file} has this graph already"]
+    assert cli("graph", "--write").lines == [f"{file} already has this graph"]
 
 
 def test_there_has_to_be_a_run(cli: Command, tmp_path: Path) -> None:

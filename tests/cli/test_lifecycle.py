@@ -61,10 +61,10 @@ def test_invalidate(cli: Command, project: Project) -> None:
         ((" /ab",), 2, "the key is empty"),
         (("--process", ""), 2, "--process is empty"),
         (("--run", "", "--older-than", "1h"), 2, "--run is empty"),
-        (("nothing",), 1, "no cached result fits in"),
-        (("--run", "nothing"), 1, "no cached result fits in"),
+        (("nothing",), 1, "no cached result matches in"),
+        (("--run", "nothing"), 1, "no cached result matches in"),
         (("--older-than", "1h"), 0, "0 results invalidated"),
-        (("--older-than", "soon"), 2, "no length of time such as"),
+        (("--older-than", "soon"), 2, "not a duration such as"),
     ],
 )
 def test_invalidate_nothing(cli: Command, project: Project, arguments: tuple[str, ...], code: int, said: str) -> None:
@@ -176,8 +176,8 @@ def test_gc(cli: Command, project: Project) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--max-size", "2Q", "no size such as 500M"),
-        ("--unused-for", "1 x", "no length of time such as"),
+        ("--max-size", "2Q", "not a size such as 500M"),
+        ("--unused-for", "1 x", "not a duration such as"),
         ("--keep-last", "-1", ">= 0"),
     ],
 )

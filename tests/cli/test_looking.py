@@ -176,7 +176,7 @@ def test_cache_show(cli: Command, recorded: Project) -> None:
     objects.delete(item["object_key"])
     try:
         last = cli("cache", "show", "train_final").lines[-1]
-        assert last.endswith("in the record only; cache verify --repair writes it")
+        assert last.endswith("only in the record; cache verify --repair writes it")
         assert cli("cache", "show", key, "--json").json()["objects"] == {item["object_key"]: False}
     finally:
         objects.put(item["object_key"], [content], read_only=True)

@@ -41,14 +41,14 @@ def test_dead_runs_are_listed_and_ended(cli: Command, project: Project) -> None:
     (ended,) = done["runs"]
     assert (ended["run_id"], ended["status"], ended["ended_at"]) == (run.run_id, "failed", STARTED + 60)
     assert [run.status for run in project.runs()] == ["failed"]
-    assert cli("runs", "reconcile", "--project", project.settings.root).lines == ["every open run gives signs of life"]
+    assert cli("runs", "reconcile", "--project", project.settings.root).lines == ["every open run is alive"]
     shown = cli("runs", "show", "latest", "--project", project.settings.root)
-    assert shown.lines[-1] == "its process, 7 on elsewhere, died; it ends with its last sign of life"
+    assert shown.lines[-1] == "its process, 7 on elsewhere, died; its end is its last heartbeat"
 
 
 def test_a_project_without_runs_stays_without_a_database(cli: Command, project: Project) -> None:
     done = cli("runs", "reconcile", "--project", project.settings.root)
-    assert (done.code, done.lines) == (0, ["every open run gives signs of life"])
+    assert (done.code, done.lines) == (0, ["every open run is alive"])
     assert not (project.settings.root / ".shop" / "metrics.sqlite").exists()
 
 

@@ -56,7 +56,7 @@ def test_init_never_overwrites(cli: Command) -> None:
     CONFIG.write_text("mine: true\n")
     done = cli("init")
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith("is there already and was left as it is; edit it, or remove it first\n")
+    assert done.err.endswith("already exists and was not changed; edit it, or remove it first\n")
     assert CONFIG.read_text() == "mine: true\n"
     CONFIG.unlink()
     CONFIG.symlink_to("nowhere.yaml")
@@ -138,14 +138,14 @@ def test_doctor_names_what_is_wrong_in_the_configuration(cli: Command, tmp_path:
     assert wrong in printed.out, "whole, in one line"
     assert "correct it" in printed.out
     missing = verdicts(cli, "--project", tmp_path / "nowhere", code=1)
-    assert f"{tmp_path / 'nowhere'}, which is no folder" in missing[-1][2]
+    assert f"{tmp_path / 'nowhere'}, which is not a folder" in missing[-1][2]
 
 
 def test_doctor_misses_the_data(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPOPS_RUNTIME_DIR", str(tmp_path / "lasting"))
     root = make_project(tmp_path / "shop", "data: {path: data/trian.csv}")
     (warning,) = [found for name, verdict, found in verdicts(cli, "--project", root) if verdict == "warning"]
-    assert warning == f"{root / 'data' / 'trian.csv'} (data.path) is not there"
+    assert warning == f"{root / 'data' / 'trian.csv'} (data.path) does not exist"
     (root / "data").mkdir()
     (root / "data" / "trian.csv").touch()
     assert {verdict for _, verdict, _ in verdicts(cli, "--project", root)} == {"ok"}

@@ -208,7 +208,7 @@ def test_an_edit_that_would_lose_something_is_refused(tmp_path: Path) -> None:
     edited = text + f"    process_adjlist: {ADJACENCY!r}\n".replace("'", '"')
     pipeline_module._check(file, text, edited, ADJACENCY)
     for lost in (edited.replace("# mine\n", ""), edited.replace("a: 1", "a: 2"), edited + "more: 1\n", text):
-        with pytest.raises(ConfigurationError, match="left as it is"):
+        with pytest.raises(ConfigurationError, match="was not changed"):
             pipeline_module._check(file, text, lost, ADJACENCY)
 
 

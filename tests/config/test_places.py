@@ -144,7 +144,9 @@ def test_relative_and_home_paths_of_a_root(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("named", ["/does/not/exist", "a-file", "~nosuchuser/shop", "nul\0"])
 def test_a_named_root_must_be_a_folder(tmp_path: Path, named: str) -> None:
     Path("a-file").touch()
-    with pytest.raises(ConfigurationError, match=r"the project is .*, which is no folder; name the folder that holds"):
+    with pytest.raises(
+        ConfigurationError, match=r"the project is .*, which is not a folder; name the folder that holds"
+    ):
         find_root(named, environ={})
     with pytest.raises(ConfigurationError, match="EXPOPS_PROJECT_ROOT is "):
         find_root(environ={"EXPOPS_PROJECT_ROOT": named})

@@ -54,7 +54,7 @@ WRONG = [
         backend("{type: gcp, gcp_project: My Shop}"), "experiment.cache.backend.gcp_project", ["'My Shop'", "the id"]
     ),
     Wrong(backend("{path: [a]}"), "experiment.cache.backend.path", ["a list", "text"]),
-    Wrong(backend("{path: '~nosuchuser/kv'}"), "experiment.cache.backend.path", ["~nosuchuser", "no user of that"]),
+    Wrong(backend("{path: '~nosuchuser/kv'}"), "experiment.cache.backend.path", ["~nosuchuser", "no such user"]),
     Wrong(
         backend("redis", "experiment: {parameters: {cache: {backend: %s}}}"), "parameters.cache.backend", ["'redis'"]
     ),
@@ -142,15 +142,15 @@ WRONG = [
     Wrong("- 1", "the file holds a list", ["'prefect:'"]),
     Wrong("just text", "the file holds a value of type str", ["'prefect:'"]),
     Wrong("1: 2", "the file has the key 1", ["text"]),
-    Wrong("a: 1\nb: 2\na: 3", "line 3, column 1", ["'a' stands there for a second time"]),
-    Wrong("prefect:\n  cache: {ttl: 1d,\n    ttl: 2d}", "line 3, column 5", ["'ttl' stands there for a second"]),
+    Wrong("a: 1\nb: 2\na: 3", "line 3, column 1", ["'a' occurs twice"]),
+    Wrong("prefect:\n  cache: {ttl: 1d,\n    ttl: 2d}", "line 3, column 5", ["'ttl' occurs twice"]),
     Wrong(b"a: caf\xe9", "not UTF-8", ["byte 6 is 0xe9"]),
     Wrong("a: x".encode("utf-16"), "not UTF-8", ["save the file as UTF-8"]),
     # The environment
     Wrong("", "MLOPS_KV_BACKEND", ["'redis'", "firestore, gcp, local, sqlite"], {"MLOPS_KV_BACKEND": "redis"}),
     Wrong("", "experiment.cache.backend.gcp_project", ["GOOGLE_CLOUD_PROJECT"], {"MLOPS_KV_BACKEND": "gcp"}),
-    Wrong("", "EXPOPS_RUNTIME_DIR", ["no user of that name"], {"EXPOPS_RUNTIME_DIR": "~nosuchuser/x"}),
-    Wrong("", "MLOPS_KV_PATH", ["no user of that name"], {"MLOPS_KV_PATH": "~nosuchuser/x"}),
+    Wrong("", "EXPOPS_RUNTIME_DIR", ["no such user"], {"EXPOPS_RUNTIME_DIR": "~nosuchuser/x"}),
+    Wrong("", "MLOPS_KV_PATH", ["no such user"], {"MLOPS_KV_PATH": "~nosuchuser/x"}),
 ]
 
 

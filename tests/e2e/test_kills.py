@@ -349,7 +349,7 @@ def test_a_folder_that_cannot_be_written(shop: FlowProject) -> None:
         first, again = runs.run(1), runs.run(1)
     assert first.result == again.result == expected(1)
     assert first.executed == again.executed == Counter(CALLS)
-    assert "at its end they are lost" in (shop.folder / "output.log").read_text()
+    assert "they are lost when it ends" in (shop.folder / "output.log").read_text()
 
 
 @pytest.mark.local

@@ -170,7 +170,7 @@ def side_by_side(shop: FlowProject, processes: int, each: int) -> Figures:
     if not all(1 <= output.executions[f"shared-{number}"] <= processes for number in range(3)):
         figures.lost.append(f"executed: {dict(output.executions)}")
     said = re.findall(r".*database is locked.*|.*WARNING.*expops.*", output.output)
-    figures.lost += [line for line in said if "lies in a temporary folder" not in line][:5]
+    figures.lost += [line for line in said if "is in a temporary folder" not in line][:5]
     print(figures)
     return figures
 

@@ -141,7 +141,7 @@ def test_firestore_does_not_come_back_before_the_run_ends(tmp_path: Path, cloud:
     drill.open("second")
     outcome = drill.shop.finish(process).ok()
     assert outcome.executions == ALL
-    assert "are not delivered yet" in outcome.output
+    assert "are not yet delivered" in outcome.output
     drill.firestore.switch("pass")
     delivered = drill.shop.run("-m", "expops_prefect.cli.main", "sync").ok()
     assert "delivered" in delivered.output
@@ -226,7 +226,7 @@ def test_a_run_ends_in_time_without_firestore_and_the_next_one_delivers_its_reco
     # A few calls wait for their timeout of 10 s, and then the run for its 2 s.
     outcome = drill.shop.finish(process, timeout=90).ok()
     assert outcome.executions == ALL
-    assert "are not delivered yet" in outcome.output
+    assert "are not yet delivered" in outcome.output
     drill.firestore.switch("pass")
     first = drill.shop.last_run()
     assert first.status == "running", "what was known before"
@@ -252,4 +252,4 @@ def test_a_denied_database_leaves_the_flow_uncached_and_says_so_once(tmp_path: P
     warnings = [line for line in outcome.output.splitlines() if "WARNING" in line]
     assert len([line for line in warnings if "roles/datastore.user" in line]) == 1, outcome.output
     assert "Missing or insufficient permissions" in warnings[0]
-    assert any("are not delivered yet" in line for line in warnings[1:])
+    assert any("are not yet delivered" in line for line in warnings[1:])

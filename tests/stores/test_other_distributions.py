@@ -129,7 +129,7 @@ def test_expops_server_is_said_not_to_read_it(shop: FlowProject) -> None:
     ("module", "why"),
     [
         ("import no_such_module", "no_such_module"),
-        ("class Broken: pass", "no subclass"),
+        ("class Broken: pass", "not a subclass"),
         ("from expops_prefect.stores.settings import KVSettings\nclass Broken(KVSettings): pass", "not define open"),
     ],
 )

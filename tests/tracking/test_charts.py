@@ -81,9 +81,9 @@ def test_a_long_preamble_of_an_svg(tmp_path: Path) -> None:
         ("missing.png", None, "No such file"),
         ("notes.txt", b"text", "unknown kind of picture; known: .gif, .jpeg"),
         ("no_suffix", b"\x89PNG", "unknown kind of picture"),
-        ("text.png", b"this is text", "text.png is no picture"),
-        ("empty.png", b"", "empty.png is no picture"),
-        ("empty.svg", b"", "empty.svg is no picture"),
+        ("text.png", b"this is text", "text.png is not a picture"),
+        ("empty.png", b"", "empty.png is not a picture"),
+        ("empty.svg", b"", "empty.svg is not a picture"),
     ],
 )
 def test_files_that_are_no_charts(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:

@@ -1,15 +1,15 @@
-"""What the project needs of a KV store. The contract; no backend is named here.
+"""The contract of a KV store; it names no backend.
 
 Keys are the texts that :mod:`expops_prefect.models.names` makes; any text that UTF-8 can express is a
 key. Values are JSON values (``dict``, ``list``, ``str``, ``int`` of at most 64 bits, finite
 ``float``, ``bool``, ``None``). A stored ``None`` cannot be told from a missing key, so callers do
-not store it. Under metrics keys stand series, ``{name: {step: value}}``, and nothing else. Keys
-and values that cannot be kept raise :class:`~expops_prefect.errors.KVRefusedError`.
+not store it. Metrics keys hold only series, ``{name: {step: value}}``. A key or value that a store
+cannot keep raises :class:`~expops_prefect.errors.KVRefusedError`.
 
 Every method is atomic, and safe to call from any thread and any process at once. A store
-connects when it is first used, can be pickled and deep-copied before and after that (the copy
-connects anew), and closes only what it opened. It may be used in a forked child. Failures raise
-:class:`~expops_prefect.errors.KVError`; absence is ``None`` or ``False``. No call waits for ever.
+connects on first use, can be pickled and deep-copied before and after that (the copy
+connects anew), and closes only what it opened. You can use it in a forked child. Failures raise
+:class:`~expops_prefect.errors.KVError`; absence is ``None`` or ``False``. Every call ends in bounded time.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 JSON: TypeAlias = Any
-"""A JSON value. ``Any`` because every reader validates what it takes out."""
+"""A JSON value. ``Any`` because every reader validates what it reads."""
 
 MetricValue: TypeAlias = int | float | str
 """A finite number, or one of the texts of :data:`NOT_FINITE`."""
 NOT_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
-"""JSON has no number for these."""
+"""Values that JSON cannot express as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class MetricPoint:
 
 
 class KVStore(Protocol):
-    """A key-value store with atomic primitives. See the module's text for what all methods share."""
+    """A key-value store with atomic primitives. The module's docstring says what all methods share."""
 
     def get(self, key: str) -> JSON | None:
         """The value under a key, or ``None``."""
@@ -57,76 +57,76 @@ class KVStore(Protocol):
         """The value under a key with the version that :meth:`compare_and_set` takes, or ``None``."""
 
     def put(self, key: str, value: JSON) -> None:
-        """Write a value, whatever was there."""
+        """Write a value, replacing any other."""
 
     def put_many(self, values: Mapping[str, JSON]) -> None:
-        """Write several values, at most 500: all of them or, on failure, none."""
+        """Write several values, at most 500: all of them or, on failure, none of them."""
 
     def create(self, key: str, value: JSON) -> bool:
-        """Write a value only if the key is free. Of any number of callers one gets ``True``."""
+        """Write a value only if the key is free. Of several concurrent callers exactly one gets ``True``."""
 
     def compare_and_set(self, key: str, version: str, value: JSON) -> bool:
-        """Replace the value only if it still has that version."""
+        """Replace the value only if it still has this version."""
 
     def update(self, key: str, change: Callable[[JSON | None], JSON]) -> JSON:
-        """Replace a value by ``change(value)`` in one step and return the new one.
+        """Replace a value by ``change(value)`` atomically and return the new one.
 
         ``change`` gets ``None`` for a missing key, must be pure and fast, and may be called again.
         """
 
     def delete(self, key: str) -> bool:
-        """Remove a key; whether it was there."""
+        """Remove a key; return whether it existed."""
 
     def delete_many(self, keys: Sequence[str]) -> int:
-        """Remove several keys; how many were there."""
+        """Remove several keys; return how many existed."""
 
     def increment(self, key: str, amount: int = 1, *, token: str | None = None) -> int:
-        """Add to a counter that starts at 0 and return what it is then.
+        """Add to a counter that starts at 0 and return its new value.
 
-        Rows, cache records and metrics are no counters, whatever stands under their keys.
+        Rows, cache records and metrics cannot be counters, whatever their keys hold.
 
         Args:
             amount: may be negative.
-            token: names this one addition. The first call with a token counts; every later one for
-                the same key changes nothing and returns the counter, so that whoever cannot know
-                whether an addition arrived may send it again.
+            token: identifies this one addition. The first call with a token counts; a later call for the
+                same key changes nothing and returns the counter. If you cannot know whether an addition
+                arrived, send it again with the same token.
         """
 
     def append_metrics(self, key: str, points: Iterable[MetricPoint]) -> None:
-        """Merge points into the series under a metrics key, in the form ``{name: {"1": value}}``.
+        """Merge points into the series under a metrics key, stored as ``{name: {"1": value}}``.
 
-        No concurrent writer's point is lost; a point written to the same step again replaces it.
+        Points of concurrent writers are kept; a point written to the same step again replaces the old one.
         """
 
     def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
-        """Keys that start with exactly this text (no character is a wildcard), ascending, with values.
+        """Keys that start with exactly this text, ascending, with their values. No character is a wildcard.
 
         Args:
-            after: only keys greater than this one; the last key of a page asks for the next page.
-            limit: at most so many.
+            after: only keys greater than this one; pass the last key of a page to get the next page.
+            limit: at most this many keys.
         """
 
     def ping(self) -> None:
         """Raise :class:`KVError` unless the store can be reached and written."""
 
     def close(self) -> None:
-        """Close what this object opened. Using it again opens it again."""
+        """Close what this object opened. The next use opens it again."""
 
     def describe(self) -> str:
-        """One line for people: kind and place, no secret."""
+        """One line for people: kind and location, without secrets."""
 
 
 @runtime_checkable
 class Erasable(Protocol):
-    """What a store also does that holds the records of one project among those of others."""
+    """A store that can remove the records of one project among those of others."""
 
     def erase(self) -> int:
-        """Remove everything of the project, whoever wrote it; how many documents that were. Not atomic."""
+        """Remove everything of the project; return how many documents that was. Not atomic."""
 
 
 @runtime_checkable
 class Announcing(Protocol):
-    """What a store also does whose readers watch a file instead of being told."""
+    """A store whose readers watch a file for changes."""
 
     def announce(self) -> None:
-        """Let who watches notice what was written before. Never raises."""
+        """Notify watchers of earlier writes. Never raises."""

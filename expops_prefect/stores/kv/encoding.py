@@ -1,4 +1,4 @@
-"""What the KV stores share: values as JSON text, key ranges, and series of metric points."""
+"""Helpers that the KV stores share: values as JSON text, key ranges, and series of metric points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 from expops_prefect.errors import KVDamagedError, KVRefusedError
 from expops_prefect.stores.kv.base import JSON, MetricPoint, MetricValue
 
-# Dataclasses and dates would be written in a form that does not come back as they were.
+# Dataclasses and dates would be written in a form that is not read back as the same value.
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -19,13 +19,13 @@ def dump(value: JSON) -> str:
     """A value as JSON text.
 
     Raises:
-        KVRefusedError: it is not a JSON value, or holds a number that JSON has no form for.
+        KVRefusedError: it is not a JSON value, or holds a number that JSON cannot express.
     """
     try:
         text = orjson.dumps(value, option=_STRICT).decode()
     except (TypeError, ValueError) as error:
         raise KVRefusedError(f"not a JSON value: {error}") from error
-    # orjson writes NaN and infinities as null, which would lose them without a word.
+    # orjson writes NaN and infinities as null, which would lose them silently.
     if "null" in text:
         _refuse_non_finite(value)
     return text
@@ -36,7 +36,7 @@ def load(key: str, text: str) -> JSON:
 
     Args:
         key: named in the error.
-        text: what :func:`dump` made, or ExpOps.
+        text: made by :func:`dump`, or by ExpOps.
 
     Raises:
         KVDamagedError: the text is not JSON.
@@ -48,7 +48,7 @@ def load(key: str, text: str) -> JSON:
 
 
 def successor(prefix: str) -> str | None:
-    """The smallest text greater than every text with this prefix; ``None`` if there is none."""
+    """The smallest text greater than every text with this prefix; ``None`` if no such text exists."""
     for index in range(len(prefix) - 1, -1, -1):
         point = ord(prefix[index])
         if point < 0x10FFFF:
@@ -58,10 +58,10 @@ def successor(prefix: str) -> str | None:
 
 
 def check_key(key: str) -> str:
-    """The key itself, if every store can keep it.
+    """The key, unchanged, if every store can keep it.
 
     Raises:
-        KVRefusedError: it is no text that UTF-8 can express.
+        KVRefusedError: it is not text that UTF-8 can express.
     """
     try:
         key.encode()
@@ -71,18 +71,18 @@ def check_key(key: str) -> str:
 
 
 def check_counter(key: str, value: JSON | None) -> int:
-    """The number in a counter; 0 for a missing one.
+    """The number in a counter; 0 for a missing key.
 
     Raises:
         KVRefusedError: the key holds something else.
     """
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise KVRefusedError(f"{key} holds no counter but {type(value).__name__}; delete the key to count anew")
+        raise KVRefusedError(f"{key} holds {type(value).__name__}, not a counter; delete the key to start again at 0")
     return value or 0
 
 
 def check_series(key: str, value: JSON | None) -> dict[str, dict[str, MetricValue]]:
-    """The series under a metrics key; none for a missing one.
+    """The series under a metrics key; empty for a missing key.
 
     Raises:
         KVRefusedError: the key holds something else.
@@ -90,13 +90,13 @@ def check_series(key: str, value: JSON | None) -> dict[str, dict[str, MetricValu
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(steps, dict) for steps in value.values()):
-        raise KVRefusedError(f"{key} holds no metrics of the form {{name: {{step: value}}}}; delete the key")
+        raise KVRefusedError(f"{key} does not hold metrics of the form {{name: {{step: value}}}}; delete the key")
     try:
         for steps in value.values():
             for step in steps:
                 int(step)
     except ValueError as error:
-        raise KVRefusedError(f"{key} holds metrics with a step that is no whole number: {error}") from error
+        raise KVRefusedError(f"{key} holds metrics with a step that is not a whole number: {error}") from error
     return value
 
 

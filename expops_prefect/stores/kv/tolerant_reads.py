@@ -1,7 +1,7 @@
-"""Reading past values that somebody damaged: one of them must not hide all the others.
+"""Reads that skip damaged values, so that one of them does not hide all the others.
 
-A value is damaged that is no JSON: no store writes such a one, but a disk, a copy or a hand may have.
-Each is left out and named in a warning.
+A value is damaged if it is not JSON. No store writes such a value, but a disk fault, a copy or an edit by
+hand may. Each is skipped with a warning.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from expops_prefect.stores.kv.base import JSON, KVStore
 
 
 def warn(key: str) -> None:
-    """Name a damaged value, once."""
-    degrade("damaged records", f"the value of {key} is not JSON; it is left out", key=key)
+    """Warn of a damaged value, once."""
+    degrade("damaged records", f"the value of {key} is not JSON; it is skipped", key=key)
 
 
 def scan(
@@ -26,13 +26,13 @@ def scan(
     limit: int | None = None,
     damaged: Callable[[str], object] = warn,
 ) -> Iterator[tuple[str, JSON]]:
-    """:meth:`KVStore.scan` without the values that are damaged.
+    """:meth:`KVStore.scan` without damaged values.
 
     Args:
         kv: the store.
-        prefix, after: as there.
-        limit: look at most at so many keys.
-        damaged: told the key of each.
+        prefix, after: as for :meth:`KVStore.scan`.
+        limit: look at no more keys than this.
+        damaged: called with the key of each damaged value.
     """
     while limit is None or limit > 0:
         try:
@@ -48,7 +48,7 @@ def scan(
 
 
 def get_many(kv: KVStore, keys: Sequence[str]) -> dict[str, JSON]:
-    """:meth:`KVStore.get_many` without the values that are damaged."""
+    """:meth:`KVStore.get_many` without damaged values."""
     left = list(keys)
     while left:
         try:
@@ -62,5 +62,5 @@ def get_many(kv: KVStore, keys: Sequence[str]) -> dict[str, JSON]:
 
 
 def get(kv: KVStore, key: str) -> JSON | None:
-    """:meth:`KVStore.get`; ``None`` also for a value that is damaged."""
+    """:meth:`KVStore.get`; ``None`` also for a damaged value."""
     return get_many(kv, [key]).get(key)

@@ -1,10 +1,10 @@
-"""How an object that is there already is referred to, while a collection may be about to remove it.
+"""Refer to an existing object while a garbage collection may be about to remove it.
 
-A collection removes what no record refers to, if nobody has written or refreshed it for
+A collection removes objects that no record refers to and that nobody has written or refreshed for
 :data:`~expops_prefect.stores.objects.base.GRACE` seconds before it began to read the records. A record is
-written after the objects that it refers to, so it is either read by that collection, or written
-later; then its objects are younger than that, because each was written, or protected, less than half
-of :data:`~expops_prefect.stores.objects.base.GRACE` before.
+written after its objects. So either the collection reads the record, or the record comes later and its
+objects are young enough: each was written or protected less than half of
+:data:`~expops_prefect.stores.objects.base.GRACE` before the record.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from expops_prefect.stores.objects.base import GRACE, ObjectInfo, ObjectStore
 
 
 def protect(store: ObjectStore, key: str, clock: Callable[[], float] | None = None) -> ObjectInfo | None:
-    """An object that a record is going to refer to; ``None`` if it must be written: it is gone.
+    """Protect an object that a record is going to refer to; ``None`` if it is gone and must be written.
 
     Args:
-        store: where it is.
+        store: the object store.
         key: its key.
-        clock: tells the time, epoch seconds.
+        clock: returns the time, epoch seconds.
 
     Raises:
         ObjectStoreError: the store failed.
@@ -33,11 +33,11 @@ def protect(store: ObjectStore, key: str, clock: Callable[[], float] | None = No
 
 
 def ensure_stored(store: ObjectStore, key: str, data: bytes, *, flush: bool = True) -> ObjectInfo:
-    """Make sure that an object is there, whole, and young enough to be referred to.
+    """Make sure that an object exists, is whole, and is young enough to be referred to.
 
     Args:
-        store: where.
-        key: its key, which names it by its content.
+        store: the object store.
+        key: its key, derived from its content.
         data: its bytes.
         flush: see :meth:`ObjectStore.create`.
 
@@ -46,6 +46,6 @@ def ensure_stored(store: ObjectStore, key: str, data: bytes, *, flush: bool = Tr
     """
     info = store.create(key, [data], read_only=True, flush=flush)
     if info is None and store.get(key) == data:
-        # It was there already. It might have been damaged since, and a record vouches for it.
+        # It exists, but may have been damaged since, and a record vouches for it.
         info = protect(store, key)
     return info or store.put(key, [data], read_only=True)

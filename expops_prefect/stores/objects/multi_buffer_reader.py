@@ -1,4 +1,4 @@
-"""Several buffers read as one file, without joining them in memory."""
+"""Read several buffers as one file, without joining them in memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _STEP: Final = 1 << 20
 
 
 class PartsReader(io.RawIOBase):
-    """A readable, seekable file over buffers that follow one another.
+    """A readable, seekable file over consecutive buffers.
 
     Args:
         parts: the buffers.
 
     Attributes:
-        size: of all of them together, bytes.
+        size: bytes in all buffers.
     """
 
     def __init__(self, parts: Sequence[Buffer]) -> None:
@@ -28,7 +28,7 @@ class PartsReader(io.RawIOBase):
         self._streamed: int | None = None
 
     def stream_from(self, size: int) -> None:
-        """Give reads of more than so many bytes as a :class:`Stretch`, of which nothing is copied."""
+        """Return reads of more than ``size`` bytes as a :class:`Stretch`, which copies nothing."""
         self._streamed = size
 
     def crc32c(self) -> int:
@@ -41,11 +41,11 @@ class PartsReader(io.RawIOBase):
         return checksum
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return ``True``."""
         return True
 
     def seekable(self) -> bool:
-        """It can be read again, for instance when an upload is tried again."""
+        """Return ``True``: a retried upload reads again."""
         return True
 
     def tell(self) -> int:
@@ -59,7 +59,7 @@ class PartsReader(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> Any:
-        """Read up to so many bytes, all that are left without a number; copied once, or not at all."""
+        """Read up to ``size`` bytes, or all that are left; copies at most once."""
         found: bytes | Stretch
         stretch = Stretch(self._views, self._position, self.size if size is None or size < 0 else size)
         streamed = self._streamed is not None and len(stretch) > self._streamed
@@ -79,12 +79,12 @@ class PartsReader(io.RawIOBase):
 
 
 class Stretch:
-    """Bytes that follow one another in several buffers, as the body of a request: its length, and pieces of it.
+    """Consecutive bytes in several buffers, as the body of a request: its length, and pieces of it.
 
     Args:
         views: the buffers.
-        start: where it begins.
-        size: how long it is at most.
+        start: the offset of the first byte.
+        size: the most bytes.
     """
 
     def __init__(self, views: Sequence[memoryview], start: int, size: int) -> None:
@@ -96,13 +96,13 @@ class Stretch:
         return self._size
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Pieces of a size that the slowest line takes within a timeout; from the beginning whenever it is asked."""
+        """Pieces small enough for a slow line to send within a timeout. Each iteration starts at the beginning."""
         for view in self.views():
             for first in range(0, view.nbytes, _STEP):
                 yield view[first : first + _STEP]
 
     def views(self) -> Iterator[memoryview]:
-        """Of each buffer the part that belongs to it."""
+        """The part of each buffer that belongs to it."""
         start, left = self._start, self._size
         for view in self._views:
             if left <= 0:

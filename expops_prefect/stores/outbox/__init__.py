@@ -1,1 +1,1 @@
-"""The way of a run's record to the stores: a durable local queue, delivered in batches in the background."""
+"""The outbox: a durable local queue of a run's records, delivered to the stores in batches in the background."""

@@ -1,4 +1,4 @@
-"""What a run writes about itself, as changes that can be queued, merged and delivered twice without harm."""
+"""Changes to a run's records, which can be queued, merged, and delivered twice without harm."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from expops_prefect.stores.objects.gc_protection import ensure_stored
 from expops_prefect.stores.outbox.numbering import LoggedPoint
 
 APPLIED: Final = "applied"
-"""Field of a changed value: up to where each journal's changes are in it."""
+"""Field of a changed value: how far each journal's changes have been applied."""
 _MOST_PUTS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a value, whatever was there."""
+    """Write a value, replacing any other."""
 
     key: str
     value: JSON
@@ -36,7 +36,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Write a cache record, unless that of a later computation has come to stand there."""
+    """Write a cache record, unless a later computation has replaced it."""
 
     key: str
     value: JSON
@@ -51,7 +51,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Replace a value by what a function registered under ``name`` makes of it and of ``arguments``."""
+    """Replace a value by the result of a registered function of it and of ``arguments``."""
 
     key: str
     name: str
@@ -76,7 +76,7 @@ class Increment:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Write under ``target`` what stands under ``source``; nothing, if nothing does."""
+    """Copy the value of ``source`` to ``target``; do nothing if there is none."""
 
     source: str
     target: str
@@ -84,7 +84,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class StoreObject:
-    """Store a small object whose bytes wait in a file of the journal."""
+    """Store a small object whose bytes are in a file beside the journal."""
 
     object_key: str
     blob: str
@@ -92,7 +92,7 @@ class StoreObject:
 
 @dataclass(frozen=True, slots=True)
 class KeepObject:
-    """Make sure that a small object is there; a record that refers to it holds its bytes too."""
+    """Make sure that a small object exists; a record that refers to it holds its bytes too."""
 
     object_key: str
     data: bytes
@@ -103,15 +103,15 @@ ChangeFunction: TypeAlias = Callable[[JSON | None, Mapping[str, JSON]], dict[str
 
 
 class _ChangeFunctions(dict[str, ChangeFunction]):
-    """The functions that queued changes may name."""
+    """The functions that queued changes refer to by name."""
 
 
 def register_change(name: str, function: ChangeFunction) -> None:
-    """Name a pure function for :class:`Change`; it may be applied in another process than it was queued in.
+    """Name a pure function for :class:`Change`; another process than the one that queued it may apply it.
 
     Args:
-        name: how queued changes name it; kept for as long as a queue may hold it.
-        function: takes the value so far (``None`` for none) and the arguments, gives the new value.
+        name: the name in queued changes; keep it for as long as a queue may hold it.
+        function: takes the current value (``None`` if there is none) and the arguments, returns the new value.
     """
     of_process(_ChangeFunctions)[name] = function
 
@@ -144,7 +144,7 @@ def load(line: bytes) -> AnyChange:
     """Read a line of the journal back.
 
     Raises:
-        ValueError: not such a line.
+        ValueError: it is not such a line.
     """
     kind, *fields = orjson.loads(line)
     if kind == "append":
@@ -168,7 +168,7 @@ def load(line: bytes) -> AnyChange:
 
 
 class Blobs(Protocol):
-    """Where the bytes of :class:`StoreObject` wait."""
+    """A source for the bytes of :class:`StoreObject`."""
 
     def blob(self, name: str) -> bytes | None:
         """The bytes, or ``None`` if they are gone."""
@@ -180,9 +180,9 @@ class Batch:
 
     Attributes:
         journal: the id of the journal that they come from.
-        end: the place in the journal up to which they go.
-        logged: points by metrics key, as they were taken in.
-        points: those of each key with their steps: found before the batch is delivered.
+        end: their end in the journal.
+        logged: points by metrics key, as they were queued.
+        points: points by metrics key with their steps, which are assigned before delivery.
     """
 
     journal: str
@@ -200,11 +200,11 @@ class Batch:
 
     @property
     def id(self) -> str:
-        """Names this batch, now and when it is delivered again."""
+        """A name for this batch that stays the same when it is delivered again."""
         return f"{self.journal}:{self.end}"
 
     def add(self, changes: Iterable[AnyChange]) -> Batch:
-        """Take in changes, in their order."""
+        """Add changes, in their order."""
         for change in changes:
             match change:
                 case Put(key, value):
@@ -232,13 +232,13 @@ class Batch:
     def deliver(self, kv: KVStore, objects: ObjectStore, blobs: Blobs, executor: Executor | None = None) -> None:
         """Write everything; delivering the same batch again changes nothing.
 
-        Objects come before what names them, and what is said of a run's end comes last.
+        Objects are written before the records that name them, and the end of a run is written last.
 
         Args:
-            kv: where records go.
-            objects: where objects go.
-            blobs: where the objects' bytes wait.
-            executor: for stores that are far away; keys are independent of each other.
+            kv: the store for records.
+            objects: the store for objects.
+            blobs: the source of the objects' bytes.
+            executor: writes keys in parallel, for remote stores; keys are independent of each other.
 
         Raises:
             BackendError: a store failed; deliver the batch again later.
@@ -266,7 +266,7 @@ class Batch:
         for start in range(0, len(pairs), _MOST_PUTS):
             _bind(kv.put_many, dict(pairs[start : start + _MOST_PUTS]))()
         for key in self.deletes:
-            # One by one, which need not be read first: there are few.
+            # One by one, because delete needs no read first, and there are few.
             kv.delete(key)
 
     def _change(self, kv: KVStore, key: str, changes: list[Change]) -> None:
@@ -294,14 +294,14 @@ class Batch:
             try:
                 objects.put(object_key, [data])
             except ObjectStoreRefusedError as error:
-                # Trying again would not help, and would hold up everything behind it.
+                # Retrying would not help, and would hold up everything behind it.
                 degrade("charts not stored", str(error))
 
     def _keep(self, objects: ObjectStore, object_key: str, data: bytes) -> None:
         try:
             ensure_stored(objects, object_key, data, flush=False)
         except ObjectStoreError as error:
-            # Hits do not need it: nothing behind it has to wait.
+            # Hits do not need it, so nothing has to wait for it.
             degrade("files of small results not written", f"{error}; write them with: cache verify --repair")
 
 
@@ -309,12 +309,12 @@ def _apply(change: Change, value: JSON | None) -> dict[str, JSON]:
     function = of_process(_ChangeFunctions).get(change.name)
     if function is None:
         raise KVError(
-            f"{change.key}: {change.name!r} is not known here; a newer release wrote it: upgrade to deliver it"
+            f"{change.key}: {change.name!r} is not supported; a newer release wrote it: upgrade to deliver it"
         )
     try:
         return function(value, change.arguments)
     except Exception as error:
-        # On a value that somebody else wrote.
+        # The value was written by another program.
         raise KVRefusedError(f"{change.key}: cannot apply {change.name!r}: {error!r}") from error
 
 
@@ -323,7 +323,7 @@ def _bind(function: Callable[..., object], *arguments: Any, **named: Any) -> Cal
         try:
             return function(*arguments, **named)
         except KVRefusedError as error:
-            # Trying again would not help, and would hold up everything behind it.
+            # Retrying would not help, and would hold up everything behind it.
             degrade("records refused", str(error), key=str(arguments[:1]))
             return None
 

@@ -1,8 +1,8 @@
-"""The journal of an outbox: what one process has still to deliver, in a file that survives its death.
+"""The journal of an outbox: the changes that a process has yet to deliver, in a file that survives its death.
 
-A journal is one append-only file of changes, one a line, and a small plan beside it that says how
-far they have been delivered. Its owner holds a lock on the file, which the system takes away when
-the process ends in whatever way: a journal whose lock is free belongs to nobody and can be adopted.
+A journal is one append-only file of changes, one a line. A small plan beside it says how far
+they have been delivered. The owner holds a lock on the file, which the system releases however
+the process ends. A journal whose lock is free can be adopted.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _SUFFIX: Final = ".journal"
 _HEAD: Final = b'{"expops-prefect journal":1}\n'
 _LONGEST_HEAD: Final = 1024
 DAMAGED: Final = ".damaged"
-"""What the name of a journal that is kept aside ends with."""
+"""The suffix of a damaged journal that is kept aside."""
 
 Numbered: TypeAlias = dict[str, list[MetricPoint]]
-"""Points that were given their steps, by metrics key."""
+"""Points whose steps were assigned, by metrics key."""
 
 
 @dataclass
 class Plan:
-    """How far a journal has been delivered, and what is being delivered now.
+    """How far a journal has been delivered, and which batch is being delivered.
 
     Attributes:
-        done: bytes that are delivered.
-        sending: the end of the batch that is under way: it is sent again with the same bounds.
-        numbered: the points of that batch whose steps had to be found first, by metrics key.
+        done: bytes delivered.
+        sending: the end of the batch in progress; a retry uses the same bounds.
+        numbered: the points of that batch whose steps had to be assigned, by metrics key.
     """
 
     done: int = len(_HEAD)
@@ -54,7 +54,7 @@ class Plan:
         """Read a plan back.
 
         Raises:
-            ValueError, TypeError: not a plan.
+            ValueError, TypeError: it is not a plan.
         """
         values = orjson.loads(data)
         try:
@@ -67,10 +67,10 @@ class Plan:
 
 
 class Journal:
-    """One process's journal. Appending and delivering may happen in two threads.
+    """The journal of one process. One thread may append while another delivers.
 
     Args:
-        path: the file; it is locked.
+        path: the file; it must be locked.
         descriptor: its open file descriptor.
         plan: how far it has been delivered.
     """
@@ -85,11 +85,11 @@ class Journal:
 
     @classmethod
     def create(cls, folder: Path, project: str = "") -> Journal:
-        """A new one in this folder.
+        """Create a journal in this folder.
 
         Args:
-            folder: the outbox's.
-            project: the id of the project whose changes it takes.
+            folder: the outbox's folder.
+            project: the id of the project that the changes belong to.
 
         Raises:
             OSError: it cannot be written.
@@ -108,9 +108,9 @@ class Journal:
 
     @classmethod
     def orphans(cls, folder: Path, project: str = "") -> Iterator[Journal]:
-        """Journals of processes that have ended; each is held from then on.
+        """Journals of processes that have ended. Each is locked from then on.
 
-        One that is damaged is said and kept aside, one of another project is said and left where it is.
+        A damaged journal is reported and kept aside; one of another project is reported and left in place.
         """
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             journal = cls._adopt(path, project)
@@ -119,7 +119,7 @@ class Journal:
 
     @staticmethod
     def waiting_in(folder: Path) -> Iterator[AnyChange]:
-        """What waits in all journals, those of running processes too. Looks only, and takes no lock."""
+        """The changes in all journals, including those of running processes. Takes no lock."""
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             try:
                 data = of_process(FileLocks).read(path)
@@ -127,7 +127,7 @@ class Journal:
                 plan = Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(head))
                 data = data[plan.done :]
             except (OSError, ValueError, TypeError, KeyError):
-                continue  # it has just been delivered, or is none of ours
+                continue  # just delivered, or not a journal
             for line in data[: data.rfind(b"\n") + 1].splitlines():
                 if change := _loaded(line):
                     yield change
@@ -137,12 +137,12 @@ class Journal:
         locks = of_process(FileLocks)
         descriptor = locks.adopt(path, os.O_APPEND)
         if descriptor is None:
-            return None  # its process lives, another one has just delivered it, or it cannot be opened
+            return None  # its process is running, another has just delivered it, or it cannot be opened
         plan = None
         try:
             plan = _plan_to_go_on_with(path, descriptor, project)
         except OSError:
-            pass  # somebody has just delivered it
+            pass  # another process has just delivered it
         except (ValueError, TypeError, KeyError) as error:
             _set_aside(path, str(error))
         if plan is None:
@@ -152,7 +152,7 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """Bytes that are not delivered."""
+        """Bytes not yet delivered."""
         return self._size - self.plan.done
 
     @property
@@ -164,7 +164,7 @@ class Journal:
         """Add whole lines.
 
         Raises:
-            OSError: they could not be written; nothing of them is in the journal.
+            OSError: they could not be written; the journal holds none of them.
         """
         written = os.write(self._descriptor, lines)
         if written != len(lines):
@@ -173,13 +173,13 @@ class Journal:
         self._size += written
 
     def add_blob(self, data: bytes) -> str:
-        """Keep bytes beside the journal until they are delivered; their name."""
+        """Keep bytes beside the journal until they are delivered; return their name."""
         self._blobs += 1
         name = f"{self.id}-{self._blobs}.blob"
         try:
             write_file(self.path.with_name(name), data)
         except OSError:
-            self.drop_blob(name)  # what was written of it takes room on a full disk
+            self.drop_blob(name)  # a partial file takes room on a full disk
             raise
         return name
 
@@ -191,13 +191,13 @@ class Journal:
             return None
 
     def drop_blob(self, name: str) -> None:
-        """Delete bytes that are delivered."""
+        """Delete bytes that have been delivered."""
         self.path.with_name(Path(name).name).unlink(missing_ok=True)
 
     def read(self, limit: int) -> tuple[list[AnyChange], int]:
         """The next changes to deliver, up to about ``limit`` bytes, and where they end.
 
-        A batch that was under way when its process ended comes with the same bounds again.
+        A batch that was in progress when its process ended is returned with the same bounds.
         """
         end = self.plan.sending if self.plan.sending is not None else self._size
         length = end - self.plan.done
@@ -206,15 +206,15 @@ class Journal:
         data = os.pread(self._descriptor, length, self.plan.done)
         whole = data.rfind(b"\n") + 1
         while not whole and len(data) == length < end - self.plan.done:
-            length *= 2  # one line that is longer than a batch
+            length *= 2  # a single line longer than a batch
             data = os.pread(self._descriptor, min(length, end - self.plan.done), self.plan.done)
             whole = data.rfind(b"\n") + 1
         if not whole:
-            return [], self._size  # half a line: its writer was killed while it wrote
+            return [], self._size  # half a line: its writer was killed
         return [change for line in data[:whole].splitlines() if (change := _loaded(line))], self.plan.done + whole
 
     def delivered(self, start: int, limit: int) -> tuple[list[AnyChange], int]:
-        """Changes that are delivered already, up to about ``limit`` bytes, and where they end.
+        """Changes that have been delivered, up to about ``limit`` bytes, and where they end.
 
         Args:
             start: where they begin; 0 for the first.
@@ -225,17 +225,17 @@ class Journal:
         length = self.plan.done - start
         data = os.pread(self._descriptor, min(limit, length), start)
         if len(data) < length and b"\n" not in data:
-            data = os.pread(self._descriptor, length, start)  # one line that is longer
+            data = os.pread(self._descriptor, length, start)  # a single longer line
         whole = data.rfind(b"\n") + 1
         return [change for line in data[:whole].splitlines() if (change := _loaded(line))], start + whole
 
     @property
     def is_gone(self) -> bool:
-        """Whether its file was removed; its owner still has what is in it."""
+        """Whether its file was removed; the owner can still read it."""
         return not self.path.exists()
 
     def moved(self, project: str) -> Journal:
-        """The same in a file that is there, in place of one that was removed.
+        """Copy the journal to a new file, after its file was removed.
 
         Args:
             project: as for :meth:`create`.
@@ -252,30 +252,30 @@ class Journal:
         return made
 
     def begin(self, end: int, numbered: Numbered) -> None:
-        """A batch is going to be sent."""
+        """Record that a batch is about to be sent."""
         plan = Plan(self.plan.done, end, numbered)
         if plan != self.plan:
             self._save(plan)
 
     def finish(self, end: int) -> None:
-        """A batch is delivered."""
+        """Record that a batch was delivered."""
         self._save(Plan(end))
 
     def delete(self) -> None:
-        """Remove the journal: everything in it is delivered."""
+        """Remove the journal after everything in it was delivered."""
         for path in (self.path, _plan_of(self.path), *self.path.parent.glob(f"{self.id}-*.blob")):
             path.unlink(missing_ok=True)
         self.release()
 
     def release(self) -> None:
-        """Give the journal up as it is; whoever comes next adopts it."""
+        """Release the journal with its content; the next process adopts it."""
         of_process(FileLocks).release(self._descriptor)
 
     def _save(self, plan: Plan) -> None:
         self.plan = plan
         target = _plan_of(self.path)
         temporary = target.with_suffix(".new")
-        with contextlib.suppress(OSError):  # a full disk: known to this process all the same
+        with contextlib.suppress(OSError):  # a full disk: this process still knows the plan
             write_file(temporary, orjson.dumps(plan))
             temporary.replace(target)
 
@@ -289,20 +289,20 @@ def _loaded(line: bytes) -> AnyChange | None:
 
 
 def _head(project: str) -> bytes:
-    """The first line of a journal: what it is, and whose."""
+    """The first line of a journal: its format and its project."""
     return orjson.dumps({"expops-prefect journal": 1, "project": project}) + b"\n" if project else _HEAD
 
 
 def _plan_to_go_on_with(path: Path, descriptor: int, project: str) -> Plan | None:
-    """How far a journal is delivered that nobody holds; ``None`` for one to leave where it is.
+    """How far an abandoned journal was delivered; ``None`` if it must be left in place.
 
     Raises:
         OSError: it cannot be read.
-        ValueError, TypeError, KeyError: it is damaged; the message says what is.
+        ValueError, TypeError, KeyError: it is damaged; the message says how.
     """
     status = os.fstat(descriptor)
     if not status.st_nlink or not status.st_size:
-        return None  # whoever held it has deleted it, or has only just made it
+        return None  # its owner has deleted it, or has only just made it
     line, end, _ = os.pread(descriptor, _LONGEST_HEAD, 0).partition(b"\n")
     try:
         head = orjson.loads(line)
@@ -310,21 +310,21 @@ def _plan_to_go_on_with(path: Path, descriptor: int, project: str) -> Plan | Non
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("its first line is not that of a journal") from None
     if version != 1:
-        return None  # a newer release's
+        return None  # written by a newer release
     if project and whose != project:
-        said = f"{path} holds what the project {whose!r} has still to record; it is not delivered into {project!r}"
+        said = f"{path} holds undelivered records of the project {whose!r}; they are not delivered to {project!r}"
         degrade("journals of other projects", said, key=str(path))
         return None
     try:
         return Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(line + end))
     except (ValueError, TypeError, KeyError):
-        raise ValueError(f"{_plan_of(path).name}, which says how far it is delivered, is not readable") from None
+        raise ValueError(f"{_plan_of(path).name}, which says how far it was delivered, cannot be read") from None
 
 
 def _set_aside(path: Path, why: str) -> None:
-    """Keep a damaged journal, with what belongs to it, where nobody looks for work."""
+    """Rename a damaged journal and its files, so that no process adopts them."""
     aside = path.with_name(path.name + DAMAGED)
-    said = f"{path}: {why}; what waits in it is not delivered, it is kept as {aside.name}"
+    said = f"{path}: {why}; it is not delivered, but kept as {aside.name}"
     degrade("journals damaged", said, key=str(path))
     with contextlib.suppress(OSError):
         if _plan_of(path).exists():
@@ -333,7 +333,7 @@ def _set_aside(path: Path, why: str) -> None:
 
 
 def undeliverable(folder: Path, project: str) -> Iterator[tuple[Path, str]]:
-    """Journals that nobody delivers, each with why: damaged ones, and those of other projects."""
+    """Journals that no process delivers, each with the reason: damaged ones, and those of other projects."""
     for path in sorted(folder.glob(f"*{_SUFFIX}{DAMAGED}")):
         yield path, "damaged"
     for path in sorted(folder.glob(f"*{_SUFFIX}")):

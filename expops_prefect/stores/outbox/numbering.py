@@ -1,7 +1,7 @@
 """Step numbers for metric points that were logged without one.
 
-They are reserved in a counter before the points are sent, so that a batch that is sent twice
-brings no point twice, and processes that log to one series never get the same number.
+Numbers are reserved in a counter before the points are sent. So a batch that is sent twice adds
+no point twice, and processes that log to one series never get the same number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_KNOWN: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class LoggedPoint:
-    """A point of a series as a user logs it; without a ``step`` it gets the one after the series' highest."""
+    """A point of a series as you log it; without a ``step`` it gets the one after the series' highest."""
 
     name: str
     value: MetricValue
@@ -25,7 +25,7 @@ class LoggedPoint:
 
 
 def with_steps(points: Sequence[LoggedPoint]) -> list[MetricPoint] | None:
-    """The points, if all of them were logged with a step."""
+    """The points, if you logged all of them with a step."""
     found = [MetricPoint(point.name, point.value, point.step) for point in points if point.step is not None]
     return found if len(found) == len(points) else None
 
@@ -34,7 +34,7 @@ class StepNumbers:
     """Numbers the points of one process.
 
     Args:
-        kv: where the counters and the series are.
+        kv: the store of the counters and the series.
     """
 
     def __init__(self, kv: KVStore) -> None:
@@ -46,8 +46,8 @@ class StepNumbers:
 
         Args:
             key: their metrics key.
-            points: points of any number of series, in their order.
-            batch: names the batch that they come in; asked again for the same one, it gives the same numbers.
+            points: points of any number of series, in order.
+            batch: names their batch; the same name always gives the same numbers.
 
         Raises:
             KVError: the counter could not be written.
@@ -61,7 +61,7 @@ class StepNumbers:
         numbered: list[MetricPoint] = []
 
         def reserve(value: JSON | None) -> JSON:
-            # May be called again after another process was faster.
+            # May be called again if another process was faster.
             numbered.clear()
             held = value or {}
             before = held["before"] if held.get("batch") == batch else held.get("highest", {})
@@ -77,7 +77,7 @@ class StepNumbers:
         return list(numbered)
 
     def saw(self, key: str, points: Sequence[MetricPoint]) -> None:
-        """Points that were numbered, by their user or by us: later ones come after them."""
+        """Note points that have a step, so that later ones come after them."""
         highest = self._highest.get(key)
         if highest is None:
             return  # read from the store when it is first needed

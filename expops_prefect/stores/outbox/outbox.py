@@ -1,8 +1,8 @@
-"""The outbox of a project in one process: takes changes in at once, delivers them in the background.
+"""The outbox of a project in one process: accepts changes at once, delivers them in the background.
 
-What is taken in is in the journal, on disk, before :meth:`Outbox.write` returns. A thread delivers
-it in batches at least every half second. While a store cannot be reached the journal grows and the
-flow goes on; what is left when the process ends is delivered by the next process of the project.
+Changes are in the journal, on disk, before :meth:`Outbox.write` returns. A thread delivers them in
+batches at least every half second. While a store cannot be reached, the journal grows and the flow
+goes on. The next process of the project delivers what is left when this one ends.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BATCH_CHANGES: Final = 20_000
 _ROTATE_BYTES: Final = 16 << 20
 _LONGEST_PAUSE: Final = 10.0
 _GATHER: Final = 0.2
-"""The part of ``flush_seconds`` for which what comes first is held back: changes come in groups."""
+"""The part of ``flush_seconds`` for which the first change is held back: changes come in groups."""
 _AT_EXIT: Final = 2.0
 _TIDY_UP: Final = 1.0
 _LOOK_AGAIN: Final = 60.0
@@ -46,14 +46,14 @@ class Outbox:
     """Delivers one process's changes to a project's stores.
 
     Args:
-        kv: where records go.
-        objects: where objects go.
-        folder: where journals lie, the same for all processes of the project on this machine.
-        project_id: the project; what another one has left there is not delivered.
-        flush_seconds: how long a change waits at most while the stores can be reached.
-        parallel: how many keys are written side by side; 1 for stores on this machine.
-        on_delivery: told whenever a batch has been delivered: the KV store answers, and holds news.
-        on_adoption: called in the background when what dead processes left behind has been delivered.
+        kv: the store for records.
+        objects: the store for objects.
+        folder: the folder of the journals, shared by all processes of the project on this machine.
+        project_id: the project; journals of other projects are not delivered.
+        flush_seconds: the longest time that a change waits while the stores can be reached.
+        parallel: keys to write in parallel; 1 for stores on this machine.
+        on_delivery: called after each delivered batch, when the KV store is known to answer.
+        on_adoption: called in the background after the journals of dead processes were delivered.
 
     Attributes:
         folder, project_id: as above.
@@ -106,12 +106,12 @@ class Outbox:
     # Taking in ---------------------------------------------------------------------------------
 
     def write(self, *changes: AnyChange, brief: bool = False) -> None:
-        """Take changes in; they will be delivered in this order. Never raises, never waits for a store.
+        """Queue changes; they will be delivered in this order. Never raises, never waits for a store.
 
         Args:
             changes: what to deliver.
-            brief: what comes next may take their place very soon, and makes one write of the two. A delivery
-                that is due when they have just come leaves them for the next one, unless somebody waits.
+            brief: the next changes are likely to replace these very soon, and both become one write. A
+                delivery that is due right away leaves them for the next one, unless somebody waits.
         """
         lines = b"".join(map(dump, changes))
         with self._state:
@@ -132,7 +132,7 @@ class Outbox:
                 self._state.notify_all()
 
     def write_object(self, object_key: str, data: bytes) -> None:
-        """Take an object in, such as a chart."""
+        """Queue an object, such as a chart."""
         with self._state:
             journal = self._current()
             try:
@@ -142,27 +142,27 @@ class Outbox:
             except OSError:
                 blob = f"memory-{uuid.uuid4().hex}"
                 self._blobs[blob] = data
-            # Before anybody can find everything delivered and remove the journal with its bytes.
+            # Before another thread can find everything delivered and remove the journal with its bytes.
             self.write(StoreObject(object_key, blob))
 
     def look_around(self) -> None:
-        """Look again, in the background, for what dead processes have left; not more than once a minute."""
+        """Look again, in the background, for journals of dead processes; at most once a minute."""
         if time.monotonic() - self._looked > _LOOK_AGAIN:
             self._look = True
 
     @property
     def pending(self) -> int:
-        """How many changes of this process wait to be delivered."""
+        """How many changes of this process are not yet delivered."""
         return self._written - self._delivered
 
     @property
     def in_memory(self) -> int:
-        """How many of them are in memory alone, because the folder could not be written."""
+        """How many of them are only in memory, because the folder could not be written."""
         return len(self._memory)
 
     @property
     def hopeless(self) -> bool:
-        """Whether the last attempt failed in a way that lasts: nobody need wait for more than one other."""
+        """Whether the last attempt failed permanently: one more attempt is enough to wait for."""
         return self._failures > 0 and self._lasting
 
     @property
@@ -181,12 +181,12 @@ class Outbox:
     # Waiting -----------------------------------------------------------------------------------
 
     def flush(self, timeout: float, *, while_failing: bool = True) -> bool:
-        """Wait until everything that was taken in so far is delivered.
+        """Wait until everything queued so far is delivered.
 
         Args:
             timeout: seconds to wait at most.
-            while_failing: whether to wait at all while the stores cannot be reached. Nobody waits for one that
-                will not be reached, see :attr:`hopeless`.
+            while_failing: whether to wait while the stores cannot be reached. A permanent failure is not
+                waited for, see :attr:`hopeless`.
 
         Returns:
             Whether everything is delivered.
@@ -194,7 +194,7 @@ class Outbox:
         deadline = time.monotonic() + timeout
         with self._state:
             target, failures = self._written, self._failures
-            # Somebody may have mended it: one attempt, at once.
+            # The cause may have been fixed: try once, at once.
             self._once_more = self.hopeless
             while self._delivered < target:
                 left = deadline - time.monotonic()
@@ -208,9 +208,9 @@ class Outbox:
         return True
 
     def settle(self, timeout: float) -> bool:
-        """Flush, and remove the journal if nothing is left in it: a run has ended."""
+        """Flush at the end of a run, and remove the journal if it is empty."""
         done = self.flush(timeout)
-        # Whoever delivers now may take long: a store can answer slowly.
+        # Another thread's delivery may take long: a store can answer slowly.
         if done and self._delivering.acquire(timeout=_TIDY_UP):
             try:
                 with self._state:
@@ -222,7 +222,7 @@ class Outbox:
         return done
 
     def close(self, timeout: float) -> bool:
-        """Flush and end the thread; what is left stays in the journal for the next process."""
+        """Flush and end the thread; the next process delivers what is left in the journal."""
         done = self.settle(timeout)
         with self._state:
             self._closed = True
@@ -240,13 +240,13 @@ class Outbox:
     # Delivering --------------------------------------------------------------------------------
 
     def deliver_orphans(self, timeout: float = threading.TIMEOUT_MAX) -> int:
-        """Deliver what processes left behind that have ended; how many changes that were.
+        """Deliver the journals of processes that have ended; return how many changes that was.
 
         Args:
-            timeout: seconds after which no further batch is begun; what is left stays where it is.
+            timeout: seconds after which no further batch starts; the rest stays in the journal.
 
         Raises:
-            BackendError: a store failed; what is left stays where it is.
+            BackendError: a store failed; the rest stays in the journal.
         """
         count, deadline = 0, time.monotonic() + timeout
         for journal in Journal.orphans(self.folder, self.project_id):
@@ -287,7 +287,7 @@ class Outbox:
                 self._failed(error)
             else:
                 if self._failures:
-                    _logger.info("the record is being delivered again")
+                    _logger.info("the stores answer again; the records are being delivered")
                 self._failures = 0
                 self._last = time.monotonic()
 
@@ -306,7 +306,7 @@ class Outbox:
             return not self._closed
 
     def _due(self) -> float:
-        """When to deliver: soon after a time without news, which a page that is open shows at once; else in turn."""
+        """When to deliver: at once after a quiet time, so that an open page shows it; else at the usual interval."""
         now = time.monotonic()
         return max(now + _GATHER * self._flush_seconds, self._last + self._flush_seconds)
 
@@ -317,7 +317,7 @@ class Outbox:
             self._state.notify_all()
         degrade(
             "record delayed",
-            f"{error}; the flow goes on, the record waits in {self.folder} and is delivered later",
+            f"{error}; the flow goes on; its records wait in {self.folder} and are delivered later",
             key=str(self.folder),
         )
 
@@ -328,13 +328,13 @@ class Outbox:
         try:
             count = self.deliver_orphans()
             if count:
-                _logger.info("delivered %d changes that an earlier process had left behind", count)
+                _logger.info("delivered %d changes that an earlier process had left", count)
             self._on_adoption()
         except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
             degrade("record delayed", str(error), key=str(self.folder))
 
     def _deliver_some(self) -> None:
-        """Deliver one batch: first what is in the journal, then what could not be written to it."""
+        """Deliver one batch: first from the journal, then changes that could not be written to it."""
         with self._delivering:
             self._restore_lost()
             journal = self._journal
@@ -353,7 +353,7 @@ class Outbox:
                 self._state.notify_all()
 
     def _restore_lost(self) -> None:
-        """Deliver once more what was delivered to a database that is gone, as far as the journal still has it."""
+        """Deliver again what went to a database that is gone, as far as the journal still holds it."""
         look = getattr(self._kv, "look", None)
         if look is None:
             return
@@ -376,18 +376,18 @@ class Outbox:
                     self._journal = journal.moved(self.project_id)
                     self._brief = None
         self._renewals = renewals
-        _logger.info("what was recorded of this run was written again")
+        _logger.info("the records of this run were written again")
 
     def _tell_lost(self, batch: Batch) -> None:
-        """The bytes of charts were dropped when they had arrived: those that went with the folder do not come back."""
+        """Report charts that are lost: their bytes were dropped on delivery, and the folder is gone."""
         for object_key in batch.objects:
             if self._objects.stat(object_key) is None:
-                said = f"{object_key} went with the folder that was removed or moved; the next run draws it again"
+                said = f"{object_key} was in the folder that was removed or moved; the next run draws it again"
                 degrade("charts lost", said, key=object_key)
         batch.objects.clear()
 
     def _most(self, journal: Journal) -> int:
-        """How many bytes of the journal to deliver now at most: what has just come and will soon be replaced waits."""
+        """How many bytes of the journal to deliver now: changes that will soon be replaced wait."""
         with self._state:
             brief = self._brief
             if brief is None or brief.journal is not journal or self._urgent or self._closed:
@@ -414,7 +414,7 @@ class Outbox:
     def _deliver_memory(self) -> int:
         plan = self._memory_plan
         with self._state:
-            # A batch that failed is sent again with the same bounds: its name tells the store what it has already.
+            # A failed batch is sent again with the same bounds: its name tells the store what it already has.
             end = plan.done + min(len(self._memory), _BATCH_CHANGES) if plan.sending is None else plan.sending
             changes = list(islice(self._memory, end - plan.done))
         plan.sending = end
@@ -431,14 +431,14 @@ class Outbox:
         return len(changes)
 
     def _number(self, batch: Batch, known: Numbered) -> Numbered:
-        """Give every point of a batch its step; those of a batch that is sent again have theirs already.
+        """Assign a step to every point of a batch; a batch that is sent again has them already.
 
         Args:
             batch: to be delivered.
-            known: what had to be numbered when it was sent before.
+            known: the points that were numbered when it was sent before.
 
         Returns:
-            What had to be numbered, for the next time.
+            The points that were numbered, for the next attempt.
         """
         numbered = dict(known)
         for key, logged in batch.logged.items():
@@ -463,7 +463,7 @@ class Outbox:
 
 @dataclass(frozen=True)
 class _Brief:
-    """What was written last, if the next change may take its place: from where on in the journal, since when."""
+    """The last changes, if the next may replace them: their start in the journal, and their time."""
 
     journal: Journal
     start: int
@@ -472,7 +472,7 @@ class _Brief:
 
 @dataclass(frozen=True)
 class _Blobs:
-    """The bytes of objects: in memory where they could not be written beside the journal."""
+    """The bytes of objects; in memory if they could not be written beside the journal."""
 
     journal: Journal | None
     memory: dict[str, bytes]
@@ -484,7 +484,7 @@ class _Blobs:
 
 
 def _blobs_of(changes: Sequence[AnyChange]) -> Iterator[str]:
-    """Those of all objects, also of one that was stored again in the same batch."""
+    """The blobs of all objects, including objects that were stored again in the same batch."""
     return (change.blob for change in changes if isinstance(change, StoreObject))
 
 
@@ -496,11 +496,11 @@ class _Outboxes:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Deliver what can be delivered before the process ends."""
+        """Deliver as much as possible before the process ends."""
         for outbox in list(self.open):
             outbox.close(_AT_EXIT if outbox.pending else 0.0)
 
     def in_forked_child(self) -> None:
-        """What waits in the parent is the parent's to deliver."""
+        """Drop the queues in a forked child: the parent delivers them."""
         for outbox in list(self.open):
             outbox._start_afresh()

@@ -278,7 +278,7 @@ def test_others_are_always_faster(store: FirestoreKV, monkeypatch: pytest.Monkey
     ]
     for call in calls:
         attempts = 0
-        with pytest.raises(KVError, match="others wrote to it all the time"):
+        with pytest.raises(KVError, match="other writers kept changing it"):
             call()
         assert attempts > 5
 

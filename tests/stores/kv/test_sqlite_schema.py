@@ -105,7 +105,7 @@ def test_a_newer_format_is_refused_and_kept(path: Path) -> None:
     store.close()
     ask(path, f"PRAGMA user_version = {FORMAT + 1}")
     for call in (lambda: store.get("k"), lambda: store.put("k", 2), store.ping):
-        with pytest.raises(KVError, match=rf"format {FORMAT + 1}, this one knows {FORMAT}.*upgrade"):
+        with pytest.raises(KVError, match=rf"format {FORMAT + 1}, this one supports {FORMAT}.*upgrade"):
             call()
     assert ask(path, "SELECT value FROM kv") == [("1",)]
     assert ask(path, "PRAGMA user_version") == [(FORMAT + 1,)]

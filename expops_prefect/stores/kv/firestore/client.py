@@ -30,47 +30,47 @@ _Commit: Final = types.CommitRequest.pb()
 _Filter: Final = types.StructuredQuery.FieldFilter.Operator
 
 
-class Conflict(Exception):  # noqa: N818 - not a failure: somebody else was faster
+class Conflict(Exception):  # noqa: N818 - not a failure: another writer was faster
     """A commit's precondition did not hold; nothing was written."""
 
 
 class Deadline:
-    """By when a call must have ended."""
+    """The time by which a call must end."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
         self._pause = 0.005
-        # Another attempt needs some time itself: without it the error would speak of the network.
+        # Another attempt takes time itself: without this margin the error would blame the network.
         self._last_attempt = self._end - 0.2 * seconds
 
     def left(self) -> float:
-        """Seconds left; a little more than none."""
+        """Seconds left; always above zero."""
         return max(self._end - time.monotonic(), 0.001)
 
     def wait_after_conflict(self, what: str) -> None:
-        """Let the other writers go on, longer each time.
+        """Pause for the other writers, longer each time.
 
         Raises:
-            KVError: the time is over.
+            KVError: the time is up.
         """
         time.sleep(min(random.SystemRandom().uniform(0, self._pause), self.left()))
         self._pause = min(self._pause * 1.7, 0.5)
         if time.monotonic() >= self._last_attempt:
-            raise KVError(f"cannot write {what}: others wrote to it all the time; try again, or write it less often")
+            raise KVError(f"cannot write {what}: other writers kept changing it; try again, or write it less often")
 
 
 class Found(NamedTuple):
-    """A document as it was read: its fields, and its version."""
+    """A document as it was read: its fields and its version."""
 
     fields: Fields
     version: str
 
 
 class Connection:
-    """One process's client. Document paths are relative to the target's root.
+    """The Firestore client of one process. Document paths are relative to the target's root.
 
     Args:
-        target: what to connect to, when first used.
+        target: the database; connects on first use.
         calls: counts documents read, written and deleted, and remote calls.
     """
 
@@ -97,7 +97,7 @@ class Connection:
         return self.get_many([document], deadline).get(document)
 
     def get_many(self, documents: Iterable[str], deadline: Deadline) -> dict[str, Found]:
-        """Those documents that exist, all as of one moment.
+        """The documents that exist, all read at the same moment.
 
         Args:
             documents: their paths.
@@ -133,10 +133,10 @@ class Connection:
             collection: its path.
             deadline: for the call.
             order: the field, or ``__name__`` for the id.
-            lower: from this text.
+            lower: only ids or values from this text on.
             strict: leave ``lower`` itself out.
-            upper: below this text.
-            limit: at most so many.
+            upper: only ids or values below this text.
+            limit: at most this many documents.
         """
         parent, _, name = f"{self.target.documents}/{collection}".rpartition("/")
 
@@ -169,7 +169,7 @@ class Connection:
         return found
 
     def ids(self, collection: str, deadline: Deadline) -> Iterator[str]:
-        """The ids of a collection's documents, also of those that only hold collections."""
+        """The ids of a collection's documents, including those that only hold collections."""
         parent, _, name = f"{self.target.documents}/{collection}".rpartition("/")
         request: dict[str, Any] = {
             "parent": parent,
@@ -188,17 +188,17 @@ class Connection:
     # Writes --------------------------------------------------------------------------------------
 
     def commit(self, writes: Sequence[Any], deadline: Deadline, *, again: bool) -> list[Any]:
-        """Apply writes, all or none; the result of each, with its version and its transforms' values.
+        """Apply all writes or none; return the result of each, with its version and its transforms' values.
 
         Args:
             writes: made by :class:`~expops_prefect.stores.kv.firestore.writes.Writes`.
             deadline: for the call.
-            again: whether it does no harm if they are applied twice. If not, an answer that is
-                lost on the way is an error, for the caller to judge.
+            again: whether applying the writes twice does no harm. If it does, a lost answer raises an
+                error, and the caller decides.
 
         Raises:
             Conflict: a precondition did not hold.
-            KVRefusedError: Firestore will never take them, for instance because a document would be too large.
+            KVRefusedError: Firestore will never accept them, for instance because a document would be too large.
         """
         request = types.CommitRequest.wrap(_Commit(database=self.target.resource, writes=writes))
         deletes = sum(1 for write in writes if write.delete)

@@ -1,4 +1,4 @@
-"""Where each KV key stands in Firestore: ExpOps' documents, and ours beside them. Pure functions.
+"""Where each KV key is kept in Firestore: ExpOps' documents, and this package's beside them. Pure functions.
 
 Paths are relative to ``mlops_projects/<project>``::
 
@@ -6,11 +6,11 @@ Paths are relative to ``mlops_projects/<project>``::
     runs/<run>/steps/<id>                  one row
     runs/<run>/charts_index/index          fields charts.<path>; last_updated
     metric/<run>/probes_by_path/<id>       one field for each series
-    metric/<run>/expops_prefect_series/<id>     ours: how many documents of points follow that document
-    metric/<run>/expops_prefect_overflow/<id>.<n>   ours: points that do not fit into it
+    metric/<run>/expops_prefect_series/<id>         how many overflow documents the series has
+    metric/<run>/expops_prefect_overflow/<id>.<n>   points that do not fit into the series' document
     step_indices/<id>, process_indices/<id>     one cache record
     expops_prefect/<id>                    every other key: key, value
-    expops_prefect_tokens/<id>             additions that were made
+    expops_prefect_tokens/<id>             additions that were made to counters
 
 Rows, records and other keys carry the key in a field ``key``, so that a scan is a range query.
 """
@@ -41,28 +41,28 @@ DOCUMENTS: Final = {
 """The collections of a project, with those below each of their documents."""
 KEY_FIELD: Final = "key"
 REST_FIELD: Final = "key_rest"
-"""What does not fit into ``key``."""
+"""The rest of a key that does not fit into ``key``."""
 STAMP_FIELD: Final = "last_updated"
-"""Without this field, a float, ExpOps' run list leaves a run out."""
+"""A float. ExpOps' run list omits runs without this field."""
 
 _MAX_ID: Final = 1500
 _MAX_SORTED: Final = 1400
-"""Bytes of a key in the field ``key``: Firestore's index, and its queries, take 1,500 of a text."""
+"""Bytes of a key in the field ``key``: Firestore indexes and compares 1,500 bytes of a text."""
 _MAX_FIELD: Final = 1200
-"""Firestore takes 1,500 bytes for the whole path of a field."""
+"""Firestore allows 1,500 bytes for the whole path of a field."""
 _RESERVED: Final = re.compile(r"__.*__", re.DOTALL)
 _ESCAPED: Final = "~p_"
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentPath:
-    """Where a key stands.
+    """The location of a key.
 
     Attributes:
         kind: ``entry`` (a document with ``key`` and ``value``), ``row`` (a document whose fields are
             the value's), ``field`` (a field of a document that holds several keys) or ``series``.
-        document: path of the document below the project's.
-        field: path of the field in it; empty unless it is a ``field``.
+        document: path of the document, relative to the project's.
+        field: path of the field in it; empty unless ``kind`` is ``field``.
     """
 
     kind: Kind
@@ -71,26 +71,26 @@ class DocumentPath:
 
     @property
     def documents(self) -> tuple[str, ...]:
-        """All that must be read, at one moment, to know the value; parts of a series apart."""
+        """The documents to read, at one moment, to know the value; without the overflow of a series."""
         return (self.document, self.part_count) if self.kind == "series" else (self.document,)
 
     @property
     def part_count(self) -> str:
-        """Of a series: the document that says how many parts it has."""
+        """The document that says how many overflow documents a series has."""
         head, _, name = self.document.rpartition("/")
         return f"{head.rpartition('/')[0]}/expops_prefect_series/{name}"
 
     def part(self, number: int) -> str:
-        """Of a series: the document with its ``number``-th overflow, from 1."""
+        """The ``number``-th overflow document of a series, from 1."""
         head, _, name = self.document.rpartition("/")
         return f"{head.rpartition('/')[0]}/expops_prefect_overflow/{name}.{number}"
 
 
 def place(key: str) -> DocumentPath:
-    """Where a key stands.
+    """The location of a key.
 
     Raises:
-        KVRefusedError: the key is no text that UTF-8 can express.
+        KVRefusedError: the key is not text that UTF-8 can express.
     """
     check_key(key)
     found: DocumentPath | None = None
@@ -106,25 +106,25 @@ def place(key: str) -> DocumentPath:
 
 
 def sorted_part(key: str) -> str:
-    """As much of a key as Firestore can sort by."""
+    """The start of a key that Firestore can sort by."""
     return _cut(key, _MAX_SORTED)
 
 
 def group_of(key: str) -> str:
-    """Of a long key, how it and all those begin that Firestore cannot sort among each other.
+    """The start that a long key shares with all keys that Firestore cannot sort among each other.
 
-    A short key is returned whole: Firestore sorts it right, beside long ones too.
+    A short key is returned whole: Firestore sorts it correctly, beside long ones too.
     """
     return key if len(key.encode()) <= _MAX_SORTED - 4 else _cut(key, _MAX_SORTED - 8)
 
 
 def token_document(key: str, token: str) -> str:
-    """The document that says that an addition was made."""
+    """The document that records an addition to a counter."""
     return f"{TOKENS}/{_digest(f'{len(key)}:{check_key(key)}:{check_key(token)}')}"
 
 
 def is_id(text: str) -> bool:
-    """Whether Firestore takes a text as a document's id."""
+    """Whether Firestore accepts a text as a document id."""
     return (
         0 < len(text.encode()) <= _MAX_ID
         and "/" not in text
@@ -134,12 +134,12 @@ def is_id(text: str) -> bool:
 
 
 def is_field(name: str) -> bool:
-    """Whether Firestore takes a text as the name of a field."""
+    """Whether Firestore accepts a text as a field name."""
     return 0 < len(name.encode()) <= _MAX_FIELD and not _RESERVED.fullmatch(name)
 
 
 def escape(name: str) -> str:
-    """A name as the name of a field: itself where that can be, so that clients show it as it is.
+    """A name as a field name: unchanged where possible, so that clients show it unchanged.
 
     Raises:
         KVRefusedError: it is too long.
@@ -151,7 +151,7 @@ def escape(name: str) -> str:
 
 
 def unescape(field: str) -> str:
-    """The inverse of :func:`escape`; a field that others named is taken as it is."""
+    """The inverse of :func:`escape`; a field name that others wrote is returned unchanged."""
     if not field.startswith(_ESCAPED):
         return field
     try:
@@ -165,14 +165,14 @@ def unescape(field: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunArea:
-    """The part of a run that a prefix asks for: ``run`` is ``None`` if it does not name one run alone."""
+    """The part of a run that a prefix selects; ``run`` is ``None`` if the prefix does not name a single run."""
 
     run: str | None
     rest: str
 
 
 def run_area(prefix: str, head: str) -> RunArea | None:
-    """What a prefix asks for below ``runs:`` or ``metric:``; ``None`` for nothing.
+    """The part that a prefix selects below ``runs:`` or ``metric:``; ``None`` for nothing.
 
     Args:
         prefix: of a scan.
@@ -189,7 +189,7 @@ def run_area(prefix: str, head: str) -> RunArea | None:
 
 
 def only_rows(prefix: str) -> bool:
-    """Whether all keys with that prefix are rows, so that no other document can hold one."""
+    """Whether all keys with this prefix are rows, so that no other document can hold one."""
     if prefix.startswith((names.STEP_RECORD_PREFIX, names.PROCESS_RECORD_PREFIX)):
         return True
     area = run_area(prefix, "runs:")
@@ -257,5 +257,5 @@ def _digest(text: str) -> str:
 
 
 def _cut(text: str, size: int) -> str:
-    # A character that is cut through is left out.
+    # Leave out a character that the cut splits.
     return text.encode()[:size].decode(errors="ignore")

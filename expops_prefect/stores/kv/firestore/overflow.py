@@ -1,7 +1,7 @@
-"""Series of metric points cut to what Firestore takes: batches, parts, and thinned series. Pure functions.
+"""Metric series cut to Firestore's limits: batches, parts, and thinned series. Pure functions.
 
 A document holds at most 1 MiB and 40,000 index entries, two for each point. Points that do not fit
-stand in parts; the document that clients read keeps a thinned series.
+go into parts; the document that clients read keeps a thinned series.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from expops_prefect.stores.kv.encoding import in_order
 Series = dict[str, dict[str, MetricValue]]
 
 MAX_POINTS: Final = 15_000
-"""Points of a document that is written whole."""
+"""Points in a document that is written whole."""
 MAX_BYTES: Final = 700_000
 THINNED_POINTS: Final = 7_500
 THINNED_BYTES: Final = 250_000
 _BATCH_POINTS: Final = 10_000
-"""Points in one commit: with those of a thinned document still below Firestore's limit."""
+"""Points in one commit: below Firestore's limit even together with a thinned document."""
 _BATCH_BYTES: Final = 2_000_000
 _PART_BYTES: Final = 900_000
 
 
 def batches(points: Sequence[MetricPoint]) -> Iterator[Sequence[MetricPoint]]:
-    """Points in pieces for one commit each."""
+    """Split points into pieces, one for each commit."""
     start = size = 0
     for index, point in enumerate(points):
         # The path of every point is sent along with its value.
@@ -45,18 +45,18 @@ def fits(series: Series) -> bool:
 
 
 def has_spare(series: Series) -> bool:
-    """Whether thinning would make room in a document that holds the series."""
+    """Whether thinning would make room in the document that holds the series."""
     return _count(thinned(series)) <= _count(series) * 2 / 3
 
 
 def thinned(series: Series) -> Series:
-    """Each series with its first and last point and evenly spaced ones between, short enough together."""
+    """Each series reduced to its first and last point and evenly spaced ones between them."""
     share = min(1.0, THINNED_POINTS / max(_count(series), 1), THINNED_BYTES / max(_size(series), 1))
     return {name: _every(steps, max(2, int(len(steps) * share))) for name, steps in series.items()}
 
 
 def parts(series: Series) -> list[Series]:
-    """The series in pieces that each fit into a document as JSON text."""
+    """Split the series into pieces that each fit into a document as JSON text."""
     pieces: list[Series] = [{}]
     size = 0
     for name, steps in series.items():
@@ -72,7 +72,7 @@ def parts(series: Series) -> list[Series]:
 
 
 def merged(pieces: Sequence[Mapping[str, Mapping[str, MetricValue]]]) -> Series:
-    """Pieces put together, later ones first, steps ascending."""
+    """Merge pieces, later ones first, with steps ascending."""
     whole: Series = {}
     for piece in pieces:
         for name, steps in piece.items():

@@ -27,16 +27,16 @@ from expops_prefect.stores.kv.firestore.series import SeriesDocuments
 from expops_prefect.stores.kv.firestore.values import Fields, key_of, readable, unpack
 
 PAGE: Final = 300
-"""Documents that a scan reads at once."""
+"""Documents that a scan reads in one page."""
 _SERIES_PAGE: Final = 10
 _MANY: Final = 10_000
-"""More long keys than begin alike."""
+"""More than the number of long keys that share their start."""
 
 Pairs = Iterator[tuple[str, JSON]]
 
 
 def every_document(connection: Connection, timeout: float) -> Iterator[str]:
-    """The paths of all documents of a project, those first that stand below others.
+    """The paths of all documents of a project, nested ones first.
 
     Args:
         connection: to its database.
@@ -55,16 +55,16 @@ def every_document(connection: Connection, timeout: float) -> Iterator[str]:
 class Scan:
     """One scan: the keys with ``prefix`` that are greater than ``after``.
 
-    Keys of one form stand in one area, and the areas follow one another in the order of the keys;
-    entries, which may have any key, are merged in. An area that can hold no such key is not read.
+    The keys of one form are in one area, and the areas are in the order of the keys. Entries may have
+    any key and are merged in. An area that cannot hold a matching key is not read.
 
     Attributes:
-        connection: where documents are read.
-        series: how series are put together.
+        connection: reads documents.
+        series: assembles series.
         timeout: seconds for each page.
-        prefix: what keys start with.
-        after: keys are greater than this.
-        page: how many documents are read at once.
+        prefix: only keys that start with this.
+        after: only keys greater than this.
+        page: documents read at once.
     """
 
     connection: Connection
@@ -88,7 +88,7 @@ class Scan:
         yield from self._documents("row", "step_indices", names.STEP_RECORD_PREFIX)
 
     def _may_hold(self, head: str) -> bool:
-        """Whether a key that starts with ``head`` can be one that is looked for."""
+        """Whether a key that starts with ``head`` can match."""
         if not (head.startswith(self.prefix) or self.prefix.startswith(head)):
             return False
         return self.after is None or head.startswith(self.after) or self.after.startswith(head) or head > self.after
@@ -113,7 +113,7 @@ class Scan:
                 last = key
 
     def _sorted(self, collection: str, lower: str, upper: str | None, *, strict: bool) -> Iterator[Fields]:
-        """Documents by their keys; short keys among long ones may come twice."""
+        """Documents ordered by key; short keys among long ones may come twice."""
         while True:
             found = self._query(collection, lower, upper, self.page, strict=strict)
             for fields in found:
@@ -148,10 +148,10 @@ class Scan:
         if area.run is not None:
             yield from keys(area.run)
             return
-        # In the order of the keys, where a colon follows the run: "a-b:" is less than "a:".
+        # In the order of the keys, where a colon follows the run: "a-b:" sorts before "a:".
         runs = self.connection.ids(collection, Deadline(self.timeout))
         for run in sorted(runs, key=lambda run: f"{run}:"):
-            # No key has a run with a colon: other keys could then be meant.
+            # Skip a run with a colon: its keys could not be told from others.
             if ":" not in run and self._may_hold(f"{head}{run}:"):
                 yield from keys(run)
 
@@ -189,7 +189,7 @@ class Scan:
         start = max(self.prefix, head)
         lower, strict = (self.after, True) if self.after is not None and self.after >= start else (start, False)
         upper = successor(start)
-        # Only what could be an id can be asked for; the rest is left out here.
+        # Firestore can query only for valid ids; filter the rest here.
         lower, strict = (lower, strict) if is_id(lower[len(head) :]) else (head, False)
         limit = upper[len(head) :] if upper is not None and upper.startswith(head) else None
         while True:

@@ -1,11 +1,11 @@
-"""Series of metric points in Firestore: merged field by field, and moved on when a document is full.
+"""Series of metric points in Firestore: merged field by field, and moved to parts when a document is full.
 
-Points come with their steps, so that a batch is one write without a condition, whoever else writes.
-A full document is emptied into *parts*, JSON texts in documents of their own; a further document
-counts them, and the first one keeps a thinned series for clients that read no parts.
+Points carry their steps, so a batch is one unconditional write, even with concurrent writers.
+A full document is emptied into *parts*, JSON texts in documents of their own. Another document
+counts them, and the first one keeps a thinned series for clients that do not read parts.
 
-In each commit what a document is read with is written before it, and read after it: the emulator
-applies a commit document by document, and a reader may see the first of them alone.
+A commit writes dependencies first, and readers read them last: the emulator applies a commit document by
+document, so a reader may see only the first of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from expops_prefect.stores.kv.firestore.values import readable
 from expops_prefect.stores.kv.firestore.writes import ABSENT, Writes
 
 _IN_VAIN: Final = 5
-"""How often in a row a full document is tried again with nothing in it to move."""
+"""How often in a row to try a full document again that has nothing to move."""
 _PARTS: Final = "parts"
 
 
@@ -45,12 +45,12 @@ class SeriesDocuments:
     def assemble(
         self, place: DocumentPath, key: str, documents: Mapping[str, Found], deadline: Deadline
     ) -> Series | None:
-        """All points of a key, from its document and the parts of it that were moved on.
+        """All points of a key, from its document and its parts.
 
         Args:
-            place: where it stands.
+            place: the key's location.
             key: named in errors.
-            documents: its document and that of the number of its parts, if they exist, read at one moment.
+            documents: its document and the one that counts its parts, if they exist, read at the same moment.
             deadline: for reading the parts.
         """
         main = documents.get(place.document)
@@ -67,10 +67,10 @@ class SeriesDocuments:
         """The writes that replace the value of a key.
 
         Args:
-            place: where it stands.
+            place: the key's location.
             key: named in errors.
             value: the new series.
-            count: the document of the number of its parts as it is.
+            count: the current document that counts its parts.
             version: precondition of its own document, as in :class:`Writes`.
         """
         series = check_series(key, value)
@@ -85,7 +85,7 @@ class SeriesDocuments:
         return writes
 
     def delete(self, place: DocumentPath, count: Found | None, version: str) -> list[Any]:
-        """The writes that remove a key that has that version."""
+        """The writes that remove a key at this version."""
         writes = [self._writes.delete(place.document, version)]
         if count is not None:
             writes.append(self._writes.delete(place.part_count, count.version))
@@ -95,7 +95,7 @@ class SeriesDocuments:
     # Points ----------------------------------------------------------------------------------------
 
     def append(self, place: DocumentPath, points: Sequence[MetricPoint]) -> None:
-        """Merge points; more than 10,000 in several commits."""
+        """Merge points; more than 10,000 take several commits."""
         for point in points:
             escape(point.name)
             dump(point.value)
@@ -113,7 +113,7 @@ class SeriesDocuments:
                 self._connection.commit([write], deadline, again=True)
                 return
             except KVRefusedError:
-                # Where there is nothing to move, others may have moved it, and have filled the place again since.
+                # With nothing to move, another writer may have moved it, and the document may have filled again since.
                 if in_vain == _IN_VAIN:
                     raise
                 in_vain = 0 if self._move_on(place, deadline) else in_vain + 1
@@ -121,7 +121,7 @@ class SeriesDocuments:
     # Overflow --------------------------------------------------------------------------------------
 
     def _move_on(self, place: DocumentPath, deadline: Deadline) -> bool:
-        """Move the points of a full document into parts; whether there was anything to move."""
+        """Move the points of a full document into parts; return whether there was anything to move."""
         while True:
             found = self._connection.get_many([place.document, place.part_count], deadline)
             main, count = found.get(place.document), found.get(place.part_count)

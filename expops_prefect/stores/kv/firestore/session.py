@@ -1,4 +1,4 @@
-"""What one process holds of a Firestore store: the connection, and memory that saves reads."""
+"""The state of a Firestore store in one process: the connection, and a memory that saves reads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class Session:
-    """One process's connection and memory; safe to use from many threads.
+    """The connection and memory of one process; safe to use from many threads.
 
     Args:
         target: the database.
@@ -53,13 +53,13 @@ class Session:
         *,
         what: str,
     ) -> _T:
-        """Read documents and write what follows from them, again and again until nobody was faster.
+        """Read documents and write what follows from them; repeat until no other writer was faster.
 
         Args:
             documents: their paths.
-            plan: gets those that exist; gives the result and the writes, with their preconditions.
-            deadline: for all of it.
-            what: for the error when others are always faster.
+            plan: gets the documents that exist; returns the result and the writes, with their preconditions.
+            deadline: for all attempts.
+            what: named in the error if other writers are always faster.
         """
         while True:
             result, writes = plan(self.connection.get_many(documents, deadline))
@@ -73,10 +73,10 @@ class Session:
 
     @contextmanager
     def alone(self, document: str, deadline: Deadline) -> Iterator[None]:
-        """Keep other threads from changing a document; for at most as long as the call may take.
+        """Keep other threads from changing a document, at most until the deadline.
 
-        Other processes are not kept from it, and after that time threads are not either: the
-        preconditions of the writes are what makes a change safe, this only saves attempts.
+        Other processes, and after that time other threads, can still change it. The preconditions of
+        the writes make a change safe; this lock only saves attempts.
         """
         lock = self._locks[hash(document) % _LOCKS]
         acquired = lock.acquire(timeout=deadline.left())
@@ -89,7 +89,7 @@ class Session:
     # Many keys at once ---------------------------------------------------------------------------
 
     def put_all(self, values: Mapping[str, JSON], deadline: Deadline) -> None:
-        """Write values in one commit; keys of one document are one write."""
+        """Write values in one commit; the keys of one document become one write."""
         whole: list[tuple[str, Fields]] = []
         fields: dict[str, dict[tuple[str, ...], JSON]] = {}
         series: dict[str, DocumentPath] = {}
@@ -119,7 +119,7 @@ class Session:
                 return
 
     def delete_all(self, keys: Iterable[str], deadline: Deadline) -> int:
-        """Remove keys in one commit; how many were there."""
+        """Remove keys in one commit; return how many existed."""
         places = [place(key) for key in keys]
         for where in places:
             self.forget(where)
@@ -146,12 +146,12 @@ class Session:
         return self.transact(documents, plan, deadline, what=f"{len(places)} keys")
 
     def field_write(self, where: DocumentPath, value: JSON, found: Found | None) -> Any:
-        """The write that sets a field of a document that is as it was found, or absent."""
+        """The write that sets a field if the document is unchanged, or still absent."""
         values = {where.field: value, _STAMP: time.time()}
         return self.writes.merge(where.document, values, ABSENT if found is None else found.version)
 
     def _removal(self, document: str, removed: Sequence[tuple[str, ...]], found: Found) -> Any:
-        """Removes fields of a document, and the document if it then says nothing more."""
+        """Remove fields of a document, and the document itself if nothing else remains."""
         fields = found.fields
         for path in removed:
             fields = replaced(fields, path, None)
@@ -162,13 +162,13 @@ class Session:
     # What was written last -----------------------------------------------------------------------
 
     def written(self, document: str) -> Found | None:
-        """A document as this store wrote it last; others may have changed it since."""
+        """A document as this store last wrote it; others may have changed it since."""
         with self._lock:
             held = self._written.get(document)
         return None if held is None else Found(load(document, held[1]), held[0])
 
     def remember(self, document: str, fields: Fields, version: str) -> None:
-        """Keep what was written, unless it is large."""
+        """Remember a written document, unless it is large."""
         text = dump(fields)
         with self._lock:
             self._written.pop(document, None)
@@ -178,18 +178,18 @@ class Session:
                 self._written.popitem(last=False)
 
     def forget(self, where: DocumentPath) -> None:
-        """Drop what is known of a document that is being changed in another way."""
+        """Forget a document that is being changed in another way."""
         with self._lock:
             self._written.pop(where.document, None)
             self._counters.pop(_counter(where), None)
 
     def is_counter(self, where: DocumentPath) -> bool:
-        """Whether this store has seen that a key holds a number, and wrote nothing else to it since."""
+        """Whether this store has seen a number under a key, and has written nothing else to it since."""
         with self._lock:
             return _counter(where) in self._counters
 
     def remember_counter(self, where: DocumentPath) -> None:
-        """Say that a key holds a number."""
+        """Record that a key holds a number."""
         with self._lock:
             self._written.pop(where.document, None)
             self._counters[_counter(where)] = None

@@ -61,7 +61,7 @@ class FirestoreSettings(KVSettings):
         api_key = (
             inline or section.environment("FIREBASE_API_KEY") or section.environment("NEXT_PUBLIC_FIREBASE_API_KEY")
         )
-        # ExpOps' order: the configuration itself, the file that it names, the environment.
+        # ExpOps' order: the configuration itself, the file it names, the environment.
         api_key_file = None if inline else section.get("firebase_api_key_file")
         return cls(
             gcp_project=project.value,
@@ -83,7 +83,7 @@ class FirestoreSettings(KVSettings):
         )
 
     def web_api_key(self) -> str | None:
-        """The key of ExpOps' web app: the file's if the file can be read, else the configured one."""
+        """The key of ExpOps' web app: from the file if it can be read, else the configured one."""
         if self.firebase_api_key_file is not None:
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 return self.firebase_api_key_file.read_text().strip() or self.firebase_api_key

@@ -1,9 +1,9 @@
 """The KV store on Firestore, in the documents that ExpOps' own clients read.
 
-Every method is one commit, on condition of what was read where something was read; nothing is
-locked. :meth:`FirestoreKV.append_metrics` is one write and no read, and so is
+Every method is one commit, conditional on the versions that it read; nothing is
+locked. :meth:`FirestoreKV.append_metrics` is one write without a read, and so is
 :meth:`FirestoreKV.update` for a single writer: the store remembers what it wrote last, and reads only
-after somebody else was faster. :mod:`expops_prefect.stores.kv.firestore.layout` says where keys stand.
+after another writer was faster. :mod:`expops_prefect.stores.kv.firestore.layout` locates keys.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from expops_prefect.stores.kv.base import Erasable, KVStore
 
 MAX_BATCH: Final = 500
-"""Keys in one :meth:`FirestoreKV.put_many`; :meth:`FirestoreKV.delete_many` deletes as many at once."""
+"""Keys in one :meth:`FirestoreKV.put_many`, and in one commit of :meth:`FirestoreKV.delete_many`."""
 
 Documents = Mapping[str, Found]
 
@@ -40,15 +40,14 @@ class FirestoreKV:
     """A :class:`~expops_prefect.stores.kv.base.KVStore` in a Firestore database in Native mode.
 
     :meth:`delete_many` of more than 500 keys, and :meth:`append_metrics` of more than 10,000 points,
-    are several commits, each all or nothing. :meth:`increment` refuses a key that holds no number
-    only as far as this store can know: it looks at the first time, not again after another store
-    wrote something else there.
+    are several commits, each all or nothing. :meth:`increment` checks that a key holds a number only
+    the first time: it does not notice if another store writes something else there later.
 
     Args:
         project_id: the project's document, ``mlops_projects/<project_id>``.
         gcp_project: the Google Cloud project.
         credentials: a service account's key file; without one, the application default.
-        emulator_host: ``host:port`` of an emulator, which asks for no credentials.
+        emulator_host: ``host:port`` of an emulator, which needs no credentials.
         timeout: seconds that a call may take.
         database: the database in the project.
 
@@ -101,8 +100,8 @@ class FirestoreKV:
     def get_versioned(self, key: str) -> Versioned | None:
         """See :meth:`KVStore.get_versioned`.
 
-        A document's version is its time of update. A document that holds several keys changes with
-        each of them, so there it is the value's text, as in SQLite.
+        The version of a document is its update time. A document that holds several keys changes with
+        each of them, so for those the version is the value's text, as in SQLite.
         """
         session, deadline = self._start()
         where = place(key)
@@ -195,7 +194,7 @@ class FirestoreKV:
                 try:
                     value = _checked(change(None if found is None else unpack(where, key, found.fields)))
                 except Exception:
-                    # It may have been given a value that is not there any more, or not yet.
+                    # The change may have been given a value that is no longer, or not yet, stored.
                     if read:
                         raise
                     found, read = session.connection.get(where.document, deadline), True
@@ -263,7 +262,7 @@ class FirestoreKV:
         return int(results[0].transform_results[0].integer_value)
 
     def append_metrics(self, key: str, points: Iterable[MetricPoint]) -> None:
-        """See :meth:`KVStore.append_metrics`. Points are merged field by field; a full document goes on in parts."""
+        """See :meth:`KVStore.append_metrics`. Points are merged by field; a full document overflows into parts."""
         where, batch = place(key), list(points)
         if where.kind == "series":
             self._session().series.append(where, batch)
@@ -301,7 +300,7 @@ class FirestoreKV:
         return str(self._target)
 
     def _session(self) -> Session:
-        # A forked child makes its own: neither channels nor locks survive a fork.
+        # A forked child makes its own: channels and locks do not survive a fork.
         pid = os.getpid()
         session = self._sessions.get(pid)
         if session is None:
@@ -341,7 +340,7 @@ def _value(session: Session, key: str, where: DocumentPath, found: Documents, de
 
 
 def _checked(value: JSON) -> JSON:
-    """A copy of a value as JSON has it: no tuples, no keys that are no text."""
+    """A copy of a value as JSON has it: no tuples, only text as keys."""
     return load("", dump(value))
 
 

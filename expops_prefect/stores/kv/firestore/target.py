@@ -1,4 +1,4 @@
-"""Which Firestore database, how it is reached, and what its errors mean."""
+"""The Firestore database to use, how to reach it, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCOPES: Final = ("https://www.googleapis.com/auth/datastore",)
 _OPTIONS: Final = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # Without it a channel waits for up to two minutes before it connects again.
+    # Without this limit a channel waits for up to two minutes before it connects again.
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 _KEEPALIVE: Final = ("grpc.keepalive_time_ms", 30_000)
@@ -26,12 +26,12 @@ _KEEPALIVE: Final = ("grpc.keepalive_time_ms", 30_000)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which database to reach, and how. Holds no secret itself.
+    """The database to reach, and how. Holds no secret itself.
 
     Attributes:
         gcp_project: the Google Cloud project.
         database: the database in it.
-        root: the path of the document below which everything stands.
+        root: the path of the document that holds everything of the project.
         credentials: a service account's file, or ``None`` for the application default.
         emulator_host: ``host:port`` of an emulator, or ``None``.
     """
@@ -94,12 +94,12 @@ def _wrong_database(error: BaseException) -> bool:
 
 
 def explain(error: BaseException, target: Target) -> str:
-    """What went wrong and what to do about it, for people; no secret in it."""
+    """Say what went wrong and what to do about it, without secrets."""
     project = target.gcp_project
-    # gRPC asks for a token by a plugin, and takes any failure of it for one of the network.
+    # gRPC gets the token from a plugin and reports any failure of it as a network failure.
     no_token = isinstance(error, exceptions.ServiceUnavailable) and "from plugin" in error.message
     if no_token or isinstance(error, GoogleAuthError | exceptions.Unauthenticated | OSError | ValueError):
-        # Their texts may quote from the credentials.
+        # Their texts may quote the credentials.
         return (
             f"no access ({type(error).__name__}). Set experiment.cache.backend.credentials_json to a service "
             "account's key file that exists and is valid, or run: gcloud auth application-default login"
@@ -122,4 +122,4 @@ def explain(error: BaseException, target: Target) -> str:
         return f"{text}. The project's quota is used up: raise it, or write less often (prefect.record.flush_seconds)"
     if isinstance(error, exceptions.InvalidArgument):
         return f"{text}. Firestore takes documents of at most 1 MiB; keep large values in the object store"
-    return f"{text}. Try again; if it stays, see the project's Firestore page in the Google Cloud console"
+    return f"{text}. Try again; if it persists, see the project's Firestore page in the Google Cloud console"

@@ -1,7 +1,7 @@
-"""JSON values as Firestore's values and back, exactly.
+"""JSON values as Firestore values and back, exactly.
 
-What Firestore cannot hold (lists in lists, integers above 64 bits, odd or reserved names, deep
-nesting) stands as JSON text in a map with the one field :data:`JSON_FIELD`.
+Values that Firestore cannot hold (lists in lists, integers above 64 bits, odd or reserved names, deep
+nesting) are kept as JSON text in a map with the single field :data:`JSON_FIELD`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from expops_prefect.stores.kv.firestore.layout import KEY_FIELD, REST_FIELD, Doc
 JSON_FIELD: Final = "expops_prefect_json"
 _OWN: Final = frozenset({KEY_FIELD, REST_FIELD, JSON_FIELD})
 _MAX_ENTRIES: Final = 5_000
-"""Parts of a field above which it is kept as text: Firestore allows a document 40,000 index entries,
+"""Fields with more parts than this are kept as text: Firestore allows a document 40,000 index entries,
 two for each number or text in it."""
 _MAX_DEPTH: Final = 15
-"""Firestore's own limit is 20, and fields of ours stand up to two below the document."""
+"""Firestore's own limit is 20, and this package's fields are up to two levels below the document."""
 
 _Value: Final = types.Value.pb()
 
@@ -32,11 +32,11 @@ Fields = dict[str, Any]
 
 
 class Unreadable(str):
-    """A nested text that should be JSON and is not: only who asks for the key that it belongs to is told."""
+    """A nested text that should be JSON but is not. Raises only for those who read the key it belongs to."""
 
     __slots__ = ()
     met: ClassVar[bool] = False
-    """Whether there ever was one in this process: as long as there was none, none has to be looked for."""
+    """Whether this process has met one: until then there is no need to search for them."""
 
 
 def encode(value: JSON, depth: int = 0) -> Any:
@@ -77,16 +77,16 @@ def encode_field(value: JSON) -> Any:
 
 
 def decode(value: Any) -> JSON:
-    """A protobuf value of Firestore as a JSON value; a time stamp as epoch seconds.
+    """A Firestore protobuf value as a JSON value; a time stamp becomes epoch seconds.
 
     Raises:
-        KVError: a type that JSON does not have.
+        KVError: the type does not exist in JSON.
     """
     kind = value.WhichOneof("value_type")
     if kind == "null_value":
         return None
     if kind == "double_value":
-        # Firestore has these numbers, and ExpOps writes them; JSON does not.
+        # Firestore has these numbers and ExpOps writes them, but JSON lacks them.
         number = value.double_value
         return number if math.isfinite(number) else str(number).replace("inf", "Infinity").replace("nan", "NaN")
     if kind in ("boolean_value", "integer_value", "string_value"):
@@ -100,11 +100,11 @@ def decode(value: Any) -> JSON:
         return [decode(item) for item in value.array_value.values]
     if kind == "timestamp_value":
         return value.timestamp_value.seconds + value.timestamp_value.nanos / 1e9
-    raise KVError(f"a document holds a value of the kind {kind}, which is not JSON; see who wrote it")
+    raise KVError(f"a document holds a value of the kind {kind}, which is not JSON; find the client that wrote it")
 
 
 def pack(place: DocumentPath, key: str, value: JSON) -> Fields:
-    """The fields of a document that holds one key alone."""
+    """The fields of a document that holds only this key."""
     fields = {KEY_FIELD: sorted_part(key)}
     if fields[KEY_FIELD] != key:
         fields[REST_FIELD] = key[len(fields[KEY_FIELD]) :]
@@ -116,7 +116,7 @@ def pack(place: DocumentPath, key: str, value: JSON) -> Fields:
 
 
 def unpack(place: DocumentPath, key: str, fields: Mapping[str, Any]) -> JSON | None:
-    """The value of a key in its document, which ExpOps may have written; ``None`` if it is not in it.
+    """The value of a key in its document, which ExpOps may have written; ``None`` if the document lacks the key.
 
     Raises:
         KVDamagedError: a text in it is not JSON.
@@ -131,10 +131,10 @@ def unpack(place: DocumentPath, key: str, fields: Mapping[str, Any]) -> JSON | N
 
 
 def readable(key: str, value: JSON) -> JSON:
-    """A value without a text that cannot be read.
+    """The value, unchanged, if all texts in it are readable.
 
     Raises:
-        KVDamagedError: there is one in it.
+        KVDamagedError: one of them is not JSON.
     """
     waiting = [value] if Unreadable.met else []
     while waiting:
@@ -172,7 +172,7 @@ def look_up(fields: Mapping[str, Any], path: Iterable[str]) -> JSON | None:
 
 
 def replaced(fields: Mapping[str, Any], path: Sequence[str], value: JSON | None) -> Fields:
-    """Fields with one of them set, or removed for ``None``; nothing is changed in place."""
+    """A copy of the fields with one of them set, or removed for ``None``."""
     name, rest = path[0], path[1:]
     if rest:
         inner = fields.get(name)

@@ -16,14 +16,14 @@ _Document: Final = types.Document.pb()
 _Transform: Final = types.DocumentTransform.FieldTransform.pb()
 
 ABSENT: Final = ""
-"""As the version of a precondition: the document must not exist."""
+"""The precondition that the document must not exist."""
 
 
 class Writes:
     """Makes writes below a target's root.
 
-    ``version`` is always a precondition: the document must have that version, or not exist
-    (:data:`ABSENT`); ``None`` for none.
+    ``version`` is a precondition: the document must have this version, or must not exist
+    (:data:`ABSENT`); ``None`` means no precondition.
     """
 
     def __init__(self, target: Target) -> None:
@@ -36,7 +36,7 @@ class Writes:
             document: its path.
             fields: all of its fields.
             version: see the class.
-            native: keep large fields as they are, for single values in them to be changed later.
+            native: keep large fields in Firestore's own form, so that single values in them can be changed later.
         """
         write = _Write(update=_Document(name=self._head + document))
         for name, value in fields.items():
@@ -53,7 +53,7 @@ class Writes:
         added: Mapping[tuple[str, ...], int] | None = None,
         native: bool = False,
     ) -> Any:
-        """Change fields of a document by their paths, and leave the others; it is made if there is none.
+        """Change some fields of a document and leave the others; create the document if it is missing.
 
         Args:
             document: its path.
@@ -87,12 +87,12 @@ class Writes:
 
 
 def version_of(result: Any) -> str:
-    """The version that a write gave its document."""
+    """The version of a document after a write."""
     return f"{result.update_time.seconds}.{result.update_time.nanos:09}"
 
 
 def is_version(text: str) -> bool:
-    """Whether a text could be a version."""
+    """Whether a text can be a version."""
     seconds, dot, nanos = text.partition(".")
     return bool(dot) and len(nanos) == 9 and (seconds + nanos).isascii() and (seconds + nanos).isdigit()
 

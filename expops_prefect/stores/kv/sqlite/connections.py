@@ -1,8 +1,8 @@
-"""The connections of a process to one SQLite file: a few, whatever the number of threads.
+"""The SQLite connections of a process: a few, whatever the number of threads.
 
-A descriptor is what a process may run out of, and a connection in WAL mode takes two. So threads
-take turns: a connection is lent for one statement or one transaction. What writes has a connection
-of its own, so that a writer that waits for another process keeps no reader waiting.
+File descriptors are scarce, and a connection in WAL mode takes two. So threads take turns: a
+connection is lent for one statement or one transaction. Writers have a connection of their own, so
+that a writer that waits for another process does not block readers.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from expops_prefect.stores.kv.sqlite.readonly import connect_to_read, on_read_on
 from expops_prefect.stores.kv.sqlite.schema import BUSY_SECONDS, FORMAT, ensure_schema
 
 READERS: Final = 4
-"""Connections that read at the same time. More would wait for Python's own lock instead."""
+"""Connections that read at the same time. More of them would only wait for the GIL."""
 _LOOK_AGAIN: Final = 0.5
 OF_THE_MOMENT: Final = frozenset({errno.EMFILE, errno.ENFILE})
-"""Errors that pass when somebody closes a file."""
+"""Errors that pass once another process has closed a file."""
 
 
 class Connections:
-    """The connections of one store; none is shared with a forked child.
+    """The connections of one store; a forked child opens its own.
 
     Args:
         path: the database file.
-        on_gone: told when the file that was open is not the one at that path any more.
+        on_gone: called when the file at the path is no longer the one that was open.
 
     Attributes:
-        reading, writing: lend a connection.
+        reading, writing: the pools that lend connections.
     """
 
     def __init__(self, path: Path, on_gone: Callable[[], object]) -> None:
         self.reading = Pool(path, READERS, self._seen)
-        # One process's writers wait for one another anyway.
+        # The writers of one process wait for one another anyway.
         self.writing = Pool(path, 1, self._seen)
         self._on_gone = on_gone
         self._file: tuple[int, int] | None = None
 
     def close(self) -> None:
-        """Close them all; one that is lent is closed when it comes back."""
+        """Close all; a connection that is lent is closed when it comes back."""
         self.reading.close()
         self.writing.close()
 
@@ -63,8 +63,8 @@ class Pool:
 
     Args:
         path: the database file.
-        limit: how many there are at most.
-        seen: told which file was opened.
+        limit: the most connections.
+        seen: called with the identity of each file that was opened.
     """
 
     def __init__(self, path: Path, limit: int, seen: Callable[[tuple[int, int] | None], object]) -> None:
@@ -77,7 +77,7 @@ class Pool:
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
         self._idle: SimpleQueue[Lent] = SimpleQueue()
-        # Weak: a time limit may strike a thread between two lines, and what it had borrowed comes back all the same.
+        # Weak: a time limit may interrupt a thread between two lines; what it had borrowed is released all the same.
         self._all: weakref.WeakSet[Lent] = weakref.WeakSet()
         self._adding = threading.Lock()
 
@@ -85,10 +85,10 @@ class Pool:
         """Borrow a connection.
 
         Raises:
-            sqlite3.Error, OSError: there is none to be had.
+            sqlite3.Error, OSError: no connection can be had.
         """
         if self._pid != os.getpid():
-            # A child must not close its parent's files, which would drop the parent's locks: they are kept, unused.
+            # Closing the parent's files in a child would drop the parent's locks: keep them, unused.
             self._inherited += [self._idle, *self._all]
             self._start_afresh()
         try:
@@ -105,7 +105,7 @@ class Pool:
         return lent
 
     def give(self, lent: Lent) -> None:
-        """Give it back; a transaction that a signal or a task's time limit left open is rolled back."""
+        """Return a connection; roll back a transaction that a signal or a task's time limit left open."""
         try:
             if lent.connection.in_transaction:
                 lent.connection.rollback()
@@ -118,7 +118,7 @@ class Pool:
             lent.close()
 
     def close(self) -> None:
-        """Close what is not lent."""
+        """Close the connections that are not lent."""
         if self._pid != os.getpid():
             return
         idle = self._idle
@@ -142,14 +142,14 @@ class Pool:
 
 
 class Lent:
-    """A connection, open or not yet.
+    """A connection that is open, or will be opened.
 
     Args:
-        owner: the set of those that are lent out together.
+        owner: the pool's queue; a connection goes back only to the queue it came from.
 
     Attributes:
-        connection: the connection; not to be asked for before :meth:`open`.
-        file: which file that is.
+        connection: the connection; set by :meth:`open`.
+        file: the device and inode of the open file.
     """
 
     __slots__ = ("__weakref__", "_place", "_state", "connection", "file", "owner")
@@ -166,18 +166,18 @@ class Lent:
         """Connect.
 
         Raises:
-            sqlite3.Error, OSError, KVError: that failed.
+            sqlite3.Error, OSError, KVError: it could not be opened.
         """
         state = state_of(path) if on_read_only(path) else None
         connection = _connect(path)
         status = path.stat()
-        # Only now: while it is open nothing else can be the same file to the system.
+        # Close only now: while the old file is open, the system cannot reuse its inode.
         self.close()
         self.connection, self._state, self._place = connection, state, str(path)
         self.file = status.st_dev, status.st_ino
 
     def is_good_for(self, path: Path) -> bool:
-        """Whether it shows what is there now: the file may have been removed, moved, or put there anew."""
+        """Whether it still shows the current file, which may have been removed, moved or replaced."""
         if self.file is None:
             return False
         try:
@@ -185,21 +185,21 @@ class Lent:
         except FileNotFoundError:
             return False
         except OSError:
-            return True  # the system does not tell
+            return True  # the system gives no inode
         if self.file != (status.st_dev, status.st_ino):
             return False
-        # One that writes sees for itself what others write.
+        # On a writable file system SQLite notices the changes of others itself.
         return self._state is None or (self._state == state_of(path) and on_read_only(path))
 
     def close(self) -> None:
-        """Close it; it can be opened again."""
+        """Close it; you can open it again."""
         if self.file is not None:
             self.file = None
             self.connection.close()
 
 
 def short_of_descriptors(error: Exception) -> bool:
-    """Whether what failed did so because there are too many open files, which SQLite does not say."""
+    """Whether it failed because too many files are open, which SQLite does not say."""
     if isinstance(error, OSError):
         return error.errno in OF_THE_MOMENT
     if "unable to open" in str(error):

@@ -15,7 +15,7 @@ _LOG: Final = "-wal"
 
 
 def on_read_only(path: Path) -> bool:
-    """Whether a file lies, or would lie, on a file system that is mounted read-only."""
+    """Whether a path is on a file system that is mounted read-only, even if the file does not exist."""
     for place in (path, *path.parents):
         try:
             return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
@@ -27,20 +27,20 @@ def on_read_only(path: Path) -> bool:
 
 
 def state_of(path: Path) -> State:
-    """What changes when somebody writes to a database for whom its file system is not read-only."""
+    """A stamp that changes when another machine, which may write to the file system, changes the database."""
     return _stamp(path), _stamp(_log_of(path))
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a database to read it, without any file beside it.
+    """Open a database for reading, without creating files beside it.
 
     Raises:
         KVError: a newer release wrote it.
-        sqlite3.Error: it cannot be read: its last changes may lie in a log without an index.
+        sqlite3.Error: it cannot be read: its last changes may be in a log without an index.
     """
     log = _stamp(_log_of(path))
-    # The usual way needs the log's index beside the database, and cannot make it here. Without a log there is another,
-    # which must not be taken where there is one: it would leave out what stands in it.
+    # A normal read-only connection needs the log's index beside the database and cannot make it here. `immutable`
+    # needs none, but ignores the log, so use it only where there is no log.
     way = "mode=ro" if log is not None and log[0] else "mode=ro&immutable=1"
     place = f"{path.as_uri()}?{way}"
     connection = sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -48,7 +48,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > FORMAT:
             raise KVError(
-                f"{path} was written by a newer expops-prefect (format {version}, this one knows {FORMAT}): "
+                f"{path} was written by a newer expops-prefect (format {version}, this one supports {FORMAT}): "
                 "upgrade expops-prefect"
             ).for_long()
     except BaseException:

@@ -1,4 +1,4 @@
-"""The SQLite schema: ExpOps' own table, our index beside it, and the migrations between our versions."""
+"""The SQLite schema: ExpOps' own table, an index beside it, and the migrations between format versions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final
 from expops_prefect.errors import KVError
 
 BUSY_SECONDS: Final = 10.0
-"""How long a statement waits for another process's write."""
+"""How long a statement waits for the write of another process."""
 
 FORMAT: Final = 2
-"""Our schema's version, kept in SQLite's ``user_version``; 0 is a new file or one that ExpOps made."""
+"""The schema's version, kept in SQLite's ``user_version``; 0 is a new file or one that ExpOps made."""
 
 
 def ensure_schema(connection: sqlite3.Connection, path: Path) -> None:
@@ -30,11 +30,11 @@ def ensure_schema(connection: sqlite3.Connection, path: Path) -> None:
     _enter_wal(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Asked again inside the transaction: another process may have migrated meanwhile.
+        # Read again inside the transaction: another process may have migrated meanwhile.
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > FORMAT:
             raise KVError(
-                f"{path} was written by a newer expops-prefect (format {version}, this one knows {FORMAT}): "
+                f"{path} was written by a newer expops-prefect (format {version}, this one supports {FORMAT}): "
                 "upgrade expops-prefect, or point EXPOPS_RUNTIME_DIR to another folder"
             ).for_long()
         for step in _MIGRATIONS[version:]:
@@ -47,7 +47,7 @@ def ensure_schema(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
-    # The busy handler does not cover the switch to WAL, which needs the file for itself.
+    # The busy handler does not cover the switch to WAL, which needs exclusive access to the file.
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -60,18 +60,18 @@ def _enter_wal(connection: sqlite3.Connection) -> None:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    # sqlite-utils costs a third of a second to import: only the process that makes the file pays.
+    # sqlite-utils takes a third of a second to import: only the process that makes the file pays for it.
     from sqlite_utils import Database
 
     database = Database(connection)
     database["kv"].create({"key": str, "value": str, "updated_at": float}, pk="key", if_not_exists=True)
     database["kv"].create_index(["updated_at"], index_name="idx_kv_updated_at", if_not_exists=True)
-    # ExpOps scans prefixes with LIKE, for which SQLite takes an index only with this collation.
+    # ExpOps scans prefixes with LIKE, for which SQLite uses an index only with this collation.
     connection.execute("CREATE INDEX IF NOT EXISTS idx_kv_key_nocase ON kv(key COLLATE NOCASE)")
 
 
 def _add_tokens(connection: sqlite3.Connection) -> None:
-    # Beside ExpOps' table and not in it: a scan shows only keys that somebody put.
+    # A table of its own: a scan of ExpOps' table shows only keys that were put.
     connection.execute(
         "CREATE TABLE IF NOT EXISTS expops_prefect_tokens("
         "key TEXT, token TEXT, used_at REAL, PRIMARY KEY (key, token)) WITHOUT ROWID"
@@ -79,4 +79,4 @@ def _add_tokens(connection: sqlite3.Connection) -> None:
 
 
 _MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_create, _add_tokens)
-"""One step from each version to the next."""
+"""The migration from each version to the next."""

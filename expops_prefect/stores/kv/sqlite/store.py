@@ -1,9 +1,9 @@
 """The KV store on SQLite, in the table that ExpOps' own clients read.
 
-A few connections a process, see :mod:`~expops_prefect.stores.kv.sqlite.connections`; a fork or a copy connects
-anew. WAL mode: readers never wait for the writer. Every write is one ``BEGIN IMMEDIATE``
-transaction, so a read-modify-write cannot be overtaken, and waits at most :data:`BUSY_SECONDS` for
-other writers.
+The store keeps a few connections in each process, see :mod:`~expops_prefect.stores.kv.sqlite.connections`; a fork
+or a copy connects anew. In WAL mode readers never wait for the writer. Every write is one ``BEGIN IMMEDIATE``
+transaction, so no other write can come between a read and its write. It waits at most :data:`BUSY_SECONDS`
+for other writers.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _UPSERT: Final = (
 class SQLiteKV:
     """A :class:`~expops_prefect.stores.kv.base.KVStore` in one SQLite file.
 
-    The version that :meth:`get_versioned` hands out is the stored text itself: a
-    :meth:`compare_and_set` succeeds if the value is still the same. A value that was changed and
-    changed back passes, so whoever needs to notice that (a lease) keeps a counter in the value.
+    The version from :meth:`get_versioned` is the stored text itself: a :meth:`compare_and_set` succeeds if
+    the value is the same. It does not notice a value that was changed and changed back; a lease, which must,
+    keeps a counter in its value.
 
     Args:
-        path: the database file; it and its folder are made when first used.
+        path: the database file; it and its folder are created on first use.
 
     Attributes:
         path: as above.
-        renewals: how often the file was found removed or moved while it was in use.
+        renewals: how often the file was found removed or moved while in use.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -68,7 +68,7 @@ class SQLiteKV:
 
     def _renewed(self) -> None:
         self.renewals += 1
-        said = f"{self.path} was removed or moved while it was in use; it is made anew"
+        said = f"{self.path} was removed or moved while it was in use; a new one is created"
         degrade("database gone", said, key=str(self.path))
 
     def __deepcopy__(self, memo: dict[int, object]) -> SQLiteKV:
@@ -103,7 +103,7 @@ class SQLiteKV:
         return None if row is None else Versioned(load(key, row[0]), row[0])
 
     def scan(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[tuple[str, JSON]]:
-        """See :meth:`KVStore.scan`. Pages inside; no read transaction stays open between two pages."""
+        """See :meth:`KVStore.scan`. Reads pages; no read transaction stays open between them."""
         lower, strict = (after, True) if after is not None and after >= prefix else (prefix, False)
         upper = successor(prefix)
         left = limit
@@ -129,7 +129,7 @@ class SQLiteKV:
     def put(self, key: str, value: JSON) -> None:
         """See :meth:`KVStore.put`."""
         text = dump(value)
-        # A statement by itself is a transaction by itself.
+        # A single statement is a transaction of its own.
         with _Borrowed(self._connections.writing, "write", self.path) as connection:
             connection.execute(_UPSERT, (key, text, time.time()))
 
@@ -185,7 +185,7 @@ class SQLiteKV:
         return count
 
     def increment(self, key: str, amount: int = 1, *, token: str | None = None) -> int:
-        """See :meth:`KVStore.increment`. Tokens stand in a table of their own."""
+        """See :meth:`KVStore.increment`. Tokens have a table of their own."""
         with self._writing("count") as connection:
             row = _row(connection, key)
             value = check_counter(key, None if row is None else load(key, row[0]))
@@ -215,10 +215,10 @@ class SQLiteKV:
             raise KVError(f"{self.path} does not keep what is written to it")
 
     def look(self) -> None:
-        """See whether the file is still there, and count a renewal if it is not.
+        """Check that the file still exists, and count a renewal if it does not.
 
         Raises:
-            KVError: it cannot be made anew.
+            KVError: it cannot be created again.
         """
         with self._reading("read"):
             pass
@@ -232,10 +232,10 @@ class SQLiteKV:
         return f"SQLite {self.path}"
 
     def announce(self) -> None:
-        """See :meth:`Announcing.announce`: the database file is touched.
+        """See :meth:`Announcing.announce`. Touches the database file.
 
-        What is written goes to the write-ahead log first, another file, which SQLite removes when
-        the last connection closes and makes anew later: a watch on it ends then without a word.
+        Writes go to the write-ahead log first. SQLite removes that file when the last connection closes
+        and creates it again later, so a watch on it ends silently.
         """
         with contextlib.suppress(OSError):
             os.utime(self.path)
@@ -258,7 +258,7 @@ def _row(connection: sqlite3.Connection, key: str) -> tuple[str] | None:
 
 
 def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object]) -> list[tuple[str, str]]:
-    """Keys and texts. A text that is not UTF-8 is one that is no JSON either, and hides no others."""
+    """Keys and texts. Text that is not UTF-8 is returned as text that is not JSON, and does not hide other rows."""
     try:
         return connection.execute(query, tuple(values)).fetchall()
     except sqlite3.OperationalError as error:
@@ -269,7 +269,7 @@ def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object]) 
         found = connection.execute(query, tuple(values)).fetchall()
     finally:
         connection.text_factory = str
-    # With a surrogate a text is still none that JSON could be. Keys are ours to find, so they are UTF-8.
+    # A text with a surrogate is never JSON. Keys were checked on writing, so they are UTF-8.
     return [
         (key.decode(errors="replace"), text.decode(errors="surrogateescape") if isinstance(text, bytes) else text)
         for key, text in found
@@ -277,9 +277,9 @@ def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object]) 
 
 
 class _Borrowed:
-    """A connection for the time of a ``with`` statement; what SQLite says is translated.
+    """A connection for a ``with`` statement; translates SQLite's errors.
 
-    A class and not a generator: it is on the way of every look-up.
+    A class, not a generator: every look-up passes through it.
     """
 
     __slots__ = ("_lent", "_path", "_pool", "_verb")
@@ -321,7 +321,7 @@ def _advice(error: Exception, path: Path) -> str:
         return f"Another process held it for over {BUSY_SECONDS:.0f} s; see which one has the file open."
     if on_read_only(path):
         return (
-            "Its file system is mounted read-only: what is recorded there can be read, and nothing can be added. "
+            "Its file system is mounted read-only: you can read its records, but not add any. "
             "Mount it writable, or set EXPOPS_RUNTIME_DIR to a folder that is."
         )
     if "readonly" in text or "read-only" in text or isinstance(error, PermissionError):

@@ -1,4 +1,4 @@
-"""Google's storage client: how it is opened, and what its errors mean."""
+"""Google's storage client: how to open it, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _LOGIN: Final = "set credentials_json in the configuration, or run: gcloud auth 
 _KEY_FILE: Final = "make a new key for the service account and set credentials_json to its JSON file"
 _QUERY: Final = re.compile(r"\?[^\s'\")]*")
 _SESSION: Final = "upload_id="
-"""In the address of an upload's session, which lets anybody who has it write."""
+"""Part of the address of an upload session, with which anybody can write."""
 
 
 class Connection:
-    """A client that is opened when first asked for.
+    """A client that is opened on first use.
 
-    It belongs to one process: after a fork, the child makes a connection of its own and shares
-    neither sockets nor a lock that another thread of the parent held.
+    It belongs to one process: a forked child makes a connection of its own and shares neither sockets
+    nor a lock that another thread of the parent held.
 
     Args:
-        gcp_project: the Google Cloud project; ``None`` as the credentials say.
+        gcp_project: the Google Cloud project; ``None`` to take it from the credentials.
         credentials: a service account's file; ``None`` for application default credentials.
         endpoint: the URL of an emulator, which is used without credentials.
     """
@@ -38,7 +38,7 @@ class Connection:
         self.process = os.getpid()
         self.counting = threading.Lock()
         self.bucket_seen = False
-        """Whether the bucket has answered: then an object that is not found is only that."""
+        """Whether the bucket has answered: if so, a missing object does not mean a missing bucket."""
         self._gcp_project = gcp_project
         self._credentials = credentials
         self._endpoint = endpoint
@@ -83,7 +83,7 @@ class Connection:
         else:
             client = Client(project=self._gcp_project)
         for scheme in ("https://", "http://"):
-            # Google's default keeps ten connections, too few for parallel ranges from several tasks.
+            # Google's default of ten connections is too few for parallel ranges from several tasks.
             client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
         return client
 
@@ -108,17 +108,17 @@ def _service_account(file: str) -> tuple[str | None, Any]:
             return info.get("project_id"), Credentials.from_service_account_info(info)
         except (ValueError, TypeError, AttributeError) as error:  # which of them depends on what is broken
             problem = f"holds a service account's key that cannot be used ({type(error).__name__})"
-    # Without its cause on purpose: those exceptions hold the file's content.
+    # The cause is left out on purpose: those exceptions hold the file's content.
     raise ObjectStoreError(f"the key file {file} {problem}; {_KEY_FILE}")
 
 
 @contextmanager
 def translated(verb: str, place: str) -> Iterator[None]:
-    """Turn the errors of Google's libraries into ours.
+    """Translate the errors of Google's libraries.
 
     Args:
-        verb: what is done.
-        place: to what, for the message.
+        verb: the operation, for the message.
+        place: its object, for the message.
 
     Raises:
         ObjectStoreError: what went wrong and what to do.
@@ -148,7 +148,7 @@ def translated(verb: str, place: str) -> Iterator[None]:
 
 
 def _is_final(error: BaseException) -> bool:
-    """Whether the same call cannot succeed before somebody has changed something."""
+    """Whether the call will fail again until somebody changes something."""
     import google.auth.exceptions as auth
     from google.api_core import exceptions
 
@@ -165,7 +165,7 @@ def _tells_of_a_session(error: BaseException | None) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    """What a foreign error means and what to do; none of its text that could hold a credential."""
+    """What a foreign error means and what to do; leaves out text that could hold a credential."""
     import google.auth.exceptions as auth
     import requests
     from google.api_core import exceptions
@@ -192,7 +192,7 @@ def _said(error: BaseException) -> str:
     if isinstance(error, exceptions.NotFound):
         return "the bucket does not exist; create it, or correct experiment.cache.object_store.bucket"
     if isinstance(error, DataCorruption):
-        return "the bytes that arrived have another checksum than the bucket's; try again, and check proxies on the way"
+        return "the bytes arrived with another checksum than the bucket's; try again, and check proxies on the way"
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}; check the local folder of copies and its disk"
     text = " ".join(_QUERY.sub("", str(error)).split())

@@ -19,7 +19,7 @@ class GCSSettings(ObjectSettings):
 
     Attributes:
         bucket: the bucket's name.
-        gcp_project: the Google Cloud project; ``None`` as the credentials say.
+        gcp_project: the Google Cloud project; ``None`` to take it from the credentials.
         credentials_json: a service account's key file.
         emulator_host: the URL of an emulator.
     """

@@ -1,8 +1,8 @@
 """Objects in a Google Cloud Storage bucket.
 
-What is named by its content is uploaded once, under a precondition, and downloaded once to each
-machine: a large object is fetched in parallel ranges into a local copy, which is then mapped like
-any local file. Checksums are checked on the way by Google's client, digests afterwards by the cache.
+A content-addressed object is uploaded once, under a precondition, and downloaded once to each
+machine. A large object is fetched in parallel ranges into a local copy, which is then mapped like
+any local file. Google's client verifies checksums in transit; the cache verifies digests afterwards.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class GCSObjects:
 
     Args:
         bucket: the bucket's name.
-        prefix: what the names of all objects start with, ``<project id>/``.
-        gcp_project: the Google Cloud project; ``None`` as the credentials say.
+        prefix: the start of all object names, ``<project id>/``.
+        gcp_project: the Google Cloud project; ``None`` to take it from the credentials.
         credentials: a service account's file; ``None`` for application default credentials.
         endpoint: the URL of an emulator, which is used without credentials.
-        copies: the folder of local copies; without one nothing can be mapped.
-        timeout: seconds for one request, and for all tries of it together.
+        copies: the folder of local copies; without one, objects cannot be mapped.
+        timeout: seconds for one request, and for all its attempts together.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class GCSObjects:
         self._google = (gcp_project, credentials, endpoint)
         self._opened = Connection(*self._google)
         self.calls: Counter[str] = Counter()
-        """Requests of this object by kind, and bytes: what a bill is made of."""
+        """Requests of this object by kind, and bytes: the basis of a bill."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_remade, (self._settings,))
@@ -99,7 +99,7 @@ class GCSObjects:
 
         reader = PartsReader(parts)
         with self._translated("write", key):
-            # A large object is not sent for nothing.
+            # Do not send a large object that exists already.
             there = self._reload(key) if reader.size > MULTIPART else None
             if there is None:
                 try:
@@ -119,7 +119,7 @@ class GCSObjects:
         return _info(key, blob)
 
     def refresh(self, key: str) -> ObjectInfo | None:
-        """See :meth:`ObjectStore.refresh`. Copied onto itself in the bucket: no bytes move."""
+        """See :meth:`ObjectStore.refresh`. The bucket copies the object onto itself: no bytes move."""
         from google.api_core.exceptions import NotFound
 
         with self._translated("refresh", key):
@@ -220,10 +220,10 @@ class GCSObjects:
         return blob
 
     def _require_bucket(self) -> None:
-        """Raise Google's error if what was not found is the bucket: an object that is not there is no failure."""
+        """Raise Google's error if the bucket is what was not found: a missing object is not a failure."""
         connection = self._connection()
         if not connection.bucket_seen:
-            # Its own look-up would ask for a right that the role on objects does not have.
+            # Looking the bucket up needs a permission that the role on objects does not include.
             list(self._blobs("", most=1))
             connection.bucket_seen = True
 
@@ -239,7 +239,7 @@ class GCSObjects:
                 key = name.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%")
                 try:
                     check_key(key)
-                except NameRefusedError:  # not ours: the "folder/" that Google's console makes, for instance
+                except NameRefusedError:  # a foreign object, such as the "folder/" that Google's console makes
                     continue
                 yield _info(key, blob)
 
@@ -299,7 +299,7 @@ class GCSObjects:
             copy.unlink(missing_ok=True)
 
     def _limits(self) -> dict[str, Any]:
-        """For one request, and for all tries of it together."""
+        """Timeouts for one request, and for all its attempts together."""
         return {"timeout": self._timeout, "retry": retry(self._timeout)}
 
     def _count(self, **amounts: int) -> None:
@@ -307,7 +307,7 @@ class GCSObjects:
             self.calls.update(amounts)
 
     def _connection(self) -> Connection:
-        """This process's connection: a forked child makes its own."""
+        """The connection of this process; a forked child makes its own."""
         opened = self._opened
         if opened.process != os.getpid():
             opened = self._opened = Connection(*self._google)

@@ -1,7 +1,7 @@
-"""An object's bytes on their way to a bucket and back: in few large requests, in bounded memory, checked.
+"""Uploads and downloads of a bucket's objects: few large requests, bounded memory, verified checksums.
 
-Google's client does it all. What is different here is how it is asked: it would hold each piece of
-an upload in memory, and read a download 8 KiB at a time, which takes longer than the network does.
+Google's client does the work. Its defaults are changed: it would hold each piece of an upload in
+memory, and read a download 8 KiB at a time, which is slower than the network.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Any, Final
 from expops_prefect.stores.objects.multi_buffer_reader import PartsReader
 
 MULTIPART: Final = 8 << 20
-"""Up to here Google's client uploads in one request, above in a session of pieces."""
+"""Up to this size Google's client uploads in one request, above it in a session of pieces."""
 PARALLEL_FROM: Final = 32 << 20
-"""From here an object is downloaded in ranges side by side."""
+"""From this size on an object is downloaded in parallel ranges."""
 RANGE: Final = 16 << 20
 _PIECE: Final = 256 << 20
-"""A round trip each; what was sent of one that fails is sent again. It is not held in memory."""
+"""Each piece is a round trip; one that fails is sent again. Pieces are not held in memory."""
 _WORKERS: Final = 8
 _LONGEST_PAUSE: Final = 3.0
-"""Seconds between two tries: a pause that would end after the time for all tries ends them, and Google's own grow."""
+"""Seconds between two attempts. Google's own pauses grow, and one that would outlast the timeout ends the attempts."""
 _SLOWEST: Final = 4 << 20
-"""Bytes in a second for which a piece that failed is still tried again."""
+"""Bytes per second that a failing piece is still allowed when it is tried again."""
 
 
 def upload(blob: Any, reader: PartsReader, *, generation: int | None, timeout: float) -> None:
     """Write an object.
 
     Args:
-        blob: where, as Google's client has it; afterwards with what the bucket says of it.
+        blob: Google's object for the target; it gets the bucket's metadata.
         reader: its bytes.
-        generation: of the object that it replaces; 0 for none, ``None`` for any.
-        timeout: seconds for one request, and for all tries of it together; longer for a large one.
+        generation: of the object to replace; 0 if none may exist, ``None`` for any.
+        timeout: seconds for one request, and for all its attempts together; longer for a large one.
 
     Raises:
-        DataCorruption: what arrived had another checksum; nothing of it stayed.
+        DataCorruption: the checksum of what arrived differs; nothing of it was kept.
     """
     from google.cloud.storage.exceptions import DataCorruption
 
@@ -46,7 +46,7 @@ def upload(blob: Any, reader: PartsReader, *, generation: int | None, timeout: f
     if streamed:
         reader.stream_from(MULTIPART)
         blob.chunk_size = _PIECE
-        # The bucket compares it. Google's client would ask for each piece as one `bytes`.
+        # The bucket compares it. Google's client would request each piece as one `bytes`.
         expected = blob.crc32c = base64.b64encode(reader.crc32c().to_bytes(4, "big")).decode()
     blob.upload_from_file(
         reader,
@@ -66,12 +66,12 @@ def download(blob: Any, target: Path, *, timeout: float) -> None:
     """Read an object into a file.
 
     Args:
-        blob: with its size, and the generation that all ranges are of.
+        blob: the object, with its size and the generation that all ranges must have.
         target: the file.
-        timeout: seconds for one request, and for all tries of it together.
+        timeout: seconds for one request, and for all its attempts together.
 
     Raises:
-        DataCorruption: what arrived has another checksum than the bucket's.
+        DataCorruption: the checksum of what arrived differs from the bucket's.
     """
     from google.cloud.storage import transfer_manager
 
@@ -91,14 +91,14 @@ def download(blob: Any, target: Path, *, timeout: float) -> None:
 
 
 def whole() -> dict[str, bool]:
-    """Have an answer read whole, as it was stored: for those that may be held in memory."""
+    """Options to read an answer whole, as it was stored: for objects that fit into memory."""
     return {"raw_download": True, "single_shot_download": True}
 
 
 def retry(timeout: float) -> Any:
-    """How a request is tried again, for so many seconds.
+    """How to retry a request, for this many seconds.
 
-    Every write here can be repeated: the same name gets the same bytes.
+    Every write here can be repeated: the same name always gets the same bytes.
     """
     from google.cloud.storage.retry import DEFAULT_RETRY
 

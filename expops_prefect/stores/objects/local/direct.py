@@ -1,6 +1,6 @@
-"""Large files past the page cache: they are flushed to disk anyway, and copying them there first takes longer.
+"""Direct I/O for large files: they are flushed to disk anyway, so copying them to the page cache first costs time.
 
-What was written is then read back by the system, beside the flow, so that the hits that follow find it in memory.
+The system then reads the file back, in parallel with the flow, so that later hits find it in memory.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from contextlib import suppress
 from typing import Final
 
 FROM: Final = 16 << 20
-"""Bytes from which on it pays."""
+"""Bytes from which on direct I/O pays."""
 _CHUNK: Final = 8 << 20
 _ALIGNMENT: Final = 4096
-"""Of places, lengths and memory: what all file systems take."""
+"""Alignment of offsets, lengths and memory that all file systems accept."""
 _READ_BACK: Final = 2 << 30
 """Larger files would push what other programs use out of memory."""
 _AHEAD: Final = 128 << 10
-"""What the system takes in one request to read ahead."""
+"""Bytes that the system accepts in one read-ahead request."""
 _UNABLE: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 _FLAG: Final = getattr(os, "O_DIRECT", 0)
 
 
 def write(descriptor: int, views: Sequence[memoryview]) -> bool:
-    """Write a new file; ``False`` where the file system does not do that, and the file may then hold anything.
+    """Write a new file; ``False`` if the file system does not support it. The file may then hold anything.
 
     Args:
         descriptor: the empty file.
         views: its bytes.
 
     Raises:
-        OSError: it could not be written, for another reason.
+        OSError: writing failed for another reason.
     """
     if not _FLAG:
         return False
@@ -45,7 +45,7 @@ def write(descriptor: int, views: Sequence[memoryview]) -> bool:
     except OSError:
         return False
     try:
-        # Never closed: an exception's traceback still refers to parts of it.
+        # Never closed: the traceback of an exception may still refer to parts of it.
         return _in_chunks(descriptor, views, memoryview(mmap.mmap(-1, _CHUNK)))
     finally:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
@@ -88,9 +88,9 @@ def _written(descriptor: int, chunk: memoryview, place: int) -> bool:
 
 
 def read_back(descriptor: int) -> None:
-    """Have the system read a file into memory, in a thread of its own: what it takes is nobody's wait.
+    """Have the system read a file into memory, in a thread of its own, so that nobody waits for it.
 
-    Where that cannot be, nothing is missing but some speed.
+    If that is not possible, only some speed is lost.
     """
     if os.fstat(descriptor).st_size > _READ_BACK or not hasattr(os, "posix_fadvise"):
         return
@@ -98,7 +98,7 @@ def read_back(descriptor: int) -> None:
         copy = os.dup(descriptor)
         try:
             threading.Thread(target=_read_back, args=(copy,), name="expops-read-back", daemon=True).start()
-        except RuntimeError:  # there are too many, or the interpreter is ending
+        except RuntimeError:  # too many threads, or the interpreter is ending
             os.close(copy)
 
 

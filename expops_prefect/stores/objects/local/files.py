@@ -1,6 +1,6 @@
-"""Writing files for the local object store: whole or not at all, and one at a time where it matters."""
+"""Writing files for the local object store: whole or not at all, and under a lock where it matters."""
 
-# Paths are text here: pathlib costs more than the system calls of a small read.
+# Paths are str: pathlib costs more than the system calls of a small read.
 # ruff: noqa: PTH108, PTH115, PTH120
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from expops_prefect.stores.objects.base import TEMPORARY, Buffer
 from expops_prefect.stores.objects.local import direct
 
 LOCK: Final = f"{TEMPORARY}lock"
-"""The file that is locked where a folder cannot be (NFS)."""
+"""The file to lock where a folder cannot be locked (NFS)."""
 _IOV_MAX: Final = 512
 _LARGE_PART: Final = 1 << 20
 RefuseLinks: TypeAlias = Callable[[str, int | None], None]
-"""Raises if there is a link in a path. It gets the open file too, if there is one."""
+"""Raises if a path contains a link. Also gets the open file, if there is one."""
 
 
 class _TemporaryNames:
-    """Names of temporary files that no other process gives, a forked child included."""
+    """Names of temporary files that are unique to this process; a forked child gets its own."""
 
     def __init__(self) -> None:
         self._numbers = count()
         self.in_forked_child()
 
     def in_forked_child(self) -> None:
-        """A forked child has names of its own."""
+        """Start names of its own in a forked child."""
         self._process = secrets.token_hex(8)
 
     def next(self) -> str:
-        """Another one."""
+        """The next name."""
         return f"{TEMPORARY}{self._process}-{next(self._numbers)}"
 
 
 @contextmanager
 def alone(root: str, *, required: bool = False) -> Iterator[None]:
-    """Hold the store's lock, for the moment in which a name is given, renewed or removed.
+    """Hold the store's lock while an entry is created, refreshed or removed.
 
-    It keeps a removal that looks first from removing what came after its look.
+    It keeps a removal, which checks first, from removing an entry that came after the check.
 
     Args:
         root: the store's folder.
-        required: fail on a file system that knows no locks; otherwise go on without, because there
-            nothing is removed that way.
+        required: fail on a file system without locks; otherwise go on without one, because such a
+            store never removes anything conditionally.
 
     Raises:
-        OSError: there is no such folder, or no lock.
+        OSError: the folder does not exist, or cannot be locked.
     """
     descriptor = _locked(root, required)
     try:
@@ -90,20 +90,20 @@ def _locked(root: str, required: bool) -> int:
 def written(
     target: str, parts: Sequence[Buffer], read_only: bool, refuse_links: RefuseLinks, *, flush: bool = True
 ) -> Iterator[tuple[str, int]]:
-    """A complete temporary file beside ``target``. Without an error the caller has renamed or removed it.
+    """A complete temporary file beside ``target``. The caller must rename or remove it, unless an error occurs.
 
     Args:
-        target: the path that the caller gives it then.
+        target: the path that the caller renames it to.
         parts: its bytes.
-        read_only: nobody may write to it.
-        refuse_links: asked before folders are made, and once the file is open.
-        flush: have the system write it to the disk, and then the folders that were made.
+        read_only: make the file read-only for everybody.
+        refuse_links: called before folders are made, and once the file is open.
+        flush: flush the file to the disk, and then the folders that were made.
 
     Yields:
         Its path and an open descriptor.
 
     Raises:
-        OSError: it could not be written.
+        OSError: writing failed.
     """
     temporary = f"{os.path.dirname(target)}/{of_process(_TemporaryNames).next()}"
     descriptor, made = _open_new(temporary, READ_ONLY_MODE if read_only else FILE_MODE, refuse_links)
@@ -126,7 +126,7 @@ def written(
 
 
 def name_of(descriptor: int) -> str | None:
-    """The path of an open file with every link in it resolved; ``None`` where the system does not tell."""
+    """The path of an open file with every link resolved; ``None`` where the system does not tell."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:
@@ -138,7 +138,7 @@ def content(descriptor: int, size: int) -> bytes:
 
     Args:
         descriptor: the file, at its beginning.
-        size: what the system says of it. A small file is read in one call: after each, this thread may have
+        size: its size. A small file is read in one call, because after each call this thread may have
             to wait for others.
     """
     if size < _LARGE_PART:
@@ -165,7 +165,7 @@ def _open_new(path: str, mode: int, refuse_links: RefuseLinks) -> tuple[int, boo
 
 
 def _write(descriptor: int, parts: Sequence[Buffer], *, flush: bool) -> bool:
-    """Write a new file; whether that went past the page cache."""
+    """Write a new file; return whether that bypassed the page cache."""
     views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
     if flush and sum(view.nbytes for view in views) >= direct.FROM:
         if direct.write(descriptor, views):
@@ -176,7 +176,7 @@ def _write(descriptor: int, parts: Sequence[Buffer], *, flush: bool) -> bool:
         last = first
         while last < len(views) and last - first < _IOV_MAX and views[last].nbytes < _LARGE_PART:
             last += 1
-        # os.write splits what is too large for one system call, writev does not.
+        # os.write splits a buffer that is too large for one system call, writev does not.
         written = os.write(descriptor, views[first]) if last == first else os.writev(descriptor, views[first:last])
         while first < len(views) and written >= views[first].nbytes:
             written -= views[first].nbytes

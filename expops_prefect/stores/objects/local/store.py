@@ -1,6 +1,6 @@
 """Objects as files below one folder."""
 
-# Paths are text here: pathlib costs more than the system calls of a small read.
+# Paths are str: pathlib costs more than the system calls of a small read.
 # ruff: noqa: PTH105, PTH106, PTH108, PTH114, PTH120
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _ADVICE: Final = {
     errno.EDQUOT: "the disk quota is used up; remove old results with `expops-prefect cache gc`, "
     "or set prefect.runtime_dir to a folder on another disk",
     errno.EROFS: "the file system is read-only; set EXPOPS_RUNTIME_DIR or prefect.runtime_dir to a writable folder",
-    errno.EACCES: "this user may not do that; correct the permissions, or set EXPOPS_RUNTIME_DIR or "
-    "prefect.runtime_dir to a folder of this user's",
+    errno.EACCES: "permission denied; correct the permissions, or set EXPOPS_RUNTIME_DIR or "
+    "prefect.runtime_dir to a folder that you own",
     errno.EMFILE: "too many open files; raise the limit with `ulimit -n`, or close what you can",
 }
 _MAPPED: Final = "too many open files; raise the limit with `ulimit -n`, or set prefect.cache.mmap to false"
-"""A file that is read stays open for as long as an array is mapped to it."""
+"""A file stays open for as long as an array is mapped to it."""
 
 
 class LocalObjects:
     """An :class:`~expops_prefect.stores.objects.base.ObjectStore` of files below ``root``.
 
     A write goes to a temporary file beside its target, is flushed to disk and then renamed, so a
-    reader, also one that has the old file mapped, never sees half of it. Symbolic links below the
+    reader, even one that has the old file mapped, never sees half of it. Symbolic links below the
     root are refused; the root itself may be one.
 
     Args:
-        root: the folder; made when first written to.
+        root: the folder; created by the first write.
     """
 
     def __init__(self, root: Path) -> None:
@@ -116,7 +116,7 @@ class LocalObjects:
             return None if status is None else _info(key, status)
 
     def refresh(self, key: str) -> ObjectInfo | None:
-        """See :class:`~expops_prefect.stores.objects.base.ObjectStore`. ``None`` as well for another user's file."""
+        """See :class:`~expops_prefect.stores.objects.base.ObjectStore`. ``None`` also for a file of another user."""
         file = self._file(key)
         with _translated("refresh", key):
             try:
@@ -129,7 +129,7 @@ class LocalObjects:
                 return None
 
     def delete(self, key: str, *, stamp: str | None = None) -> bool:
-        """See :class:`~expops_prefect.stores.objects.base.ObjectStore`. Folders that this leaves empty go too."""
+        """See :class:`~expops_prefect.stores.objects.base.ObjectStore`. Also removes folders that become empty."""
         target = self._entry(key)
         with _translated("delete", key):
             try:
@@ -173,10 +173,10 @@ class LocalObjects:
         return f"{self._root}/{key}"
 
     def sweep(self, older_than_seconds: float) -> int:
-        """Remove temporary files that killed writers left behind.
+        """Remove temporary files that killed writers left.
 
         Args:
-            older_than_seconds: only files that nobody has written to for so long.
+            older_than_seconds: only files that nobody has written to for this long.
 
         Returns:
             How many were removed.
@@ -200,17 +200,17 @@ class LocalObjects:
             raise ObjectStoreError(f"{self.describe()} does not return what was written; check the file system")
 
     def close(self) -> None:
-        """Nothing stays open between calls."""
+        """Do nothing: no file stays open between calls."""
 
     def describe(self) -> str:
         """See :class:`~expops_prefect.stores.objects.base.ObjectStore`."""
         return f"local files in {self._root}"
 
     def _is_direct(self, path: str, descriptor: int) -> bool:
-        """Whether the system says that an open file is where its path says, with no link below the root.
+        """Whether an open file is at its path, with no link below the root, according to the system.
 
-        That takes one call, where looking at each folder takes one for each. ``False`` may mean that it
-        does not tell, or that the root was moved meanwhile.
+        This takes one call instead of one for each folder. ``False`` may mean that the system does not
+        tell, or that the root was moved meanwhile.
         """
         if self._real_root is None:
             self._real_root = os.path.realpath(self._root)
@@ -224,7 +224,7 @@ class LocalObjects:
         return refuse
 
     def _entry(self, key: str) -> str:
-        """The path of a key, whose parents are no symbolic links. For what acts on the entry itself."""
+        """The path of a key whose parents are not symbolic links. For operations on the entry itself."""
         check_key(key)
         components = key.split("/")
         path = self._root
@@ -235,7 +235,7 @@ class LocalObjects:
         return f"{path}/{components[-1]}"
 
     def _file(self, key: str) -> str:
-        """The path of a key, no part of which is a symbolic link. For what reads through it."""
+        """The path of a key without any symbolic link. For operations that read through it."""
         path = self._entry(key)
         if os.path.islink(path):
             raise _link_refused(path)
@@ -248,7 +248,7 @@ class LocalObjects:
                     entries = [(f"{folder}/{entry.name}".lstrip("/"), entry) for entry in scan]
             except _ABSENT:
                 return
-            # A folder sorts by its name with the slash, so that the keys below it come in their order.
+            # Sort a folder by its name with the slash, so that the keys below it come in order.
             named = sorted((key + "/" * entry.is_dir(follow_symlinks=False), entry) for key, entry in entries)
         for name, entry in named:
             if name.endswith("/"):
