@@ -1,7 +1,7 @@
 """ExpOps caching and run tracking for Prefect flows.
 
-Public names are imported when they are first used, so that ``import expops_prefect`` costs next to
-nothing and a flow that only logs a metric does not load the rest.
+Public names are imported on first use, so that ``import expops_prefect`` costs next to nothing and a flow that
+only logs a metric does not load the rest.
 """
 
 from __future__ import annotations
@@ -103,14 +103,14 @@ _PREFECTS: Final = frozenset(
         "unmapped",
     }
 )
-"""What flows import beside ``flow`` and ``task``, passed on from Prefect."""
+"""Names that flows import beside ``flow`` and ``task``, re-exported from Prefect."""
 
 
 _PREFECTS_MODULES: Final = frozenset(
     {"artifacts", "assets", "blocks", "cache_policies", "context", "deployments", "events", "futures", "runtime"}
     | {"settings", "states", "transactions", "variables"}
 )
-"""Its modules that flows import the same way, as in ``from prefect import flow, runtime``."""
+"""Prefect's modules that flows import in the same way, as in ``from prefect import flow, runtime``."""
 
 
 def __getattr__(name: str) -> Any:

@@ -28,27 +28,27 @@ T = TypeVar("T")
 
 
 class ExpOpsTask(Surrounded, Task[P, R]):
-    """A Prefect task that is cached by ``EXPOPS`` unless told otherwise, and recorded.
+    """A Prefect task that is cached with ``EXPOPS`` by default, and recorded.
 
     Args:
         fn: the function.
-        process: the name of its ExpOps process; without it the task's own name.
-        ignore: parameters that are left out of the cache key.
+        process: the name of its ExpOps process; by default the task's own name.
+        ignore: parameters to leave out of the cache key.
         kwargs: every argument of :class:`prefect.Task`, with its meaning there.
     """
 
     def __init__(
         self, fn: Callable[P, R], *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
     ) -> None:
-        # The one default in which Prefect's decorator differs from its class: the flow decides.
+        # The only default in which Prefect's decorator differs from its class: the flow decides.
         kwargs.setdefault("log_prints", None)
-        self._policy_left_open = _says_nothing(kwargs)
-        ours = self._policy_left_open and _may_cache(kwargs.get("persist_result"))
+        self._policy_left_open = _leaves_policy_open(kwargs)
+        ours = self._policy_left_open and _default_allowed(kwargs.get("persist_result"))
         if ours:
             kwargs["cache_policy"] = EXPOPS
         super().__init__(fn, **kwargs)
         if ours:
-            # Prefect passes this on to with_options as the user's own choice, which it is not.
+            # Prefect passes this to with_options as the user's own choice, which it is not.
             self._user_cache_policy = NotSet
         self.process = process
         self.ignore = _parameter_names(ignore)
@@ -60,11 +60,11 @@ class ExpOpsTask(Surrounded, Task[P, R]):
         Args:
             process: a new name of the ExpOps process.
             ignore: new parameters to leave out of the key.
-            options: every option of Prefect's.
+            options: any option of Prefect's method.
         """
-        left_open = self._policy_left_open and _says_nothing(options)
+        left_open = self._policy_left_open and _leaves_policy_open(options)
         persist = options.get("persist_result", NotSet)
-        ours = left_open and _may_cache(self._user_persist_result if persist is NotSet else persist)
+        ours = left_open and _default_allowed(self._user_persist_result if persist is NotSet else persist)
         if ours:
             options["cache_policy"] = EXPOPS
         plain = super().with_options(**options)
@@ -84,9 +84,9 @@ class ExpOpsFlow(Surrounded, Flow[P, R]):
 
     Args:
         fn: the function.
-        project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
-        cached: make it a cache entry of its own where it is a subflow: one whose arguments, configuration and
-            code are those of an earlier one is not run, and none of its tasks starts. Run by itself it is run.
+        project: the project's root folder, or a :class:`Project`; by default found from the flow's file.
+        cached: cache it as a whole if it is called as a subflow: if arguments, configuration and code are unchanged,
+            neither it nor any of its tasks runs. Called on its own, it always runs.
         kwargs: every argument of :class:`prefect.Flow`, with its meaning there.
     """
 
@@ -101,13 +101,13 @@ class ExpOpsFlow(Surrounded, Flow[P, R]):
     def _instrument(self) -> None:
         if self.cached and self.isgenerator:
             raise ConfigurationError(
-                f"the flow {self.name!r} yields what it computes, so there is no result to keep: leave out cached=True "
-                "and cache its tasks, or return a list"
+                f"the flow {self.name!r} yields its results one by one and cannot be cached as a whole: "
+                "leave out cached=True and cache its tasks, or return a list"
             )
         add_flow_hooks(self)
 
     def _entry(self) -> ExpOpsTask[P, Any]:
-        """The task that stands for this flow where it is a cached subflow."""
+        """The task that stands for this flow when it is called as a cached subflow."""
         entry: ExpOpsTask[P, Any] = ExpOpsTask(
             entry_function(self, self.fn),
             name=self.name,
@@ -121,7 +121,7 @@ class ExpOpsFlow(Surrounded, Flow[P, R]):
         return entry
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override, unused-ignore]
-        """Run the flow. See :meth:`prefect.Flow.__call__`; a cached subflow is looked up first."""
+        """Run the flow. See :meth:`prefect.Flow.__call__`. A cached subflow is first looked up in the cache."""
         if not self.cached or not is_subflow():
             return super().__call__(*args, **kwargs)
         return_type = "state" if kwargs.pop("return_state", False) else "result"
@@ -134,8 +134,8 @@ class ExpOpsFlow(Surrounded, Flow[P, R]):
 
         Args:
             project: another project.
-            cached: whether it is a cache entry of its own where it is a subflow.
-            options: every option of Prefect's.
+            cached: whether to cache it as a whole when it is called as a subflow.
+            options: any option of Prefect's method.
         """
         plain = super().with_options(**options)
         changed = copy.copy(self)
@@ -159,13 +159,13 @@ def task(
 def task(
     fn: Callable[P, R] | None = None, /, *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
-    """Prefect's ``task``, cached by what it depends on and recorded.
+    """Prefect's ``task``, recorded, and cached by its inputs, configuration and code.
 
     Args:
         fn: the function, when used without parentheses.
-        process: the name of its ExpOps process; without it the task's own name.
-        ignore: parameters that are left out of the cache key, such as sessions and clients.
-        kwargs: every argument of Prefect's; one that the user gives always wins.
+        process: the name of its ExpOps process; by default the task's own name.
+        ignore: parameters to leave out of the cache key, such as sessions and clients.
+        kwargs: any argument of Prefect's ``task``; yours take precedence over this package's defaults.
 
     Example:
         ```python
@@ -182,7 +182,7 @@ def task(
 
 
 class FlowDecorator:
-    """What :data:`flow` is: callable as a decorator, with what Prefect's offers beside."""
+    """The type of :data:`flow`: a decorator with the other methods of Prefect's."""
 
     from_source = staticmethod(Flow.from_source)
     """Load a flow from a repository or folder. See :meth:`prefect.Flow.from_source`."""
@@ -211,10 +211,10 @@ class FlowDecorator:
 
         Args:
             fn: the function, when used without parentheses.
-            project: the project's root folder, or a :class:`Project`; without it found from the flow's file.
-            cached: make it a cache entry of its own where it is a subflow: one whose arguments, configuration and
-                code are those of an earlier one is not run, and none of its tasks starts. Run by itself it is run.
-            kwargs: every argument of Prefect's, with its meaning there.
+            project: the project's root folder, or a :class:`Project`; by default found from the flow's file.
+            cached: cache it as a whole if it is called as a subflow: if arguments, configuration and code are
+                unchanged, neither it nor any of its tasks runs. Called on its own, it always runs.
+            kwargs: any argument of Prefect's ``flow``, with its meaning there.
 
         Example:
             ```python
@@ -233,17 +233,17 @@ class FlowDecorator:
 flow = FlowDecorator()
 
 
-def _says_nothing(options: dict[str, Any]) -> bool:
-    """Whether these arguments leave the choice of a cache policy open."""
-    # A storage of the user's own too: with Prefect's default policy its results belong to one run.
+def _leaves_policy_open(options: dict[str, Any]) -> bool:
+    """Whether these arguments leave the cache policy to us."""
+    # A storage of the user's counts as a choice: with Prefect's default policy its results belong to one run.
     named = ("cache_key_fn", "result_storage_key", "result_storage")
     return all(options.get(name) in (None, NotSet) for name in named) and (
         options.get("cache_policy", NotSet) is NotSet
     )
 
 
-def _may_cache(persist_result: bool | None) -> bool:
-    """Whether a default of ours is welcome: not against ``persist_result=False`` or Prefect's setting."""
+def _default_allowed(persist_result: bool | None) -> bool:
+    """Whether we may set a default policy: not against ``persist_result=False`` or Prefect's setting."""
     return persist_result is not False and not get_current_settings().tasks.default_no_cache
 
 

@@ -5,16 +5,16 @@
     ├── NameRefusedError          a name or key that may not be used (also a ValueError)
     ├── BackendError              a backend cannot do what it was asked
     │   ├── KVError               ... the KV store
-    │   │   ├── KVRefusedError    ... and will never take this value: trying again is of no use
-    │   │   └── KVDamagedError    ... and what stands under a key is no JSON
+    │   │   ├── KVRefusedError    ... and will never accept this value: do not retry
+    │   │   └── KVDamagedError    ... because the value under a key is not JSON
     │   └── ObjectStoreError      ... the object store
-    │       └── ObjectStoreRefusedError   ... denies it for good: trying again is of no use
-    ├── IntegrityError            stored bytes are missing, changed or not ours
-    ├── FormatError               a persisted format or version that this release does not know
+    │       └── ObjectStoreRefusedError   ... and will not until somebody changes something: do not retry
+    ├── IntegrityError            stored bytes are missing, changed or unknown
+    ├── FormatError               a stored format or version that this release does not support
     ├── FingerprintError          a value or a function that cannot be fingerprinted
-    ├── RunNotFoundError          no run of that name, or several (also a LookupError)
-    ├── ProcessNotFoundError      no process or step of that name in a run (also a LookupError)
-    ├── LeaseLostError            another process computes what this one was computing
+    ├── RunNotFoundError          no run matches a name, or several do (also a LookupError)
+    ├── ProcessNotFoundError      a run has no process or step of this name (also a LookupError)
+    ├── LeaseLostError            another process has taken over the computation
     └── ResultNotStorableError    a result that cannot be pickled
 
 Absence is never an exception: look-ups return ``None`` or ``False``. Errors of foreign
@@ -31,14 +31,14 @@ _B = TypeVar("_B", bound="BackendError")
 
 
 class ExpOpsPrefectError(Exception):
-    """Base of every error that this package raises. Its text shows no secret of what it cites."""
+    """Base of every error that this package raises. Secrets in the message are masked."""
 
     def __str__(self) -> str:
         return masked_message(super().__str__())
 
 
 class ConfigurationError(ExpOpsPrefectError):
-    """The project's settings are wrong. The message names file, key, what was found and what is allowed."""
+    """The project's settings are wrong. The message names file, key, the value found and the values allowed."""
 
 
 class NameRefusedError(ExpOpsPrefectError, ValueError):
@@ -49,14 +49,14 @@ class BackendError(ExpOpsPrefectError):
     """A backend cannot do what it was asked (unreachable, full, denied, damaged).
 
     Attributes:
-        lasting: whether it will fail as long as nobody does something about it: a disk that is full, a file that
-            is no database, a permission that is missing. Then there is nothing to wait for.
+        lasting: whether it will fail until somebody acts: on a full disk, a file that is not a database, or a
+            missing permission. Retrying is useless.
     """
 
     lasting: bool = False
 
     def for_long(self: _B, lasting: bool = True) -> _B:
-        """The same, :attr:`lasting`."""
+        """Set :attr:`lasting` and return the error."""
         self.lasting = lasting
         return self
 
@@ -66,11 +66,11 @@ class KVError(BackendError):
 
 
 class KVRefusedError(KVError):
-    """The KV store will never take this key or value."""
+    """The KV store will never accept this key or value."""
 
 
 class KVDamagedError(KVError):
-    """What stands under a key is no JSON.
+    """The value under a key is not JSON.
 
     Attributes:
         key: the key.
@@ -89,7 +89,7 @@ class ObjectStoreError(BackendError):
 
 
 class ObjectStoreRefusedError(ObjectStoreError):
-    """The object store denies this for good: no permission, no such bucket, no valid credentials."""
+    """The object store denies this permanently: no permission, no such bucket, no valid credentials."""
 
     lasting = True
 
@@ -99,16 +99,16 @@ class IntegrityError(ExpOpsPrefectError):
 
 
 class FormatError(ExpOpsPrefectError):
-    """A persisted format or version that this release does not know."""
+    """A stored format or version that this release does not support."""
 
 
 class FingerprintError(ExpOpsPrefectError, TypeError):
     """A value or a function that cannot be fingerprinted.
 
     Attributes:
-        path: where in the value the offending part sits, for example ``config['lock']``.
+        path: the location of the offending part in the value, for example ``config['lock']``.
         type_name: its qualified type.
-        unread: where a file is part of it, and could not be read: which one, and why. Else empty.
+        unread: the file that could not be read, with the reason, if the value contains one; else empty.
     """
 
     def __init__(self, message: str, *, path: str = "", type_name: str = "", unread: str = "") -> None:
@@ -119,10 +119,10 @@ class FingerprintError(ExpOpsPrefectError, TypeError):
 
 
 class RunNotFoundError(ExpOpsPrefectError, LookupError):
-    """No run is meant by a name, or several are.
+    """No run matches a name, or several runs do.
 
     Attributes:
-        near: records of the runs that come near, or of those that are meant.
+        near: records of similar runs, or of the runs that match.
     """
 
     def __init__(self, message: str, near: tuple[Any, ...] = ()) -> None:
@@ -131,11 +131,11 @@ class RunNotFoundError(ExpOpsPrefectError, LookupError):
 
 
 class ProcessNotFoundError(ExpOpsPrefectError, LookupError):
-    """A run has no process or step of a name."""
+    """A run has no process or step of this name."""
 
 
 class LeaseLostError(ExpOpsPrefectError):
-    """A lease was taken over, or removed, while its holder did not renew it."""
+    """A lease was taken over or removed before its holder renewed it."""
 
 
 class ResultNotStorableError(ExpOpsPrefectError):

@@ -1,7 +1,7 @@
-"""``instrument``: give a flow that keeps Prefect's own decorators caching and recording.
+"""``instrument``: add caching and recording to a flow that keeps Prefect's own decorators.
 
-Prefect's tasks are found by name from many places, so they are changed where they are. Outside the
-instrumented flows they behave as before: their policy delegates to the original one.
+Prefect's tasks are referred to by name from many places, so they are changed in place. Outside instrumented flows
+they behave as before: their policy delegates to the original one.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from expops_prefect.tracking.wrapping import INNER, Surrounded
 _logger = logging.getLogger("prefect.expops")
 F = TypeVar("F", bound=Flow[..., Any])
 T = TypeVar("T")
-_FEW: Final = 1000  # a longer collection among a module's names holds data, and no tasks
+_FEW: Final = 1000  # a longer collection in a module holds data, not tasks
 
 
 @dataclass
 class InstrumentedPolicy(ExpOpsCachePolicy):
-    """``EXPOPS`` inside flows of ours, the task's own policy elsewhere.
+    """``EXPOPS`` inside instrumented or recorded flows, the task's own policy elsewhere.
 
     Attributes:
-        original: the policy that the task had.
+        original: the task's own policy.
     """
 
     original: CachePolicy | None = field(default=None)
@@ -56,19 +56,19 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
 
 
 class InstrumentedTask(Task[..., Any], Surrounded):
-    """A task of Prefect's decorator that was instrumented. Its clones are, too."""
+    """An instrumented task of Prefect's decorator. Its clones are instrumented too."""
 
     def with_options(self, **options: Any) -> Task[..., Any]:  # type: ignore[override, unused-ignore]
         """See :meth:`prefect.Task.with_options`."""
-        return _like(self, super().with_options(**options))
+        return _instrument_clone(self, super().with_options(**options))
 
 
 class InstrumentedFlow(Flow[..., Any], Surrounded):
-    """A flow of Prefect's decorator that was instrumented. Its clones are, too."""
+    """An instrumented flow of Prefect's decorator. Its clones are instrumented too."""
 
     def with_options(self, **options: Any) -> Flow[..., Any]:  # type: ignore[override, unused-ignore]
         """See :meth:`prefect.Flow.with_options`."""
-        return _like(self, super().with_options(**options))
+        return _instrument_clone(self, super().with_options(**options))
 
 
 setattr(InstrumentedFlow, STANDS_FOR, Flow)  # in the keys of tasks that take one
@@ -76,22 +76,22 @@ setattr(InstrumentedFlow, STANDS_FOR, Flow)  # in the keys of tasks that take on
 
 @cache
 def _instrumented(kind: Any) -> Any:
-    """The class of instrumented tasks or flows of a class; for another one than Prefect's decorators make, by its name.
+    """The instrumented subclass of a task or flow class; a class other than Prefect's own keeps its name.
 
-    The class itself comes first among the bases, else Python does not let an object change its class.
+    The class itself is the first base; otherwise Python does not allow an object to change its class.
     """
     if kind in (Task, Flow):
         return InstrumentedTask if kind is Task else InstrumentedFlow
 
     def with_options(self: Any, *args: Any, **options: Any) -> Any:
-        return _like(self, kind.with_options(self, *args, **options))
+        return _instrument_clone(self, kind.with_options(self, *args, **options))
 
     named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     return type(kind.__name__, (kind, Surrounded), {**named, "with_options": with_options})
 
 
-def _like(original: Any, clone: T) -> T:
-    """A clone of an instrumented task or flow is instrumented as that is."""
+def _instrument_clone(original: Any, clone: T) -> T:
+    """Instrument a clone like its original."""
     if isinstance(clone, Task):
         _instrument_task(clone)
     elif isinstance(clone, Flow):
@@ -100,22 +100,22 @@ def _like(original: Any, clone: T) -> T:
 
 
 def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
-    """Switch on caching and recording for a flow and the tasks and subflows that it uses.
+    """Add caching and recording to a flow and to the tasks and subflows that it uses.
 
-    Tasks are found in the flow's module, in its closure, and in own modules that those import;
-    subflows by the names in the flow's code and in that of the functions and tasks it calls. Tasks
-    whose caching the user chose keep it. Other flows that share the tasks keep their behaviour, and so
-    does a subflow where it is run by itself.
+    Tasks are found in the flow's module, in its closure, and in the project's modules imported there. Subflows are
+    found by the names in the code of the flow and of the functions and tasks that it calls. Tasks whose caching you
+    configured keep it. Other flows that share the tasks are not affected, and neither is a subflow that is called
+    on its own.
 
     Args:
         flow: a Prefect flow.
-        tasks: further tasks, for instance of a library or made by a factory.
+        tasks: further tasks, for instance from a library or a factory.
 
     Returns:
         The same flow.
 
     Raises:
-        TypeError: what was given is no flow, or one of ``tasks`` no task.
+        TypeError: ``flow`` is not a flow, or one of ``tasks`` is not a task.
 
     Example:
         ```python
@@ -142,14 +142,14 @@ def instrument(flow: F, *, tasks: Iterable[Task[..., Any]] = ()) -> F:
 
 def _checked(flow: Any, tasks: Iterable[Any]) -> list[Task[..., Any]]:
     if not isinstance(flow, Flow):
-        more = "; a task goes into tasks=[…] beside the flow that calls it" if isinstance(flow, Task) else ""
-        raise TypeError(f"instrument takes a flow, as Prefect's @flow makes it, not {_kind(flow)}{more}")
+        more = "; pass a task in tasks=[…], together with the flow that calls it" if isinstance(flow, Task) else ""
+        raise TypeError(f"instrument takes a flow made with Prefect's @flow, not {_kind(flow)}{more}")
     if isinstance(tasks, Task):
         raise TypeError(f"tasks takes a list: tasks=[{tasks.name}]")
     found = list(tasks)
     for item in found:
         if not isinstance(item, Task):
-            raise TypeError(f"tasks takes tasks, as Prefect's @task makes them, not {_kind(item)}")
+            raise TypeError(f"tasks takes tasks made with Prefect's @task, not {_kind(item)}")
     return found
 
 
@@ -177,12 +177,12 @@ def _instrument_flow(flow: Flow[..., Any], *, inner: bool) -> None:
         kind: Any = type(flow)
         flow.__class__ = _instrumented(kind)
     add_flow_hooks(flow)
-    if not (known and inner):  # one that was instrumented itself stays so
+    if not (known and inner):  # a flow that was instrumented directly stays so
         setattr(flow, INNER, inner)
 
 
 def _caching_is_default(task: Task[..., Any]) -> bool:
-    """Whether the user said nothing about the task's caching."""
+    """Whether the user did not configure the task's caching."""
     settings = get_current_settings().tasks
     return (
         getattr(task, "_user_cache_policy", NotSet) is NotSet
@@ -196,7 +196,7 @@ def _caching_is_default(task: Task[..., Any]) -> bool:
 
 
 def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any]]:
-    """Tasks in the module and closure of a flow, and in own modules imported there."""
+    """Tasks in the module and closure of a flow, and in the project's modules imported there."""
     function: Callable[..., Any] = inspect.unwrap(flow.fn)
     seen: set[int] = {id(flow)}
     modules: set[str] = set()
@@ -215,8 +215,8 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any]]:
         elif isinstance(item, type):
             if not isinstance(item.__module__, str) or owner_of_module(item.__module__) is not Owner.PROJECT:
                 continue
-            # Static and class methods stand there wrapped; inherited ones stand in the bases.
-            members = [_plain(value) for value in tuple(vars(item).values())]
+            # Static and class methods are wrapped there; inherited ones are in the bases.
+            members = [_unwrapped(value) for value in tuple(vars(item).values())]
             waiting += [*item.__bases__, *(value for value in members if isinstance(value, Task | Flow | type))]
         elif isinstance(item, ModuleType):
             if item.__name__ not in modules and owner_of_module(item.__name__) is Owner.PROJECT:
@@ -232,14 +232,14 @@ def _reachable(flow: Flow[..., Any]) -> Iterator[Task[..., Any]]:
             waiting.append(type(item))
 
 
-def _plain(member: Any) -> Any:
-    """What a class statement bound; static and class methods stand in the class wrapped."""
-    # Only of those: what else stands there may be anything, and looking into it may change the class.
+def _unwrapped(member: Any) -> Any:
+    """The function of a static or class method; anything else unchanged."""
+    # Only of those: other members may be anything, and inspecting them may change the class.
     return member.__func__ if isinstance(member, staticmethod | classmethod) else member
 
 
 def subflows_of(flow: Flow[..., Any]) -> Iterator[Flow[..., Any]]:
-    """The flows that a flow calls, itself or through own functions, tasks and classes: by the names in their code."""
+    """The flows that a flow calls, directly or through the project's code, by the names in that code."""
     seen: set[int] = {id(flow)}
     waiting: list[Any] = [flow]
     while waiting:
@@ -259,9 +259,9 @@ def _is_own(value: Any) -> bool:
 
 
 def _named_in(item: Any) -> Iterator[Any]:
-    """What the code of a flow, a task, a function or a class names, as far as it is there already."""
+    """The objects that the code of a flow, task, function or class names, if they already exist."""
     if isinstance(item, type):
-        yield from map(_plain, tuple(vars(item).values()))
+        yield from map(_unwrapped, tuple(vars(item).values()))
         return
     function: Any = inspect.unwrap(item.fn if isinstance(item, Flow | Task) else item)
     names = set(_names(function.__code__)) if inspect.isfunction(function) else set()

@@ -1,4 +1,4 @@
-"""Everything of one project behind one object."""
+"""A project: its settings and its stores."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _PARALLEL = 8
-_ = row_changes  # what waits in an outbox is applied by its functions
+_ = row_changes  # registers the functions of queued changes
 
 
 class Project:
     """A project's settings, its KV store and its object store.
 
-    Opening costs no connection; a copy or a pickle holds the settings only.
+    Opening makes no connection; a copy or a pickle holds only the settings.
 
     Args:
         settings: the parsed configuration.
@@ -47,8 +47,8 @@ class Project:
         settings: the parsed configuration.
         kv: the KV store.
         objects: the object store.
-        kv_availability, objects_availability: whether they answer.
-        part: what else this process keeps of the project, by its class.
+        kv_availability, objects_availability: circuit breakers of the stores.
+        part: other state of the project in this process, by its class.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -63,10 +63,10 @@ class Project:
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, source_file: str | Path | None = None) -> Project:
-        """Find and open a project; the same object for the same root while its configuration is unchanged.
+        """Find and open a project; returns the same object for a root while its configuration is unchanged.
 
         Args:
-            path: the project's root; without it ``EXPOPS_PROJECT_ROOT``, then the nearest folder above
+            path: the project's root; by default ``EXPOPS_PROJECT_ROOT``, then the nearest folder above
                 ``source_file``, then above the current folder, that holds ``configs/project_config.yaml``.
             source_file: the flow's source file.
 
@@ -85,10 +85,10 @@ class Project:
             return project
 
     def close(self, timeout: float = 10.0) -> None:
-        """Deliver what waits for the stores, and give up connections, threads and files. A process that ends does so.
+        """Deliver waiting changes, and close connections, threads and files. Done automatically when a process ends.
 
         Args:
-            timeout: seconds for the delivery, at most. What is not delivered by then stays in the outbox's folder.
+            timeout: seconds for the delivery, at most. Undelivered changes stay in the outbox's folder.
         """
         here = of_process(OpenProjects)
         with here.lock:
@@ -118,15 +118,15 @@ class Project:
 
     @property
     def remote_objects(self) -> bool:
-        """Whether objects have to be downloaded before they can be read."""
+        """Whether objects must be downloaded before they can be read."""
         return self.settings.objects.is_remote
 
     @cached_property
     def signatures(self) -> Signatures:
-        """Signs cache records, and tells which to trust.
+        """Signs cache records and verifies their signatures.
 
         Raises:
-            ConfigurationError: the file of keys cannot be read any more.
+            ConfigurationError: the key file can no longer be read.
         """
         file = self.settings.signing_key_file
         try:
@@ -136,7 +136,7 @@ class Project:
 
     @cached_property
     def outbox(self) -> Outbox:
-        """What this process writes about runs goes through here, so that no store holds a flow up."""
+        """The queue for everything that this process records, so that a store never holds up a flow."""
         remote = self.settings.kv.is_remote or self.remote_objects
         return Outbox(
             self.kv,
@@ -156,24 +156,24 @@ class Project:
 
     @cached_property
     def reference_prefix(self) -> str:
-        """What a manifest's references start with: nothing for files, so that a project can be moved."""
+        """The prefix of a manifest's references: empty for files, so that a project can be moved."""
         return self.objects.uri(f"{names.CACHE_PREFIX}x")[:-1] if self.remote_objects else ""
 
     def data_rules(self) -> DataRules:
-        """What of data folders does not count, and a list that takes those that are met."""
+        """The rules for ignored files in data folders, with a list that collects the ignored ones."""
         return DataRules(self.settings.cache.ignore_files, self.settings.runtime_dir, [])
 
     def reconcile(self, *, dry_run: bool = False) -> list[run_records.RunRecord]:
-        """Show runs as failed whose processes have died, on this machine or another.
+        """Mark runs as failed whose processes have died, on this machine or another.
 
-        A process of the project does so too when it starts a run. What dead processes of this
-        machine had still to say is delivered first. Suspended runs are left alone.
+        A process of the project also does this when it starts a run. The queued changes of dead processes on this
+        machine are delivered first. Suspended runs are left alone.
 
         Args:
-            dry_run: only say which.
+            dry_run: only return the runs.
 
         Returns:
-            Their records, as they are then.
+            Their records after the change.
 
         Raises:
             BackendError: a store failed.
@@ -187,14 +187,14 @@ class Project:
     def as_flow(self, **options: Any) -> Flow[..., dict[str, str]]:
         """The flow that runs ``experiment.pipeline`` with the project's own functions.
 
-        Needs the extra ``expops``. The flow returns the status of each process by its probe path, and
-        takes ``parameters``, such as ``{"train.epochs": 3}``, in place of the configured ones.
+        Needs the extra ``expops``. The flow returns the status of each process by its probe path. It takes
+        ``parameters``, such as ``{"train.epochs": 3}``, which replace configured ones.
 
         Args:
             options: arguments of Prefect's ``flow``; its name is the project's id unless given.
 
         Raises:
-            ConfigurationError: the pipeline cannot be run; the message says what is wrong with it.
+            ConfigurationError: the pipeline cannot run; the message says what is wrong with it.
 
         Example:
             ```python
@@ -211,12 +211,12 @@ class Project:
     # Readers -----------------------------------------------------------------------------------
 
     def runs(self, limit: int | None = None) -> RunList:
-        """The project's runs, newest first: a list with ``frame()``; each shows itself in a notebook.
+        """The project's runs, newest first: a list with ``frame()``; each run displays itself in a notebook.
 
-        A few of them are found without reading the others.
+        With a limit, the other runs are not read.
 
         Args:
-            limit: how many at most.
+            limit: the most runs.
         """
         from expops_prefect.views.notebook import RunList
 
@@ -231,12 +231,12 @@ class Project:
         return ShownRun.of(record, lambda: (self.rows(record), self.metrics(record)))
 
     def run(self, name: RunName) -> run_records.RunRecord:
-        """A run: named by its record, ``latest``, its id, or the beginning or the end of the id's digits.
+        """A run by its record, ``latest``, its id, or the start or the end of the id's digits.
 
-        All readers below take a run so.
+        All readers below accept the same names.
 
         Raises:
-            RunNotFoundError: there is none, or there are several; the message says which come near.
+            RunNotFoundError: no run matches, or several do; the message says which are similar.
             BackendError: the store failed.
         """
         return self._shown(find_run(self.kv, self.project_id, name))
@@ -245,7 +245,7 @@ class Project:
         try:
             name = find_run(self.kv, self.project_id, run).run_id
         except RunNotFoundError:
-            # ExpOps itself keeps no record of ours.
+            # Runs of ExpOps itself have no record of this package.
             found = read(self.kv, run) if isinstance(run, str) and run else None
             if not found:
                 raise
@@ -267,7 +267,7 @@ class Project:
         return self._read(run, run_outputs.read_charts)
 
     def graph(self, run: RunName) -> Graph:
-        """The pipeline graph of a run, as far as it has come."""
+        """The pipeline graph of a run, also of an open one."""
         from expops_prefect.views.graph import graph_of
 
         def read(kv: KVStore, name: str) -> tuple[Any, Any] | None:
@@ -277,11 +277,11 @@ class Project:
         return graph_of(*(self._read(run, read) or ((), {})))
 
     def explain(self, run: RunName, process: str | None = None) -> list[Explanation]:
-        """Why the calls of a run were executed, or whose results they were given, in the order in which they began.
+        """Why the calls of a run were executed, or which run their results came from, in the order of their start.
 
         Args:
             run: the run, named as for :meth:`run`.
-            process: only this process or step, as shown or as the user wrote it, or a probe path.
+            process: only this process or step, as shown or as in your code, or a probe path.
 
         Raises:
             RunNotFoundError: see :meth:`run`.
@@ -298,7 +298,7 @@ class Project:
 
 
 def _reopen(settings: Settings) -> Project:
-    """A project in another process: the one that is open there already, if its settings are the same."""
+    """A project in another process: the one that is already open there, if its settings are the same."""
     here = of_process(OpenProjects)
     with here.lock:
         held = here.by_root.get(str(settings.root))
@@ -310,11 +310,11 @@ def _reopen(settings: Settings) -> Project:
 
 
 class OpenProjects:
-    """The projects of this process. Take it as ``of_process(OpenProjects)``.
+    """The projects of this process. Get it with ``of_process(OpenProjects)``.
 
     Attributes:
-        lock: held while one is looked for and opened.
-        by_root: each by its root folder, with what its configuration was read from.
+        lock: held while a project is looked up and opened.
+        by_root: each project by its root folder, with the stamp of its configuration.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Where the code that runs now stands: in which recorded run, inside which call of a task.
+"""The context of the running code: its recorded run, and the task call that it is inside.
 
-A context variable follows threads that copy their context, as Prefect's do. It does not cross into
-worker processes: there the call travels with the task itself, under :data:`CALL_ATTRIBUTE`. A bare thread
-has a context of its own: what starts it, or gives it work, tells it by :func:`follow` or :data:`given`.
+A context variable follows threads that copy their context, as Prefect's do. It does not reach worker processes:
+there the call travels with the task, under :data:`CALL_ATTRIBUTE`. A bare thread has a context of its own: the code
+that starts it, or gives it work, passes the context by :func:`follow` or :data:`given`.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 CALL_ATTRIBUTE: Final = "_expops_call"
 """The attribute of a submitted task's copy that holds its :class:`Call`."""
 SURROUNDED_ATTRIBUTE: Final = "_expops_surrounded"
-"""The attribute of tasks and flows whose bodies this package surrounds."""
+"""The attribute of tasks and flows whose bodies this package wraps."""
 PROJECT_ATTRIBUTE: Final = "_expops_project"
-"""The attribute that holds its flow's project instead, where the run is not recorded."""
+"""The attribute that holds its flow's project instead, if the run is not recorded."""
 SUBFLOW_ATTRIBUTE: Final = "_expops_subflow"
 """The attribute of a task that stands for a cached subflow."""
 PLACE_ATTRIBUTE: Final = "_expops_place"
-"""The attribute of a task that holds the :class:`CallPlacement` of its call, where its number does not tell it."""
+"""The attribute of a task that holds the :class:`CallPlacement` of its call, if its number does not determine it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallPlacement:
-    """Where a call stands in the record, for those who know it.
+    """The position of a call in the record, where the caller knows it.
 
     Attributes:
-        path: its probe path, that of a process; it is a row of its own.
-        upstream: the processes whose data it takes.
+        path: its probe path, that of a process; it has a row of its own.
+        upstream: the processes whose data it uses.
     """
 
     path: str
@@ -56,14 +56,14 @@ class Call:
         project: the run's project; a copy in another process holds its settings only.
         name: the normalised name of the process or step.
         label: the user's name for it.
-        path: the probe path of this very call.
+        path: the probe path of this call.
         total: the probe path of the row that sums up all calls of that name; equal to ``path`` for the
             first call that was not mapped.
         process: the probe path of the enclosing process's call; the call's own for a process.
         step_of: for a step, the process path and the step's name.
-        attempt: how often the run was started; a flow that is retried or resumed starts again.
-        inside: the probe path under which steps that its body calls stand: its process's, or that of a subflow.
-        upstream: the processes whose data it takes, as far as known where it was submitted.
+        attempt: how often the run was started; a retried or resumed flow starts again.
+        inside: the probe path for the steps in its body: that of its process, or of a subflow.
+        upstream: the processes whose data it uses, as far as known when it was submitted.
     """
 
     run_id: str
@@ -80,21 +80,21 @@ class Call:
 
 
 class ActiveRun(Protocol):
-    """What the cache needs of a recorded run. The recorder has such runs, the cache does not know which."""
+    """The interface of a recorded run for the cache, which does not depend on the recorder."""
 
     project: Project
 
     def attach(self, context: TaskRunContext, cache_context: Any) -> None:
-        """Record a task run that the cache is asked about, by its ``CacheContext``."""
+        """Record a task run that the cache handles, with its ``CacheContext``."""
 
     def uncached(self, context: TaskRunContext, why: Any) -> None:
-        """A call is executed without looking at the cache."""
+        """Record that a call is executed without a cache look-up."""
 
     def call_of(self, task_run_id: UUID) -> Call | None:
-        """The call that a task run is, if it began in this process."""
+        """The call of a task run, if it began in this process."""
 
     def is_open(self, call: Call | None) -> bool:
-        """Whether a call has not ended yet; for ``None``, the run."""
+        """Whether a call has not ended; for ``None``, whether the run has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +109,15 @@ _FOLLOWED: Final = "_expops_place"
 """The attribute of a thread that holds the :class:`RunContext` of the body that started it."""
 current: ContextVar[RunContext | None] = ContextVar("expops_scope", default=None)
 given: ContextVar[RunContext | None] = ContextVar("expops_given_scope", default=None)
-"""The scope of the body that gave the work that runs here to a pool of threads."""
+"""The run context of the body that gave the running work to a thread pool."""
 flow_project: ContextVar[Project | None] = ContextVar("expops_flow_project", default=None)
-"""The project of the flow whose body runs here, recorded or not."""
+"""The project of the flow whose body is running, recorded or not."""
 task_transaction: ContextVar[Any] = ContextVar("expops_task_transaction", default=None)
-"""The transaction of the task whose body runs here."""
+"""The transaction of the task whose body is running."""
 
 
 def place() -> RunContext | None:
-    """The run and the call that the code belongs to that runs now, in its threads too; ``None`` outside any."""
+    """The run and the call of the running code, also in its threads; ``None`` outside runs."""
     context = task_here()
     if context is not None:
         run = run_of(context.task)
@@ -125,27 +125,27 @@ def place() -> RunContext | None:
         if run is not None and call is not None:
             return RunContext(run, call)
         return current.get()
-    return current.get() or _followed()
+    return current.get() or _inherited()
 
 
-def _followed() -> RunContext | None:
-    """What this thread was told, as long as the body runs that told it."""
-    told = given.get()
-    if told is None:
-        # Not by current_thread(), which makes an object for a thread that is none of Python's.
+def _inherited() -> RunContext | None:
+    """The context that this thread was given, while the body that gave it is running."""
+    context = given.get()
+    if context is None:
+        # Not with current_thread(), which creates an object for a thread not started by Python.
         thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
-        told = None if thread is None else thread.__dict__.get(_FOLLOWED)
-    return told if told is not None and told.run.is_open(told.call) else None
+        context = None if thread is None else thread.__dict__.get(_FOLLOWED)
+    return context if context is not None and context.run.is_open(context.call) else None
 
 
 def follow(thread: threading.Thread, place: RunContext | None) -> None:
-    """Let what a thread records count for the body that starts it."""
+    """Attribute what a thread records to the body that starts it."""
     if place is not None:
         setattr(thread, _FOLLOWED, place)
 
 
 def task_here() -> TaskRunContext | None:
-    """Prefect's context of the task whose own body this is; ``None`` in a flow's, which a task may have called."""
+    """Prefect's context of the task whose body is running; ``None`` in a flow's body, even one that a task called."""
     from prefect.context import FlowRunContext, TaskRunContext
 
     task, flow = TaskRunContext.get(), FlowRunContext.get()
@@ -155,23 +155,23 @@ def task_here() -> TaskRunContext | None:
 
 
 class _Recorder:
-    """How the run of a task run is found. The cache does not know the recorder."""
+    """Finds the run of a task run. The cache does not depend on the recorder."""
 
     run_of_task: Callable[[Any], ActiveRun | None] | None = None
 
 
 def record_with(run_of_task: Callable[[Any], ActiveRun | None]) -> None:
-    """Tell how the run of a task run is found. The recorder does so when it is imported."""
+    """Register how to find the run of a task run. The recorder does so when it is imported."""
     of_process(_Recorder).run_of_task = run_of_task
 
 
 def run_of(task: Any) -> ActiveRun | None:
-    """The recorded run that a task run belongs to; ``None`` outside any."""
+    """The recorded run of a task run; ``None`` outside recorded runs."""
     find = of_process(_Recorder).run_of_task
     return None if find is None else find(task)
 
 
 def project_around(task: Any) -> Project | None:
-    """The project of the flow that a task run belongs to, recorded or not; ``None`` outside any of ours."""
+    """The project of the flow of a task run, recorded or not; ``None`` outside this package's flows."""
     submitted: Project | None = getattr(task, PROJECT_ATTRIBUTE, None)
     return submitted or flow_project.get()

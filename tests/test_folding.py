@@ -120,5 +120,5 @@ def test_configured_names_of_this_release_and_of_earlier_ones(tmp_path: Path) ->
         assert find_name({configured: 1, "other": 2}, name) == 1
     two = f"[{{name: {label}}}, {{name: {name}}}]"
     root = make_project(tmp_path / "shop", f"experiment: {{pipeline: {{processes: {two}}}}}")
-    with pytest.raises(ConfigurationError, match="'Extract-Daily-Data'; allowed: one name for a process"):
+    with pytest.raises(ConfigurationError, match="'Extract-Daily-Data'; allowed: a single name for each process"):
         settings_of(root, None)

@@ -28,8 +28,8 @@ def main() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (function, "instrument takes a flow, as Prefect's @flow makes it, not the function function"),
-        (step, "not the Task step; a task goes into tasks=[…] beside the flow that calls it"),
+        (function, "instrument takes a flow made with Prefect's @flow, not the function function"),
+        (step, "not the Task step; pass a task in tasks=[…], together with the flow that calls it"),
         (functools.partial(function), "not the partial functools.partial"),
         (None, "not the NoneType None"),
         (type(main), "not the type Flow"),

@@ -1,1 +1,1 @@
-"""Tools of the package that know nothing of Prefect or of stores."""
+"""Tools that know neither Prefect nor stores."""

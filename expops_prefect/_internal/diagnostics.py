@@ -1,8 +1,8 @@
-"""What went wrong beside the flow: logged once per kind and key, counted, shown in the summary of the run it concerns.
+"""Failures beside the flow: logged once per kind and key, counted, and shown in the summary of the run concerned.
 
-Whom something concerns is known where it happens: code that belongs to a run says so by
-:func:`concern`, which threads and coroutines that copy their context inherit; threads that work
-for a project name its outbox folder, and its open runs are concerned.
+Failures are attributed where they happen. Code of a run calls :func:`concern`; threads and coroutines that copy
+their context inherit it. Threads that work for a project name its outbox folder, and their failures count for its
+open runs.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _logger.addFilter(Redacting())
 
 @dataclass(eq=False)
 class Events:
-    """What happened in this process to a run.
+    """Events of a run in this process.
 
     Attributes:
         project: the outbox folder of its project.
         counts: how often each kind of event happened.
-        since: when each happened first, epoch seconds.
+        since: when each kind first happened, epoch seconds.
         said: the kinds and keys that were logged.
     """
 
@@ -48,7 +48,7 @@ class Events:
         self.since[kind] = min(since, self.since.get(kind, since))
 
     def take(self) -> dict[str, dict[str, Any]]:
-        """What was counted, as :func:`merged` takes it; from now on anew."""
+        """Return the counts in the form of :func:`merged`, and reset them."""
         with of_process(_Diagnostics).lock:
             taken = {kind: {"count": count, "since": self.since[kind]} for kind, count in self.counts.items()}
             self.counts.clear()
@@ -57,30 +57,30 @@ class Events:
 
 
 Concern: TypeAlias = Events | Path | None
-"""A run's events, the outbox folder of a project, or nobody in particular."""
+"""A run's events, the outbox folder of a project, or ``None``."""
 _concern: ContextVar[Concern] = ContextVar("expops_concern", default=None)
 
 
 class _Diagnostics:
-    """What this process has said.
+    """The diagnostics of this process.
 
     Attributes:
-        told: what :func:`first` was asked for: notices that concern no run.
-        denials: what stores deny for good, and whether that was warned of.
-        watching: the events of the runs that are open.
+        noticed: the kinds and keys of :func:`first`: notices without a run.
+        denials: texts of permanent denials by stores, with whether each was logged as a warning.
+        watching: the events of open runs.
         process: the events of the process itself.
     """
 
     def __init__(self) -> None:
         self.lock = ForkSafeLock()
-        self.told: set[tuple[str, str]] = set()
+        self.noticed: set[tuple[str, str]] = set()
         self.denials: dict[str, bool] = {}
         self.watching: weakref.WeakSet[Events] = weakref.WeakSet()
         self.process = Events()
 
 
 def events_of_run(project: Path) -> Events:
-    """The events of a run that begins here. What happens to its project counts for it too.
+    """The events of a run that begins here. Failures of its project also count for it.
 
     Args:
         project: the outbox folder of its project.
@@ -92,18 +92,18 @@ def events_of_run(project: Path) -> Events:
 
 
 def concern(whom: Concern) -> None:
-    """From here on, in this context, what goes wrong concerns this run or project."""
+    """Attribute later failures in this context to this run or project."""
     _concern.set(whom)
 
 
 def concerned() -> Concern:
-    """Whom it concerns, what goes wrong here: for a thread that will go on with it."""
+    """The run or project to which failures here are attributed; pass it to a thread that goes on with the work."""
     return _concern.get()
 
 
 @contextmanager
 def concerning(whom: Concern) -> Iterator[None]:
-    """The same, for a block of code."""
+    """Like :func:`concern`, for a block of code."""
     token = _concern.set(whom)
     try:
         yield
@@ -112,13 +112,13 @@ def concerning(whom: Concern) -> Iterator[None]:
 
 
 def degrade(kind: str, message: str, *, key: str = "", about: str = "") -> None:
-    """Count an event and log it, once for each kind and key of the run that it concerns, or of this process.
+    """Count a failure and log it, once for each kind and key of the run concerned, or of this process.
 
     Args:
         kind: a few words for the summary, such as ``damaged results``.
-        message: what happened and what follows, for the log.
-        key: what it happened to.
-        about: the name of the task or flow that the message begins with.
+        message: the failure and its consequence, for the log.
+        key: the object of the failure.
+        about: the task or flow that the message starts with.
     """
     now, whom, here = time.time(), _concern.get(), of_process(_Diagnostics)
     with here.lock:
@@ -141,19 +141,19 @@ def degrade(kind: str, message: str, *, key: str = "", about: str = "") -> None:
 
 
 def first(kind: str, key: str) -> bool:
-    """Whether this is the first time in this process that something is said of this kind and key."""
+    """Whether this is the first call in this process with this kind and key."""
     here = of_process(_Diagnostics)
     with here.lock:
-        new = (kind, key) not in here.told
-        here.told.add((kind, key))
+        new = (kind, key) not in here.noticed
+        here.noticed.add((kind, key))
     return new
 
 
 def suppress_repeats(text: str) -> None:
-    """A store denies something for good: one warning says so, and what else follows from it is told at INFO.
+    """Warn only once of a permanent denial by a store; log its other consequences at INFO.
 
     Args:
-        text: what is denied and what to do, which stands in the messages of :func:`degrade`.
+        text: the denial and its remedy, which is part of the messages to :func:`degrade`.
     """
     here = of_process(_Diagnostics)
     with here.lock:
@@ -161,14 +161,14 @@ def suppress_repeats(text: str) -> None:
 
 
 def counts() -> dict[str, int]:
-    """How often each kind of event happened in this process so far."""
+    """How often each kind of failure happened in this process so far."""
     here = of_process(_Diagnostics)
     with here.lock:
         return dict(here.process.counts)
 
 
 def merged(known: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Two counts of events, ``{kind: {"count", "since"}}``, as one."""
+    """Add up two counts of events, ``{kind: {"count", "since"}}``."""
     sums: dict[str, Any] = dict(known or {})
     for kind, event in more.items():
         held = sums.get(kind)
@@ -179,7 +179,7 @@ def merged(known: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str
 
 
 def described(counts: Mapping[str, int], since: Mapping[str, float]) -> str:
-    """Events for people: ``results not stored 3x since 2026-11-25 12:00:01 UTC``."""
+    """Format events: ``results not stored 3x since 2026-11-25 12:00:01 UTC``."""
     return ", ".join(
         f"{kind} {count}x" + (f" since {at}" if (at := moment(since.get(kind))) else "")
         for kind, count in counts.items()

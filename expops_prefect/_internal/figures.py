@@ -1,4 +1,4 @@
-"""Pyplot's open figures. Results that are loaded only for a comparison must not add to them."""
+"""Pyplot's open figures. Results loaded only for a comparison must not add to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OF_EVERYBODY: Final = (type, ModuleType, FunctionType, BuiltinFunctionType)
 
 
 def open_figures() -> dict[int, Any]:
-    """Pyplot's open figures by number, if it was imported."""
+    """Pyplot's open figures by number; empty if it was not imported."""
     helpers = sys.modules.get("matplotlib._pylab_helpers")
     if helpers is None:
         return {}
@@ -23,12 +23,12 @@ def open_figures() -> dict[int, Any]:
 
 @contextmanager
 def undisturbed() -> Iterator[list[Any]]:
-    """Remove figures from pyplot that were loaded inside.
+    """Remove figures from pyplot that are loaded inside.
 
-    A figure that pyplot made registers itself again when it is loaded, and becomes the current one.
+    A figure that pyplot made registers itself again when it is loaded, and becomes the current figure.
 
     Yields:
-        A list; append what you load. Figures that are not in it stay, as they may be another thread's.
+        A list; append what you load. Other figures stay, as they may belong to another thread.
     """
     before, loaded = set(open_figures()), list[Any]()
     try:
@@ -36,12 +36,12 @@ def undisturbed() -> Iterator[list[Any]]:
     finally:
         new = {id(figure): number for number, figure in open_figures().items() if number not in before}
         for number in _reached(loaded, new):
-            # The one that was the current figure before is the last of the others, and so the current one again.
+            # The previous current figure is the last of the others, and so becomes the current one again.
             sys.modules["matplotlib._pylab_helpers"].Gcf.destroy(number)
 
 
 def _reached(held: list[Any], wanted: dict[int, int]) -> set[int]:
-    """Which of these objects something holds, at whatever depth."""
+    """The numbers of the wanted objects that are reachable from the held ones, at any depth."""
     found: set[int] = set()
     seen: set[int] = set()
     waiting = list(held) if wanted else []

@@ -1,8 +1,8 @@
-"""Locks on files that a process holds until it ends, in whatever way.
+"""Locks on files that a process holds until it ends, in whatever way it ends.
 
-Such a lock belongs to the whole process. The process could take its own lock again, and to close any descriptor of
-a locked file frees it. So locked files are known by what they are, whatever path leads to them, and are not opened
-a second time.
+Such a lock belongs to the whole process: the process could take its own lock again, and closing any descriptor of
+a locked file releases it. So locked files are tracked by device and inode, not by path, and are never opened
+twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LockState: TypeAlias = Literal["held", "free", "unknown"]
 
 
 class FileLocks:
-    """The files that this process has locked. Take it as ``of_process(FileLocks)``."""
+    """The files that this process has locked. Get it with ``of_process(FileLocks)``."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
@@ -30,14 +30,14 @@ class FileLocks:
         """Make a file and lock it.
 
         Args:
-            path: the file; there must be none.
-            flags: of ``os.open``, beside those for reading and writing.
+            path: the file; it must not exist.
+            flags: flags of ``os.open`` in addition to those for reading and writing.
 
         Returns:
             Its descriptor, for :meth:`release`.
 
         Raises:
-            OSError: it cannot be made, or the file system knows no locks.
+            OSError: it cannot be made, or the file system does not support locks.
         """
         make_folder(path.parent)
         with self._lock:
@@ -59,7 +59,7 @@ class FileLocks:
             flags: as for :meth:`create`.
 
         Returns:
-            Its descriptor; ``None`` if a process holds it, this one included, or it cannot be opened.
+            Its descriptor; ``None`` if a process, including this one, holds it, or if it cannot be opened.
         """
         with self._lock:
             try:
@@ -75,13 +75,13 @@ class FileLocks:
         return descriptor
 
     def release(self, descriptor: int) -> None:
-        """Free a file that this process has locked, and close it."""
+        """Unlock a file that this process has locked, and close it."""
         with self._lock, contextlib.suppress(OSError):
             self._held.pop(identity(os.fstat(descriptor)), None)
             os.close(descriptor)
 
     def remove(self, path: Path) -> None:
-        """Delete a file that this process has locked by this path."""
+        """Delete a file that this process has locked under this path."""
         with self._lock:
             file = next((file for file, (held, _) in self._held.items() if held == path), None)
             if file is not None:
@@ -91,7 +91,7 @@ class FileLocks:
                 os.close(descriptor)
 
     def read(self, path: Path) -> bytes:
-        """The bytes of a file, whoever has locked it.
+        """The bytes of a file, even if it is locked.
 
         Raises:
             OSError: it cannot be read.
@@ -103,7 +103,7 @@ class FileLocks:
             return path.read_bytes()
 
     def state(self, path: Path) -> LockState:
-        """Whether a living process, of this machine as far as is known, holds a file."""
+        """Whether a living process holds a file; processes on other machines may be unknown."""
         with self._lock:
             try:
                 if identity(path.stat()) in self._held:
@@ -117,7 +117,7 @@ class FileLocks:
                 os.close(descriptor)
 
     def in_forked_child(self) -> None:
-        """The locks stay the parent's. Closing a descriptor here does not free them."""
+        """Forget the parent's locks. Closing a descriptor here does not release them."""
         for _, descriptor in self._held.values():
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -125,7 +125,7 @@ class FileLocks:
 
 
 def _lock(descriptor: int) -> LockState:
-    """What was found: a ``free`` file is locked from now on."""
+    """Try to lock; a file found ``free`` is locked from now on."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):

@@ -1,9 +1,8 @@
-"""Folders and files that are made with the user's umask, and are never open to everybody.
+"""Create folders and files with the user's umask, and never open to everybody.
 
-A runtime folder holds parameters, results and code, so only its owner and, where the umask says
-so, the owner's group may read it. Where several users share one, the folder itself says so: it is
-writable for its group and hands the group on. What is made in it is the group's then, whatever the
-umask.
+A runtime folder holds parameters, results and code. So only its owner may read it, and the owner's group if the
+umask allows that. A folder that several users share is marked as such: it is writable for its group, and its
+set-group-ID bit passes the group on. Files made in it belong to the group, whatever the umask.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Final
 from expops_prefect._internal.diagnostics import degrade
 from expops_prefect._internal.process import of_process
 
-# Paths are text here: it is faster, and this is on the way of every result.
+# Paths are str: this is faster, and every result passes here.
 # ruff: noqa: PTH100, PTH101, PTH102, PTH108, PTH112, PTH116, PTH120
 
 FILE_MODE: Final = 0o660
@@ -36,20 +35,20 @@ _OURS: Final = frozenset(
 class _RuntimeFolders(dict[str, str | bool]):
     """The runtime folders of this process's projects, and their group.
 
-    Whoever makes a file below one may find the folder gone and make it anew, and knows a path only.
+    Code that makes a file below one may find the folder gone and create it again, knowing only a path.
     """
 
 
 def runtime_folder(path: Path, group: str | bool = False, *, ours: bool = False) -> None:
-    """Say that a folder, there or not, is a project's runtime folder. Never raises.
+    """Register a folder, which need not exist, as a project's runtime folder. Never raises.
 
-    Made anew it ignores itself in git. One that is there, from an older release for instance, is closed to others,
-    if it is this user's and holds nothing but what is ours.
+    A new one ignores itself in git. An existing one, for instance from an older release, is closed to other users if it
+    belongs to this user and holds only this package's files.
 
     Args:
         path: the folder.
-        group: whether its group shares it, or which group does.
-        ours: whether that is sure already, by its name.
+        group: whether its group shares it, or the group that does.
+        ours: whether its name already shows that it is a runtime folder.
     """
     folder = os.path.abspath(path)
     of_process(_RuntimeFolders)[folder] = group
@@ -68,13 +67,13 @@ def runtime_folder(path: Path, group: str | bool = False, *, ours: bool = False)
                     _share(f"{top}/{name}", group)
                 for name in files:
                     with suppress(OSError):
-                        _hand_over(f"{top}/{name}", group)
+                        _give_to_group(f"{top}/{name}", group)
         if mine:
             _ignore_itself(folder)
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder, with those above it, unless it is there.
+    """Create a folder and its parents, unless they exist.
 
     Raises:
         OSError: it cannot be made.
@@ -88,7 +87,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         try:
             os.mkdir(folder, FOLDER_MODE)
         except FileExistsError:
-            # In one look: another process may remove the folder at any time, and make it again.
+            # One call: another process may remove the folder at any time, and create it again.
             try:
                 mode = os.stat(folder).st_mode
             except FileNotFoundError:
@@ -106,12 +105,12 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def open_new(path: str | os.PathLike[str], flags: int, mode: int = FILE_MODE) -> int:
-    """Open a file for writing, and make it if it is not there; the descriptor.
+    """Open a file for writing, creating it if necessary; return the descriptor.
 
     Args:
         path: the file.
-        flags: as of ``os.open``; to make it and to close it for other programs is added.
-        mode: of a new file.
+        flags: flags of ``os.open``; those for creating the file and closing it in other programs are added.
+        mode: the mode of a new file.
 
     Raises:
         OSError: it cannot be opened.
@@ -126,9 +125,9 @@ def open_new(path: str | os.PathLike[str], flags: int, mode: int = FILE_MODE) ->
 
 
 def make_file(path: str | os.PathLike[str]) -> None:
-    """Make an empty file unless there is something, without ever holding it open under its name.
+    """Create an empty file unless it exists, without ever opening it under its name.
 
-    To close any descriptor of a file drops the locks that the process has on it, SQLite's among them.
+    Closing any descriptor of a file drops the process's locks on it, including SQLite's.
 
     Raises:
         OSError: it cannot be made.
@@ -138,7 +137,7 @@ def make_file(path: str | os.PathLike[str]) -> None:
     temporary = f"{os.fspath(path)}.{secrets.token_hex(8)}"
     try:
         os.close(open_new(temporary, os.O_WRONLY | os.O_EXCL))
-        with suppress(OSError):  # another process was first; or there are no links here, and whoever opens it makes it
+        with suppress(OSError):  # another process was first; or no links here, and opening creates it
             os.link(temporary, path)
     finally:
         with suppress(FileNotFoundError):
@@ -156,12 +155,12 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def close_to_others(path: str | os.PathLike[str]) -> None:
-    """Make a file read-only, for those alone who may read it by the umask and by :data:`READ_ONLY_MODE`."""
+    """Make a file read-only, for the users that the umask and :data:`READ_ONLY_MODE` allow to read it."""
     os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & READ_ONLY_MODE)
 
 
 def is_shared(folder: str) -> bool:
-    """Whether a folder's group shares what is in it."""
+    """Whether a folder is shared with its group."""
     try:
         return (os.stat(folder or ".").st_mode & _SHARED) == _SHARED
     except OSError:
@@ -169,7 +168,7 @@ def is_shared(folder: str) -> bool:
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
-    """Which file it is, by whatever path it is reached: a project's folder may have a link to it."""
+    """The identity of a file, independent of its path: a project's folder may be reached through a link."""
     return status.st_dev, status.st_ino
 
 
@@ -186,15 +185,15 @@ def _close(place: str) -> None:
 
 
 def _share(folder: str, group: str | bool) -> None:
-    """Give a folder to its group."""
+    """Share a folder with its group."""
     try:
-        _hand_over(folder, group)
+        _give_to_group(folder, group)
         os.chmod(folder, FOLDER_MODE | stat.S_ISGID)
     except (OSError, KeyError) as error:
         degrade("folder not shared", f"{folder} cannot be shared with the group ({group}): {error}", key=str(group))
 
 
-def _hand_over(place: str, group: str | bool) -> None:
+def _give_to_group(place: str, group: str | bool) -> None:
     if isinstance(group, str):
         os.chown(place, -1, grp.getgrnam(group).gr_gid, follow_symlinks=False)
     mode = os.lstat(place).st_mode
@@ -203,7 +202,7 @@ def _hand_over(place: str, group: str | bool) -> None:
 
 
 def _ignore_itself(folder: str) -> None:
-    """Keep a folder out of its owner's repository."""
+    """Make git ignore a folder."""
     with suppress(OSError):
         os.close(os.open(f"{folder}/.gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
         write_file(f"{folder}/.gitignore", b"*\n")

@@ -1,4 +1,4 @@
-"""Times and lengths of time for people: the one place for commands, artifacts, reasons and the log."""
+"""Format times and durations for people: in commands, artifacts, reasons and the log."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from datetime import datetime, timezone
 from typing import Final
 
 UNKNOWN: Final = "unknown"
-"""For times that cannot be."""
+"""Shown for impossible times."""
 _CENTURIES: Final = 1e10
-"""Seconds: more is no time of a run."""
+"""Seconds; a longer time cannot be the duration of a run."""
 _SAVING: Final = 0.001
-"""Seconds: less is no saving."""
+"""Seconds; a shorter time does not count as saved."""
 _UNITS: Final = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 def moment(seconds: float | None) -> str:
-    """A point in time: local, with its zone.
+    """Format a point in time: local, with its time zone.
 
     Args:
         seconds: since the epoch; ``None`` for an empty text.
@@ -32,7 +32,7 @@ def moment(seconds: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time; an empty text for ``None``."""
+    """Format a duration; an empty text for ``None``."""
     if seconds is None:
         return ""
     if not abs(seconds) <= _CENTURIES:
@@ -47,17 +47,17 @@ def duration(seconds: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """The time from the first of several calls to the end of the last one; they may have taken less, or more."""
+    """Format the time from the start of the first of several calls to the end of the last."""
     return "" if seconds is None else f"within {duration(seconds)}"
 
 
 def saving(seconds: float | None) -> str:
-    """What a hit saved; an empty text where that is nothing."""
+    """Format the time that a hit saved; an empty text if it saved none."""
     return duration(seconds) if seconds is not None and seconds >= _SAVING else ""
 
 
 def between(earlier: float | None, later: float | None) -> str:
-    """How long one point in time was before another, such as ``3 days``; an empty text if one is not known."""
+    """The time between two points in time, such as ``3 days``; an empty text if one is unknown."""
     if earlier is None or later is None:
         return ""
     passed = later - earlier
@@ -70,6 +70,6 @@ def between(earlier: float | None, later: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """How long ago a point in time was, such as ``3 days ago``; an empty text if it is not known."""
+    """The time since a point in time, such as ``3 days ago``; an empty text if it is unknown."""
     passed = between(seconds, time.time())
     return passed if passed in ("", UNKNOWN) else f"{passed} ago"

@@ -1,7 +1,7 @@
-"""What a process has one of: state that is made when it is first asked for, and locks that a forked child can take.
+"""State of a process that is created on first use, and locks that are free in a forked child.
 
-This module alone asks the system to be told of forks. A forked child keeps its parent's state, but for what says
-otherwise by ``in_forked_child``.
+Only this module registers a fork hook. A forked child keeps its parent's state, except for objects that define
+``in_forked_child``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class ForkSafeLock:
-    """A lock of one process. In a forked child it is free, because the thread that held it is gone there."""
+    """A lock of one process. It is free in a forked child, because the thread that held it does not exist there."""
 
     __slots__ = ("__weakref__", "_lock")
 
@@ -31,15 +31,15 @@ class ForkSafeLock:
         self._lock.release()
 
     def in_forked_child(self) -> None:
-        """Forget who holds it."""
+        """Replace the lock, whose holder does not exist here."""
         self._lock = threading.Lock()
 
 
 class Parts:
-    """Objects of which an owner has one each, made when they are first asked for.
+    """Objects of which an owner has one of each kind, created on first use.
 
     Args:
-        owner: what each is made of; nothing for the process itself.
+        owner: the arguments of their constructors; none for the process itself.
     """
 
     def __init__(self, *owner: Any) -> None:
@@ -48,16 +48,16 @@ class Parts:
         _fork_aware.add(self)
 
     def __call__(self, kind: Callable[..., _T]) -> _T:
-        """The owner's only object of a kind, in this process."""
+        """The owner's only object of a kind in this process."""
         held: _T | None = self._held.get(kind)
         if held is None:
-            # Without a lock: to make one may take a request. Of two that are made at once one is dropped, unused.
+            # Without a lock: creating one may take a request. If two are created at once, one is dropped unused.
             made = kind(*self._owner)
             held = self._held.setdefault(kind, made)
         return held
 
     def in_forked_child(self) -> None:
-        """Tell the parts that want to know."""
+        """Notify the parts that define ``in_forked_child``."""
         for part in list(self._held.values()):
             tell = getattr(part, "in_forked_child", None)
             if tell is not None:
@@ -65,13 +65,13 @@ class Parts:
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Locks and parts. What makes one does not know of the others, and a fork asks for all of them."""
+"""Locks and parts. They are created independently, and a fork must reach all of them."""
 of_process: Final = Parts()
-"""The state of this process that belongs to no project. Each kind of it stands where it is used."""
+"""The state of this process that belongs to no project. Each kind is defined where it is used."""
 
 
 def _in_forked_child() -> None:
-    # Locks first: what the parts do may take some.
+    # Locks first: the parts may take some.
     for aware in sorted(_fork_aware, key=lambda aware: isinstance(aware, Parts)):
         aware.in_forked_child()
 

@@ -1,6 +1,6 @@
-"""What must not leave a process, told by its name or by its own form: the one filter for everything that is written.
+"""Recognise secrets by their names or their form: the only filter for everything that is written.
 
-Records, key parts, kept sources, explanations, artifacts, errors and lines of the log all go through here.
+Records, key components, kept sources, explanations, artifacts, errors and log lines all pass through it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _ANYWHERE: Final = re.compile(
     "secret|password|passwd|passphrase|credential|authori[sz]ation|authentication|cookie|bearer|connectionstring"
 )
-"""These mean nothing else, whatever they are joined with."""
+"""These always mean a secret, whatever they are joined with."""
 _WORD: Final = re.compile(
     r"(?:o?auth|dsn|jwt|otp|creds?|pwd|pw|private|sig|session(?:id|key)?"
     r"|\w*tokens?|(?!(?:mon|don|tur|hoc|joc|lac|whis)keys?$)\w*keys?|key(?:file|pair|ring|store|tab)s?)"
 )
-"""As words by themselves: an author, a keyboard or a tokenizer is no secret."""
+"""Only as whole words: an author, a keyboard or a tokenizer is not a secret."""
 _LONGEST: Final = 2000
-"""Characters of a text that are looked at, and kept: no more than a small part of them is shown."""
+"""The most characters of a text to examine and keep: only a small part of them is shown."""
 _LONG_USER: Final = 20
 
 _URL: Final = re.compile(r"(://[^\s:/@]*):(?!\d+(?:[/?#\s]|$))\S*@")
@@ -37,7 +37,7 @@ _ISSUED: Final = re.compile(
     r"|xox[abeoprs]-[\w-]{10,}|[rs]k[-_](?:live|test|proj|ant)[-_][\w-]{16,}|sk-\w{20,}|hf_\w{20,}"
     r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+)|(?<=hooks\.slack\.com/services/)\S+"
 )
-"""Keys that well-known services issue."""
+"""The forms of keys that well-known services issue."""
 _LOGIN: Final = re.compile(r"(?P<user>[^\s:/@\"']+):(?!\d+(?:[\"'\s]|$))[^\s\"']+")
 _USER: Final = re.compile(
     rf"""((?<!\S)(?:-u\s*|--(?:proxy-)?user[\s=]+)["']?
@@ -47,7 +47,7 @@ _USER: Final = re.compile(
 _CLIENT: Final = re.compile(
     r"(\b(?:(?:mysql|mariadb)\w*\s(?:[^|;&\n]*?\s)?-p|sshpass\s+-p\s*))(?=\S)(\"[^\"]*\"|'[^']*'|\S+)"
 )
-"""Names with their passwords, and passwords that are written onto the letter of their option."""
+"""Logins with passwords, and passwords that directly follow the letter of their option."""
 _NAMED: Final = re.compile(r"([A-Za-z][\w.-]*)[\"']?\s*([:=])\s*([\"']?)")
 _NAMED_VALUE: Final = {quote: re.compile(f"[^{quote}]+") for quote in ("'", '"')} | {"": re.compile(r"[^\s\"'&;,}]+")}
 _ARGUMENT: Final = re.compile(r"(?<!\S)(--?[A-Za-z][\w-]*)(\s+)(?!--)(\S+)")
@@ -55,34 +55,34 @@ _LISTED: Final = re.compile(r"""(["'])(--?[A-Za-z][\w-]*)\1(\s*,\s*["'])([^"']+)
 _VALUE_OF: Final = re.compile(
     r"""(["'](?:name|key)["']\s*:\s*["']([\w.-]+)["']\s*,\s*["']value["']\s*:\s*["'])([^"']+)"""
 )
-"""How command lines and lists of names with their values look once they are text."""
+"""Command lines and lists of names with values, as text."""
 _USERS: Final = ("-u", "--user", "--proxy-user")
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*")
 _NAME: Final = re.compile(r"[\w.-]+")
 _PLACE: Final = re.compile(r"%%|%[-#0 +]*\d*(?:\.\d+)?[a-zA-Z]")
-"""A place for an argument in a line of the log."""
+"""A placeholder for an argument in a log line."""
 _VALUES: Final = ("const:", "closure:", "default:")
-"""How the names of parts begin whose source is a value."""
+"""The prefixes of parts whose source is a value."""
 
 
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
-    """Whether what has this name is one, as far as names tell."""
+    """Whether a name suggests that its value is a secret."""
     words = [word.lower() for word in _WORDS.findall(name)]
-    return any(map(_WORD.fullmatch, words)) or words[-1:] == ["pass"] or _means_nothing_else(name)
+    return any(map(_WORD.fullmatch, words)) or words[-1:] == ["pass"] or _is_unambiguous(name)
 
 
-def _means_nothing_else(name: str) -> bool:
+def _is_unambiguous(name: str) -> bool:
     return _ANYWHERE.search(name.lower().replace("_", "").replace("-", "")) is not None
 
 
 def is_secret_path(path: str) -> bool:
-    """Whether what stands under a key with dots is one: any part of it may say so."""
+    """Whether any part of a dotted key suggests that its value is a secret."""
     return any(map(is_secret, path.split(".")))
 
 
 def masked(value: Any) -> Any:
-    """A value without its secrets: those of dictionaries by name, of command lines by option, of texts by form."""
+    """A value without secrets: in dictionaries by name, in command lines by option, in texts by form."""
     if isinstance(value, Mapping):
         named = value.get("name", value.get("key"))
         hidden = isinstance(named, str) and is_secret(named)
@@ -98,7 +98,7 @@ def masked(value: Any) -> Any:
 def _masked_items(items: Sequence[Any]) -> list[Any]:
     shown = [masked(item) for item in items]
     for position, (item, _) in enumerate(pairwise(items), 1):
-        # The value of an option, or of a pair that is one of a list of headers.
+        # The value of an option, or the second item of a pair, as in a list of headers.
         named = isinstance(item, str) and (_OPTION.fullmatch(item) or (len(items) == 2 and position == 1))
         follows = items[position]
         login = item in _USERS and isinstance(follows, str) and _LOGIN.fullmatch(follows)
@@ -110,7 +110,7 @@ def _masked_items(items: Sequence[Any]) -> list[Any]:
 
 
 def masked_text(text: str) -> str:
-    """A text that is data, without what in it is a secret by its form or by the name before it."""
+    """A data text without secrets, which are recognised by their form or by the name before them."""
     if "PRIVATE KEY-----" in text:
         return HIDDEN
     text = _by_form(text)
@@ -119,7 +119,7 @@ def masked_text(text: str) -> str:
 
 
 def masked_message(text: str) -> str:
-    """A text for people without its secrets, as a line of the log or an error: there a colon may just go on."""
+    """A message without secrets, such as a log line or an error; after a colon the sentence may simply go on."""
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     if "PRIVATE KEY-----" in text:
         return HIDDEN
@@ -127,7 +127,7 @@ def masked_message(text: str) -> str:
 
 
 def masked_error(error: BaseException) -> str:
-    """An exception for people, its type and its message, without its secrets."""
+    """The type and message of an exception, without secrets."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - a user's own class
@@ -152,7 +152,7 @@ def _by_form(text: str) -> str:
 
 
 def _hidden(value: str) -> str:
-    """What stands for a secret; a text may come by here again."""
+    """The mask for a secret; leaves an existing mask unchanged."""
     return value if value == HIDDEN else _MASK
 
 
@@ -160,31 +160,31 @@ def _by_name(text: str, *, prose: bool) -> str:
     parts, done = [], 0
     for named in _NAMED.finditer(text):
         value = _NAMED_VALUE[named[3]].match(text, named.end()) if is_secret(named[1]) else None
-        if value is None or named.start() < done or (prose and _goes_on(named, value[0])):
+        if value is None or named.start() < done or (prose and _is_prose(named, value[0])):
             continue
         parts += [text[done : named.end()], _hidden(value[0])]
         done = value.end()
     return "".join([*parts, text[done:]])
 
 
-def _goes_on(named: re.Match[str], value: str) -> bool:
-    """Whether a colon in a text for people is followed by more text, as in ``signing_key_file: it is gone``."""
+def _is_prose(named: re.Match[str], value: str) -> bool:
+    """Whether a colon in a message is followed by prose, as in ``signing_key_file: it is gone``."""
     if named[2] == "=" or named[3]:
         return False
     if "." in named[1] or named[0][-1:] == ":":
         return True
-    return value.isalpha() and not _means_nothing_else(named[1])
+    return value.isalpha() and not _is_unambiguous(named[1])
 
 
 # Source code ------------------------------------------------------------------------------------
 
 
 def masked_source(source: str, name: str = "") -> str:
-    """Normalised source code, or a constant's, without what in it is a secret.
+    """Normalised source code, or the source of a constant, without secrets.
 
     Args:
         source: the code.
-        name: the part's, see :class:`~expops_prefect.fingerprint.code.CodeFingerprint`.
+        name: the name of the part, see :class:`~expops_prefect.fingerprint.code.CodeFingerprint`.
     """
     if name.startswith(_VALUES) and is_secret(re.split("[:.]", name)[-1]):
         return repr(_MASK)
@@ -196,12 +196,12 @@ def masked_source(source: str, name: str = "") -> str:
     found = _Masking(hidden)
     found.visit(tree)
     shown = ast.unparse(tree) if found.changed else source
-    # What is put together of several parts, such as an f-string.
+    # A text assembled from several parts, such as an f-string.
     return _URL.sub(rf"\1:{_MASK}@", shown)
 
 
 class _Masking(ast.NodeTransformer):
-    """Puts a mask in the place of constants."""
+    """Replaces constants by a mask."""
 
     def __init__(self, hidden: set[int]) -> None:
         self._hidden = hidden
@@ -221,7 +221,7 @@ class _Masking(ast.NodeTransformer):
 
 
 def _named_constants(tree: ast.AST) -> Iterator[ast.Constant]:
-    """The constants that a name says to be secret: of a variable, a parameter, a key, an argument."""
+    """The constants that a name marks as secret: of a variable, a parameter, a key or an argument."""
     for node in ast.walk(tree):
         for name, value in _pairs(node):
             if not is_secret(name):
@@ -232,7 +232,7 @@ def _named_constants(tree: ast.AST) -> Iterator[ast.Constant]:
 
 
 def _constants(node: ast.AST) -> Iterator[ast.Constant]:
-    """The constants of a value, but those of a function's body (``key=lambda row: …``), and names of items."""
+    """The constants of a value, without those of a function's body (``key=lambda row: …``) and subscripts."""
     if isinstance(node, ast.Constant):
         yield node
     elif isinstance(node, ast.Subscript):
@@ -245,12 +245,12 @@ def _constants(node: ast.AST) -> Iterator[ast.Constant]:
 def _may_be_secret(value: object, name: str) -> bool:
     if isinstance(value, str | bytes):
         return bool(value)
-    # A number of tokens or of keys is just that.
-    return isinstance(value, int | float) and not isinstance(value, bool) and _means_nothing_else(name)
+    # A number under a weak name, such as a number of tokens, is not a secret.
+    return isinstance(value, int | float) and not isinstance(value, bool) and _is_unambiguous(name)
 
 
 def _pairs(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Names, and what stands for them there."""
+    """Names with the nodes of their values."""
     if isinstance(node, ast.Assign):
         yield from ((name, node.value) for target in node.targets for name in _names(target))
     elif isinstance(node, ast.AnnAssign | ast.NamedExpr | ast.AugAssign) and node.value is not None:
@@ -295,7 +295,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 class Redacting(logging.Filter):
-    """Lets every record of a logger pass, without its secrets."""
+    """Removes secrets from every record of a logger."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See :meth:`logging.Filter.filter`."""
@@ -306,14 +306,14 @@ class Redacting(logging.Filter):
         except Exception:  # noqa: BLE001 - arguments that do not fit; logging itself says so
             return True
         for place, name in names.items():
-            shown = shown.replace(_stand_in(place), name)
+            shown = shown.replace(_placeholder(place), name)
         if shown != text:
             record.msg, record.args = shown, ()
         return True
 
 
 def _subjects(record: logging.LogRecord) -> dict[int, str]:
-    """What a line is about, by its place among the arguments: a colon that the line itself has says no value of it."""
+    """The arguments of a log line that are followed by its own colon, which therefore names no value, by position."""
     if not isinstance(record.msg, str) or not isinstance(record.args, tuple):
         return {}
     places = [place for place in _PLACE.finditer(record.msg) if place[0] != "%%"]
@@ -326,9 +326,9 @@ def _subjects(record: logging.LogRecord) -> dict[int, str]:
 
 def _with(record: logging.LogRecord, names: Mapping[int, str]) -> logging.LogRecord:
     given = record.args if isinstance(record.args, tuple) else ()
-    args = tuple(_stand_in(number) if number in names else value for number, value in enumerate(given))
+    args = tuple(_placeholder(number) if number in names else value for number, value in enumerate(given))
     return logging.makeLogRecord({"msg": record.msg, "args": args})
 
 
-def _stand_in(place: int) -> str:
+def _placeholder(place: int) -> str:
     return f"\0{place}\0"

@@ -1,9 +1,9 @@
-"""Signatures of cache records, for projects whose records others can write to as well.
+"""Signatures of cache records, for projects whose records others can write too.
 
-A record says which bytes a result has, and these bytes are unpickled: whoever can write records can
-run code on the workers. With a key that only the project's machines know, records are signed, and
-those without a valid signature are not used. A signature covers the whole record and the KV key
-that it stands under, so a record cannot be moved to another key.
+A record says which bytes a result has, and these bytes are unpickled: anybody who can write records can run code
+on the workers. If the project's machines share a secret key, records are signed, and records without a valid
+signature are not used. A signature covers the whole record and its KV key, so a record cannot be moved to another
+key.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import orjson
 FIELD: Final = "signature"
 """The field of a record that holds its signature."""
 MIN_KEY_LENGTH: Final = 32
-"""Characters that a key has at least."""
+"""The least number of characters in a key."""
 _SCHEME: Final = "hmac-sha256:"
 _CONTEXT: Final = b"expops-prefect cache record 1\0"
 
 
 class Signatures:
-    """Signs records and checks signatures.
+    """Signs records and verifies signatures.
 
     Args:
-        keys: the first one signs, all verify; without any nothing is signed and everything is valid.
+        keys: the first one signs, all verify; without keys nothing is signed and every record is valid.
     """
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
@@ -41,17 +41,17 @@ class Signatures:
 
     @property
     def required(self) -> bool:
-        """Whether records have to be signed."""
+        """Whether records must be signed."""
         return bool(self._keys)
 
     def signed(self, kv_key: str, value: dict[str, Any]) -> dict[str, Any]:
-        """A record's JSON form with its signature for a KV key; without keys as it is."""
+        """A record's JSON form with its signature for a KV key; unchanged without keys."""
         if not self._keys:
             return value
         return {**value, FIELD: _signature(self._keys[0], kv_key, value)}
 
     def valid(self, kv_key: str, value: Any) -> bool:
-        """Whether what stands under a KV key was signed for it with one of the keys; true without keys."""
+        """Whether a value was signed for this KV key with one of the keys; true without keys."""
         if not self._keys:
             return True
         found = value.get(FIELD) if isinstance(value, dict) else None
@@ -59,21 +59,21 @@ class Signatures:
             return False
         try:
             return any(hmac.compare_digest(found, _signature(key, kv_key, value)) for key in self._keys)
-        except (TypeError, ValueError):  # nothing that was ever signed
+        except (TypeError, ValueError):  # was never signed
             return False
 
 
 def read_keys(file: Path) -> tuple[bytes, ...]:
-    """The keys in a file, one a line; empty lines and those that start with ``#`` are left out.
+    """The keys in a file, one a line; skips empty lines and lines that start with ``#``.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no key, or a short one; the message says what is allowed and shows none of it.
+        ValueError: it holds no key, or a short one; the message says what is allowed without showing a key.
     """
     try:
         text = file.read_bytes().decode()
     except UnicodeDecodeError:
-        raise ValueError("it is no text") from None
+        raise ValueError("it is not text") from None
     keys = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
     if not keys:
         raise ValueError("it holds no key")

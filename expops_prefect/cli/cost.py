@@ -81,7 +81,7 @@ def measure(project: Project) -> Cost:
     Raises:
         BackendError: the flow failed, or its data could not be removed.
     """
-    with _apart(project) as environ:
+    with _temporary_project(project) as environ:
         report = _run(environ)
     few, many = report["few"], report["many"]
     executed, cached = (
@@ -108,14 +108,14 @@ def _run(environ: Mapping[str, str]) -> dict[str, Any]:
         raise BackendError(f"the small flow did not finish within {_TIMEOUT:.0f} s") from error
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        said = done.stderr.strip().splitlines() or ["without an error message"]
-        raise BackendError(f"the small flow failed (exit code {done.returncode}): {said[-1]}")
+        output = done.stderr.strip().splitlines() or ["without an error message"]
+        raise BackendError(f"the small flow failed (exit code {done.returncode}): {output[-1]}")
     found: dict[str, Any] = json.loads(lines[-1])
     return found
 
 
 @contextmanager
-def _apart(project: Project) -> Iterator[dict[str, str]]:
+def _temporary_project(project: Project) -> Iterator[dict[str, str]]:
     """The environment of a project with the same stores and an id of its own; its data are removed afterwards."""
     settings = project.settings
     name = f"doctor-{secrets.token_hex(6)}"

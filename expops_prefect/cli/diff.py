@@ -46,7 +46,7 @@ def diff_runs(
     opened = open_project(project)
     records = [find_run(opened, first), find_run(opened, second or "latest")]
     if second is None and records[0].run_id == records[1].run_id:
-        records[0] = _before(opened, records[0])
+        records[0] = _previous_run(opened, records[0])
     one, other = ((record, opened.rows(record), opened.metrics(record)) for record in records)
     found = compare(one, other)
     labels = row_labels([*one[1], *other[1]])
@@ -110,7 +110,7 @@ def _line(item: Fold[ProcessDifference]) -> tuple[object, ...]:
     )
 
 
-def _before(project: Project, run: RunRecord) -> RunRecord:
+def _previous_run(project: Project, run: RunRecord) -> RunRecord:
     """The previous run of the same flow, else the previous run of any flow, else the run itself."""
     earlier = newest_runs(project.kv, project.project_id, _LOOKED_AT, before=run)
     return next((item for item in earlier if item.flow == run.flow), earlier[0] if earlier else run)

@@ -193,7 +193,7 @@ def collect_garbage(
         keep_last: keep only this many of the newest results of each task.
         max_size: drop the least recently used results until the rest takes no more than this, such as 20G.
         now: remove all files at once. Only safe while no flow of the project runs anywhere.
-        alone: confirm, for local records and a bucket, that no other machine uses it under this project's id.
+        alone: confirm that no other machine uses the bucket under this project's id; needed if records are local.
         dry_run: only print what would be done.
         project: the project's root folder; by default found from the current folder.
         json: print JSON.

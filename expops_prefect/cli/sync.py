@@ -49,18 +49,18 @@ def sync(
     for path, why in left.items():
         print_note(f"{path} is {why}: its changes are not delivered")
     if to is None:
-        _say(json, {"delivered": delivered, "undeliverable": left}, f"delivered {delivered} waiting changes")
+        _print_result(json, {"delivered": delivered, "undeliverable": left}, f"delivered {delivered} waiting changes")
         return PROBLEM if left else OK
     local = Project(_local(opened.settings))
     cloud = Project(_cloud(opened.settings, gcp_project, bucket, credentials_json))
     source, target = (local, cloud) if to == "gcp" else (cloud, local)
     with progress_bar(f"{source.kv.describe()} -> {target.kv.describe()}", visible=not json) as progress:
         copied = copy_project(source, target, progress)
-    _say(json, {"delivered": delivered, "undeliverable": left, **asdict(copied)}, _summary(copied))
+    _print_result(json, {"delivered": delivered, "undeliverable": left, **asdict(copied)}, _summary(copied))
     return PROBLEM if copied.damaged or left else OK
 
 
-def _say(json: bool, values: dict[str, object], text: str) -> None:
+def _print_result(json: bool, values: dict[str, object], text: str) -> None:
     if json:
         print_json(values)
     else:

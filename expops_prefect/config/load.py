@@ -68,12 +68,12 @@ def find_root(
                     f"{by} is {root}, which is not a folder; name the folder that holds {CONFIG_FILE}"
                 )
             return root
-    if source_file is not None and (found := _above(source_file.absolute().parent)) is not None:
+    if source_file is not None and (found := _nearest_root(source_file.absolute().parent)) is not None:
         return found
     here = None
     with suppress(FileNotFoundError):
         here = Path.cwd()
-    found = None if here is None else _above(here)
+    found = None if here is None else _nearest_root(here)
     found = found or root_without_configuration(source_file, here)
     if found is None:
         raise ConfigurationError(
@@ -82,7 +82,7 @@ def find_root(
     return found
 
 
-def _above(place: Path) -> Path | None:
+def _nearest_root(place: Path) -> Path | None:
     for folder in (place, *place.parents):
         # Accept anything there: reading it reports what is wrong.
         if os.path.lexists(folder / CONFIG_FILE):
@@ -136,7 +136,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
         cache=source.ours.cache,
         record=source.ours.record,
         signing_key_file=keys,
-        processes=_distinct(
+        processes=_without_duplicates(
             source.document,
             "experiment.pipeline.processes",
             {process.name: process.written() for process in pipeline.processes or ()},
@@ -153,7 +153,7 @@ def load_settings(root: Path, *, environ: Mapping[str, str] | None = None) -> Se
     )
 
 
-def _distinct(document: Document, key: str, processes: dict[str, Any]) -> dict[str, Any]:
+def _without_duplicates(document: Document, key: str, processes: dict[str, Any]) -> dict[str, Any]:
     """Processes by name, if no two names mean the same process.
 
     Raises:

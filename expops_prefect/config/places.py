@@ -33,7 +33,7 @@ def root_without_configuration(source_file: Path | None, here: Path | None) -> P
         place = source_file.absolute().parent
     if place is None:
         return None
-    never = _nobodys()
+    never = _never_projects()
     for folder in (place, *place.parents):
         if folder in never:
             break
@@ -41,7 +41,7 @@ def root_without_configuration(source_file: Path | None, here: Path | None) -> P
             return folder
     if source_file is not None:
         place = _imported_from(place, _package_of(source_file), never)
-    return _elsewhere() if place in never else place
+    return _state_folder() if place in never else place
 
 
 def _package_of(file: Path) -> list[str]:
@@ -54,13 +54,13 @@ def _package_of(file: Path) -> list[str]:
 
 
 def _imported_from(place: Path, package: list[str], never: set[Path]) -> Path:
-    """The folder above the packages that a folder is part of; those without an ``__init__.py`` are told by name."""
+    """The folder above the packages that a folder is part of; those without an ``__init__.py`` are known by name."""
     while place.parent not in never and ((place / "__init__.py").is_file() or package[-1:] == [place.name]):
         place, package = place.parent, package[:-1]
     return place
 
 
-def _nobodys() -> set[Path]:
+def _never_projects() -> set[Path]:
     found = {Path("/")}
     with suppress(RuntimeError):
         found.add(Path.home())
@@ -68,7 +68,7 @@ def _nobodys() -> set[Path]:
     return found
 
 
-def _elsewhere() -> Path:
+def _state_folder() -> Path:
     """The user's folder for application data."""
     with suppress(RuntimeError):
         home = Path.home()

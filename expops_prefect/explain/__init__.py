@@ -1,4 +1,4 @@
-"""Why task runs are executed, or whose results they are given: read out of what was recorded.
+"""Explain why task runs were executed, or which run their results came from, based on the records.
 
 Example:
     ```python
@@ -19,7 +19,7 @@ __all__ = ["Because", "Computed", "Difference", "Explanation", "explain"]
 
 
 def __getattr__(name: str) -> object:
-    # Read when it is asked for: flows that run need none of it.
+    # Imported on first use: running flows do not need it.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from expops_prefect.explain import answers, differences

@@ -1,7 +1,7 @@
-"""Why calls of a run were executed, or whose results they were given.
+"""Explain why calls of a run were executed, or which run their results came from.
 
-A row says in a few words why its call was executed. Where that is "no result yet", its key is
-compared here with the nearest earlier one of the same task, part by part.
+A row says briefly why its call was executed. If it says "no result yet", this module compares its key with the
+nearest earlier key of the same task, component by component.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ Because = Literal[
     "calls",
     "unknown",
 ]
-"""A kind of miss, or: ``new``: never computed before; ``changed``: see the differences; ``not stable``: they are
-others each time; ``removed``: its result was there; ``failed``: so did it the last time; ``calls``: several, each
-explained by itself; ``unknown``: nothing was noted."""
+"""A kind of miss, or: ``new``: never computed before; ``changed``: see the differences; ``not stable``: the
+differences appear each time; ``removed``: its result was removed; ``failed``: it failed the last time; ``calls``:
+several calls with explanations of their own; ``unknown``: nothing was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """Who computed something, and when. Times are epoch seconds.
+    """The computation of a result. Times are epoch seconds.
 
     Attributes:
-        run_id: the run; empty outside any.
-        host: the machine; empty if that is not known.
-        started_at, ended_at: when.
+        run_id: the run; empty outside runs.
+        host: the machine; empty if unknown.
+        started_at, ended_at: its start and end.
         execution_time: seconds.
-        key: the cache key; empty if that is not known.
+        key: the cache key; empty if unknown.
     """
 
     run_id: str
@@ -62,22 +62,22 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a call was executed, or whose result it was given.
+    """Why a call was executed, or which run its result came from.
 
     Attributes:
         path: the probe path of the process, call or step.
         label: the user's name for it.
         status: its status word.
-        calls: how many calls the row sums up; of several that an older release recorded, and that were not all
-            hits, the first is explained here.
+        calls: how many calls the row sums up. For several calls recorded by an older release, not all of them
+            hits, this explains the first.
         took: seconds.
         because: the answer for programs.
         reason: the answer for people, one line.
-        differences: from the nearest earlier record, if that is the answer.
+        differences: from the nearest earlier record, if they are the reason.
         compared_with: that record.
-        computed_by: for a hit, who computed it.
-        saved: for a hit, how many seconds less it took.
-        upstream: processes whose results it took and that were executed in the same run.
+        computed_by: for a hit, the computation of its result.
+        saved: for a hit, the seconds that it saved.
+        upstream: processes whose results it used and that were executed in the same run.
     """
 
     path: str
@@ -95,16 +95,16 @@ class Explanation:
 
 
 def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | None = None) -> list[Explanation]:
-    """Explain the calls of a run, in the order in which they began.
+    """Explain the calls of a run, in the order of their start.
 
     Args:
         kv: the project's KV store.
         objects: its object store.
         run: the run.
-        process: only this one: the name of a process or step, as shown or as the user wrote it, or a probe path.
+        process: only this one: the name of a process or step, as shown or as in your code, or a probe path.
 
     Raises:
-        ProcessNotFoundError: the run has none of that name.
+        ProcessNotFoundError: the run has no process or step of that name.
         BackendError: a store failed.
     """
     rows = process_rows.read_rows(kv, run.run_id)
@@ -117,19 +117,19 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
     return [
         replace(item, upstream=tuple(name for name in row.upstream if name in executed))
         for row in rows
-        for item in _all_explained(history, row, paths)
+        for item in _explain_all(history, row, paths)
     ]
 
 
-def _all_explained(history: History, row: Row, paths: Container[str]) -> Iterator[Explanation]:
+def _explain_all(history: History, row: Row, paths: Container[str]) -> Iterator[Explanation]:
     first = row.first
     if first is None:
         mapped = sum(row.calls.values()) > 1 and names.first_call_path(row.path) in paths
-        yield _calls(row) if mapped else _explained(history, row)
+        yield _summarise_calls(row) if mapped else _explain(history, row)
         return
-    yield _calls(row)
-    # Earlier runs have it under the name's own path too.
-    yield replace(_explained(history, replace(first, path=row.path)), path=first.path)
+    yield _summarise_calls(row)
+    # Earlier runs recorded it under the name's own path too.
+    yield replace(_explain(history, replace(first, path=row.path)), path=first.path)
 
 
 def _process(path: str) -> str:
@@ -138,7 +138,7 @@ def _process(path: str) -> str:
 
 
 def _of_process(run: RunRecord, rows: list[Row], process: str) -> list[Row]:
-    found = [row for row in rows if _is(row, process)]
+    found = [row for row in rows if _matches(row, process)]
     if not found:
         known = list(dict.fromkeys(_process(row.path) for row in rows))
         some = f"; it has {', '.join(known[:_NAMED])}{', …' if len(known) > _NAMED else ''}" if known else ""
@@ -148,7 +148,7 @@ def _of_process(run: RunRecord, rows: list[Row], process: str) -> list[Row]:
     return found
 
 
-def _is(row: Row, wanted: str) -> bool:
+def _matches(row: Row, wanted: str) -> bool:
     parsed = names.parse_path(row.path)
     known = {row.path, row.label, names.readable(row.path)}
     if parsed is not None:
@@ -156,27 +156,27 @@ def _is(row: Row, wanted: str) -> bool:
     return not known.isdisjoint({wanted, names.process_name(wanted), names.normalise(wanted)})
 
 
-def _explained(history: History, row: Row) -> Explanation:
+def _explain(history: History, row: Row) -> Explanation:
     calls = max(1, sum(row.calls.values()))
     if row.status == "cached":
-        return _hit(history.kv, row, calls)
+        return _explain_hit(history.kv, row, calls)
     because, reason = row.fields.get("miss"), str(row.fields.get("miss_reason", ""))
     if because == "absent":
-        return _absent(history, row, calls, reason)
+        return _explain_miss(history, row, calls, reason)
     if because is None and calls > 1:
-        return _calls(row)
+        return _summarise_calls(row)
     if because is None:
-        reason = "nothing was noted: a flow, which always runs, or a run of an older release"
+        reason = "no reason was recorded: a flow, which always runs, or a run of an older release"
     return Explanation(row.path, row.label, row.status, calls, row.execution_time, because or "unknown", reason)
 
 
-def _calls(row: Row) -> Explanation:
+def _summarise_calls(row: Row) -> Explanation:
     reason = ", ".join(f"{count} {status}" for status, count in sorted(row.calls.items()))
     calls = sum(row.calls.values())
     return Explanation(row.path, row.label, row.status, calls, row.execution_time, "calls", reason)
 
 
-def _hit(kv: KVStore, row: Row, calls: int) -> Explanation:
+def _explain_hit(kv: KVStore, row: Row, calls: int) -> Explanation:
     key = str(row.fields.get("cache_key", ""))
     run_id = row.cached_run_id or ""
     parsed = names.CacheKey.parse(key)
@@ -209,7 +209,7 @@ def _host_of(kv: KVStore, run_id: str) -> str:
     return "" if run is None else run.host
 
 
-def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
+def _explain_miss(history: History, row: Row, calls: int, reason: str) -> Explanation:
     def explained(because: Because, text: str, **more: Any) -> Explanation:
         return Explanation(row.path, row.label, row.status, calls, row.execution_time, because, text, **more)
 
@@ -224,7 +224,7 @@ def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
     if nearest is None:
         if history.is_complete(key.task):
             return explained("new", f"never computed before: {key.task} has no earlier record")
-        return explained("unknown", f"nothing to compare with among the results of {key.task} that were looked at")
+        return explained("unknown", f"none of the results of {key.task} that were read can be compared")
     differences = tuple(history.differences(nearest, made))
     more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
     with_ = Computed(nearest.run_id, nearest.host, None, nearest.at, None, str(nearest.key))
@@ -233,7 +233,7 @@ def _absent(history: History, row: Row, calls: int, reason: str) -> Explanation:
 
 
 def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[Because, str] | None:
-    """Why there is no result although this very key was computed before; ``None`` if it was not."""
+    """Why there is no result although this key was computed before; ``None`` if it was not."""
     same = next((item for item in history.earlier_rows(row.path) if item[1].get("cache_key") == str(key)), None)
     found = tolerant_reads.get(history.kv, names.removed_key(key.record_key))
     note: dict[str, Any] = found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""Reading what a cache key was made of: see :mod:`expops_prefect.cache.key_components`, which writes it."""
+"""Read the components of a cache key, which :mod:`expops_prefect.cache.key_components` writes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import orjson
 from expops_prefect._internal.redaction import is_secret_path, masked, masked_text
 
 FORMAT: Final = 1
-"""Version of both forms; newer ones are not read."""
+"""Version of both stored forms; newer ones are not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The parts of a function's code.
+    """The components of a function's code.
 
     Attributes:
-        parts: a digest for each, by the names of :class:`~expops_prefect.fingerprint.code.CodeFingerprint`.
+        parts: a digest of each, by the names of :class:`~expops_prefect.fingerprint.code.CodeFingerprint`.
         sources: normalised sources, and the values of plain constants.
     """
 
@@ -29,7 +29,7 @@ class Code:
 
 
 def load_sources(data: bytes, function: str) -> Code | None:
-    """Read the object of a function's digest; ``None`` if it is damaged, another's or of a newer release."""
+    """Read the object of a function's digest; ``None`` if it is damaged, of another function or of a newer release."""
     try:
         content = orjson.loads(zlib.decompress(data))
         if content["format"] > FORMAT or content["function"] != function:
@@ -40,7 +40,7 @@ def load_sources(data: bytes, function: str) -> Code | None:
 
 
 def load_parts(text: str | None) -> Mapping[str, Any] | None:
-    """Read the text of a record; ``None`` if there is none that is known here."""
+    """Read the text of a record; ``None`` if there is none in a known format."""
     if not isinstance(text, str):
         return None
     try:
@@ -52,12 +52,12 @@ def load_parts(text: str | None) -> Mapping[str, Any] | None:
 
 
 def shown_row(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's fields as they may be shown: an older release, or another program, wrote more into them than that."""
+    """A row's fields without secrets, which an older release or another program may have written."""
     return {name: _shown_field(name, value) for name, value in fields.items()}
 
 
 def _shown_field(name: str, value: Any) -> Any:
-    if name in _PLACES:  # names of processes may sound like a secret's
+    if name in _PLACES:  # names of processes may look like those of secrets
         return value
     if name == "parts" and isinstance(value, str):
         return _shown_parts(value)
@@ -74,7 +74,7 @@ def _shown_parts(text: str) -> str:
 
 
 def _shown_value(path: str, text: str) -> str:
-    """A digest, and behind it the value that was configured."""
+    """A digest, followed by the configured value."""
     digest, _, value = text.partition(" ")
     if is_secret_path(path) or not value:
         return digest

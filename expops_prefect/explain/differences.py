@@ -1,4 +1,4 @@
-"""What differs between two cache keys of one task: parameters, configuration, code, versions."""
+"""Differences between two cache keys of one task: parameters, configuration, code, versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMN: Final = re.compile(r"^\['(?P<name>[^']*)'\]$|^\[(?P<number>\d+)\]$")
 _FRAME: Final = (".attrs", ".columns", ".index")
 _MOST_DIFF: Final = 40
 _MOST_PLACES: Final = 6
-"""Changed parts of an argument that are named."""
+"""How many changed parts of an argument to name."""
 _KINDS: Final = {
     "const": "constant",
     "default": "default values of",
@@ -33,17 +33,17 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which two keys differ.
+    """One difference between two keys.
 
     Attributes:
-        kind: what it is: an argument, a key of the configuration, the data file, code, a package's or
-            Python's version, what a policy beside ours looks at, or what was changed in the process.
-        name: which one: the parameter, the key, ``module:qualname``, the package.
-        text: for people, one line.
-        before: what it was; ``None`` if that is not kept, or if there was none.
-        after: what it is; ``None`` likewise.
-        diff: of a changed source, lines of a unified diff.
-        stable: whether somebody may have changed it; else it is another one each time.
+        kind: an argument, a key of the configuration, the data file, code, a package's or Python's version, the
+            key of another policy, or a change made in the process.
+        name: the parameter, the key, ``module:qualname``, or the package.
+        text: one line for people.
+        before: the former value; ``None`` if it was not kept or did not exist.
+        after: the present value; ``None`` likewise.
+        diff: for a changed source, lines of a unified diff.
+        stable: whether somebody may have changed it; ``False`` if it differs each time.
     """
 
     kind: Kind
@@ -56,23 +56,23 @@ class Difference:
 
 
 def named_stable(found: Difference, unstable: Mapping[str, Any]) -> Difference:
-    """A difference, or that what differs is never the same.
+    """Mark a difference in parts that are never the same.
 
     Args:
         found: the difference.
-        unstable: by ``inputs`` and ``code`` the names of the parts that are never the same.
+        unstable: the names of the parts that are never the same, under ``inputs`` and ``code``.
     """
     section = {"input": "inputs", "code": "code"}.get(found.kind, "")
     if not found.name or found.name not in (unstable.get(section) or ()):
         return found
     kind, _, rest = found.name.partition(":")
     shown = f"parameter `{found.name}`" if found.kind == "input" else f"{_KINDS.get(kind, kind)} {rest}"
-    text = f"{shown} is not stable: nobody changed it, and it is another one each time; see register_fingerprint()"
+    text = f"{shown} is not stable: it differs each time although nobody changed it; see register_fingerprint()"
     return replace(found, text=text, stable=False)
 
 
 def of_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    """Differences of the arguments; both are ``inputs`` of the parts."""
+    """Differences of the arguments; both mappings are the components under ``inputs``."""
     for name in (*after, *(name for name in before if name not in after)):
         old, new = before.get(name), after.get(name)
         if old == new:
@@ -86,21 +86,21 @@ def of_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[D
 
 
 def of_others(before: list[str], after: list[str]) -> Iterator[Difference]:
-    """Differences of what policies beside ours look at."""
+    """Differences of the keys of other policies."""
     if before != after:
-        yield Difference("policy", "", "what another policy looks at (EXPOPS + …) changed")
+        yield Difference("policy", "", "the key of another policy (EXPOPS + …) changed")
 
 
 def of_process(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
-    """Differences of what was changed in the process: both are ``process`` of the parts."""
+    """Differences of what was changed in the process; both mappings are the components under ``process``."""
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
-            how = "changed" if name in after else "as from the start again"
+            how = "changed" if name in after else "reset to its initial value"
             yield Difference("process", name, f"{name}: {how}")
 
 
 def of_config(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
-    """Differences of the configuration; both are ``config`` of the parts."""
+    """Differences of the configuration; both mappings are the components under ``config``."""
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new:
@@ -115,7 +115,7 @@ def of_config(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[D
         elif shown_old is not None and shown_new is not None and shown_old != shown_new:
             what = f": {shown_old} -> {shown_new}"
         elif shown_old is not None and shown_old == shown_new:
-            what = f"changed in what is not shown of {shown_new}"
+            what = f"changed in a part of {shown_new} that is not shown"
         else:
             what = "changed"
         gap = "" if what.startswith(":") else " "
@@ -123,7 +123,7 @@ def of_config(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[D
 
 
 def of_code(before: Code, after: Code) -> Iterator[Difference]:
-    """Differences of the code: what changed, what is used now, what is not used any more."""
+    """Differences of the code: changed, newly used, and no longer used components."""
     old, new = before.parts, after.parts
     if old.get("python") != new.get("python"):
         text = f"Python {old.get('python')} -> {new.get('python')}"
@@ -132,7 +132,7 @@ def of_code(before: Code, after: Code) -> Iterator[Difference]:
     for name in sorted({*packages_old, *packages_new}):
         one, two = packages_old.get(name), packages_new.get(name)
         if one != two:
-            what = f"{one} -> {two}" if one and two else f"{two} is used now" if two else f"{one} is not used any more"
+            what = f"{one} -> {two}" if one and two else f"{two} is used now" if two else f"{one} is no longer used"
             yield Difference("package", name, f"package {name} {what}", one, two)
     for name in sorted({*old, *new}, key=lambda name: (name not in old or name not in new, name)):
         if name == "python" or name.startswith("dist:") or old.get(name) == new.get(name):
@@ -145,7 +145,7 @@ def _of_part(name: str, before: Code, after: Code) -> Difference:
     kind, _, rest = name.partition(":")
     shown = f"{_KINDS[kind]} {rest}" if kind in _KINDS else f"code of {name}"
     if name not in before.parts or name not in after.parts:
-        what = "is used now" if name in after.parts else "is not used any more"
+        what = "is used now" if name in after.parts else "is no longer used"
         return Difference("code", name, f"{shown} {what}", one, two)
     if one is not None and two is not None and one != two and kind in _KINDS and "\n" not in one + two:
         return Difference("code", name, f"{shown}: {one} -> {two}", one, two)
@@ -181,7 +181,7 @@ def _parts(value: Any) -> dict[str, str]:
 
 
 def _value(text: str | None) -> str | None:
-    """What stands behind the digest, if that is kept."""
+    """The value after the digest, if it was kept."""
     shown = None if text is None else text.partition(" ")[2]
     return shown or None
 
@@ -206,7 +206,7 @@ def _source(name: str, code: Code) -> str | None:
 
 
 def _of_value(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """What changed in an argument, each as a text that follows its name."""
+    """The changes in an argument, each as a text to follow its name."""
     whole = _whole(old[""], new[""])
     if len(old) == 1 or len(new) == 1 or (_type(old[""]) != _type(new[""])):
         return [whole]
@@ -216,7 +216,7 @@ def _of_value(old: dict[str, str], new: dict[str, str]) -> list[str]:
     ]
     columns = [name for name in names if _COLUMN.match(name)]
     if frame and columns:
-        # The index of names says nothing beside that.
+        # The index of names adds no information.
         names = [name for name in names if name != ".columns"]
     found = [_of_place(name, old.get(name), new.get(name), frame=frame) for name in names]
     if len(found) > _MOST_PLACES:
@@ -238,7 +238,7 @@ def _of_place(name: str, old: str | None, new: str | None, *, frame: bool) -> st
 
 
 def _whole(old: str, new: str) -> str:
-    """The change of a value as one: of its type, its shape, or its content."""
+    """The change of a value as a whole: of its type, its shape, or its content."""
     (kind_old, value_old), (kind_new, value_new) = _described(old), _described(new)
     if value_old and value_new:
         return f" changed: {value_old} -> {value_new}" if value_old != value_new else " changed"
@@ -248,7 +248,7 @@ def _whole(old: str, new: str) -> str:
 
 
 def _described(text: str) -> tuple[str, str]:
-    """Type and shape of a part, and the value of a scalar without secrets; empty if that is not kept."""
+    """Type and shape of a part, and the value of a scalar without secrets; empty if not kept."""
     kind, _, value = (_value(text) or "").partition(VALUE)
     return kind, masked_text(value)
 

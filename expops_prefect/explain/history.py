@@ -1,4 +1,4 @@
-"""Earlier keys of a task, and which of them is nearest to a given one. Reading is bounded."""
+"""Earlier keys of a task, and which of them is nearest to a given key. The number of reads is bounded."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from expops_prefect.stores.kv.base import JSON, KVStore
 from expops_prefect.stores.objects.base import ObjectStore
 
 _RUNS: Final = 20
-"""Earlier runs in which the same call is looked up."""
+"""How many earlier runs to search for the same call."""
 _SCANNED: Final = 300
-"""Records of a task that are looked at."""
+"""How many records of a task to read."""
 _COMPARED: Final = 200
-"""Of those the newest, which are compared."""
+"""How many of them, the newest, to compare."""
 _CODES: Final = 20
-"""Different codes of a task that are compared."""
+"""How many different codes of a task to compare."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastKey:
-    """A key, and what it is made of as far as that is known.
+    """A key, and its components as far as known.
 
     Attributes:
         key: the key.
-        parts: of inputs and configuration.
+        parts: the components of inputs and configuration.
         at: when its result was computed, or looked up in a run; epoch seconds.
-        run_id, host: by whom.
+        run_id, host: the run and the machine that computed it.
     """
 
     key: CacheKey
@@ -56,7 +56,7 @@ class PastKey:
 
 
 class History:
-    """What came before a run.
+    """The records before a run.
 
     Args:
         kv: the project's KV store.
@@ -83,25 +83,27 @@ class History:
             keys = {names.row_key(run.run_id, path): run.run_id for run in self._runs}
             found = tolerant_reads.get_many(self.kv, list(keys))
             known = self._rows[path] = [
-                (run_id, _of_one(path, found[key])) for key, run_id in keys.items() if isinstance(found.get(key), dict)
+                (run_id, _single_call_fields(path, found[key]))
+                for key, run_id in keys.items()
+                if isinstance(found.get(key), dict)
             ]
         return known
 
     def is_complete(self, task: str) -> bool:
-        """Whether all records of a task were looked at, where its nearest was asked for."""
+        """Whether all records of a task were read in the search for the nearest key."""
         return task not in self._cut
 
     def made_of(self, key: CacheKey, row: Mapping[str, JSON]) -> PastKey:
-        """What the key of a row is made of: its record says so, or the row if there is none."""
+        """The components of a row's key, from its record, or else from the row."""
         value = tolerant_reads.get(self.kv, key.record_key)
         parts = load_parts(value.get("parts")) if isinstance(value, dict) else None
         return PastKey(key, parts or load_parts(row.get("parts")))
 
     def nearest(self, row: Row, made: PastKey) -> PastKey | None:
-        """The earlier key of the same task that shares most with a key, the newest of several; ``None`` for none.
+        """The earlier key of the same task that shares most with a key, the newest of several; ``None`` if none exists.
 
-        It is none that this very run has computed: that is of another call of the same task. Of those that
-        share as much, one of the same call in earlier runs comes first.
+        Keys that this run has computed belong to other calls and are left out. Among equally near keys, one of the same
+        call in earlier runs comes first.
 
         Args:
             row: the row of the call.
@@ -112,7 +114,7 @@ class History:
         stored = (item for item in self._of_task(made.key.task) if item.at <= started and item.run_id != own)
         found = {str(item.key): item for item in stored}
         same_call = set()
-        # The newest are among these, however many are stored: those are scanned in the order of their digests.
+        # These include the newest, however many are stored: stored ones are scanned in the order of their digests.
         for item in self._in_earlier_runs(row.path, made.key.task):
             same_call.add(str(item.key))
             known = found.get(str(item.key))
@@ -121,11 +123,11 @@ class History:
         found.pop(str(made.key), None)
         newest = sorted(found.values(), key=lambda item: item.at, reverse=True)[:_COMPARED]
         self._load_codes([made, *newest])
-        # Of equals the first, which is the newest.
+        # The first of equals, which is the newest.
         return max(newest, key=lambda item: (self._shared(item, made), str(item.key) in same_call), default=None)
 
     def differences(self, before: PastKey, after: PastKey) -> Iterator[Difference]:
-        """What differs between two keys; at least one difference, if they are different."""
+        """The differences between two keys; at least one if the keys differ."""
         unstable = (after.parts or {}).get("unstable")
         for found in self._differences(before, after):
             yield named_stable(found, unstable) if isinstance(unstable, dict) else found
@@ -137,16 +139,16 @@ class History:
             if old is not None and new is not None:
                 found += of_others(old.get("others") or [], new.get("others") or [])
                 found += of_process(old.get("process") or {}, new.get("process") or {})
-            yield from found or [Difference("input", "", "the inputs changed; what they were is not kept")]
+            yield from found or [Difference("input", "", "the inputs changed; their former values were not kept")]
         if before.key.config != after.key.config:
             changed = [] if old is None or new is None else list(of_config(old["config"], new["config"]))
-            yield from changed or [Difference("config", "", "the configuration changed; what it was is not kept")]
+            yield from changed or [Difference("config", "", "the configuration changed; its former value was not kept")]
         if before.key.function != after.key.function:
             one, two = self._codes.get(before.key.function), self._codes.get(after.key.function)
             if one is None or two is None:
-                yield Difference("code", "", "the code changed; what it was is not kept")
+                yield Difference("code", "", "the code changed; its former source was not kept")
             else:
-                other = Difference("code", "", "how parts of the code refer to one another changed")
+                other = Difference("code", "", "the references between parts of the code changed")
                 yield from list(of_code(one, two)) or [other]
 
     def _of_task(self, task: str) -> list[PastKey]:
@@ -157,13 +159,13 @@ class History:
             stored = list(tolerant_reads.scan(self.kv, prefix, limit=_SCANNED))
             if len(stored) >= _SCANNED:
                 self._cut.add(task)
-            made = (_made(key, value) for key, value in stored)
+            made = (_past_key(key, value) for key, value in stored)
             known = sorted((item for item in made if item is not None), key=lambda item: item.at, reverse=True)
             self._tasks[task] = known[:_COMPARED]
         return self._tasks[task]
 
     def _in_earlier_runs(self, path: str, task: str) -> Iterator[PastKey]:
-        """The keys of the same call in earlier runs; a result may have been stored again since."""
+        """The keys of the same call in earlier runs; their results may have been stored again since."""
         keys: dict[str, tuple[CacheKey, str, float, str | None]] = {}
         for run_id, fields in self.earlier_rows(path):
             key = CacheKey.parse(str(fields.get("cache_key", "")))
@@ -186,11 +188,11 @@ class History:
             try:
                 data = self._objects.get(names.sources_key(function))
             except BackendError:
-                data = None  # the comparison is poorer without it
+                data = None  # compare without it
             self._codes[function] = None if data is None else load_sources(data, function)
 
     def _shared(self, one: PastKey, two: PastKey) -> float:
-        """How much two keys share: of inputs, configuration and code a share each."""
+        """How much two keys share: inputs, configuration and code count equally."""
         shares = [
             1.0 if one.key.inputs == two.key.inputs else _share(_section(one, "inputs"), _section(two, "inputs")),
             1.0 if one.key.config == two.key.config else _share(_section(one, "config"), _section(two, "config")),
@@ -201,7 +203,7 @@ class History:
         return sum(shares) + _share(first.parts if first else {}, second.parts if second else {})
 
 
-def _of_one(path: str, value: dict[str, JSON]) -> Mapping[str, JSON]:
+def _single_call_fields(path: str, value: dict[str, JSON]) -> Mapping[str, JSON]:
     row = Row.load(path, value)
     return (row.first or row).fields
 
@@ -211,13 +213,13 @@ def _section(made: PastKey, name: str) -> Mapping[str, Any]:
 
 
 def _share(one: Mapping[str, Any], two: Mapping[str, Any]) -> float:
-    """The share of equal parts, below 1 because something differs."""
+    """The share of equal parts; always below 1, because something differs."""
     every = one.keys() | two.keys()
     equal = sum(1 for name in every if one.get(name) == two.get(name))
     return float(equal) / (len(every) + 1)
 
 
-def _made(kv_key: str, value: JSON) -> PastKey | None:
+def _past_key(kv_key: str, value: JSON) -> PastKey | None:
     key = cache_records.parse_record_key(kv_key)
     if key is None or not isinstance(value, dict) or not isinstance(value.get("ended_at"), int | float):
         return None

@@ -1,1 +1,1 @@
-"""What belongs to the real ExpOps."""
+"""The integration with ExpOps itself: its projects and its UI."""

@@ -1,4 +1,4 @@
-"""The life of cached results after they were stored: invalidate, verify, collect. Nothing here needs Prefect.
+"""Maintain stored results: invalidate, verify, collect. Works without Prefect.
 
 Example:
     ```python

@@ -1,9 +1,9 @@
-"""Freeing space: which results go, and then the objects that no record refers to any more.
+"""Free space: drop results, then remove the objects that no record refers to.
 
-A flow may run beside it, on any machine. Nothing goes that a record refers to which is there or
-still to come; :mod:`expops_prefect.stores.objects.gc_protection` says why. The objects of a result that is dropped
-here stay for :data:`~expops_prefect.stores.objects.base.GRACE` seconds more, because a task may have read
-its record a moment ago; the next collection after that frees them.
+A flow may run at the same time, on any machine. Objects of existing and of coming records are kept;
+:mod:`expops_prefect.stores.objects.gc_protection` explains how. The objects of a result that is dropped
+here are kept for :data:`~expops_prefect.stores.objects.base.GRACE` seconds more, because a task may have just
+read its record. The next collection after that removes them.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from expops_prefect.stores.local_copies import sweep_temporaries, unused_copies
 from expops_prefect.stores.objects.base import GRACE, ObjectInfo
 
 _REMEMBERED = timedelta(days=90)
-"""For how long it is remembered that a record was removed."""
+"""How long the removal of a record is remembered."""
 DAY = timedelta(days=1)
-"""How exactly the last use of a result is known: it may be so much later than was noted."""
+"""The precision of the last use of a result: it may be this much later than recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which results go: those to which anything applies that is given, and those that are expired.
+    """Which results to drop: expired ones, and those that match any of the given conditions.
 
     Attributes:
-        older_than: computed so long ago or longer.
-        unused_for: neither computed nor used for so long; known to the day, so up to a day later.
-        keep_last: of each task, all but so many of the newest.
-        max_size: those that were not used for longest, until manifests and payloads of the others
-            have at most so many bytes together.
+        older_than: computed at least this long ago.
+        unused_for: neither computed nor used for this long; use is recorded daily, so up to a day later.
+        keep_last: all but this many of the newest of each task.
+        max_size: the least recently used, until manifests and payloads of the others take at most this many bytes
+            together.
     """
 
     older_than: timedelta | None = None
@@ -61,7 +61,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A result that goes, and why: ``expired``, ``old``, ``unused``, ``not among the last``, ``size``."""
+    """A dropped result, and the reason: ``expired``, ``old``, ``unused``, ``not among the last``, ``size``."""
 
     entry: Entry
     reason: str
@@ -69,15 +69,15 @@ class Dropped:
 
 @dataclass(slots=True)
 class Collected:
-    """What a collection did, or would do.
+    """The outcome of a collection, or of a dry run.
 
     Attributes:
         dropped: results whose records were removed.
-        kept: results that stay.
+        kept: results that were kept.
         kept_bytes: bytes of their objects.
         freed: objects that were removed.
         freed_bytes: their bytes.
-        waiting: objects that no record refers to but that are too young to go.
+        waiting: objects without a record that are too young to be removed.
         waiting_bytes: their bytes.
         copies: downloaded copies that were removed.
         copies_bytes: their bytes.
@@ -106,39 +106,39 @@ def collect(
     progress: Progress = silent,
     clock: Callable[[], float] = time.time,
 ) -> Collected:
-    """Drop results, and remove objects, copies and temporary files that nobody needs.
+    """Drop results, and remove objects, copies and temporary files that are not needed.
 
     Args:
         project: the project.
-        policy: which results are dropped besides expired ones.
-        dry_run: only say what would be done.
-        at_once: wait for nobody: only right while no flow of the project runs anywhere.
-        alone: no other machine uses the bucket under this project's id. Has to be said where the
-            records are local and the objects are not: then those of others are not known here.
-        progress: told how far it is.
-        clock: tells the time, epoch seconds.
+        policy: which results to drop in addition to expired ones.
+        dry_run: only report what would be done.
+        at_once: skip the grace period: only safe while no flow of the project runs anywhere.
+        alone: confirm that no other machine uses the bucket under this project's id. Required for local records and
+            remote objects, because the records of other machines are unknown here.
+        progress: called with the progress.
+        clock: returns the time, epoch seconds.
 
     Raises:
-        BackendError: a store failed; start it again to go on.
-        ConfigurationError: the bucket may be shared with records that are not known here.
+        BackendError: a store failed; call it again to go on.
+        ConfigurationError: the bucket may be shared with records of other machines.
         FormatError: a newer release has written to the cache.
     """
     if project.settings.objects.is_shared and not project.settings.kv.is_shared and not alone:
         raise ConfigurationError(
-            f"the objects lie in {project.objects.describe()}, the records on this machine: which objects the records "
-            "of other machines need is not known here. Keep the records in a store that machines share, such "
+            f"the objects are in {project.objects.describe()}, but the records on this machine: the objects that "
+            "records of other machines need are unknown here. Keep the records in a store that machines share, such "
             "as Firestore (type: gcp), or pass --alone if no other machine uses that bucket under this project's id"
         )
     if not dry_run:
         project.outbox.deliver_orphans()
-    # Before the first look at a record. What waits for the KV store is read first: later it may be there.
+    # Before reading any record. Read the changes that wait for the KV store first: later they may be in it.
     began = clock()
     waiting = waiting_objects(project)
     entries = read_entries(project)
     progress("results", len(entries))
     dropped = tuple(_choose(project, entries, policy or Policy(), began))
-    gone = {item.entry.name for item in dropped}
-    kept = [entry for entry in entries if entry.name not in gone]
+    dropped_names = {item.entry.name for item in dropped}
+    kept = [entry for entry in entries if entry.name not in dropped_names]
     doomed = [stored for item in dropped for stored in item.entry.stored]
     freed = unshared(doomed, (stored for entry in kept for stored in entry.stored))
     if not dry_run:
@@ -158,7 +158,7 @@ def collect(
 
 
 def _choose(project: Project, entries: list[Entry], policy: Policy, now: float) -> Iterator[Dropped]:
-    """The results that go."""
+    """The results to drop."""
     left: list[Entry] = []
     place: Counter[str] = Counter()
     for entry in sorted(entries, key=lambda entry: entry.record.ended_at, reverse=True):
@@ -176,10 +176,10 @@ def _choose(project: Project, entries: list[Entry], policy: Policy, now: float) 
         else:
             left.append(entry)
     if policy.max_size is not None:
-        yield from _over_the_size(left, policy.max_size)
+        yield from _beyond_size(left, policy.max_size)
 
 
-def _over_the_size(entries: list[Entry], most: int) -> Iterator[Dropped]:
+def _beyond_size(entries: list[Entry], most: int) -> Iterator[Dropped]:
     referring = Counter(key for entry in entries for key in entry.objects)
     total = sum({key: size for entry in entries for key, size in entry.objects.items()}.values())
     for entry in sorted(entries, key=lambda entry: entry.used_at):
@@ -205,7 +205,7 @@ def _forget_uses(project: Project, kept: list[Entry], now: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Objects:
-    """The part of a collection that deals with objects."""
+    """The part of a collection that removes objects."""
 
     project: Project
     done: Collected
@@ -213,11 +213,11 @@ class _Objects:
     dry_run: bool
 
     def remove(self, *, needed: set[str], spared: frozenset[str], old: float) -> set[str]:
-        """Remove what nobody needs and is old enough; the keys of what is there afterwards.
+        """Remove objects that are not needed and old enough; return the keys of the remaining ones.
 
         Args:
-            needed: what records refer to.
-            spared: what is not old enough, whatever its time says.
+            needed: the objects that records refer to.
+            spared: objects to keep, whatever their time.
             old: the time before which an object must have been written and refreshed.
         """
         left: set[str] = set()
@@ -228,7 +228,7 @@ class _Objects:
                 left.add(info.key)
             elif info.key in spared or info.modified >= old:
                 left.add(info.key)
-                self._waits(info)
+                self._count_waiting(info)
             else:
                 doomed.append(info)
         with ThreadPoolExecutor(PARALLEL) as pool:
@@ -240,7 +240,7 @@ class _Objects:
                     left.add(info.key)
         return left
 
-    def _waits(self, info: ObjectInfo) -> None:
+    def _count_waiting(self, info: ObjectInfo) -> None:
         self.done.waiting += 1
         self.done.waiting_bytes += info.size
 
@@ -251,7 +251,7 @@ class _Objects:
 def _local_files(
     project: Project, policy: Policy, left: set[str], done: Collected, old: float, *, dry_run: bool, now: float
 ) -> None:
-    """Remove copies of what is no longer there or was not read for long, and unfinished writes."""
+    """Remove copies of deleted or long unread objects, and unfinished writes."""
     unread = None if policy.unused_for is None else now - (policy.unused_for + DAY).total_seconds()
     for path, size in unused_copies(
         project.settings.objects, project.settings.place, left, written_before=old, read_before=unread

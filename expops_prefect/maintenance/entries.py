@@ -1,4 +1,4 @@
-"""All cached results of a project, each with every key that its record stands under, and how records are removed."""
+"""All cached results of a project, with all keys of their records, and the removal of records."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _PAGE: Final = 200
 _PREFIXES: Final = (names.PROCESS_RECORD_PREFIX, names.STEP_RECORD_PREFIX, names.FOREIGN_RECORD_PREFIX)
 
 Progress: TypeAlias = Callable[[str, int], None]
-"""Told what kind of thing was dealt with and how many so far."""
+"""Called with the kind of the items processed and their number so far."""
 
 
 def silent(kind: str, count: int) -> None:
-    """No progress is shown."""
+    """Show no progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record and the KV key that it stands under; hits do not use one that is not ``trusted``."""
+    """A record with its KV key; a hit does not use it unless it is ``trusted``."""
 
     kv_key: str
     record: CacheRecord
@@ -40,10 +40,10 @@ class Stored:
 
     @property
     def objects(self) -> dict[str, int]:
-        """The keys of its objects with their sizes in bytes: manifest, payloads, sources of the code."""
+        """The keys of its objects with their sizes in bytes: manifest, payloads, code sources."""
         record = self.record
         found: dict[str, int] = {}
-        if record.object_key:  # else another storage has the result
+        if record.object_key:  # otherwise another storage holds the result
             found[record.object_key] = record.size - sum(item.size for item in record.payloads)
             found |= {item.key: item.size for item in record.payloads}
         if record.sources_size:
@@ -53,13 +53,13 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A cached result: the record that hits read comes first, then those that ExpOps reads for steps.
+    """A cached result: first the record that hits read, then those that ExpOps reads for steps.
 
     Attributes:
         task: the task's normalised name.
-        key: its cache key; ``None`` for a key of another policy's.
+        key: its cache key; ``None`` for a key of another policy.
         stored: its records, at least one.
-        used_at: when it was used last, as far as that was noted, or else computed; epoch seconds.
+        used_at: its last recorded use, or else when it was computed; epoch seconds.
     """
 
     task: str
@@ -88,18 +88,18 @@ def read_entries(project: Project, damaged: list[str] | None = None) -> list[Ent
 
     Args:
         project: the project.
-        damaged: gets the KV keys of records that are no JSON; without it a warning names each.
+        damaged: collects the KV keys of records that are not JSON; by default a warning names each.
 
     Raises:
         KVError: the KV store failed.
-        FormatError: a newer release has written there; what its records refer to is not known here.
+        FormatError: a newer release has written records, whose objects are unknown here.
     """
     uses = {key: time_of(value) for key, value in tolerant_reads.scan(project.kv, names.USE_PREFIX)}
-    told = tolerant_reads.warn if damaged is None else damaged.append
+    report = tolerant_reads.warn if damaged is None else damaged.append
     groups: dict[object, list[Stored]] = {}
     keys: dict[object, names.CacheKey] = {}
     for prefix in _PREFIXES:
-        for kv_key, value in tolerant_reads.scan(project.kv, prefix, damaged=told):
+        for kv_key, value in tolerant_reads.scan(project.kv, prefix, damaged=report):
             record = _load(kv_key, value)
             if record is None:
                 continue
@@ -119,10 +119,10 @@ def read_entries(project: Project, damaged: list[str] | None = None) -> list[Ent
 
 
 def waiting_objects(project: Project) -> set[str]:
-    """The objects of records that wait on this machine for the KV store, in an outbox of any process.
+    """The objects of records that wait on this machine for the KV store, in the outbox of any process.
 
     Raises:
-        FormatError: a newer release has written there.
+        FormatError: a newer release has written records.
     """
     found: set[str] = set()
     for change in Journal.waiting_in(project.outbox.folder):
@@ -134,18 +134,18 @@ def waiting_objects(project: Project) -> set[str]:
 
 
 def same(value: JSON | None, record: CacheRecord) -> bool:
-    """Whether what stands in the KV store now is still this record."""
+    """Whether a value from the KV store is still this record."""
     known = value if isinstance(value, dict) else {}
     return known.get("digest") == record.digest and known.get("ended_at") == record.ended_at
 
 
 def remove_records(project: Project, doomed: Iterable[Stored], how: str) -> int:
-    """Remove records, but for those that were written again meanwhile; how many were removed.
+    """Remove records, except those that were written again meanwhile; return how many were removed.
 
     Args:
         project: the project.
-        doomed: which.
-        how: what is done to them, for whoever asks later: ``invalidated``, ``collected``, ``repaired``.
+        doomed: the records.
+        how: how they are removed, for later explanations: ``invalidated``, ``collected``, ``repaired``.
 
     Raises:
         KVError: the KV store failed.
@@ -162,7 +162,7 @@ def remove_records(project: Project, doomed: Iterable[Stored], how: str) -> int:
 
 
 def remove_unreadable(project: Project, keys: Iterable[str], how: str) -> int:
-    """Remove records that are no JSON, but for those that were written again meanwhile; how many were removed.
+    """Remove records that are not JSON, except those that were written again meanwhile; return how many were removed.
 
     Args:
         project: the project.
@@ -183,7 +183,7 @@ def remove_unreadable(project: Project, keys: Iterable[str], how: str) -> int:
 
 
 def refresh_objects(project: Project, keys: Collection[str]) -> None:
-    """Let a collection leave objects alone for a while: whoever has just read their record may be reading them.
+    """Protect objects from collections for a while: a task that has just read their record may be reading them.
 
     Raises:
         ObjectStoreError: the object store failed.
@@ -193,13 +193,13 @@ def refresh_objects(project: Project, keys: Collection[str]) -> None:
 
 
 def unshared(doomed: Iterable[Stored], kept: Iterable[Stored]) -> dict[str, int]:
-    """The objects, with sizes, that only those records refer to that are going to be removed."""
+    """The objects, with sizes, to which only the doomed records refer."""
     referenced = {key for stored in kept for key in stored.objects}
     return {key: size for stored in doomed for key, size in stored.objects.items() if key not in referenced}
 
 
 def _load(kv_key: str, value: JSON) -> CacheRecord | None:
-    """A record of ours; ``None`` for one of ExpOps' own, and for one that somebody has damaged: it is no hit."""
+    """Read a record; ``None`` for one of ExpOps, and for a damaged one: neither can be a hit."""
     try:
         record = CacheRecord.load(value)
         return record if _is_whole(record) else None
@@ -210,13 +210,13 @@ def _load(kv_key: str, value: JSON) -> CacheRecord | None:
 
 
 def time_of(use: JSON) -> float:
-    """When something was noted, epoch seconds; 0 if that is not known."""
+    """The time of a note, epoch seconds; 0 if unknown."""
     at = use.get("at") if isinstance(use, dict) else None
     return float(at) if isinstance(at, int | float) else 0.0
 
 
 def _is_whole(record: CacheRecord) -> bool:
-    """Whether what is computed with here has its type, and nothing is named but results: it may be deleted."""
+    """Whether the fields used here have their types, and all objects are content-addressed results, safe to delete."""
     numbers = [record.ended_at, record.expires_at or 0.0, record.size, *(item.size for item in record.payloads)]
     texts = [record.object_key, record.run_id, record.path, *(item.key for item in record.payloads)]
     typed = all(isinstance(item, int | float) for item in numbers) and all(isinstance(item, str) for item in texts)
@@ -226,7 +226,7 @@ def _is_whole(record: CacheRecord) -> bool:
 def _cache_key(kv_key: str, record: CacheRecord) -> names.CacheKey | None:
     if not kv_key.startswith(names.STEP_RECORD_PREFIX):
         return parse_record_key(kv_key)
-    # Under which task a step was stored says its manifest: the alias has the step's name.
+    # The manifest says under which task a step was stored: the alias has the step's name.
     return names.CacheKey.parse("/".join([_task_of(record), *kv_key.split(":")[-3:]]))
 
 

@@ -1,4 +1,4 @@
-"""Removing records by what they are of, so that the next use recomputes."""
+"""Remove selected records, so that their next use recomputes them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from expops_prefect.project import Project
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which cached results are meant: those to which everything applies that is given.
+    """The cached results that match all of the given conditions.
 
     Attributes:
-        key: ``<task>/<inputs>/<config>/<function>``, or the beginning of each of its first parts.
-        process: the name of a process: its results and those of the steps inside it.
+        key: ``<task>/<inputs>/<config>/<function>``, or the start of each of its first parts.
+        process: the name of a process: selects its results and those of the steps inside it.
         run: the id of the run that computed them.
-        older_than: computed so long ago or longer.
+        older_than: computed at least this long ago.
     """
 
     key: str | None = None
@@ -29,15 +29,15 @@ class Selection:
     older_than: timedelta | None = None
 
     def of(self, entries: list[Entry], now: float) -> list[Entry]:
-        """Those of some entries that are meant.
+        """The entries that match.
 
         Raises:
-            ValueError: nothing is given, or an empty text, which would mean all.
+            ValueError: no condition is given, or an empty text, which would match all.
         """
         task = None if self.key is None else self.key.split("/")[0]
         empty = any(text is not None and not text.strip() for text in (task, self.process, self.run))
         if self == Selection() or empty:
-            raise ValueError("an empty selection would mean all results; use Selection(older_than=timedelta(0)) for it")
+            raise ValueError("an empty selection would match all; for that use Selection(older_than=timedelta(0))")
         found = entries
         if self.key is not None:
             found = _by_key(found, self.key)
@@ -55,21 +55,21 @@ class Selection:
 def invalidate(
     project: Project, selection: Selection, *, dry_run: bool = False, clock: Callable[[], float] = time.time
 ) -> list[Entry]:
-    """Remove the records of cached results; their objects are left to :func:`~expops_prefect.maintenance.collect`.
+    """Remove the records of cached results; :func:`~expops_prefect.maintenance.collect` removes their objects.
 
-    A task that is storing such a result right now may store it again.
+    A task that is storing such a result at the same time may store it again.
 
     Args:
         project: the project.
-        selection: which.
-        dry_run: only say which.
-        clock: tells the time, epoch seconds.
+        selection: the results.
+        dry_run: only return the results.
+        clock: returns the time, epoch seconds.
 
     Returns:
-        What was selected.
+        The selected results.
 
     Raises:
-        BackendError: a store failed; start it again to go on.
+        BackendError: a store failed; call it again to go on.
         FormatError: a newer release has written to the cache.
         ValueError: the selection is empty.
     """
@@ -86,7 +86,7 @@ def invalidate(
 
 def _by_key(entries: list[Entry], text: str) -> list[Entry]:
     matching = [entry for entry in entries if entry.key is not None and entry.key.begins_with(text)]
-    # A task's whole name is meant as such, although other names begin with it.
+    # A task's whole name means that task, even if other names start with it.
     return [entry for entry in matching if entry.task == text.split("/")[0]] or matching
 
 

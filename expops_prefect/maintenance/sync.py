@@ -1,8 +1,8 @@
-"""Copying a project's runs and cache from one set of stores to another.
+"""Copy a project's runs and cache from one set of stores to another.
 
-Objects come first, then cache records, then runs, each run's own record last: whatever a reader
-finds in the target, all that it refers to is there. What is there already is skipped, so a copy
-that was interrupted goes on where it stopped, and a second one costs little.
+Objects are copied first, then cache records, then runs, each run's own record last. So everything that a reader
+finds in the target is complete. Existing data are skipped, so you can repeat an interrupted copy, and a second one
+costs little.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _OBJECT_PREFIXES: Final = (names.CACHE_PREFIX, names.ARTIFACT_PREFIX)
 _URI_FIELDS: Final = frozenset({"cache_path", "object_path"})
 
 Progress = Callable[[str, int], None]
-"""Told what kind of thing was dealt with (``objects``, ``cache records``, ``runs``) and how many so far."""
+"""Called with the kind of the items (``objects``, ``cache records``, ``runs``) and their number so far."""
 
 
 @dataclass(slots=True)
 class Copied:
-    """What a copy did: counts, and the bytes of the objects that were copied."""
+    """The outcome of a copy: counts, and the bytes of the copied objects."""
 
     objects: int = 0
     object_bytes: int = 0
@@ -53,12 +53,12 @@ def copy_project(source: Project, target: Project, progress: Progress = lambda k
     """Copy objects, cache records and runs with metrics and charts.
 
     Args:
-        source: where they are.
-        target: where they go; the same project id, other stores.
-        progress: told how far it is.
+        source: the project to copy from.
+        target: the project to copy to; the same project id, other stores.
+        progress: called with the progress.
 
     Raises:
-        BackendError: a store failed; start it again to go on.
+        BackendError: a store failed; call it again to go on.
     """
     return _Copy(source, target, progress).run()
 
@@ -95,7 +95,7 @@ class _Copy:
                 self._progress("objects", count)
 
     def _object(self, info: ObjectInfo) -> int | None:
-        """Copy one object: its bytes, 0 if it was there, ``None`` if it is damaged."""
+        """Copy one object; return its bytes, 0 if it existed, ``None`` if it is damaged."""
         there = self._target.objects.stat(info.key)
         if there is not None and there.size == info.size:
             return 0
@@ -103,7 +103,7 @@ class _Copy:
         if data is None:
             return 0  # removed meanwhile
         if not _intact(info.key, data):
-            degrade("damaged results", f"{info.key} is not what its name says; it is not copied", key=info.key)
+            degrade("damaged results", f"{info.key} does not match its digest; it is not copied", key=info.key)
             return None
         if info.key.startswith(names.CACHE_PREFIX):
             self._target.objects.create(info.key, [data], read_only=True)
@@ -120,7 +120,7 @@ class _Copy:
                 there = tolerant_reads.get_many(self._target.kv, list(page))
                 new: dict[str, JSON] = {}
                 for key, value in page.items():
-                    # One that nobody here signed must not become one that we did.
+                    # A record without a valid signature must not get one from us.
                     record = self._record(key, value) if self._source.signatures.valid(key, value) else None
                     if record is None or self._is_there(key, there.get(key), record):
                         self._done.skipped += 1
@@ -133,12 +133,12 @@ class _Copy:
                 self._progress("cache records", count)
 
     def _is_there(self, key: str, value: JSON | None, record: CacheRecord) -> bool:
-        """Whether the target has that result already, in a record that is used there; a newer release's stays."""
+        """Whether the target has the result in a usable record; a record of a newer release stays."""
         same = isinstance(value, dict) and value.get("digest") == record.digest
         return is_newer(value) or (same and self._target.signatures.valid(key, value))
 
     def _record(self, key: str, value: JSON) -> CacheRecord | None:
-        """A record for the target; ``None`` for one of somebody else, or whose objects are not there."""
+        """A record for the target; ``None`` for a foreign one, or one whose objects are missing."""
         try:
             record = CacheRecord.load(value)
         except (FormatError, TypeError):
@@ -148,7 +148,7 @@ class _Copy:
         objects = self._target.objects
         held = record.held()
         if held is not None and blake3(held).hexdigest() == record.digest:
-            # Its file may not be written yet where it comes from.
+            # In the source its file may not be written yet.
             manifest: ObjectInfo | None = ensure_stored(objects, record.object_key, held)
         else:
             manifest = protect(objects, record.object_key) if record.object_key else None
@@ -162,7 +162,7 @@ class _Copy:
             payloads.append(replace(payload, stamp=info.stamp))
         sources = names.sources_key(key.rpartition(":")[2])
         if record.sources_size and sources not in self._sources:
-            # One that is missing only makes a comparison poorer.
+            # If it is missing, only comparisons suffer.
             self._sources[sources] = protect(objects, sources) is not None
         return replace(
             record,
@@ -188,19 +188,19 @@ class _Copy:
         kv, target = self._source.kv, self._target.kv
         for prefix in names.run_prefixes(run.run_id):
             for page in _pages(tolerant_reads.scan(kv, prefix)):
-                target.put_many({key: self._readdressed(value) for key, value in page.items()})
+                target.put_many({key: self._with_target_uris(value) for key, value in page.items()})
         target.put(names.flow_run_key(run.flow_run_id), {"run_id": run.run_id})
         value = kv.get(names.run_record_key(run.run_id))
         if value is not None:
             target.put(names.run_record_key(run.run_id), value)
 
-    def _readdressed(self, value: Any) -> Any:
-        """The value with the places of objects in the target."""
+    def _with_target_uris(self, value: Any) -> Any:
+        """The value with the object URIs of the target."""
         if isinstance(value, list):
-            return [self._readdressed(item) for item in value]
+            return [self._with_target_uris(item) for item in value]
         if not isinstance(value, dict):
             return value
-        changed = {key: self._readdressed(item) for key, item in value.items()}
+        changed = {key: self._with_target_uris(item) for key, item in value.items()}
         for name in _URI_FIELDS & changed.keys():
             uri = changed[name]
             if isinstance(uri, str) and uri.startswith(self._from):
@@ -224,7 +224,7 @@ def _pages(items: Iterator[tuple[str, JSON]]) -> Iterator[dict[str, JSON]]:
 
 
 def _intact(key: str, data: Buffer) -> bool:
-    """Whether an object that is named by its content has that content; charts are not."""
+    """Whether a content-addressed object matches its name; charts are not content-addressed."""
     if not key.startswith(names.CACHE_PREFIX):
         return True
     if key.startswith(names.SOURCES_PREFIX):

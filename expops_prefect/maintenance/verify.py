@@ -1,4 +1,4 @@
-"""Reading everything again that records refer to, and comparing it with what was written."""
+"""Read all objects that records refer to, and compare them with their digests."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from expops_prefect.stores.outbox.changes import KeepObject
 from expops_prefect.stores.outbox.journal import Journal
 
 _AT_ONCE: Final = 2
-"""Local files hashed side by side: each is hashed by all cores."""
+"""Local files to hash at once: each is hashed by all cores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A record that refers to what is missing or damaged, or that is not to be trusted (``stored.trusted``).
+    """A record whose objects are missing or damaged, or that is not to be trusted (``stored.trusted``).
 
     Attributes:
         stored: the record.
-        missing: keys of objects that are not there.
-        damaged: keys of objects that are not what was written.
-        misleading: Prefect's metadata in it are damaged, or lead to the result of another key.
+        missing: keys of missing objects.
+        damaged: keys of objects with other bytes than were written.
+        misleading: whether its Prefect metadata are damaged, or point to the result of another key.
     """
 
     stored: Stored
@@ -57,20 +57,20 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification found.
+    """The outcome of a verification.
 
     Attributes:
-        records: how many were looked at.
+        records: how many records were verified.
         objects: how many objects were hashed.
-        bytes: how many bytes that were.
-        elsewhere: records of other machines whose local files cannot be seen from here.
+        bytes: how many bytes were hashed.
+        elsewhere: records of other machines whose local files cannot be read here.
         broken: records that cannot be used.
         repaired: how many of them were removed.
-        files: records that hold their result themselves, and whose file for other readers is missing or
-            damaged: hits do not need it.
+        files: records that hold their result, and whose file for other readers is missing or damaged; hits do
+            not need it.
         unwritten: how many such files a process of this machine is about to write.
-        written: how many of all these files were written.
-        unreadable: the KV keys of records that are no JSON; they are among the repaired.
+        written: how many of these files were written.
+        unreadable: the KV keys of records that are not JSON; they count as repaired.
     """
 
     records: int
@@ -93,56 +93,56 @@ class _Object:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
-    """What became of an object: its stamp if it is there, and whether it is what was written."""
+class _ObjectState:
+    """The state of an object: its stamp if it exists, and whether its content is as written."""
 
     stamp: str | None
     whole: bool
 
 
 def verify(project: Project, *, repair: bool = False, progress: Progress = silent) -> Verified:
-    """Hash the manifest and payloads of every record; remote ones are downloaded for it and not kept.
+    """Hash the manifest and payloads of every record; remote ones are downloaded but not kept.
 
     Args:
         project: the project.
-        repair: remove records that cannot be used, so that the next use recomputes, and damaged objects; write
-            the files of results that stand in their records.
-        progress: told how far it is.
+        repair: remove unusable records, so that their next use recomputes them, and damaged objects; write the
+            missing files of results that are kept in their records.
+        progress: called with the progress.
 
     Raises:
-        BackendError: a store failed, which is not taken for damage.
+        BackendError: a store failed, which does not count as damage.
         FormatError: a newer release has written to the cache.
     """
     unreadable: list[str] = []
     keys = {stored: entry.key for entry in read_entries(project, unreadable) for stored in entry.stored}
     records = list(keys)
     progress("records", len(records))
-    looked = _look(project, {item for stored in records for item in _objects_of(stored)}, progress)
+    states = _check_all(project, {item for stored in records for item in _objects_of(stored)}, progress)
     elsewhere, suspects, unwritten = 0, [], []
     misleading = {stored for stored, key in keys.items() if not _leads_to(stored, key)}
     for stored in records:
-        bad = _bad(stored, looked)
-        if bad and _of_another_machine(project, stored, looked):
+        bad = _unusable(stored, states)
+        if bad and _of_another_machine(project, stored, states):
             elsewhere += 1
         elif bad or not stored.trusted or stored in misleading:
             suspects.append(stored)
-        elif not all(looked[item].whole for item in _objects_of(stored)) and not _of_another_machine(
-            project, stored, looked
+        elif not all(states[item].whole for item in _objects_of(stored)) and not _of_another_machine(
+            project, stored, states
         ):
             unwritten.append(stored)
-    # A flow may have written one again meanwhile, or a collection removed it with its objects.
+    # Meanwhile a flow may have written a record again, or a collection removed it with its objects.
     there = [stored for stored in suspects if same(project.kv.get(stored.kv_key), stored.record)]
     broken = tuple(
-        replace(_broken(stored, looked, _bad(stored, looked)), misleading=stored in misleading) for stored in there
+        replace(_broken(stored, states, _unusable(stored, states)), misleading=stored in misleading) for stored in there
     )
-    files, waiting = _files(project, unwritten, looked)
-    repaired = _repair(project, records, there, looked) if repair and broken else 0
+    files, waiting = _files(project, unwritten, states)
+    repaired = _repair(project, records, there, states) if repair and broken else 0
     repaired += remove_unreadable(project, unreadable, "repaired") if repair else 0
     written = _write(project, unwritten) if repair else 0
     return Verified(
         records=len(records) - elsewhere,
-        objects=sum(found.stamp is not None for found in looked.values()),
-        bytes=sum(item.size for item, found in looked.items() if found.stamp is not None),
+        objects=sum(found.stamp is not None for found in states.values()),
+        bytes=sum(item.size for item, found in states.items() if found.stamp is not None),
         elsewhere=elsewhere,
         broken=broken,
         repaired=repaired,
@@ -161,30 +161,32 @@ def _objects_of(stored: Stored) -> Iterator[_Object]:
             yield _Object(item.key, item.digest, item.size)
 
 
-def _bad(stored: Stored, looked: dict[_Object, _Looked]) -> list[_Object]:
-    """What a hit needs, and would not find as it was written."""
+def _unusable(stored: Stored, states: dict[_Object, _ObjectState]) -> list[_Object]:
+    """The objects that a hit needs and that are missing or damaged."""
     held = stored.record.held()
     in_record = {} if held is None else {stored.record.object_key: blake3(held).hexdigest() == stored.record.digest}
-    return [item for item in _objects_of(stored) if not in_record.get(item.key, looked[item].whole)]
+    return [item for item in _objects_of(stored) if not in_record.get(item.key, states[item].whole)]
 
 
 def _leads_to(stored: Stored, key: names.CacheKey | None) -> bool:
-    """Whether a hit could follow what Prefect keeps with it; where another storage keeps a result is not known."""
+    """Whether a hit could follow Prefect's metadata; unknown, and so true, for results in other storages."""
     metadata = stored.record.prefect_metadata
     place = None if key is None or not stored.record.object_key else str(key)
     return metadata is None or leads_to(metadata, stored.record, place)
 
 
-def _files(project: Project, unwritten: list[Stored], looked: dict[_Object, _Looked]) -> tuple[tuple[Broken, ...], int]:
-    """The files of small results that are missing or damaged, and how many others wait to be written."""
+def _files(
+    project: Project, unwritten: list[Stored], states: dict[_Object, _ObjectState]
+) -> tuple[tuple[Broken, ...], int]:
+    """The missing or damaged files of small results, and how many others wait to be written."""
     if not unwritten:
         return (), 0
     changes = Journal.waiting_in(project.outbox.folder)
     waiting = {change.object_key for change in changes if isinstance(change, KeepObject)}
     found = []
     left = [stored for stored in unwritten if stored.record.object_key not in waiting]
-    # What is not waiting any more was written, before or just now.
-    again = {**looked, **_look(project, {item for stored in left for item in _objects_of(stored)}, silent)}
+    # A file that no longer waits was written, before or just now.
+    again = {**states, **_check_all(project, {item for stored in left for item in _objects_of(stored)}, silent)}
     for stored in left:
         bad = [item for item in _objects_of(stored) if not again[item].whole]
         if bad and same(project.kv.get(stored.kv_key), stored.record):
@@ -192,29 +194,29 @@ def _files(project: Project, unwritten: list[Stored], looked: dict[_Object, _Loo
     return tuple(found), len(unwritten) - len(left)
 
 
-def _broken(stored: Stored, looked: dict[_Object, _Looked], bad: list[_Object]) -> Broken:
+def _broken(stored: Stored, states: dict[_Object, _ObjectState], bad: list[_Object]) -> Broken:
     return Broken(
         stored,
-        missing=tuple(item.key for item in bad if looked[item].stamp is None),
-        damaged=tuple(item.key for item in bad if looked[item].stamp is not None),
+        missing=tuple(item.key for item in bad if states[item].stamp is None),
+        damaged=tuple(item.key for item in bad if states[item].stamp is not None),
     )
 
 
-def _of_another_machine(project: Project, stored: Stored, looked: dict[_Object, _Looked]) -> bool:
-    """Whether a record that machines share is of one that keeps its objects to itself."""
+def _of_another_machine(project: Project, stored: Stored, states: dict[_Object, _ObjectState]) -> bool:
+    """Whether a shared record belongs to another machine that does not share its objects."""
     shared = project.settings.kv.is_shared and not project.settings.objects.is_shared
-    missing = all(looked[item].stamp is None for item in _objects_of(stored))
+    missing = all(states[item].stamp is None for item in _objects_of(stored))
     return shared and missing and stored.record.host != socket.gethostname()
 
 
-def _repair(project: Project, records: list[Stored], broken: list[Stored], looked: dict[_Object, _Looked]) -> int:
+def _repair(project: Project, records: list[Stored], broken: list[Stored], states: dict[_Object, _ObjectState]) -> int:
     gone = {stored.kv_key for stored in broken}
     refresh_objects(project, unshared(broken, [stored for stored in records if stored.kv_key not in gone]))
     removed = remove_records(project, broken, "repaired")
-    damaged = {item for stored in broken for item in _objects_of(stored) if not looked[item].whole}
+    damaged = {item for stored in broken for item in _objects_of(stored) if not states[item].whole}
     with _uncopied(project) as objects:
         for item in damaged:
-            # Of use to nobody, and in the way of whoever stores the same content again. It may be whole by now.
+            # Useless, and in the way of the same content when it is stored again. It may be whole by now.
             now = objects.stat(item.key)
             if now is not None and not _check(objects, item, project).whole:
                 project.objects.delete(item.key, stamp=now.stamp)
@@ -222,7 +224,7 @@ def _repair(project: Project, records: list[Stored], broken: list[Stored], looke
 
 
 def _write(project: Project, unwritten: list[Stored]) -> int:
-    """Write the files of results that stand in their records, as far as these are still there."""
+    """Write the files of results that are kept in their records, if these still exist."""
     written = 0
     for stored in unwritten:
         held = stored.record.held()
@@ -232,12 +234,12 @@ def _write(project: Project, unwritten: list[Stored]) -> int:
     return written
 
 
-def _look(project: Project, items: Iterable[_Object], progress: Progress) -> dict[_Object, _Looked]:
-    found: dict[_Object, _Looked] = {}
+def _check_all(project: Project, items: Iterable[_Object], progress: Progress) -> dict[_Object, _ObjectState]:
+    found: dict[_Object, _ObjectState] = {}
     ordered = sorted(items, key=lambda item: item.key)
     with _uncopied(project) as objects, ThreadPoolExecutor(PARALLEL if project.remote_objects else _AT_ONCE) as pool:
-        looks = pool.map(lambda item: _check(objects, item, project), ordered)
-        for count, (item, look) in enumerate(zip(ordered, looks, strict=True), 1):
+        checked = pool.map(lambda item: _check(objects, item, project), ordered)
+        for count, (item, look) in enumerate(zip(ordered, checked, strict=True), 1):
             found[item] = look
             progress("objects", count)
     return found
@@ -245,7 +247,7 @@ def _look(project: Project, items: Iterable[_Object], progress: Progress) -> dic
 
 @contextmanager
 def _uncopied(project: Project) -> Iterator[ObjectStore]:
-    """The object store without the copies of it that are on this machine: those are not what is verified."""
+    """The object store without this machine's copies, which are not to be verified."""
     if not project.remote_objects:
         yield project.objects
         return
@@ -259,19 +261,19 @@ def _uncopied(project: Project) -> Iterator[ObjectStore]:
             objects.close()
 
 
-def _check(objects: ObjectStore, item: _Object, project: Project) -> _Looked:
+def _check(objects: ObjectStore, item: _Object, project: Project) -> _ObjectState:
     info = objects.stat(item.key)
     if info is None:
-        return _Looked(None, whole=False)
+        return _ObjectState(None, whole=False)
     if info.size != item.size:
-        return _Looked(info.stamp, whole=False)
+        return _ObjectState(info.stamp, whole=False)
     path = objects.fetch(item.key)
     try:
         if path is None:
-            return _Looked(None, whole=False)
-        return _Looked(info.stamp, _digest_of(path) == item.digest)
+            return _ObjectState(None, whole=False)
+        return _ObjectState(info.stamp, _digest_of(path) == item.digest)
     except FileNotFoundError:
-        return _Looked(None, whole=False)
+        return _ObjectState(None, whole=False)
     finally:
         if path is not None and project.remote_objects:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The words in which effects are told: of the code, of a body that ran, and in the record."""
+"""The vocabulary of effects: in the code, in a body that ran, and in the record."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ KINDS: Final[tuple[str, ...]] = get_args(Kind)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Effect:
-    """One thing that a task does beside computing.
+    """One effect of a task besides computing.
 
     Attributes:
         kind: what it touches.
-        call: the call as its reader writes it, for example ``requests.get`` or ``df["b"] = …``; never an argument's
+        call: the call as in the source, for example ``requests.get`` or ``df["b"] = …``; never an argument's
             value, which may be secret.
-        file: the source file of the call; empty if it is not known.
-        line: its line; 0 if it is not known.
-        seedable: it draws from a global generator, which a configured ``random_seed`` makes repeatable.
+        file: the source file of the call; empty if unknown.
+        line: its line; 0 if unknown.
+        seedable: whether it draws from a global generator, which a configured ``random_seed`` makes repeatable.
     """
 
     kind: Kind
@@ -46,17 +46,17 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class CodeEffects:
-    """What the code of a task, with all of the project's own code that it refers to, tells before it runs.
+    """The findings in the code of a task, and in all of the project's code that it refers to, before it runs.
 
     Attributes:
-        effects: what forbids caching, the most telling first.
-        environment: the environment variables that it reads by a name that stands in the code.
-        variables: the Prefect Variables that it reads by a name that stands in the code.
+        effects: the effects that forbid caching, the most important first.
+        environment: the environment variables that it reads under a name given in the code.
+        variables: the Prefect Variables that it reads under a name given in the code.
         seeds: the global generators that it seeds itself: ``random``, ``numpy``, ``torch``.
-        reads: the first few calls in it that read or list files or ask about them, for people.
-        resolved: every call in it is to something that is known; without that a result of this very run is not
-            handed on to an equal call.
-        unresolved: the first few calls that are not known, for people.
+        reads: the first few calls that read, list or stat files, for people.
+        resolved: whether every call goes to something known; if not, an equal call of the same run does not get
+            its result.
+        unresolved: the first few unknown calls, for people.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -70,15 +70,15 @@ class CodeEffects:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A file or folder that a body read or listed, as it was when it was first opened.
+    """A file or folder that a body read or listed, as it was when first opened.
 
     Attributes:
         path: its absolute path.
-        listing: whether the names in a folder were asked for, rather than the content of a file.
-        stamp: size, modification time in nanoseconds and inode when it was opened; ``None`` if it was absent. Of a
-            folder that was not listed it tells no more than that it was there.
-        dated: the stamp itself was asked for, as ``os.path.getmtime`` does: the same content at another time is
-            another answer.
+        listing: whether the names in a folder were read, not the content of a file.
+        stamp: size, modification time in nanoseconds and inode when it was opened; ``None`` if it was absent. For a
+            folder that was not listed, it only shows that the folder existed.
+        dated: whether the stamp itself was read, as by ``os.path.getmtime``: then the same content at another time
+            counts as a change.
     """
 
     path: str
@@ -89,10 +89,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a body did while it ran, less what is harmless.
+    """The effects of a body while it ran, without harmless ones.
 
     Attributes:
-        effects: what forbids caching.
+        effects: the effects that forbid caching.
         reads: files and folders that it read.
     """
 

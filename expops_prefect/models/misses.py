@@ -1,4 +1,4 @@
-"""The kinds of reasons for which a task run is executed rather than taken from the cache."""
+"""The kinds of reasons why a task run is executed instead of taken from the cache."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ MissKind: TypeAlias = Literal[
     "not asked for",
     "not ready",
 ]
-"""``absent``: no record; ``not kept``: the result is of a kind that is executed every time; ``policy``: not ours;
-``effect``: it does more than compute; ``dependency``: a file or variable that it was read from changed; ``same run``:
-this run computed it, and it may differ by now; ``not asked for``: the rule is to cache only what asks for it."""
+"""``absent``: no record; ``not kept``: results of this kind are never cached; ``policy``: another cache policy;
+``effect``: it does more than compute; ``dependency``: a file or variable that it read has changed; ``same run``:
+this run computed it, and it may differ by now; ``not asked for``: only tasks that ask for it are cached."""

@@ -1,6 +1,6 @@
 """Canonical names: probe paths, run ids, KV keys, object keys.
 
-Every name that ExpOps' clients read is made here and nowhere else. The functions are pure.
+All names that ExpOps' clients read are made only here. The functions are pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from expops_prefect._internal.process import of_process
 from expops_prefect.errors import NameRefusedError
 
 PROCESS_STEP: Final = "__process__"
-"""The step name under which ExpOps keeps the row of a process itself."""
+"""The step name of ExpOps' row for the process itself."""
 
 MAX_NAME: Final = 80
 MAX_SHOWN: Final = 200
@@ -45,7 +45,7 @@ _LETTERS: Final = {
     "Þ": "Th",
     "ı": "i",  # noqa: RUF001
 }
-"""Letters that are no other letter with an accent."""
+"""Letters that do not decompose into a letter and an accent."""
 _REFUSED: Final = frozenset({"status"})
 _TEMPORARY: Final = ".tmp"
 _STEP: Final = r"(?:/\*\[@partition='p\d+'\])?/step\[@name='[A-Za-z0-9_.-]+'\]"
@@ -58,18 +58,17 @@ _LAYER: Final = re.compile(r"@(?:partition='p(?P<k>\d+)'|seed='(?P<seed>-?\d+)')
 
 
 def short_hash(text: str, digits: int = 8) -> str:
-    """Hexadecimal digits that tell two texts apart; not for anything that must resist an attacker."""
+    """Hexadecimal digits that tell texts apart; not safe against an attacker."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()[:digits]
 
 
-@lru_cache(maxsize=1024)  # asked for with each task run
+@lru_cache(maxsize=1024)  # called for each task run
 def normalise(name: str) -> str:
-    """Turn a user's name into one that every client takes: ``[A-Za-z0-9_.-]``, at most 80 characters.
+    """Convert a user's name to one that every client accepts: ``[A-Za-z0-9_.-]``, at most 80 characters.
 
-    A name that had to be changed carries eight digits of its hash, so two names that would
-    fall together stay apart, in every process and on every machine alike. ``status``, names made of
-    dots or of underscores alone and those that begin as temporary files do are changed, because
-    clients and stores trip over them.
+    A changed name carries eight digits of its hash, so different names stay different, in every process
+    and on every machine. ``status``, names made only of dots or underscores, and names that start like
+    temporary files are changed, because clients and stores cannot handle them.
     """
     safe = _SAFE.sub("-", name).strip("-") or "unnamed"
     changed = safe != name or len(safe) > MAX_NAME or safe.lower() in _REFUSED
@@ -83,14 +82,14 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 class _OlderNames(dict[str, str]):
-    """What earlier releases called the processes and steps whose labels this process has met."""
+    """The names in earlier releases of the processes and steps whose labels this process has seen."""
 
 
 def process_name(label: str) -> str:
-    """The name of a process or step that a user calls so.
+    """The name of a process or step for a user's label.
 
-    Spaces become dashes and letters lose their accents: ``Données du jour`` is ``Donnees-du-jour``. What else would
-    have to be changed is :func:`normalise`'s. Two labels may have one name: see :func:`apart`.
+    Spaces become dashes and letters lose their accents: ``Données du jour`` becomes ``Donnees-du-jour``. Labels that
+    need other changes go through :func:`normalise`. Two labels may get the same name: see :func:`apart`.
     """
     plain = "".join(
         _LETTERS.get(letter, letter)
@@ -106,19 +105,19 @@ def process_name(label: str) -> str:
 
 
 def older_name(name: str) -> str | None:
-    """What earlier releases called a process or step of this name, if this process has met its label."""
+    """The name in earlier releases of a process or step, if this process has seen its label."""
     return of_process(_OlderNames).get(name)
 
 
 def apart(label: str) -> str:
-    """A name for a label beside another one that has its :func:`process_name`."""
+    """An alternative name for a label whose :func:`process_name` another label has."""
     return f"{process_name(label)[: MAX_NAME - 9]}-{short_hash(label)}"
 
 
 def is_named_by(name: str, label: str) -> bool:
-    """Whether a process or step of this name was called so by its user, in this release or an earlier one.
+    """Whether the name of a process or step was made from this label, in this release or an earlier one.
 
-    It was not where the user named another process. A label may be cut, so that its hash is not known any more.
+    It was not if the user named another process. A label may have been cut, so its hash may be unknown.
     """
     return name in (process_name(label), normalise(label), apart(label)) or (
         label != normalise(label) and bool(_HASHED.search(name))
@@ -127,10 +126,10 @@ def is_named_by(name: str, label: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def shown(name: str) -> str:
-    """A user's name as clients may show it: one line without markup, of at most 200 characters.
+    """A user's name as clients can show it: one line without markup, at most 200 characters.
 
-    ExpOps' UI puts names into HTML as they are. What would be markup there, or break out of an attribute, is
-    written with look-alikes, so that clients that do escape show it as well as those that do not.
+    ExpOps' UI inserts names into HTML without escaping. Characters that would be markup there, or end an attribute,
+    are replaced by look-alikes, which clients that escape show as well.
     """
     plain = "".join(_LOOK_ALIKES.get(part, part) if part.isprintable() else " " for part in name[: MAX_SHOWN + 1])
     return plain if len(plain) <= MAX_SHOWN else f"{plain[: MAX_SHOWN - 1]}…"
@@ -166,15 +165,15 @@ def step_path(process: str, step: str, call: int | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalName:
-    """A probe path taken apart.
+    """A parsed probe path.
 
     Attributes:
         process: the process.
-        call: 1-based; ``None`` without a partition, and in more than one layer.
+        call: 1-based; ``None`` without a partition, or in more than one layer.
         step: the step; ``None`` for the process itself.
-        step_call: 1-based; ``None`` without a partition of its own.
+        step_call: 1-based; ``None`` if the step has no partition of its own.
         layers: the splits around it as ExpOps labels them, ``P1`` and ``S41``, the outermost first.
-        inside: the probe path that a step stands under: that of its process, or of a subflow in it.
+        inside: the probe path that contains a step: that of its process, or of a subflow in it.
     """
 
     process: str
@@ -186,7 +185,7 @@ class CanonicalName:
 
 
 def parse_path(path: str) -> CanonicalName | None:
-    """Take a probe path apart; ``None`` for any other text."""
+    """Parse a probe path; ``None`` for any other text."""
     match = _CANONICAL.match(path)
     if match is None:
         return None
@@ -203,7 +202,7 @@ def readable(path: str, labels: Mapping[str, str] | None = None) -> str:
 
     Args:
         path: the probe path.
-        labels: what users call processes and steps: by their names, and by a path where two have one name.
+        labels: the users' names of processes and steps: by name, or by path where two have the same name.
     """
     parsed = parse_path(path)
     if parsed is None:
@@ -215,13 +214,13 @@ def readable(path: str, labels: Mapping[str, str] | None = None) -> str:
 
 
 def label_at(path: str, parsed: CanonicalName, labels: Mapping[str, str]) -> str:
-    """What users call the process or step at a probe path; see :func:`readable`."""
+    """The user's name of the process or step at a probe path; see :func:`readable`."""
     name = parsed.step or parsed.process
     return labels.get(path) or labels.get(name, name)
 
 
 def first_call_path(path: str) -> str:
-    """The path with the number 1 of a name's first call, which is recorded under the name's own path."""
+    """The path with number 1 of a name's first call, which is recorded under the name's own path."""
     parsed = parse_path(path)
     if parsed is None:
         return path
@@ -231,7 +230,7 @@ def first_call_path(path: str) -> str:
 
 
 def encode(text: str) -> str:
-    """ExpOps' encoding of a name into a key or document id: ``p_`` and URL-safe base64 without padding."""
+    """ExpOps' encoding of a name in a key or document id: ``p_`` and URL-safe base64 without padding."""
     return "p_" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -251,24 +250,24 @@ def decode(text: str) -> str:
 
 
 def enclosing_process(path: str) -> str:
-    """The probe path of the process that a probe path is, or is a step of."""
+    """The probe path of the process that a probe path names, or that contains its step."""
     begin = path.find(_PROCESS_PART)
     end = path.find("/", begin) if begin >= 0 else -1
     return path if end < 0 else path[:end]
 
 
 def process_record_prefix(beginning: str) -> str:
-    """What the KV keys of records start with whose tasks' names start with this."""
+    """The prefix of the KV keys of records of tasks whose names start with ``beginning``."""
     return f"{PROCESS_RECORD_PREFIX}//{_PROCESS_PART}{beginning}"
 
 
 def first_run_id(project_id: str, start: float) -> str:
-    """A text that sorts before the ids of all runs that started at this time or later, and after those before it."""
+    """A text that sorts before the ids of runs that started at this time or later, and after all earlier ids."""
     return run_id(project_id, start, "0" * 8)[:-9]
 
 
 def run_id(project_id: str, start: float, flow_run_id: str) -> str:
-    """``project-<project>-<UTC start>-<8 hex of the flow run>``, the form that ExpOps' UI sorts by."""
+    """``project-<project>-<UTC start>-<8 hex of the flow run>``; ExpOps' UI sorts by it."""
     moment = datetime.fromtimestamp(start, tz=timezone.utc).strftime("%Y%m%d%H%M%S")
     digits = re.sub(r"[^0-9a-f]", "", flow_run_id.lower())
     # The tail of a time-ordered uuid is its random part; the head is shared by neighbours.
@@ -277,7 +276,7 @@ def run_id(project_id: str, start: float, flow_run_id: str) -> str:
 
 
 def project_of_run(run: str) -> str | None:
-    """The project whose run it is; ``None`` if the id is of another form."""
+    """The project of a run; ``None`` if the id has another form."""
     found = re.fullmatch(r"project-(.+)-\d{14}-[0-9a-z]+", run)
     return None if found is None else found[1]
 
@@ -296,12 +295,12 @@ def run_timestamps_key(run: str) -> str:
 
 
 def run_rows_prefix(run: str) -> str:
-    """What the keys of all rows of a run start with."""
+    """The prefix of the keys of all rows of a run."""
     return f"runs:{run}:steps:"
 
 
 def row_key(run: str, path: str) -> str:
-    """The row of a process, of one of its calls, or of a step: each under its own path."""
+    """The row of a process, one of its calls, or a step: each under its own path."""
     return f"runs:{run}:steps:{path}:{PROCESS_STEP}"
 
 
@@ -316,18 +315,18 @@ def charts_key(run: str, path: str) -> str:
 
 
 def metrics_prefix(run: str) -> str:
-    """What the metrics keys of a run start with."""
+    """The prefix of the metrics keys of a run."""
     return f"metric:{run}:probe_path:"
 
 
-@lru_cache(maxsize=1024)  # asked for with each point of a series
+@lru_cache(maxsize=1024)  # called for each point of a series
 def metrics_key(run: str, path: str) -> str:
     """ExpOps' key of the metrics of a probe path in a run."""
     return f"{metrics_prefix(run)}{encode(path)}"
 
 
 def run_prefixes(run: str) -> tuple[str, ...]:
-    """What all keys of a run start with that ExpOps' clients read."""
+    """The prefixes of all keys of a run that ExpOps' clients read."""
     return (
         run_status_key(run),
         run_timestamps_key(run),
@@ -338,11 +337,11 @@ def run_prefixes(run: str) -> tuple[str, ...]:
     )
 
 
-# KV keys of our own ------------------------------------------------------------------------------
+# KV keys of this package -------------------------------------------------------------------------
 
 
 def run_record_key(run: str) -> str:
-    """Our own record of a run: flow, parameters, flow run id, graph, degraded events."""
+    """This package's record of a run: flow, parameters, flow run id, graph, degraded events."""
     return f"expops_prefect:run:{run}"
 
 
@@ -355,12 +354,12 @@ def flow_run_key(flow_run_id: str) -> str:
 
 
 def retry_key(key: str) -> str:
-    """Where the result is that a flow run has computed, by Prefect's own key for it."""
+    """The location of a result that a flow run has computed, by Prefect's own key for it."""
     return f"expops_prefect:retry:{key}"
 
 
 def prefect_result_key(key: str) -> str:
-    """Who computed the result that Prefect's own cache keeps under a key, and where its metrics and charts are."""
+    """The run that computed a result in Prefect's own cache, and its metrics and charts."""
     return f"expops_prefect:computed:{short_hash(key, 32)}"
 
 
@@ -368,12 +367,12 @@ SIGN_PREFIX: Final = "expops_prefect:alive:"
 
 
 def sign_key(run: str) -> str:
-    """The last sign of life of a run; there while the run is open."""
+    """The latest heartbeat of a run; exists while the run is open."""
     return f"{SIGN_PREFIX}{run}"
 
 
 def degraded_key(run: str) -> str:
-    """What went wrong beside a run in its worker processes: how often each kind, and since when."""
+    """The failures beside a run in its worker processes: how often each kind, and since when."""
     return f"expops_prefect:degraded:{run}"
 
 
@@ -381,12 +380,12 @@ LEASE_PREFIX: Final = "expops_prefect:lease:"
 
 
 def lease_key(key: str) -> str:
-    """The lease on a transaction key, ours or foreign: who computes it now."""
+    """The lease on a transaction key, of this package or foreign: the process that is computing it."""
     return f"{LEASE_PREFIX}{short_hash(key, 32)}"
 
 
 def counter_key(run: str, path: str) -> str:
-    """The last call number given out for a path in a run."""
+    """The last call number assigned to a path in a run."""
     return f"expops_prefect:calls:{run}:{path}"
 
 
@@ -397,18 +396,18 @@ PROCESS_RECORD_PREFIX: Final = "process:"
 _PROCESS_PART: Final = "process[@name='"
 STEP_RECORD_PREFIX: Final = "steps:"
 FOREIGN_RECORD_PREFIX: Final = "expops_prefect:result:"
-"""Records under transaction keys that are not ours."""
+"""Records under foreign transaction keys."""
 USE_PREFIX: Final = "expops_prefect:used:"
 REMOVED_PREFIX: Final = "expops_prefect:removed:"
 
 
 def use_key(record_key: str) -> str:
-    """Where it stands when a cached result was used last, apart from its record, which is not rewritten."""
+    """The time of a cached result's last use; apart from its record, which is not rewritten."""
     return f"{USE_PREFIX}{short_hash(record_key, 32)}"
 
 
 def removed_key(record_key: str) -> str:
-    """Where it stands when and how a record was removed last."""
+    """The time and manner of a record's last removal."""
     return f"{REMOVED_PREFIX}{short_hash(record_key, 32)}"
 
 
@@ -432,14 +431,14 @@ class CacheKey:
 
     @classmethod
     def parse(cls, text: str) -> CacheKey | None:
-        """Read a transaction key back; ``None`` for a key that is not ours."""
+        """Parse a transaction key; ``None`` for a foreign key."""
         parts = text.split("/")
         if len(parts) != 4 or not all(_HEX64.match(part) for part in parts[1:]):
             return None
         return cls(*parts) if is_normalised(parts[0]) else None
 
     def begins_with(self, text: str) -> bool:
-        """Whether each part of ``text``, between slashes, is a beginning of that part of the key."""
+        """Whether each slash-separated part of ``text`` is the start of the corresponding part of the key."""
         given, whole = text.split("/"), str(self).split("/")
         return len(given) <= len(whole) and all(
             part.startswith(begun) for part, begun in zip(whole, given, strict=False)
@@ -466,7 +465,7 @@ SOURCES_PREFIX: Final = "cache/sources/"
 
 
 def manifest_key(run: str, task: str, digest: str) -> str:
-    """``cache/steps/<run>/<task>/<digest>.pkl``: named by its content, so no writer changes another's."""
+    """``cache/steps/<run>/<task>/<digest>.pkl``: content-addressed, so no writer changes another's."""
     return f"{MANIFEST_PREFIX}{run}/{task}/{digest}.pkl"
 
 
@@ -477,7 +476,7 @@ def payload_key(digest: str, suffix: str) -> str:
 
 
 def sources_key(function: str) -> str:
-    """``cache/sources/<aa>/<function digest>.json.z``: what the code of that digest was made of."""
+    """``cache/sources/<aa>/<function digest>.json.z``: the components of the code with this digest."""
     return f"{SOURCES_PREFIX}{function[:2]}/{function}.json.z"
 
 
@@ -488,7 +487,7 @@ _CONTENT_KEY: Final = re.compile(
 
 
 def content_digest(key: str) -> str | None:
-    """The digest in the name of a manifest, payload or sources of ours; ``None`` for any other, such as ExpOps' own."""
+    """The digest in the name of a manifest, payload or sources object; ``None`` for others, such as ExpOps' own."""
     match = _CONTENT_KEY.match(key)
     return None if match is None else match["manifest"] or match["payload"]
 
@@ -499,7 +498,7 @@ def chart_key(version_hash: str, run: str, path: str, name: str, suffix: str) ->
 
 
 def is_normalised(name: str) -> bool:
-    """Whether a name could have come out of :func:`normalise`."""
+    """Whether :func:`normalise` could have made a name."""
     return 0 < len(name) <= MAX_NAME and not _SAFE.search(name) and name.lower() not in _REFUSED
 
 

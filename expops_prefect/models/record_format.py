@@ -1,4 +1,4 @@
-"""The format of cache records, and which of two records under one key counts."""
+"""The format of cache records, and which of two records under one key takes precedence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from expops_prefect.errors import FormatError
 
 _T = TypeVar("_T")
 PLAIN_FORMAT: Final = 1
-"""The version of records that earlier releases may use, too."""
+"""The version of records that earlier releases may also use."""
 RECORD_FORMAT: Final = 2
-"""The newest version of cache and run records that can be read; a record of a newer one is not used."""
+"""The newest readable version of cache and run records; a newer record is not used."""
 
 
 @cache
@@ -22,16 +22,16 @@ def _checks(kind: Any) -> TypeAdapter[Any]:
 
 
 def load(kind: type[_T], value: Any, what: str, newest: int = RECORD_FORMAT) -> _T:
-    """Read the JSON form of a record. Fields that this release does not know are left out.
+    """Read the JSON form of a record. Unknown fields are ignored.
 
     Args:
         kind: its class, a dataclass.
         value: what is stored.
-        what: what it is, for messages.
+        what: its kind, for messages.
         newest: the newest version that can be read.
 
     Raises:
-        FormatError: it is damaged, no such record, or one of a newer release.
+        FormatError: it is damaged, not such a record, or of a newer release.
     """
     version = value.get("format") if isinstance(value, dict) else None
     if not isinstance(version, int):
@@ -47,13 +47,13 @@ def load(kind: type[_T], value: Any, what: str, newest: int = RECORD_FORMAT) -> 
 
 
 def is_newer(value: Any) -> bool:
-    """Whether a newer release wrote a record, which this one neither uses nor replaces."""
+    """Whether a newer release wrote a record; this release neither uses nor replaces it."""
     known = value.get("format") if isinstance(value, dict) else None
     return isinstance(known, int) and known > RECORD_FORMAT
 
 
 def later(before: Any, value: Any) -> Any:
-    """Which of two cache records counts, where one was delayed: that of the later computation.
+    """Which of two cache records takes precedence, if one was delayed: that of the later computation.
 
     Args:
         before: the record that is stored; ``None`` if there is none.

@@ -88,7 +88,7 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
     if row is None or row.get("attempt") != base["attempt"]:
         row = {}  # A restarted flow counts its calls from zero.
     calls: dict[str, int] = dict(row.get("calls") or {})
-    row, before = _alive_after_all(row, before)
+    row, before = _recount_cut_off(row, before)
     if before is not None:
         calls[before] = calls.get(before, 0) - 1
         if calls[before] <= 0:
@@ -97,9 +97,9 @@ def changed_total(row: JSON | None, arguments: Mapping[str, JSON]) -> dict[str, 
     merged = {**row, **base, **fields, "calls": calls, "status": _sum(calls)}
     # Outboxes of older releases lack it.
     if arguments.get("first"):
-        merged[FIRST] = {} if sum(calls.values()) == 1 else _own(fields, after)
+        merged[FIRST] = {} if sum(calls.values()) == 1 else _own_fields(fields, after)
     elif row.get(FIRST) == {}:
-        merged[FIRST] = _own(row, row["status"])
+        merged[FIRST] = _own_fields(row, row["status"])
     if merged["status"] != "cached":
         # These belong to one of its calls, but the sum was executed.
         merged = {name: value for name, value in merged.items() if not name.startswith("cached_")}
@@ -151,7 +151,7 @@ def cut_off(row: Fields, now: float) -> dict[str, JSON]:
     return _timed(ended)
 
 
-def _alive_after_all(row: Fields, before: Status | None) -> tuple[Fields, Status | None]:
+def _recount_cut_off(row: Fields, before: Status | None) -> tuple[Fields, Status | None]:
     """Count a running call that was marked as failed under ``failed``: its process lived, or was late."""
     cut = row.get(_CUT_OFF, 0)
     if before != "running" or not cut:
@@ -175,7 +175,7 @@ def _sum(calls: Mapping[str, int]) -> Status:
     return "cached" if set(calls) == {"cached"} else "completed"
 
 
-def _own(fields: Fields, status: Status) -> dict[str, JSON]:
+def _own_fields(fields: Fields, status: Status) -> dict[str, JSON]:
     """The fields of the first call in a sum."""
     return _timed({**{name: fields[name] for name in fields if name in _OF_FIRST}, "status": status})
 

@@ -118,7 +118,7 @@ def newest_runs(kv: KVStore, project_id: str, limit: int, *, before: RunRecord |
     """
     most = limit + _BESIDE
     window = _Windows(kv, project_id, most, before)
-    end = time.time() if before is None else _began(before)
+    end = time.time() if before is None else _start_of(before)
     span = _FIRST_WINDOW
     found, whole = window.after(end - span)
     while whole and len(found) < limit and span < end:
@@ -179,7 +179,7 @@ def _is_before(run: RunRecord, other: RunRecord) -> bool:
     return run.run_id != other.run_id and run.started_at <= other.started_at
 
 
-def _began(run: RunRecord) -> float:
+def _start_of(run: RunRecord) -> float:
     """The time in a run's id, by which it is sorted."""
     digits = _DIGITS.search(run.run_id)
     try:

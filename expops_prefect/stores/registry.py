@@ -51,7 +51,9 @@ def names(group: str) -> list[str]:
 
 def environment() -> tuple[str, ...]:
     """The environment variables that the backends in use may read."""
-    return tuple(sorted({name for cls in _used(KVSettings) | _used(ObjectSettings) for name in cls.environment}))
+    return tuple(
+        sorted({name for cls in _subclasses(KVSettings) | _subclasses(ObjectSettings) for name in cls.environment})
+    )
 
 
 def _settings(group: str, name: str, base: type[_S]) -> type[_S] | None:
@@ -62,26 +64,26 @@ def _settings(group: str, name: str, base: type[_S]) -> type[_S] | None:
         own: type[_S] = getattr(import_module(module), attribute)
         return own
     entry = next((entry for entry in entry_points(group=group) if entry.name.lower() == wanted), None)
-    return None if entry is None else _loaded(entry, base)
+    return None if entry is None else _load(entry, base)
 
 
 @cache
-def _loaded(entry: EntryPoint, base: type[_S]) -> type[_S]:
-    whose = f"the store type {entry.name!r} of {entry.dist.name if entry.dist else 'another distribution'}"
+def _load(entry: EntryPoint, base: type[_S]) -> type[_S]:
+    label = f"the store type {entry.name!r} of {entry.dist.name if entry.dist else 'another distribution'}"
     try:
         found = entry.load()
     except Exception as error:
         raise ConfigurationError(
-            f"{whose} cannot be imported ({entry.value}): {type(error).__name__}: {error}; reinstall or remove it"
+            f"{label} cannot be imported ({entry.value}): {type(error).__name__}: {error}; reinstall or remove it"
         ) from error
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ConfigurationError(f"{whose} is {entry.value}, not a subclass of {base.__module__}.{base.__name__}")
+        raise ConfigurationError(f"{label} is {entry.value}, not a subclass of {base.__module__}.{base.__name__}")
     if isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
-        raise ConfigurationError(f"{whose} is {entry.value}, which does not define {missing}")
+        raise ConfigurationError(f"{label} is {entry.value}, which does not define {missing}")
     return found
 
 
-def _used(base: type[StoreSettings]) -> set[type[StoreSettings]]:
+def _subclasses(base: type[StoreSettings]) -> set[type[StoreSettings]]:
     found = set(base.__subclasses__())
-    return found.union(*map(_used, found))
+    return found.union(*map(_subclasses, found))

@@ -1,6 +1,6 @@
-"""Proofs for stores of your own: conformance suites, state machines and fault wrappers. Needs pytest and hypothesis.
+"""Tests for stores of your own: conformance suites, state machines and fault wrappers. Needs pytest and hypothesis.
 
-Subclass a suite in a test module of your own and give it two fixtures:
+Subclass a suite in your test module and define two fixtures:
 
     class TestMyStore(KVConformance):
         @pytest.fixture

@@ -1,4 +1,4 @@
-"""Stores that fail on purpose: wrappers that pass every call on, but for those that a plan makes fail."""
+"""Stores that fail on purpose: wrappers that pass on every call, except those that a plan lets fail."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Faults:
 
     Attributes:
         down: every call fails.
-        nth: this call (1-based) fails, of those that can fail in this way.
-        kind: how it fails. ``full disk``: that write and every later one; ``truncated`` and ``corrupted``:
-            nothing is said, and half of an object, or an object with one byte changed, is stored or read.
-        after: a failing call takes effect first.
-        delay: seconds that every call takes longer.
-        calls: the names of the calls made so far.
-        struck: the names of those that failed.
+        nth: this call (1-based) fails, counting only calls that can fail in this way.
+        kind: how it fails. ``full disk``: this write and all later ones fail; ``truncated`` and ``corrupted``: half
+            of an object, or an object with one byte changed, is silently stored or read.
+        after: whether a failing call takes effect first.
+        delay: extra seconds for every call.
+        calls: the names of the calls so far.
+        struck: the names of the calls that failed.
     """
 
     down: bool = False
@@ -58,13 +58,13 @@ class Faults:
         error: type[BackendError],
         spoil: Callable[[T], T] | None = None,
     ) -> T:
-        """Make a call, or let it fail.
+        """Make a call, or fail it.
 
         Args:
             name: the call's name.
             call: makes it.
-            error: what it raises when it fails.
-            spoil: does damage to what it stored or read.
+            error: the exception to raise on failure.
+            spoil: damages what the call stored or read.
         """
         strikes = self._strikes(name)
         if self.delay:
@@ -83,7 +83,7 @@ class Faults:
 
     @property
     def counted(self) -> int:
-        """How many of the calls so far can fail in this way."""
+        """How many calls so far could fail in this way."""
         return sum(self._can_strike(name) for name in self.calls)
 
     def _can_strike(self, name: str) -> bool:
@@ -101,7 +101,7 @@ class Faults:
         return strikes
 
     def damaged(self, data: bytes) -> bytes:
-        """Bytes with the damage of this kind."""
+        """Bytes with this kind of damage."""
         middle = len(data) // 2
         if self.kind == "truncated" or not data:
             return data[:middle]
@@ -178,7 +178,7 @@ class FaultyObjects:
         return self.faults.run(name, call, ObjectStoreError, spoil)
 
     def _spoil(self, key: str, stored: T) -> T:
-        """Do damage to an object after its writer was told what it is then."""
+        """Damage an object after its writer got its stamp."""
         data = self.inner.get(key)
         if data is not None:
             self.inner.put(key, [self.faults.damaged(data)], read_only=True)

@@ -62,7 +62,7 @@ class KVCounting:
         key = names.metrics_key(RUN, PATH)
         store.append_metrics(key, [MetricPoint("loss", 0.5, 1), MetricPoint("acc", 1, 1), MetricPoint("loss", 0.25, 2)])
         assert exactly(raw.read(key)) == exactly({"loss": {"1": 0.5, "2": 0.25}, "acc": {"1": 1}})
-        # A step that is there is replaced, also by a later point of the same call; others come in by their number.
+        # A later point replaces an existing step, even within one call; other steps are inserted in order.
         points = [(9, 2), (7.0, 30), (6, 0), (5, -3), (1, 40), (3, 35), (4, 35), (8, 100)]
         store.append_metrics(key, [*(MetricPoint("loss", *point) for point in points), MetricPoint("acc", 2, 2)])
         loss = {"-3": 5, "0": 6, "1": 0.5, "2": 9, "30": 7.0, "35": 4, "40": 1, "100": 8}
@@ -71,7 +71,7 @@ class KVCounting:
         assert exactly(raw.read(key)) == exactly(expected)
         assert list((store.get(key) or {})["loss"]) == list(loss)
         assert content(store) == {key: expected}
-        # Another store, and one that saw the series before, replace each other's points and keep the rest.
+        # Another store, and one that has read the series before, replace each other's points and keep the rest.
         clone: KVStore = pickle.loads(pickle.dumps(store))
         for turn in range(3):
             clone.append_metrics(key, [MetricPoint("loss", turn, 200), MetricPoint("clone", turn, turn)])
@@ -81,7 +81,7 @@ class KVCounting:
         expected["clone"] = {"0": 0, "1": 1, "2": 2}
         assert exactly(store.get(key)) == exactly(expected)
         assert list((store.get(key) or {})["loss"])[-5:] == ["50", "51", "52", "100", "200"]
-        # No points change nothing; what was written whole, or removed, leaves no older points behind.
+        # Appending no points changes nothing; after a put or a removal no older points remain.
         store.append_metrics(key, [])
         assert exactly(store.get(key)) == exactly(expected)
         store.put(key, {"loss": {"7": 1.5, "3": 0.5}})

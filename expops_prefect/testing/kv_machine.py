@@ -32,13 +32,13 @@ _POINTS = st.lists(
 
 @dataclass
 class Model:
-    """A plain dictionary that does what the contract says."""
+    """A plain dictionary that follows the contract."""
 
     values: dict[str, JSON] = field(default_factory=dict)
     tokens: set[tuple[str, str]] = field(default_factory=set)
 
     def increment(self, key: str, amount: int, token: str | None) -> int:
-        """The new count."""
+        """Return the new count."""
         value: int = self.values.get(key, 0)
         if token is None or (key, token) not in self.tokens:
             self.values[key] = value = value + amount
@@ -53,12 +53,12 @@ class Model:
 
 
 def kv_machine(make: Callable[[], KVStore], *, examples: int, shrink: bool = True) -> type[RuleBasedStateMachine]:
-    """A state machine that compares two stores in one new place of ``make`` with a dictionary.
+    """A state machine that compares two stores in one place with a dictionary.
 
     Args:
-        make: gives a store in a new place.
-        examples: how many sequences of calls are tried.
-        shrink: look for the shortest sequence that fails; takes minutes where calls are slow.
+        make: returns a store in a new place.
+        examples: how many sequences of calls to try.
+        shrink: whether to search for the shortest failing sequence; takes minutes if calls are slow.
     """
 
     class KVMachine(RuleBasedStateMachine):
@@ -109,11 +109,11 @@ def kv_machine(make: Callable[[], KVStore], *, examples: int, shrink: bool = Tru
         @rule(who=st.integers(0, 1), key=st.sampled_from(_KEYS), value=_VALUE)
         def compare_and_set(self, who: int, key: str, value: JSON) -> None:
             if key not in self.versions:
-                return  # a version is opaque: only what a store handed out may be given back
+                return  # versions are opaque: use only those from a store
             version, seen = self.versions[key]
             same = key in self.model.values and exactly(self.model.values[key]) == seen
             done = self.stores[who].compare_and_set(key, version, value)
-            # Changed and changed back may count as changed.
+            # A value changed and changed back may count as changed.
             assert same or not done
             if done:
                 self.model.values[key] = value

@@ -1,4 +1,4 @@
-"""Threads and processes that use one KV store at once: what none of them may lose."""
+"""Threads and processes that use one KV store concurrently and must not lose each other's writes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Add:
 
 @dataclass(frozen=True)
 class Worker:
-    """What one thread or process does in a race; sent to processes of their own."""
+    """The part of one thread or process in a race; picklable."""
 
     store: KVStore
     key: str
@@ -41,7 +41,7 @@ class Worker:
         return [self.store.create(f"{self.key}{number}", {"by": self.name}) for number in range(keys)]
 
     def compare_and_set(self, times: int) -> int:
-        """Replace the value until that has succeeded so often; how often it did not."""
+        """Replace the value until that has succeeded ``times`` times; return the number of failures."""
         lost = 0
         for turn in range(times):
             while True:
@@ -89,7 +89,7 @@ class KVRaces:
             yield pool
 
     def race(self, processes: ProcessPoolExecutor, store: KVStore, key: str, method: str, times: int) -> dict[str, Any]:
-        """Let eight threads on one store and four processes do the same; their results by their names."""
+        """Let eight threads on one store and four processes call the same method; return their results by name."""
         barrier = threading.Barrier(THREADS)
 
         def enter(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Keys and values for the tests of KV stores, and how they are compared."""
+"""Keys and values for the tests of KV stores, and a way to compare them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KNOWN: dict[str, JSON] = {
     names.flow_run_key("d8b2"): {"run_id": RUN},
     names.counter_key(RUN, PATH): 12,
 }
-"""A value under every form of key that the package makes."""
+"""A value under every form of key that this package makes."""
 
 ODD_KEYS = [
     "",
@@ -150,12 +150,12 @@ class RawKV(Protocol):
 
 
 def exactly(value: JSON) -> bytes:
-    """Equal for equal values of equal types: tells ``1``, ``1.0`` and ``True`` apart."""
+    """A comparable form that tells ``1``, ``1.0`` and ``True`` apart."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def content(store: KVStore, prefix: str = "", **page: Any) -> dict[str, JSON]:
-    """What a scan finds; it must be in order and without doubles."""
+    """The result of a scan; asserts that it is in order and without duplicates."""
     found = list(store.scan(prefix, **page))
     keys = [key for key, _ in found]
     assert keys == sorted(set(keys))

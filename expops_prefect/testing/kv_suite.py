@@ -1,7 +1,7 @@
-"""What every KV store must do. A backend's test subclasses :class:`KVConformance`.
+"""The conformance suite of KV stores. A backend's test subclasses :class:`KVConformance`.
 
-It gives two fixtures: ``store``, and ``raw``, which reads and writes the same keys without the
-store, so that reads and writes are proved apart.
+It defines two fixtures: ``store``, and ``raw``, which reads and writes the same keys without the
+store, so that reads and writes are tested independently.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from expops_prefect.testing.kv_scans import KVScans
 
 
 class KVConformance(KVCounting, KVScans, KVRaces):
-    """Inherit, and give the fixtures ``store`` and ``raw``."""
+    """Subclass it, and define the fixtures ``store`` and ``raw``."""
 
     def test_absence(self, store: KVStore) -> None:
         for key in ["no such", *KNOWN]:

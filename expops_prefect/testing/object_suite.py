@@ -1,7 +1,7 @@
-"""What every object store must do. A backend's test subclasses :class:`ObjectConformance`.
+"""The conformance suite of object stores. A backend's test subclasses :class:`ObjectConformance`.
 
-It gives two fixtures: ``store``, and ``raw``, which reads and writes the same objects without the
-store, so that reads and writes are proved apart.
+It defines two fixtures: ``store``, and ``raw``, which reads and writes the same objects without the
+store, so that reads and writes are tested independently.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RawObjects(Protocol):
 
 @dataclass
 class Creation:
-    """One creator in a race, for processes of their own."""
+    """One creator in a race; picklable."""
 
     store: ObjectStore
     key: str
@@ -87,13 +87,13 @@ def _run(creation: Creation, letter: bytes) -> bool:
 
 
 class ObjectConformance:
-    """Inherit, and give the fixtures ``store`` and ``raw``."""
+    """Subclass it, and define the fixtures ``store`` and ``raw``."""
 
     removals_are_atomic = True
     """Whether the server under test honours the condition of a removal."""
 
     def name_of(self, key: str) -> str:
-        """How a backend names a key that it cannot take as it is."""
+        """The backend's name for a key that it cannot use unchanged."""
         return key
 
     def test_absence(self, store: ObjectStore) -> None:
@@ -327,7 +327,7 @@ _DATA = st.binary(max_size=40)
 
 
 def object_machine(make: Callable[[], ObjectStore]) -> type[RuleBasedStateMachine]:
-    """A state machine that compares a new store of ``make`` with a dictionary."""
+    """A state machine that compares a new store with a dictionary."""
 
     class ObjectMachine(RuleBasedStateMachine):
         def __init__(self) -> None:

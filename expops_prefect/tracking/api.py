@@ -81,8 +81,8 @@ def log_chart(name: str, chart: Any) -> None:
     try:
         data, suffix = chart_bytes(chart)
     except Exception as error:  # noqa: BLE001 - the edge to users' code: a figure's own methods run here
-        said = str(error) if isinstance(error, ChartRefusedError) else repr(error)
-        degrade("charts refused", f"chart {name!r}: {said}", key=str(name))
+        message = str(error) if isinstance(error, ChartRefusedError) else repr(error)
+        degrade("charts refused", f"chart {name!r}: {message}", key=str(name))
         return
     try:
         run, path = _here("log_chart")
@@ -139,7 +139,7 @@ def _here(what: str) -> tuple[Run | None, str]:
 
     here = run_context.place()
     if here is None or not isinstance(here.run, Run):
-        _tell_of_nothing_kept(what)
+        _warn_unrecorded(what)
         return None, ""
     if here.call is not None:
         return here.run, here.call.path
@@ -148,23 +148,23 @@ def _here(what: str) -> tuple[Run | None, str]:
     return here.run, process_path(process_name(here.run.record.flow or "flow"))
 
 
-def _tell_of_nothing_kept(what: str) -> None:
+def _warn_unrecorded(what: str) -> None:
     """Say once why nothing is recorded: the code runs in a thread or process that belongs to no known task."""
     import multiprocessing
 
     from expops_prefect.tracking.runs import open_runs
 
     if open_runs() and threading.current_thread() is not threading.main_thread():
-        said = (
+        message = (
             f"{what} in a thread whose task is unknown or has ended: nothing is "
             "recorded. Start its function with contextvars.copy_context().run, one copy for each thread"
         )
-        degrade("metrics not recorded", said, key="threads")
+        degrade("metrics not recorded", message, key="threads")
     elif multiprocessing.parent_process() is not None:
-        said = (
+        message = (
             f"{what} in a process that a task has started: nothing is recorded. "
             "Return the numbers and log them in the task"
         )
-        degrade("metrics not recorded", said, key="processes")
+        degrade("metrics not recorded", message, key="processes")
     elif first("outside runs", what):
         _logger.info("%s outside a recorded run: nothing is recorded", what)

@@ -125,14 +125,16 @@ class _Writer:
             calls=self._overview.calls,
             log_url=_log_url,
         )
-        made = _made("markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id))
+        made = _artifact(
+            "markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id)
+        )
         if not self._given_up.is_set():
             # With an event, for automations.
             client.create_artifact(ArtifactCreate(key=artifact_key(project.project_id), **made))
         for what, rows in (("metrics", summary.metric_rows()), ("calls", summary.call_rows())):
             if rows:
                 said = f"{what.capitalize()} of run {run}"
-                made = _made("table", json.dumps(rows), said, flow_run_id=self._record.flow_run_id)
+                made = _artifact("table", json.dumps(rows), said, flow_run_id=self._record.flow_run_id)
                 self._send(client, {"key": artifact_key(project.project_id, what), **made})
 
     def _send(self, client: SyncPrefectClient, made: Mapping[str, object]) -> None:
@@ -152,16 +154,16 @@ class _Writer:
             if time.monotonic() > deadline or self._given_up.is_set():
                 return
             text = f"[computed by this task run]({source}) of the ExpOps run `{hit.run_id}`"
-            self._send(client, _made("markdown", text, "From the cache", task_run_id=hit.task_run_id))
+            self._send(client, _artifact("markdown", text, "From the cache", task_run_id=hit.task_run_id))
 
     @property
-    def _costs(self) -> bool:
+    def _is_billed(self) -> bool:
         return self._project.settings.kv.is_billed
 
     def _object(self, line: ProcessSummary) -> str | None:
         """The object key of the result under a line's cache key."""
         known, parsed = line.object_key or None, names.CacheKey.parse(line.key)
-        if known is not None or parsed is None or self._costs:
+        if known is not None or parsed is None or self._is_billed:
             return known
         record = self._project.cache_record(parsed)
         return None if record is None else record.object_key
@@ -170,9 +172,9 @@ class _Writer:
         """The run's metrics, as far as this process has seen them or may read them."""
         summary, found = self._overview, dict(self._overview.series)
         kv, run = self._project.kv, self._record.run_id
-        if not self._costs or summary.elsewhere:
+        if not self._is_billed or summary.elsewhere:
             prefix = names.metrics_prefix(run)
-            scanned = tolerant_reads.scan(kv, prefix, limit=READ_DOCUMENTS if self._costs else SHOWN_METRICS)
+            scanned = tolerant_reads.scan(kv, prefix, limit=READ_DOCUMENTS if self._is_billed else SHOWN_METRICS)
             stored = {names.decode(key[len(prefix) :]): value for key, value in scanned}
         else:
             stored = {
@@ -218,7 +220,7 @@ def _log_url(log: str) -> str | None:
     return url_for("task-run" if kind == "task-run" else "flow-run", obj_id=run_uuid)
 
 
-def _made(kind: str, data: str, description: str, **owner: Any) -> dict[str, Any]:
+def _artifact(kind: str, data: str, description: str, **owner: Any) -> dict[str, Any]:
     return {"type": kind, "data": data, "description": description, **owner}
 
 

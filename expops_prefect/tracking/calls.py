@@ -38,7 +38,7 @@ def run_of_task(task: Any) -> Run | None:
     if call is not None:
         run: Run | None = join_run(call)
     else:
-        here = run_context.current.get() or _beside_plain_task()
+        here = run_context.current.get() or _in_plain_task()
         run = here.run if here is not None and isinstance(here.run, Run) else None
     # In a worker process nothing else sets it, neither the look-up before the body nor the commit after it.
     concern(None if run is None else run.events)
@@ -56,7 +56,7 @@ def scope_of_body(context: TaskRunContext) -> RunContext | None:
     return _body_of_plain_task(context.task_run.id) or run_context.current.get()
 
 
-def _made_in(context: TaskRunContext) -> RunContext | None:
+def _caller_of(context: TaskRunContext) -> RunContext | None:
     """The run context in which a starting task run was called; its own context is already active."""
     for parent in (context.task_run.task_inputs or {}).get("__parents__", ()):
         around = _body_of_plain_task(parent.id) if isinstance(parent, TaskRunResult) else None
@@ -65,12 +65,12 @@ def _made_in(context: TaskRunContext) -> RunContext | None:
     return run_context.current.get()
 
 
-def _beside_plain_task() -> RunContext | None:
+def _in_plain_task() -> RunContext | None:
     """The run context in a worker process, below a task that is not instrumented."""
     from prefect.context import TaskRunContext
 
     context = TaskRunContext.get()
-    return None if context is None else _body_of_plain_task(context.task_run.id) or _made_in(context)
+    return None if context is None else _body_of_plain_task(context.task_run.id) or _caller_of(context)
 
 
 def _body_of_plain_task(run_uuid: UUID) -> RunContext | None:
@@ -92,7 +92,7 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
     if call is None:
         place = getattr(task, PLACE_ATTRIBUTE, None)
         subflow = getattr(task, SUBFLOW_ATTRIBUTE, False)
-        call = run.new_call(_made_in(context), key_name(task), task.name, place=place, apart=subflow)
+        call = run.new_call(_caller_of(context), key_name(task), task.name, place=place, apart=subflow)
         if place is not None:
             return run.begin(context.task_run.id, call)
     inputs = context.task_run.task_inputs or {}

@@ -29,7 +29,7 @@ _WORKER_FLUSH: Final = 5.0
 def end_run(run: Run, status: Status) -> None:
     """Record a run's end, wait for its delivery as long as configured, and log its summary."""
     concern(run.events)
-    _take_in_other_processes(run)
+    _include_other_processes(run)
     degraded, since = _write_end(run, status)
     if not run.outbox.settle(run.project.settings.record.final_flush_seconds):
         _logger.warning(
@@ -51,7 +51,7 @@ def end_run(run: Run, status: Status) -> None:
             run.outbox.write(Put(names.run_record_key(run.run_id), asdict(run.record)))
             run.outbox.flush(_WORKER_FLUSH, while_failing=False)
     if status == "completed":
-        _tell_of_names(run)
+        _warn_of_unmatched_names(run)
     _logger.info(
         "run %s %s: %d executed, %d from the cache%s%s",
         run.run_id,
@@ -63,7 +63,7 @@ def end_run(run: Run, status: Status) -> None:
     )
 
 
-def _tell_of_names(run: Run) -> None:
+def _warn_of_unmatched_names(run: Run) -> None:
     """Warn once of configured tasks that the run does not have."""
     if not run.project.settings.cache.processes:
         return
@@ -98,7 +98,7 @@ def _cut_off_rows(run: Run, rows: Sequence[Row]) -> list[Row]:
     return [Row.load(row.path, ended[row.path]) if row.path in ended else row for row in rows]
 
 
-def _take_in_other_processes(run: Run) -> None:
+def _include_other_processes(run: Run) -> None:
     """Deliver the journals of dead processes, and mark their unfinished calls as failed."""
     if not run.elsewhere:
         return

@@ -32,10 +32,10 @@ def watch() -> None:
     """Watch the engine of this process from now on."""
     from prefect.flow_engine import AsyncFlowRunEngine, FlowRunEngine
 
-    _replace(FlowRunEngine, _SETS_UP, _around)
-    _replace(AsyncFlowRunEngine, _SETS_UP, _around_async)
-    _replace(FlowRunEngine, _HOOKS, _look)
-    _replace(AsyncFlowRunEngine, _HOOKS, _look_async)
+    _replace(FlowRunEngine, _SETS_UP, _observe_setup)
+    _replace(AsyncFlowRunEngine, _SETS_UP, _observe_setup_async)
+    _replace(FlowRunEngine, _HOOKS, _observe_hooks)
+    _replace(AsyncFlowRunEngine, _HOOKS, _observe_hooks_async)
 
 
 def _replace(engine: Any, name: str, replacement: Callable[[Any], Any]) -> None:
@@ -46,41 +46,41 @@ def _replace(engine: Any, name: str, replacement: Callable[[Any], Any]) -> None:
         setattr(engine, name, replaced)
 
 
-def _around(original: Any) -> Any:
+def _observe_setup(original: Any) -> Any:
     @contextmanager
     def setup_run_context(self: Any, *args: Any, **named: Any) -> Iterator[None]:
         # Ask for the caller before the subflow has a context of its own.
         outer = _called_in(self)
-        with original(self, *args, **named), _inside(self, outer):
+        with original(self, *args, **named), _subflow_body(self, outer):
             yield
 
     return setup_run_context
 
 
-def _around_async(original: Any) -> Any:
+def _observe_setup_async(original: Any) -> Any:
     @asynccontextmanager
     async def setup_run_context(self: Any, *args: Any, **named: Any) -> AsyncIterator[None]:
         outer = _called_in(self)
         async with original(self, *args, **named):
-            with _inside(self, outer):
+            with _subflow_body(self, outer):
                 yield
 
     return setup_run_context
 
 
-def _look(original: Any) -> Any:
+def _observe_hooks(original: Any) -> Any:
     def call_hooks(self: Any, state: Any = None) -> Any:
         called = original(self, state)
-        _saw(self, state or self.state)
+        _handle_state(self, state or self.state)
         return called
 
     return call_hooks
 
 
-def _look_async(original: Any) -> Any:
+def _observe_hooks_async(original: Any) -> Any:
     async def call_hooks(self: Any, state: Any = None) -> Any:
         called = await original(self, state)
-        _saw(self, state or self.state)
+        _handle_state(self, state or self.state)
         return called
 
     return call_hooks
@@ -93,7 +93,7 @@ def _called_in(engine: Any) -> RunContext | None:
 
 
 @contextmanager
-def _inside(engine: Any, outer: RunContext | None) -> Iterator[None]:
+def _subflow_body(engine: Any, outer: RunContext | None) -> Iterator[None]:
     """Mark a subflow as running while its body runs, and record the calls in it below it."""
     from prefect.context import FlowRunContext
 
@@ -112,11 +112,11 @@ def _inside(engine: Any, outer: RunContext | None) -> Iterator[None]:
         yield
 
 
-def _saw(engine: Any, state: Any) -> None:
+def _handle_state(engine: Any, state: Any) -> None:
     """Handle a state that a flow run of this process has reached."""
     try:
         if not getattr(engine, _BEGAN, False):
-            _does_not_begin(engine, state)
+            _record_failed_start(engine, state)
         if state.is_final() and not isinstance(engine.flow, Surrounded):
             _ended(engine.flow_run.id, state)
         elif state.is_cancelled():
@@ -126,7 +126,7 @@ def _saw(engine: Any, state: Any) -> None:
         degrade("flow states not recorded", repr(error), key=engine.flow.name)
 
 
-def _does_not_begin(engine: Any, state: Any) -> None:
+def _record_failed_start(engine: Any, state: Any) -> None:
     """Record a subflow that fails before its body: its parameters are wrong, or its dependencies failed."""
     if not (state.is_failed() or state.name == "NotReady") or is_inside_entry(engine.flow):
         return

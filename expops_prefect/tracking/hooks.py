@@ -44,7 +44,7 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
         cache_context = session().ended(task_run.id)
         if cache_context is not None:
             cache_context.release_lease()
-            _tell(task_run, cache_context.outcome)
+            _note_outcome(task_run, cache_context.outcome)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("task ends not recorded", repr(error), key=task.name)
 
@@ -59,7 +59,7 @@ def failure_of(state: Any) -> str:
     return masked_error(error) if isinstance(error, BaseException) else masked_message(state.message or state.name)
 
 
-def _tell(task_run: Any, outcome: Outcome) -> None:
+def _note_outcome(task_run: Any, outcome: Outcome) -> None:
     """Note for a task run where its result comes from, or why it was executed if that is not obvious."""
     hit, why = outcome.hit, outcome.why
     if hit is not None:
@@ -106,10 +106,10 @@ def flow_ended(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 @cache
-def _quiet(kind: Any) -> Any:
+def _quiet_logger_class(kind: Any) -> Any:
     """A logger class without Prefect's INFO lines about this package's hooks; other lines and warnings stay.
 
-    Prefect's line for the end of a task run says more: see :func:`_tell`. A filter would run only after the
+    Prefect's line for the end of a task run says more: see :func:`_note_outcome`. A filter would run only after the
     record was made, which costs more than the hook itself.
     """
 
@@ -129,18 +129,18 @@ def _quiet(kind: Any) -> Any:
 
 def add_task_hooks(task: Any) -> None:
     """Add this package's hooks after the user's, in lists of the task's own (Prefect shares lists between clones)."""
-    task.on_completion_hooks = _with(task.on_completion_hooks, _expops_record_task_end)
-    task.on_failure_hooks = _with(task.on_failure_hooks, _expops_record_task_end)
+    task.on_completion_hooks = _with_hook(task.on_completion_hooks, _expops_record_task_end)
+    task.on_failure_hooks = _with_hook(task.on_failure_hooks, _expops_record_task_end)
 
 
 def add_flow_hooks(flow: Any) -> None:
     """Add this package's hooks after the user's, in lists of the flow's own."""
     for kind in ("completion", "failure", "cancellation", "crashed"):
         name = f"on_{kind}_hooks"
-        setattr(flow, name, _with(getattr(flow, name), _expops_record_flow_end))
+        setattr(flow, name, _with_hook(getattr(flow, name), _expops_record_flow_end))
 
 
-def _with(hooks: list[Any], ours: Any) -> list[Any]:
+def _with_hook(hooks: list[Any], ours: Any) -> list[Any]:
     return [*(hook for hook in hooks if getattr(hook, "__name__", "") != ours.__name__), ours]
 
 
@@ -150,7 +150,7 @@ def _silence_own_hooks() -> None:
         logger = logging.getLogger(name)
         if type(logger).__name__ != "WithoutOwnHooks":
             kind: Any = type(logger)
-            logger.__class__ = _quiet(kind)
+            logger.__class__ = _quiet_logger_class(kind)
 
 
 # At import, because worker processes get tasks with these hooks without running a decorator.

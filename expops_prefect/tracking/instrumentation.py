@@ -56,7 +56,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
 
     context = TaskRunContext.get()
     if context is None:
-        yield _same
+        yield _unchanged
         return
     cached = session().of_task_run(context.task_run.id)
     if cached is not None:
@@ -74,7 +74,7 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
             # A suspended generator would leave its context to its consumer.
             token = None if context.task.isgenerator else run_context.current.set(RunContext(run, call))
             following.install()
-            watch_submissions(_runner())
+            watch_submissions(_task_runner())
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
             degrade("task starts not recorded", repr(error), key=context.task.name)
     computing_token = None
@@ -170,15 +170,15 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
 
     context = FlowRunContext.get()
     if context is None or context.flow is None or context.flow_run is None:
-        yield _same
+        yield _unchanged
         return
     outer = called_in()
     if getattr(context.flow, INNER, False) and outer is None and run_context.flow_project.get() is None:
-        yield _same
+        yield _unchanged
         return
     # A wrong configuration raises here, before the first task.
     project = project_of_flow(context.flow)
-    _tell(project)
+    _log_configuration(project)
     here: RunContext | None = None
     with body_of_entry(context) as is_entry:
         if project.settings.record.enabled:
@@ -187,9 +187,9 @@ def _flow_entered() -> Iterator[Callable[[Any], Any]]:
         project_token = run_context.flow_project.set(project)
         try:
             with in_flow(context, here):
-                yield _same
+                yield _unchanged
         except BaseException as error:
-            if outer is None and here is not None and isinstance(here.run, Run) and _goes_on_elsewhere(error):
+            if outer is None and here is not None and isinstance(here.run, Run) and _is_suspended(error):
                 here.run.suspended()
             raise
         finally:
@@ -225,7 +225,7 @@ def in_flow(context: Any, here: RunContext | None) -> Iterator[None]:
             _reset(run_context.current, token)
 
 
-def _goes_on_elsewhere(error: BaseException) -> bool:
+def _is_suspended(error: BaseException) -> bool:
     """Whether a flow stops so that it can be resumed, or because another process has taken it over."""
     from prefect.exceptions import Abort, Pause
 
@@ -285,14 +285,14 @@ def project_of_flow(flow: Any) -> Project:
     return project_of_task(flow.fn) if named is None else Project.open(named)
 
 
-def _runner() -> Any:
+def _task_runner() -> Any:
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
     return None if context is None else context.task_runner
 
 
-def _tell(project: Project) -> None:
+def _log_configuration(project: Project) -> None:
     """Log notices and warnings about the configuration, once."""
     for level, texts in ((logging.INFO, project.settings.notices), (logging.WARNING, project.settings.warnings)):
         for text in texts:
@@ -308,5 +308,5 @@ def _reset(variable: ContextVar[Any], token: Any) -> None:
         variable.set(() if variable is computing else None)
 
 
-def _same(result: Any) -> Any:
+def _unchanged(result: Any) -> Any:
     return result

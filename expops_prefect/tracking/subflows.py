@@ -165,8 +165,8 @@ def handed_through(flow: Any, result: Any) -> Any:
     """The return value of the task that stands for a subflow; wraps states that must not become the task's own."""
     if not isinstance(result, State) and not is_state_iterable(result):
         return result
-    said = "it returns futures or states, so it runs every time. Return future.result() instead"
-    degrade("results not cached", said, key=flow.name, about=flow.name)
+    message = "it returns futures or states, so it runs every time. Return future.result() instead"
+    degrade("results not cached", message, key=flow.name, about=flow.name)
     return States(result)
 
 

@@ -48,14 +48,14 @@ def watch() -> None:
     @functools.wraps(send)
     def send_and_look(*args: Any, **named: Any) -> Any:
         sent = send(*args, **named)
-        _saw(named.get("task_run"), named.get("validated_state"))
+        _handle_state(named.get("task_run"), named.get("validated_state"))
         return sent
 
     setattr(send_and_look, _WATCHED, True)
     setattr(task_engine, _SENDS, send_and_look)
 
 
-def _saw(task_run: Any, state: Any) -> None:
+def _handle_state(task_run: Any, state: Any) -> None:
     """Handle a state that a task run of this process has reached."""
     from prefect.context import TaskRunContext
 
@@ -72,9 +72,9 @@ def _saw(task_run: Any, state: Any) -> None:
         if found is None:
             return
         if state.is_running():
-            _begins(found, context)
+            _handle_start(found, context)
         elif state.is_final():
-            _ends(found, context, state)
+            _handle_end(found, context, state)
         elif state.name == "NotReady":
             call_of_context(found, context)
             found.never_began(task_run.id, reasons.NOT_READY)
@@ -82,17 +82,17 @@ def _saw(task_run: Any, state: Any) -> None:
         degrade("task states not recorded", repr(error), key=str(getattr(task_run, "name", "")))
 
 
-def _begins(run: Run, context: TaskRunContext) -> None:
+def _handle_start(run: Run, context: TaskRunContext) -> None:
     call_of_context(run, context)
     if isinstance(context.task, Surrounded):
         return
     run.plain(context.task_run.id)
-    watch_submissions(_runner())
+    watch_submissions(_task_runner())
     if not is_ours(context.task):  # otherwise the cache look-up tells whether it is executed
         run.executing(context.task_run.id)
 
 
-def _ends(run: Run, context: TaskRunContext, state: Any) -> None:
+def _handle_end(run: Run, context: TaskRunContext, state: Any) -> None:
     """Record the end of a task run that has none of our hooks, or a result from Prefect's own cache."""
     task, task_run = context.task, context.task_run
     if session().of_task_run(task_run.id) is not None:
@@ -105,18 +105,18 @@ def _ends(run: Run, context: TaskRunContext, state: Any) -> None:
     started = getattr(task_run.start_time, "timestamp", time.time)()
     if transaction is not None and key is not None and status == "completed" and not task.isgenerator:
         if transaction.is_committed():
-            run.found_by_prefect(task_run.id, _computed(run, key))
+            run.found_by_prefect(task_run.id, _find_result_record(run, key))
             run.end(task_run.id, status, started=started)
             return
         call = run.call_of(task_run.id)
-        if call is not None and _is_for_others(context):
-            _note(run, call, context, key)
+        if call is not None and _is_shared_between_runs(context):
+            _record_result(run, call, context, key)
     if not isinstance(task, Surrounded):
         run.uncached(context, reasons.plain(task))
         run.end(task_run.id, status, started=started, failure=failure_of(state))
 
 
-def _is_for_others(context: TaskRunContext) -> bool:
+def _is_shared_between_runs(context: TaskRunContext) -> bool:
     """Whether Prefect persists the result of a task run for other flow runs."""
     from prefect.cache_policies import RunId
 
@@ -125,7 +125,7 @@ def _is_for_others(context: TaskRunContext) -> bool:
     return bool(context.persist_result) and not any(isinstance(part, RunId) for part in parts)
 
 
-def _note(run: Run, call: Call, context: TaskRunContext, key: str) -> None:
+def _record_result(run: Run, call: Call, context: TaskRunContext, key: str) -> None:
     """Record which call computed a result that Prefect persists, and its metrics and charts."""
     started = getattr(context.task_run.start_time, "timestamp", time.time)()
     ended = time.time()
@@ -138,7 +138,7 @@ def _note(run: Run, call: Call, context: TaskRunContext, key: str) -> None:
     run.outbox.write(Put(names.prefect_result_key(key), made.dump()))
 
 
-def _computed(run: Run, key: str) -> CacheRecord | None:
+def _find_result_record(run: Run, key: str) -> CacheRecord | None:
     """The record of a result from Prefect's own cache; ``None`` if it was computed outside recorded runs."""
     try:
         with run.project.kv_availability.watch():
@@ -151,7 +151,7 @@ def _computed(run: Run, key: str) -> CacheRecord | None:
     return None
 
 
-def _runner() -> Any:
+def _task_runner() -> Any:
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()

@@ -1,4 +1,4 @@
-"""Two runs side by side: what differs in their parameters, processes and metrics. Pure functions over recorded rows."""
+"""Compare two runs: differences in parameters, processes and metrics. Pure functions over recorded rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A value in the first run and in the second; ``None`` where there is none."""
+    """A value in the first run and in the second; ``None`` if it is missing."""
 
     first: Any
     second: Any
@@ -23,13 +23,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class ProcessDifference:
-    """A process, a call or a step that is not the same in both runs.
+    """A process, call or step that differs between two runs.
 
     Attributes:
         path: its probe path.
         status: its status in each.
-        seconds: how long it took in each.
-        changed: of its cache key the parts that differ: ``inputs``, ``config``, ``function``.
+        seconds: its duration in each.
+        changed: the parts of its cache key that differ: ``inputs``, ``config``, ``function``.
     """
 
     path: str
@@ -40,11 +40,11 @@ class ProcessDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two runs.
+    """The differences between two runs.
 
     Attributes:
-        parameters: of the flow, by name.
-        processes: in their order in the second run; those with the same status and key are left out.
+        parameters: parameters of the flow, by name.
+        processes: in their order in the second run, without those of the same status and key.
         metrics: last values, by probe path and metric.
     """
 
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs."""
+        """Whether the runs do not differ."""
         return not (self.parameters or self.processes or self.metrics)
 
 
@@ -98,7 +98,7 @@ def _changed_parts(one: Row | None, other: Row | None) -> tuple[str, ...]:
 
 
 def _differing(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Pair]:
-    # Equal by type too, and NaN is stored as a text.
+    # Compare types too; NaN is stored as text.
     pairs = {name: Pair(one.get(name), other.get(name)) for name in {**one, **other}}
     return {
         name: pair for name, pair in pairs.items() if (type(pair.first), pair.first) != (type(pair.second), pair.second)

@@ -1,4 +1,4 @@
-"""Calls of one name with one outcome as one line, ``fit #1`` to ``#48`` in place of 48; what differs stays apart."""
+"""Fold calls of one name with the same outcome into one line, such as ``fit #1`` to ``#48``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from expops_prefect.models.names import CanonicalName, label_at, parse_path, rea
 T = TypeVar("T")
 _TO: Final = "–"  # noqa: RUF001
 _RANGES: Final = 4
-"""Ranges of numbers that a line names."""
+"""How many ranges of numbers a line shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fold(Generic[T]):
-    """A line: one call, or several that are alike.
+    """A line: one call, or several with the same outcome.
 
     Attributes:
-        name: for people.
-        items: the calls, as they came.
+        name: the name to show.
+        items: the calls, in order.
     """
 
     name: str
@@ -35,14 +35,14 @@ def fold(
     labels: Mapping[str, str] | None = None,
     unfold: bool = False,
 ) -> list[Fold[T]]:
-    """Fold calls whose probe paths differ in their numbers alone and whose outcomes are equal.
+    """Fold calls whose probe paths differ only in their numbers and whose outcomes are equal.
 
     Args:
-        items: the calls; the lines stand in the order of the first call of each.
+        items: the calls; the lines are in the order of the first call of each.
         path: the probe path of a call.
-        outcome: what makes two calls alike.
-        labels: what users call processes and steps; see :func:`expops_prefect.models.names.readable`.
-        unfold: leave each call a line of its own.
+        outcome: the outcome of a call; calls with equal ones are folded.
+        labels: the users' names of processes and steps; see :func:`expops_prefect.models.names.readable`.
+        unfold: give each call its own line.
     """
     groups: dict[Hashable, list[T]] = {}
     labels = labels or {}
@@ -53,7 +53,7 @@ def fold(
 
 
 def _links(path: str) -> list[tuple[str, CanonicalName]]:
-    """A path taken apart: that of its process, then that of each step, the last being the path; empty for a text."""
+    """Parse a path: its process, then each step, the last being the path itself; empty for other texts."""
     found: list[tuple[str, CanonicalName]] = []
     parsed = parse_path(path)
     while parsed is not None:
@@ -67,7 +67,7 @@ def _number(parsed: CanonicalName) -> int | None:
 
 
 def _shape(path: str, labels: Mapping[str, str]) -> Hashable | None:
-    """A path but for the numbers of its calls; ``None`` for one without."""
+    """A path without the numbers of its calls; ``None`` for one without numbers."""
     links = _links(path)
     if all(_number(parsed) is None for _, parsed in links):
         return None
@@ -86,18 +86,18 @@ def _name(paths: list[str], labels: Mapping[str, str]) -> str:
     if len(paths) == 1:
         return readable(paths[0], labels)
     text: list[str] = []
-    told = True
+    numbered = True
     for links in zip(*map(_links, paths), strict=True):
         path, one = links[0]
         text += ["/"] if one.step is not None else []
         text.append(label_at(path, one, labels))
         text += one.layers if one.step is None and one.call is None else ()
-        told = _add_numbers(text, [_number(parsed) for _, parsed in links]) and told
-    return " ".join(text) + ("" if told else f" ({len(paths)} calls)")
+        numbered = _add_numbers(text, [_number(parsed) for _, parsed in links]) and numbered
+    return " ".join(text) + ("" if numbered else f" ({len(paths)} calls)")
 
 
 def _add_numbers(text: list[str], found: list[int | None]) -> bool:
-    """Add the numbers of calls to a name; whether they say how many there are."""
+    """Add the numbers of calls to a name; return whether they show how many calls there are."""
     numbers = sorted({number for number in found if number is not None})
     if not numbers:
         return True

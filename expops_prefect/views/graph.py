@@ -1,4 +1,4 @@
-"""The pipeline graph of a run: which process took data from which, and which of them drew charts.
+"""The pipeline graph of a run: which process used data from which, and which processes drew charts.
 
 A pure function over recorded rows. ExpOps' graph has one node for each process and no cycles.
 """
@@ -16,13 +16,13 @@ Edge = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Processes and the data between them.
+    """The processes of a run and the data flow between them.
 
     Attributes:
-        processes: their names, as they started.
-        edges: pairs of a process and one that took its data; without cycles.
+        processes: their names, in the order of their start.
+        edges: pairs of a process and one that used its data; without cycles.
         charts: the processes that drew a chart, themselves or in one of their steps.
-        left_out: edges that would close a cycle, as a process makes that is called again with what came of it.
+        left_out: edges that would close a cycle, for instance because a process is called again with its results.
     """
 
     processes: tuple[str, ...] = ()
@@ -32,23 +32,23 @@ class Graph:
 
     @property
     def adjacency(self) -> str:
-        """ExpOps' ``process_adjlist``: a line for each process that hands data on, ``source target [target…]``."""
+        """ExpOps' ``process_adjlist``: a line for each process with successors, ``source target [target…]``."""
         lines = []
         for process in self.processes:
             targets = [target for source, target in self.edges if source == process]
             if targets:
                 lines.append(" ".join([process, *targets]))
-        # A lone process: ExpOps' UI draws those only where there is no edge at all.
+        # Without any edges, list the lone processes: ExpOps' UI draws them only then.
         return "".join(f"{line}\n" for line in lines or self.processes)
 
     @property
     def alone(self) -> tuple[str, ...]:
-        """Processes without an edge, which ExpOps' UI does not draw beside others that have some."""
+        """Processes without an edge, which ExpOps' UI does not draw if there are any edges."""
         linked = {process for edge in self.edges for process in edge}
         return tuple(process for process in self.processes if process not in linked)
 
     def sources(self, process: str) -> tuple[str, ...]:
-        """The processes whose data a process took."""
+        """The processes whose data a process used."""
         return tuple(source for source, target in self.edges if target == process)
 
 
@@ -56,7 +56,7 @@ def graph_of(rows: Iterable[Row], charts: Collection[str] = ()) -> Graph:
     """The graph of a run.
 
     Args:
-        rows: the run's rows: processes, calls and steps. Data that a step takes or gives is its process's.
+        rows: the run's rows: processes, calls and steps. Data of a step count as its process's.
         charts: the probe paths that have charts.
     """
     started: dict[str, float] = {}
@@ -75,10 +75,10 @@ def graph_of(rows: Iterable[Row], charts: Collection[str] = ()) -> Graph:
 
 
 def without_cycles(processes: Sequence[str], edges: Sequence[Edge]) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
-    """The edges that close no cycle, and those that would.
+    """Separate the edges that would close a cycle from the others; returns the others first.
 
     Args:
-        processes: all processes, as they started: an edge that leads back is left out before another one.
+        processes: all processes, in the order of their start: edges that lead back are left out first.
         edges: the edges between them.
     """
     place = {process: number for number, process in enumerate(processes)}

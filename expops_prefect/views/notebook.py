@@ -1,7 +1,7 @@
-"""What a project's readers return besides the plain data: pandas frames, and views for notebooks.
+"""What a project's readers return besides plain data: pandas frames, and views for notebooks.
 
-``Project.runs()`` is a list and ``Project.metrics(run)`` a dictionary; each has ``frame()``, and a run
-shows itself in a notebook.
+``Project.runs()`` is a list and ``Project.metrics(run)`` a dictionary; both have ``frame()``, and a run
+displays itself in a notebook.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf
 
 
 class ShownRun(RunRecord):
-    """A run's record that shows itself in a notebook: its timeline and the curves of its metrics."""
+    """A run's record that displays itself in a notebook: its timeline and the curves of its metrics."""
 
     __slots__ = ("_read",)
     _read: Callable[[], tuple[list[Row], MetricValues]]
 
     @classmethod
     def of(cls, record: RunRecord, read: Callable[[], tuple[list[Row], MetricValues]]) -> ShownRun:
-        """A record and what reads its rows and metrics, which it does each time that it is shown."""
+        """Combine a record with a function that reads its rows and metrics each time it is displayed."""
         shown = cls(**{item.name: getattr(record, item.name) for item in fields(RunRecord)})
         object.__setattr__(shown, "_read", read)
         return shown
@@ -91,9 +91,9 @@ class MetricValues(dict[str, dict[str, dict[str, Any]]]):
     """Metrics of a run: probe path, metric, step number as text, value."""
 
     def frame(self) -> pd.DataFrame:
-        """A row for each point. Values are floats, NaN and infinities among them.
+        """A row for each point. Values are floats, including NaN and infinities.
 
-        ``within`` is the step of the process that logged it, ``step`` the number that it has.
+        ``within`` is the step of the process that logged it, ``step`` the number of the point.
 
         Raises:
             ImportError: pandas is not installed.

@@ -1,6 +1,6 @@
-"""A run as HTML: when each call ran, and the curves of its metrics, as pictures inside the text.
+"""A run as HTML: when each call ran, and the curves of its metrics, as inline SVG.
 
-Every name is escaped: they come from users and from other machines.
+Every name is escaped, because names come from users and from other machines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LINE: Final = 20
 
 
 def draw_run(record: RunRecord, rows: Sequence[Row], metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """A run as HTML that stands by itself.
+    """A run as a self-contained HTML fragment.
 
     Args:
         record: the run.
@@ -114,7 +114,7 @@ def _curve(name: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
 
 
 def _thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """So few points that they can be drawn, the first and the last among them."""
+    """Thin points out for drawing, keeping the first and the last."""
     if len(points) <= SHOWN_POINTS:
         return list(points)
     every = (len(points) - 1) / (SHOWN_POINTS - 1)

@@ -172,11 +172,11 @@ def test_versions_and_code() -> None:
     assert [part.text for part in found.values()] == [
         "Python 3.10 -> 3.11",
         "package numpy 1.26 -> 2.1",
-        "package old 1 is not used any more",
+        "package old 1 is no longer used",
         "constant m:N: 1 -> 2",
         "code of m:f changed",
         "constant m:S is used now",
-        "code of m:gone is not used any more",
+        "code of m:gone is no longer used",
         "code of m:new is used now",
     ]
     assert found["m:f"].diff == ("@@ -1,2 +1,2 @@", " def f():", "-    return 1", "+    return 2")

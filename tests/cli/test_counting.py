@@ -35,7 +35,7 @@ def test_doctor_counts_the_calls_of_a_task_run(cli: Command, tmp_path: Path, mon
     assert executed.endswith("objects: 0 requests to read, 2 written"), "a manifest and a payload"
     assert hit.startswith("each hit: documents: 1 read, ")
     assert " 0 written" in hit.partition("objects")[2]
-    assert run.startswith("each flow run besides: documents: ")
+    assert run.startswith("each flow run in addition: documents: ")
     assert [
         path.name for path in (root / ".shop").iterdir() if not path.name.startswith(("metrics.sqlite", ".gitignore"))
     ] == []

@@ -59,7 +59,7 @@ def test_a_hit(cli: Command, recorded: Project) -> None:
     assert (step["label"], step["because"], step["differences"]) == (PREPARE, "new", [])
     limited = cli("cache", "explain", "latest", "--limit", 1, "--project", root)
     assert len(limited.lines) == 3
-    assert limited.err == f"the first 1 of {len(recorded.rows(second.run_id))}; more with --limit\n"
+    assert limited.err == f"showing the first 1 of {len(recorded.rows(second.run_id))}; see more with --limit\n"
 
 
 def helper_of(version: int) -> Callable[[int], int]:

@@ -47,7 +47,7 @@ def test_invalidate(cli: Command, project: Project) -> None:
     assert [entry["key"] for entry in done["results"]] == [ONE]
     assert [read(project, key) for key in (ONE, TWO, FINAL)] == [None, 2, 3]
     assert cli("cache", "invalidate", "--process", "train_final").lines[-1] == (
-        "1 result invalidated; the next use recomputes"
+        "1 result invalidated; their next use recomputes them"
     )
     assert [read(project, key) for key in (TWO, FINAL)] == [2, None]
 

@@ -40,7 +40,7 @@ def test_runs_list(cli: Command, recorded: Project) -> None:
 
     limited = cli("runs", "list", "--limit", 1)
     assert [line.split() for line in limited.lines] == [heading.split(), newest.split()]
-    assert limited.err == "the newest 1; more with --limit\n"
+    assert limited.err == "showing the newest 1; see more with --limit\n"
     assert len(cli("runs", "list", "--limit", 1, "--json").json()) == 1
 
 
@@ -108,7 +108,9 @@ def test_runs_that_are_not_there_or_not_one(cli: Command, recorded: Project) -> 
     assert unknown.err == f"no run 'nope' in {place}; the nearest: {second}, {first}; see expops-prefect runs list\n"
     many = cli("runs", "show", "project-shop-")
     assert many.code == 1
-    assert many.err == f"'project-shop-' fits 2 runs in {place}: {second}, {first}; give more of the id, or 'latest'\n"
+    assert (
+        many.err == f"'project-shop-' matches 2 runs in {place}: {second}, {first}; give more of the id, or 'latest'\n"
+    )
 
 
 @pytest.mark.parametrize("reader", ["run", "rows", "metrics", "charts", "graph", "explain"])
@@ -118,7 +120,7 @@ def test_what_is_not_there_is_never_answered_in_silence(recorded: Project, reade
         with pytest.raises(RunNotFoundError, match=r"no run .* the nearest: ") as error:
             getattr(recorded, reader)(name)
         assert first in [run.run_id for run in error.value.near]
-    with pytest.raises(RunNotFoundError, match="fits 2 runs") as error:
+    with pytest.raises(RunNotFoundError, match="matches 2 runs") as error:
         getattr(recorded, reader)("project-shop-")
     assert {run.run_id for run in error.value.near} == {first, second}
 
@@ -148,7 +150,7 @@ def test_cache_list(cli: Command, recorded: Project) -> None:
     assert len(cli("cache", "list", "--task", PREPARE).lines) == 3, "by the user's name too"
     limited = cli("cache", "list", "--limit", 3)
     assert [line.split()[0] for line in limited.lines[1:]] == keys[:3]
-    assert limited.err == "the first 3; more with --limit\n"
+    assert limited.err == "showing the first 3; see more with --limit\n"
     assert cli("cache", "list", "--limit", 6).err == "", "there are no more"
     as_json = cli("cache", "list", "--task", "train_final", "--json").json()
     assert [item["key"].split("/")[0] for item in as_json] == ["train_final"]
@@ -191,8 +193,8 @@ def test_cached_results_that_are_not_there_or_not_one(cli: Command, recorded: Pr
     keys = [line.split()[0] for line in cli("cache", "list", "--task", "train").lines[1:]]
     many = cli("cache", "show", "train")
     assert many.code == 1
-    assert many.err == f"'train' fits 2 cached results in {place}: {', '.join(keys)}; give more of the key\n"
-    assert "fits 6 cached results" in cli("cache", "show", "").err
+    assert many.err == f"'train' matches 2 cached results in {place}: {', '.join(keys)}; give more of the key\n"
+    assert "matches 6 cached results" in cli("cache", "show", "").err
     assert cli("cache", "list", "--task", "nope").out == f"no cached results of 'nope' in {place}\n"
 
 

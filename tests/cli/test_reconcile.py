@@ -31,9 +31,9 @@ def open_run(project: Project, run_id: str, last_sign: float) -> RunRecord:
 def test_dead_runs_are_listed_and_ended(cli: Command, project: Project) -> None:
     run = open_run(project, "project-shop-20231114221320-0000abcd", STARTED + 60)
     would = cli("runs", "reconcile", "--dry-run", "--project", project.settings.root)
-    assert would.lines[0].split() == ["run", "flow", "process", "started", "last", "sign", "of", "life"]
+    assert would.lines[0].split() == ["run", "flow", "process", "started", "last", "heartbeat"]
     assert would.lines[1].startswith("20231114221320-0000abcd  nightly  7 on elsewhere  ")
-    assert would.lines[2:] == ["1 runs would be shown as failed"]
+    assert would.lines[2:] == ["1 runs would be marked as failed"]
     assert [run.status for run in project.runs()] == ["running"]
 
     done = cli("runs", "reconcile", "--json", "--project", project.settings.root).json()

@@ -378,7 +378,7 @@ def test_a_flow_that_cancels_itself_has_ended(shop: FlowProject) -> None:
     shop.write("cancels.py", CANCELS)
     first, second = shop.run("cancels.py").ok(), shop.run("cancels.py").ok()
     assert "Cancelled" in first.output
-    assert "has died" not in second.output
+    assert "died; marked as failed" not in second.output
     runs = shop.project().runs(limit=2)
     assert [(run.status, run.failure) for run in runs] == [("failed", "nothing to do")] * 2
     assert all(run.ended_at is not None for run in runs)

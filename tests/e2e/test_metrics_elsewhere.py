@@ -138,7 +138,7 @@ if __name__ == "__main__":
 def test_each_task_keeps_what_its_threads_log(shop: FlowProject) -> None:
     shop.write("flow.py", FLOW)
     output = shop.run("flow.py").ok().output
-    assert output.count("log_metric in a thread of which it is not known") == 1
+    assert output.count("log_metric in a thread whose task is unknown") == 1
     assert "contextvars.copy_context().run" in output
     assert output.count("log_metric in a process that a task has started") == 1
     found = {path: {name: sorted(points) for name, points in all_.items()} for path, all_ in shop.metrics().items()}

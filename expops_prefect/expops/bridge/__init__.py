@@ -1,4 +1,4 @@
-"""ExpOps projects as Prefect flows: what ``experiment.pipeline`` says, run with the project's own functions.
+"""ExpOps projects as Prefect flows: runs ``experiment.pipeline`` with the project's own functions.
 
 The optional extra ``expops`` supplies ``expops.core`` and ``expops.reporting``, which those functions import.
 """

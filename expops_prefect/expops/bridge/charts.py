@@ -1,4 +1,4 @@
-"""Charts: functions that draw what was logged, each in a folder of its own whose pictures are kept."""
+"""Charts: functions that draw logged metrics, each in a folder of its own whose pictures are kept."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", 
 
 
 def chart_body(function: Callable[..., Any]) -> Callable[..., Outputs]:
-    """What the task of a chart does.
+    """The body of a chart's task.
 
     Args:
-        function: the project's; it takes the metrics, and as a second argument, if it has one, ExpOps' context.
+        function: the project's; takes the metrics, and optionally ExpOps' context as a second argument.
     """
 
     @functools.wraps(function)
@@ -48,9 +48,9 @@ def _draw(function: Callable[..., Any], metrics: dict[str, Any], call: ProcessCa
         if len(inspect.signature(function).parameters) > 1:
             context = expops("expops.reporting").ChartContext
             name = call.instance.process.name
-            told = {"theme": "light", "chart_name": name, "metrics": metrics, "chart_type": "static"}
-            arguments.append(context(output_dir=folder, project_id=call.project_id, run_id=call.run_id, **told))
-        _without_a_screen()
+            options = {"theme": "light", "chart_name": name, "metrics": metrics, "chart_type": "static"}
+            arguments.append(context(output_dir=folder, project_id=call.project_id, run_id=call.run_id, **options))
+        _use_file_backend()
         os.chdir(folder)
         try:
             function(*arguments)
@@ -62,8 +62,8 @@ def _draw(function: Callable[..., Any], metrics: dict[str, Any], call: ProcessCa
         return [path.relative_to(folder).as_posix() for path in pictures]
 
 
-def _without_a_screen() -> None:
-    """Let matplotlib draw into files, where it was not imported before, be it with another choice."""
+def _use_file_backend() -> None:
+    """Make matplotlib draw into files, unless it was imported before, perhaps with another backend."""
     if "matplotlib" not in sys.modules and importlib.util.find_spec("matplotlib") is not None:
         import matplotlib
 

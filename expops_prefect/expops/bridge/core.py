@@ -1,7 +1,7 @@
-"""Puts our ``process``, ``step`` and ``log_metric`` in the place of those that a project imports from ExpOps.
+"""Replaces ``process``, ``step`` and ``log_metric``, which a project imports from ExpOps.
 
-Inside a process that we run, a step becomes a nested task and a metric goes to our recorder. Anywhere
-else a step is a plain function, and a metric goes to ExpOps as before.
+Inside a process run by this package, a step becomes a nested task and a metric goes to this package's recorder.
+Elsewhere a step is a plain function, and a metric goes to ExpOps as before.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class Frame(Protocol):
     """A process or step that is being executed."""
 
     def call_step(self, name: str, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a step of it."""
+        """Call one of its steps."""
 
     def log(self, name: str, value: Any, step: int | None) -> None:
-        """Log a metric of it."""
+        """Log one of its metrics."""
 
 
 current: ContextVar[Frame | None] = ContextVar("expops_frame", default=None)
 
 
 def expops(module: str) -> ModuleType:
-    """A module of ExpOps'.
+    """Import a module of ExpOps.
 
     Raises:
         ConfigurationError: ExpOps is not installed.
@@ -45,12 +45,12 @@ def expops(module: str) -> ModuleType:
         if (error.name or "").partition(".")[0] != "expops":
             raise
         raise ConfigurationError(
-            f"{module} is not installed, which the project's functions import: pip install 'expops-prefect[expops]'"
+            f"{module} is not installed, but the project's functions import it: pip install 'expops-prefect[expops]'"
         ) from error
 
 
 def install() -> None:
-    """Put ours in place; asking again changes nothing.
+    """Install the replacements; repeated calls change nothing.
 
     Raises:
         ConfigurationError: ExpOps is not installed.
@@ -61,7 +61,7 @@ def install() -> None:
     theirs: Function = core.log_metric
 
     def log_metric(key: str, value: Any, step: int | None = None) -> None:
-        """Log a metric of the process or step that runs."""
+        """Log a metric of the running process or step."""
         frame = current.get()
         if frame is None:
             theirs(key, value, step)
@@ -73,7 +73,7 @@ def install() -> None:
 
 
 def process(description: Any = "", parameters: Any = None, logging: bool = True) -> Any:  # noqa: ARG001
-    """Mark a function as a process; it stays as it is."""
+    """Mark a function as a process; returns it unchanged."""
     return description if callable(description) else lambda function: function
 
 
@@ -90,7 +90,7 @@ def step(name: Any = None, step_type: str = "general", logging: bool = True) -> 
                 return function(*args, **kwargs)
             return frame.call_step(name or function.__name__, function, args, kwargs)
 
-        # Transparent to fingerprints, as our other wrappers are.
+        # Transparent to fingerprints, like this package's other wrappers.
         setattr(call, WRAPPER, True)
         return call
 

@@ -34,13 +34,13 @@ Function = Callable[..., Any]
 
 @dataclass
 class ProcessCall:
-    """One process on its way through its task.
+    """A process that is being run by its task.
 
     Attributes:
-        instance: which process.
-        seed: of its random numbers.
-        project_id, run_id: told to charts.
-        executed: whether its function ran; else it came from the cache.
+        instance: the instance of the process.
+        seed: the seed of its random numbers.
+        project_id, run_id: for the context of charts.
+        executed: whether its function ran; otherwise its result came from the cache.
     """
 
     instance: Instance
@@ -56,7 +56,7 @@ class ProcessCall:
         with _set(_step, call):
             result = _step_task(name, function, call.seed)(*args, **kwargs)
         if call.executed is None:
-            # From the cache: what it logged then counts here too.
+            # From the cache: the metrics logged then belong to this call too.
             value, logged = result
         else:
             (value,), logged = call.executed, call.logged
@@ -73,7 +73,7 @@ class ProcessCall:
 
 @dataclass(frozen=True)
 class _ProcessFrame:
-    """A process whose function runs."""
+    """A process whose function is running."""
 
     call: ProcessCall
 
@@ -86,7 +86,7 @@ class _ProcessFrame:
 
 @dataclass
 class _StepCall:
-    """One step on its way through its task, and while its function runs."""
+    """A step that is being run by its task."""
 
     process: ProcessCall
     seed: int
@@ -110,7 +110,7 @@ def process_task(call: ProcessCall, function: Function) -> ExpOpsTask[..., Outpu
     """The task of a process.
 
     Args:
-        call: which.
+        call: the call of the process.
         function: the project's; its arguments may be deferred.
     """
 
@@ -122,12 +122,12 @@ def process_task(call: ProcessCall, function: Function) -> ExpOpsTask[..., Outpu
 
 
 def pass_on(**outputs: Any) -> dict[str, Any]:
-    """What a split without a function does: it returns what it gets."""
+    """The function of a split without one: returns its arguments."""
     return outputs
 
 
 def failing(error: Exception) -> Function:
-    """A function that fails with this error, whatever it is called with: it becomes that of its process."""
+    """A function for a process that cannot run: it always raises this error."""
 
     def fail(**_: Any) -> None:
         raise error
@@ -161,7 +161,7 @@ def _step_task(name: str, function: Function, seed: int) -> ExpOpsTask[..., Any]
         with _set(core.current, call), seeded(call.seed):
             value = function(*args, **kwargs)
         call.executed = (value,)
-        # As in ExpOps, a step that returns nothing is run every time.
+        # As in ExpOps, a step that returns nothing runs every time.
         return None if value is None else (value, call.logged)
 
     task: ExpOpsTask[..., Any] = ExpOpsTask(body, name=name, cache_policy=EXPOPS + _Given(str(seed)))
@@ -191,10 +191,10 @@ def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
 
 @dataclass
 class _Given(CachePolicy):
-    """What a result depends on besides inputs, configuration and code: its seed, and the code of deferred objects.
+    """What a result depends on besides inputs, configuration and code: its seed, and the classes of deferred objects.
 
     Attributes:
-        seed: of the random numbers.
+        seed: the seed of the random numbers.
     """
 
     seed: str = ""

@@ -1,8 +1,7 @@
-"""The pipeline with its splits written out: one instance of a process for each partition and each seed.
+"""Expands a pipeline's splits: one instance of a process for each partition and each seed.
 
-A split multiplies everything that depends on it, until an aggregation takes it together again. Who
-depends on several splits is run for all combinations; who depends on the outside of a split too gets
-what is outside in each of them.
+A split multiplies every process that depends on it, up to an aggregation. A process that depends on several splits
+runs for all combinations; inputs from outside a split go to each of its instances.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Layer:
     """A split: of data into partitions, or over seeds.
 
     Attributes:
-        split: the process that makes it.
+        split: the process that splits.
         kind: what it splits.
         values: the numbers of the partitions, from 1, or the seeds.
     """
@@ -36,13 +35,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Source:
-    """An instance whose outputs another one takes.
+    """An instance whose outputs another instance uses.
 
     Attributes:
         path: the probe path of the instance.
         process: its process.
-        part: which of its partitions is taken; ``None`` for outputs as they are.
-        slot: for an aggregation, the place (from 1) in each layer that it takes together.
+        part: the partition that is used; ``None`` for undivided outputs.
+        slot: for an aggregation, the position (from 1) in each layer that it aggregates.
     """
 
     path: str
@@ -53,13 +52,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Instance:
-    """A process in one partition and under one seed of each split around it.
+    """A process in one partition and with one seed of each enclosing split.
 
     Attributes:
         process: the process.
-        path: its probe path, which names it in the record.
-        seed: the innermost seed around it; ``None`` outside of seed splits.
-        sources: where its inputs come from.
+        path: its probe path, its name in the record.
+        seed: the innermost enclosing seed; ``None`` outside seed splits.
+        sources: the sources of its inputs.
     """
 
     process: Process
@@ -69,10 +68,10 @@ class Instance:
 
 
 def expand(pipeline: Pipeline, settings: Settings) -> list[Instance]:
-    """All instances, each after those that it depends on.
+    """All instances, each after the ones that it depends on.
 
     Raises:
-        ConfigurationError: an aggregation without a split before it.
+        ConfigurationError: an aggregation has no split before it.
     """
     around: dict[str, tuple[Layer, ...]] = {}
     instances: list[Instance] = []
@@ -132,7 +131,7 @@ def _sources(
 ) -> list[Source]:
     leaving = _leaving(pipeline, name, around)
     if any(layer not in leaving and value != layer.values[0] for layer, value in slot.items()):
-        return []  # It lies outside of this layer: its outputs are taken once.
+        return []  # It is outside this layer: its outputs are used once.
     own = next((layer for layer in leaving if layer.split == name and layer.kind == "data"), None)
     places = tuple((layer.kind, layer.values.index(value) + 1) for layer, value in slot.items() if layer in leaving)
     path = _path(name, chosen, around[name])

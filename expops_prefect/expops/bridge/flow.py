@@ -35,15 +35,15 @@ _logger = logging.getLogger("prefect.expops")
 
 
 class Plan:
-    """A project's pipeline, checked, with its functions: ready to be run.
+    """The checked pipeline of a project with its functions, ready to run.
 
     Args:
         project: the project.
-        overrides: parameters in place of the configured ones: ``name`` for one of the project's,
+        overrides: parameters that replace configured ones: ``name`` for one of the project's,
             ``process.name`` for one of a process's own.
 
     Raises:
-        ConfigurationError: it cannot be run; nothing was run so far.
+        ConfigurationError: it cannot run; nothing has run so far.
     """
 
     def __init__(self, project: Project, overrides: Mapping[str, Any] | None = None) -> None:
@@ -67,7 +67,7 @@ class Plan:
 
 @dataclass
 class _Progress:
-    """What has been run so far, by probe path."""
+    """The results so far, by probe path."""
 
     results: dict[str, Outputs] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
@@ -76,10 +76,10 @@ class _Progress:
 
 
 class _ProjectFlow(ExpOpsFlow[..., dict[str, str]]):
-    """The flow of a project that is known when the flow is made."""
+    """The flow of a project that is known when the flow is created."""
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """See :meth:`prefect.Flow.serialize_parameters`, which loads FastAPI for it, a third of a second."""
+        """See :meth:`prefect.Flow.serialize_parameters`, which imports FastAPI for this, a third of a second."""
         try:
             orjson.dumps(parameters)
         except (TypeError, ValueError):
@@ -88,16 +88,16 @@ class _ProjectFlow(ExpOpsFlow[..., dict[str, str]]):
 
 
 class _FoundFlow(_ProjectFlow):
-    """A flow whose project is the one found from the current folder when it runs: its own file is ours."""
+    """A flow whose project is found from the current folder when it runs, because its own file is in this package."""
 
     @property
     def project(self) -> Project:
-        """The project, or the one that ``EXPOPS_PROJECT_ROOT`` names."""
+        """The project that contains the current folder, or that ``EXPOPS_PROJECT_ROOT`` names."""
         return Project.open()
 
     @project.setter
     def project(self, value: Any) -> None:
-        """Nothing can be named."""
+        """Do nothing: the project cannot be set."""
 
 
 def _found(function: Callable[..., dict[str, str]]) -> _FoundFlow:
@@ -121,14 +121,14 @@ def as_flow(project: Project, **options: Any) -> ExpOpsFlow[..., dict[str, str]]
 
 @_found
 def run_project(parameters: dict[str, Any] | None = None) -> dict[str, str]:
-    """Run the pipeline of an ExpOps project: of the one found from the current folder, unless the flow names one.
+    """Run the pipeline of an ExpOps project: the flow's own, else the one found from the current folder.
 
     Args:
-        parameters: in place of the configured ones: ``name`` for one of the project's, ``process.name`` for
-            one of a process's own.
+        parameters: parameters that replace configured ones: ``name`` for one of the project's, ``process.name``
+            for one of a process's own.
 
     Returns:
-        By probe path ``completed``, ``cached``, ``failed`` or, after a failure before it, ``skipped``.
+        The status by probe path: ``completed``, ``cached``, ``failed`` or, after a failure before it, ``skipped``.
     """
     from prefect.context import FlowRunContext
 
@@ -153,7 +153,7 @@ def _run(plan: Plan, instance: Instance, progress: _Progress, run_id: str) -> No
     above = list(dict.fromkeys(source.path for source in instance.sources))
     if any(path not in progress.results for path in above):
         progress.statuses[instance.path] = "skipped"
-        _logger.warning("%s is not run: what it depends on has failed", instance.path)
+        _logger.warning("%s does not run, because a process that it depends on has failed", instance.path)
         return
     call = plan.call(instance, run_id)
     function = plan.functions[instance.process.name]
@@ -184,7 +184,7 @@ def _run(plan: Plan, instance: Instance, progress: _Progress, run_id: str) -> No
 def _prepared(
     plan: Plan, instance: Instance, function: Callable[..., Any], results: Mapping[str, Outputs]
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The function and its arguments; where these do not fit, a function that says so in its own task run."""
+    """The function and its arguments; if they do not match, a function that raises the error in its own task run."""
     try:
         inputs = inputs_of(instance, results)
         if function is pass_on:
@@ -194,7 +194,7 @@ def _prepared(
             inspect.signature(function).bind(**arguments)
         except TypeError as error:
             given = ", ".join(sorted(inputs)) or "none"
-            raise PipelineError(f"{instance.process.name}: {error}; outputs of what it depends on: {given}") from None
+            raise PipelineError(f"{instance.process.name}: {error}; outputs of its dependencies: {given}") from None
     except PipelineError as error:
         return failing(error), {}
     return function, arguments
@@ -209,12 +209,12 @@ def _overridden(project: Project, overrides: Mapping[str, Any]) -> Any:
             shared[key] = value
         elif process in processes:
             section = processes[process]
-            # Hyperparameters win over parameters.
+            # Hyperparameters take precedence over parameters.
             kind = "hyperparameters" if name in (section.get("hyperparameters") or {}) else "parameters"
             section[kind] = {**(section.get(kind) or {}), name: value}
         else:
             known = ", ".join(processes)
             raise ConfigurationError(
-                f"the parameter {key!r} names no process; allowed: name, or process.name of {known}"
+                f"the parameter {key!r} does not name a process; allowed: name, or process.name of {known}"
             )
     return settings.model_copy(update={"parameters": shared, "processes": processes})

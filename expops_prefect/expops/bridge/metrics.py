@@ -1,4 +1,4 @@
-"""What a process and its steps log, in the shape in which ExpOps gives it to charts."""
+"""The metrics of a process and its steps, in the form in which ExpOps passes them to charts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 Series: TypeAlias = dict[str, Any]
-"""By the step number as text, a value."""
+"""Values by step number as text."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MetricLog:
     content: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, step_name: str, logged: Logged) -> None:
-        """Take in one call; a point without a step number gets the one after the highest."""
+        """Add one call; a point without a step number gets the one after the highest."""
         metrics = self.content.setdefault(step_name, {})
         if isinstance(logged.value, float):
             series = metrics.get(logged.name)
@@ -43,16 +43,16 @@ class MetricLog:
 
 
 def normalised(name: str, value: Any, step: int | None) -> Logged:
-    """A call as it is kept: a number as a float, arrays as lists, keys as text."""
+    """Normalise a call: numbers become floats, arrays lists, keys text."""
     plain = _plain(value)
     return Logged(str(name), float(plain) if isinstance(plain, Real) else plain, None if step is None else int(step))
 
 
 def record(logged: Logged, log_metric: Callable[[str, Any, int | None], None]) -> None:
-    """Hand a metric to the recorder, which keeps series of numbers and nothing else.
+    """Pass a metric to the recorder, which keeps only series of numbers.
 
-    A list is recorded as a series from step 1, a dictionary whose keys are whole numbers as a series
-    over them; for anything else the recorder says that it is no number.
+    A list is recorded as a series from step 1, and a dictionary with whole numbers as keys as a series over them. For
+    anything else the recorder reports that it is not a number.
     """
     points: list[tuple[Any, int | None]] = [(logged.value, logged.step)]
     if isinstance(logged.value, list) and all(isinstance(item, Real) for item in logged.value):

@@ -1,4 +1,4 @@
-"""What flows between processes: each output by its name, loaded only where a function is given it."""
+"""The data between processes: outputs by name, loaded only when a function gets them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from expops_prefect.expops.bridge.expansion import Instance
 from expops_prefect.serialization.deferred import Deferred
 
 Outputs: TypeAlias = dict[str, Any]
-"""By name a deferred value, for the output that a split divides a list of them; and what was logged."""
+"""Deferred values by name, a list of them for an output that a split divides; and the logged metrics."""
 
 METRICS: Final = "__expops_metrics__"
-"""Beside the outputs in a process's result: what it and its steps logged, for charts."""
+"""The metrics of a process and its steps, kept beside its outputs for charts."""
 _LABEL: Final = {"data": "data", "seed": "seed"}
 
 
 class PipelineError(RuntimeError):
-    """The processes of a pipeline do not fit each other."""
+    """Raised if the processes of a pipeline do not fit together."""
 
 
 def inputs_of(instance: Instance, results: Mapping[str, Outputs]) -> Outputs:
-    """The outputs that an instance may ask for.
+    """The outputs that an instance may use.
 
     Args:
-        instance: whose.
-        results: the results of all that it depends on, by probe path.
+        instance: the instance.
+        results: the results of all its dependencies, by probe path.
 
     Returns:
-        By name a deferred value. Where an aggregation gets one name from several branches, a
-        dictionary: by ``data1``, ``data2``, …, or ``seed1``, ``seed2``, …, or by both, data first.
+        Deferred values by name. If an aggregation gets one name from several branches, its value is a
+        dictionary by ``data1``, ``data2``, …, or ``seed1``, ``seed2``, …, or by both, data first.
 
     Raises:
-        PipelineError: two processes have an output of the same name.
+        PipelineError: two processes have outputs of the same name.
     """
     found: dict[str, list[tuple[str, tuple[Any, ...], Any]]] = {}
     for source in instance.sources:
@@ -51,7 +51,7 @@ def inputs_of(instance: Instance, results: Mapping[str, Outputs]) -> Outputs:
         if len(places) < len(entries) or () in places:
             processes = " and ".join(dict.fromkeys(process for process, _, _ in entries))
             raise PipelineError(
-                f"{instance.process.name} gets {name!r} from {processes}; outputs that meet need names of their own"
+                f"{instance.process.name} gets {name!r} from {processes}; outputs that meet must have different names"
             )
         branches: dict[str, Any] = {}
         for _, place, value in entries:
@@ -67,17 +67,17 @@ def inputs_of(instance: Instance, results: Mapping[str, Outputs]) -> Outputs:
 def arguments_of(
     instance: Instance, function: Callable[..., Any], inputs: Outputs, shared: Mapping[str, Any], seed: int | None
 ) -> dict[str, Any]:
-    """What a process's function is called with: outputs and parameters by the names of its own parameters.
+    """The arguments of a process's function: outputs and parameters, by the names of its own parameters.
 
     Args:
         instance: the process.
         function: its function; one with ``**kwargs`` gets everything.
         inputs: see :func:`inputs_of`.
-        shared: the project's parameters; the process's own, and outputs, win over them.
+        shared: the project's parameters; the process's own, and outputs, take precedence.
         seed: the project's random seed.
 
     Raises:
-        PipelineError: an output has the name of one of the process's own parameters.
+        PipelineError: an output has the same name as one of the process's own parameters.
     """
     process = instance.process
     both = sorted(inputs.keys() & process.parameters.keys())
@@ -99,7 +99,7 @@ def arguments_of(
 
 
 def loaded(value: Any) -> Any:
-    """The value of an argument: deferred ones, and those in an aggregation's dictionaries, are loaded."""
+    """Load an argument if it is deferred, or contains deferred values of an aggregation."""
     if isinstance(value, Deferred):
         return value.value()
     if type(value) is dict and any(isinstance(part, dict | Deferred) for part in value.values()):
@@ -108,23 +108,23 @@ def loaded(value: Any) -> Any:
 
 
 def outputs_of(instance: Instance, returned: Any) -> Outputs:
-    """A process's result from what its function returned; a split's is divided.
+    """The result of a process from its function's return value, divided for a split.
 
     Raises:
-        PipelineError: it is no dictionary of outputs, or cannot be divided as configured.
+        PipelineError: it is not a dictionary of outputs, or cannot be divided as configured.
     """
     process = instance.process
     if isinstance(returned, list | tuple) and process.rows is not None:
         returned = {process.data_name or "data": returned}
     if not isinstance(returned, Mapping):
         kind = type(returned).__name__
-        raise PipelineError(f"process {process.name!r} has to return a dictionary of its outputs, not {kind}")
+        raise PipelineError(f"process {process.name!r} must return a dictionary of its outputs, not {kind}")
     outputs: Outputs = {str(name): _deferred(value) for name, value in returned.items()}
     if process.rows is not None:
         name = process.data_name or "data"
         if name not in outputs:
             known = ", ".join(outputs) or "none"
-            raise PipelineError(f"{process.name} is to split {name!r}, which is not among its outputs: {known}")
+            raise PipelineError(f"{process.name} should split {name!r}, which is not among its outputs: {known}")
         parts = split_rows(outputs[name].value(), process.rows)
         outputs[name] = [Deferred.of(part) for part in parts]
     return outputs
@@ -140,11 +140,11 @@ def split_rows(value: Any, rows: int | Sequence[int]) -> list[Any]:
 
     Args:
         value: a frame, an array, a list or tuple of rows, or a dictionary of columns.
-        rows: the number of partitions, whose sizes differ by one at most with the larger ones first;
-            or the number of rows of each.
+        rows: the number of partitions, whose sizes differ by at most one, larger ones first; or the number of
+            rows of each.
 
     Raises:
-        PipelineError: it has no rows, or another number of them.
+        PipelineError: it has no rows, or a different number of rows.
     """
     total = _count(value)
     if isinstance(rows, int):

@@ -1,4 +1,4 @@
-"""The pipeline as it is configured: its processes, checked, and the order in which they depend on each other."""
+"""The configured pipeline: its processes, checked and ordered by their dependencies."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Process:
         name: the user's name.
         script: the key in ``scripts`` of the file that holds its function.
         function: the function's name there.
-        explicit: whether the configuration names that function; a split may do without one.
-        parameters: its own, which win over the project's.
+        explicit: whether the configuration names that function; a split does not need one.
+        parameters: its own, which take precedence over the project's.
         rows: for a data split, the number of partitions, or the number of rows of each; else ``None``.
-        data_name: for a data split, the output that is split.
-        seeds: for a seed split, the seeds; else none.
-        joins_data, joins_seeds: whether it takes the last data or seed split together again.
-        probe_paths: for a chart, what it shows, by the chart's own names.
+        data_name: for a data split, the output to split.
+        seeds: for a seed split, the seeds; else empty.
+        joins_data, joins_seeds: whether it aggregates the last data or seed split.
+        probe_paths: for a chart, its selectors by the chart's own names.
         chart: whether its function draws.
-        dynamic: whether only a browser can draw it: there is nothing to run.
+        dynamic: whether only a browser can draw it, so that nothing needs to run.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Process:
 
     @property
     def splits(self) -> bool:
-        """Whether what follows it is run several times."""
+        """Whether the processes after it run several times."""
         return self.rows is not None or bool(self.seeds)
 
     @property
@@ -62,14 +62,14 @@ class Pipeline:
     """The checked pipeline of a project.
 
     Args:
-        settings: the project's.
+        settings: the settings of the project.
 
     Attributes:
-        processes: those that are run, by name, each after all that it depends on.
-        upstream: by name, the processes whose outputs a process takes, in the order of the configuration.
+        processes: the processes that run, by name, each after its dependencies.
+        upstream: the processes whose outputs a process uses, by its name, in the order of the configuration.
 
     Raises:
-        ConfigurationError: it cannot be run; the message names the key and says what is allowed.
+        ConfigurationError: it cannot run; the message names the key and says what is allowed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -109,7 +109,7 @@ class Pipeline:
 
     def _in_order(self, found: Mapping[str, Process]) -> list[str]:
         graph: TopologicalSorter[str] = TopologicalSorter()
-        # Charts that nothing depends on come last: they see what all others have logged.
+        # Charts that nothing depends on come last: they use the metrics of all other processes.
         depended = {source for sources in self.upstream.values() for source in sources}
         last = {name for name, process in found.items() if process.chart and name not in depended}
         for name in [*(name for name in found if name not in last), *(name for name in found if name in last)]:
@@ -209,7 +209,7 @@ class Pipeline:
 
 
 def wrong(settings: Settings, key: str, found: str, allowed: str) -> ConfigurationError:
-    """The error that a key of the pipeline is not what is allowed."""
+    """The error for a key of the pipeline whose value is not allowed."""
     return ConfigurationError(f"{settings.config_file}: {_PIPELINE}.{key} is {found}; allowed: {allowed}")
 
 

@@ -1,4 +1,4 @@
-"""What a chart shows: its ``probe_paths``, XPath over the tree of the pipeline, and the metrics found there."""
+"""The data of a chart: its ``probe_paths``, XPath over the tree of the pipeline, and the metrics found there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAYER: Final = re.compile(r"\*\[@(partition|seed)='([^']*)'\]")
 
 
 def check_selectors(instances: Iterable[Instance], settings: Settings) -> None:
-    """Make sure that every selector is an XPath.
+    """Check that every selector is an XPath expression.
 
     Raises:
         ConfigurationError: one is not.
@@ -32,16 +32,15 @@ def check_selectors(instances: Iterable[Instance], settings: Settings) -> None:
 
 
 def chart_metrics(selectors: Mapping[str, str], metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The metrics that a chart is given.
+    """The metrics for a chart.
 
     Args:
-        selectors: the chart's, by its own names.
-        metrics: by the probe paths of all processes; of each the metrics by step, ``""`` for its own.
+        selectors: XPath expressions by the chart's own names.
+        metrics: by the probe paths of all processes, and then by step; ``""`` for the process's own.
 
     Returns:
-        Metrics under the chart's own name where one path was found, under the probe path of each where
-        several were; and again under the name of the process, with ``__2`` and so on behind it for
-        each further one.
+        Metrics under the chart's own name if it matched one path, or under each probe path if it matched several.
+        They are also under the name of the process, with the suffix ``__2`` and so on for further ones.
     """
     tree = _tree(metrics)
     found: dict[str, tuple[str, str]] = {}
@@ -85,7 +84,7 @@ def _tree(metrics: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def _place(node: Any) -> tuple[str, str] | None:
-    """The probe path of the process, and the step, that a node stands for; ``None`` for any other result."""
+    """The probe path of the process, and the step, of a node; ``None`` for any other XPath result."""
     if getattr(node, "tag", None) == "process":
         return node.get("path"), ""
     if getattr(node, "tag", None) == "step":
@@ -99,7 +98,7 @@ def _written(place: tuple[str, str]) -> str:
 
 
 def _etree() -> Any:
-    expops("expops.core")  # which brings lxml along
+    expops("expops.core")  # which installs lxml
     from lxml import etree
 
     return etree

@@ -1,4 +1,4 @@
-"""The project's own files: their functions, and the place in which these expect to run."""
+"""The project's own files: their functions, and the working folder and import path that they expect."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from expops_prefect.expops.bridge.pipeline import Process, wrong
 
 
 class _Imported(dict[Path, tuple[tuple[int, int], ModuleType]]):
-    """The scripts of this process, with time and size of their files: one that was changed is imported anew."""
+    """The scripts of this process, with the time and size of their files: a changed one is imported again."""
 
 
 class Scripts:
-    """The files that ``scripts`` names, each imported once and anew when it has changed.
+    """The files in ``scripts``, each imported once, and again when it has changed.
 
     Args:
-        settings: the project's.
+        settings: the settings of the project.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,7 +36,7 @@ class Scripts:
 
     @contextmanager
     def workplace(self) -> Iterator[None]:
-        """Run in the project's root, with it and the scripts' folders importable, as ExpOps does."""
+        """Run in the project's root, with it and the scripts' folders on the import path, as ExpOps does."""
         root = self._settings.root
         folders = {
             str(root / str(file)).rpartition(os.sep)[0]: None for file in (self._settings.scripts or {}).values()
@@ -53,7 +53,7 @@ class Scripts:
                 sys.path.remove(folder)
 
     def function(self, process: Process) -> Callable[..., Any] | None:
-        """The function of a process; ``None`` for a split that has none.
+        """The function of a process; ``None`` for a split without one.
 
         Raises:
             ConfigurationError: its file or its function does not exist, or the file cannot be imported.
@@ -68,7 +68,7 @@ class Scripts:
             self._settings,
             f"processes.{process.name}.code",
             repr(process.function) if process.explicit else f"missing, and there is no function {process.function!r}",
-            f"a function in {file}: {', '.join(_functions(self._module(process.script))) or 'it has none'}",
+            f"a function in {file}: {', '.join(_functions(self._module(process.script))) or 'none'}",
         )
 
     def _module(self, key: str) -> ModuleType:
@@ -87,7 +87,7 @@ class Scripts:
         return known[1]
 
     def _import(self, key: str, file: Path) -> ModuleType:
-        # Objects of its classes are pickled under this name, so it is the same on every machine.
+        # Objects of its classes are pickled under this name, so it must be the same on every machine.
         name = re.sub(r"\W", "_", f"expops_{self._settings.project_id}_{key}")
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None

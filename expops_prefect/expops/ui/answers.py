@@ -1,7 +1,7 @@
-"""What ExpOps' server does not know of a run: how its flow fares, and each of its charts.
+"""Adds to ExpOps' server's answers what the server does not know: the state of the flow, and each chart of a run.
 
-The server's own answers are added to, without secrets that an older release kept. If something goes wrong here, no
-more is added.
+The server's own answers are kept, except for secrets that an older release stored. On an error here, nothing
+is added.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _Answer = dict[str, Any]
 
 
 class Answers:
-    """An ASGI application around ExpOps' own.
+    """An ASGI application that wraps ExpOps' own.
 
     Args:
-        app: the server's.
-        project: what it shows.
+        app: the server's application.
+        project: the project that it shows.
     """
 
     def __init__(self, app: Application, project: Project) -> None:
@@ -69,7 +69,7 @@ class Answers:
         try:
             more(answer, run)
         except (ExpOpsPrefectError, ValueError, KeyError, TypeError, AttributeError):
-            pass  # a run of ExpOps' own, or a store that does not answer: the server has its own words for that
+            pass  # a run of ExpOps itself, or a store that does not answer: the server reports it
         return json.dumps(answer).encode()
 
     def _status(self, answer: _Answer, run: str) -> None:
@@ -87,13 +87,13 @@ class Answers:
         for name, chart in chart_nodes(shown).items():
             node, process = names.process_path(name), names.process_path(chart.process)
             states[node] = states.get(process, "completed")
-            # The server looks for a cached process's chart in the run that computed it, where it may be another one.
+            # The server looks for a cached process's chart in the run that computed it, where it may be another chart.
             info = infos.get(process, {})
             infos[node] = {key: value for key, value in info.items() if key != "cached_run_id"}
 
     def _charts(self, answer: _Answer, run: str) -> None:
         _, shown = self._shown(run)
-        # The first that fits a node is taken: its whole path before its name.
+        # The UI uses the first match for a node: the whole path comes before the name.
         charts = {path: _chart(*items) for path, items in shown.charts.items()}
         charts |= {process: _chart(item) for process, item in first_charts(shown).items()}
         charts |= {name: _chart(chart.item) for name, chart in chart_nodes(shown).items()}

@@ -1,6 +1,6 @@
-"""What stands before ExpOps' server: it answers the browser on this machine, and gives no file away but charts.
+"""Protects ExpOps' server: only the browser on this machine gets answers, and the only files served are charts.
 
-By itself the server lets every web site read from it, and sends any file that a request names.
+Without it the server lets every web site read from it, and sends any file that a request names.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", 
 
 
 class Guard:
-    """An ASGI application around another one.
+    """An ASGI application that wraps another one.
 
     Args:
-        app: the server's.
-        charts: where charts may lie: folders, and prefixes that start with ``gs://``.
+        app: the server's application.
+        charts: where charts may be: folders, and prefixes that start with ``gs://``.
     """
 
     def __init__(self, app: Application, charts: Sequence[str]) -> None:
@@ -37,12 +37,12 @@ class Guard:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
-        if scope["type"] != "lifespan" and not (_from_here(scope) and self._may_be_given(scope)):
+        if scope["type"] != "lifespan" and not (_is_local(scope) and self._is_allowed(scope)):
             await _refuse(scope, send)
             return
         await self._app(scope, receive, send)
 
-    def _may_be_given(self, scope: Message) -> bool:
+    def _is_allowed(self, scope: Message) -> bool:
         if _FETCH.match(scope.get("path", "")) is None:
             return True
         named = [value for _, value in parse_qsl(scope.get("query_string", b"").decode("latin-1")) if value]
@@ -58,8 +58,8 @@ class Guard:
         return file.suffix.lower() in _PICTURES and any(file.is_relative_to(folder) for folder in self._folders)
 
 
-def _from_here(scope: Message) -> bool:
-    """Whether a page of this machine asks, under a name of this machine: other sites' pages must not read from us."""
+def _is_local(scope: Message) -> bool:
+    """Whether a page of this machine asks, under a name of this machine: pages of other sites must not read answers."""
     headers = {name.lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
     origin = headers.get(b"origin")
     return _is_loopback(f"//{headers.get(b'host', '')}") and (origin is None or _is_loopback(origin))
@@ -76,7 +76,7 @@ async def _refuse(scope: Message, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = b"expops-prefect ui serves this machine's browser, and charts\n"
+    body = b"expops-prefect ui serves only this machine's browser, and only charts\n"
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,7 +1,7 @@
-"""What ExpOps' UI draws of a project. It has one graph for all runs, a click for one chart, and hides what has no edge.
+"""The graph for ExpOps' UI, which has one graph for all runs, opens one chart a click, and hides nodes without edges.
 
-So the graph is that of the newest runs of each flow together. Each flow has a node of its own, which leads to the
-processes that take no data, and each further chart has one, below its process.
+So the graph combines the newest runs of each flow. Each flow gets a node, which leads to the processes that use no
+data, and each further chart gets one below its process.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from expops_prefect.views.graph import Edge, Graph, graph_of, without_cycles
 
 Charts = Mapping[str, Sequence[Mapping[str, JSON]]]
 MOST_CHARTS: Final = 12
-"""Nodes for the charts of one process: further ones, as of many mapped calls, are named in Prefect's artifact."""
+"""The most chart nodes of one process: further charts, as of many mapped calls, are in Prefect's artifact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is drawn of a run: its flow's name, its rows, and its charts by probe path."""
+    """The parts of a run to draw: its flow's name, its rows, and its charts by probe path."""
 
     flow: str
     rows: Sequence[Row]
@@ -34,8 +34,8 @@ class ChartNode:
     """A node for a chart.
 
     Attributes:
-        process: the node that it is below.
-        item: the chart, as it is recorded.
+        process: the node above it.
+        item: the chart as recorded.
     """
 
     process: str
@@ -43,12 +43,12 @@ class ChartNode:
 
 
 def flow_node(flow: str) -> str:
-    """The node of a flow; no process has its name by chance."""
+    """The node of a flow; its name cannot be that of a process."""
     return names.normalise(f"{flow}.flow")
 
 
 def chart_nodes(shown: Shown) -> dict[str, ChartNode]:
-    """A node for each chart of a run, named by its title first: what is drawn of a name is its beginning."""
+    """A node for each chart of a run. Its name starts with the title, because the UI cuts names at their end."""
     found: dict[str, ChartNode] = {}
     for process, charts in _by_process(shown).items():
         for name, item in charts[:MOST_CHARTS]:
@@ -62,7 +62,7 @@ def first_charts(shown: Shown) -> dict[str, Mapping[str, JSON]]:
 
 
 def picture(runs: Iterable[Shown]) -> Graph:
-    """The graph of runs together, flows and charts among its nodes."""
+    """The combined graph of runs, including flows and charts."""
     nodes: dict[str, None] = {}
     edges: dict[Edge, None] = {}
     drawn: set[str] = set()
@@ -86,12 +86,12 @@ def picture(runs: Iterable[Shown]) -> Graph:
 def _by_process(shown: Shown) -> dict[str, list[tuple[str, Mapping[str, JSON]]]]:
     processes = {parsed.process for row in shown.rows if (parsed := names.parse_path(row.path)) is not None}
     found: dict[str, list[tuple[str, Mapping[str, JSON]]]] = {}
-    # That of the process itself before those of its calls and steps.
+    # Charts of the process itself come before those of its calls and steps.
     for path in sorted(shown.charts, key=lambda path: (len(path), path)):
         parsed = names.parse_path(path)
         if parsed is None:
             continue
-        # What the flow's own body draws stands under its name, and has no row.
+        # Charts of the flow's own body are under its name, which has no row.
         process = parsed.process if parsed.process in processes else flow_node(shown.flow)
         for item in shown.charts[path]:
             name = names.normalise(".".join(_parts(str(item.get("title")), parsed)))

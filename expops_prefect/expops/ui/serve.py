@@ -1,7 +1,7 @@
-"""The process that is ExpOps' server: ``python -m expops_prefect.expops.ui.serve PORT PLACE-OF-CHARTS…``.
+"""The process of ExpOps' server: ``python -m expops_prefect.expops.ui.serve PORT PLACE-OF-CHARTS…``.
 
-The project comes first on its standard input. It ends when whoever started it does, however that happens: that
-input is closed then.
+It reads the project from its standard input, and ends with the process that started it, even if that is killed:
+the input is closed then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SERVER: Final = "expops.web.server:app"
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     import uvicorn
     from uvicorn.importer import import_from_string
 

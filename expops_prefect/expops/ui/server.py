@@ -1,4 +1,4 @@
-"""ExpOps' real server over one project, as a process of its own."""
+"""Runs ExpOps' real server for one project, in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _STOP_SECONDS: Final = 10.0
 
 
 class ServerError(ExpOpsPrefectError):
-    """The server cannot be started, or has ended."""
+    """The server cannot start, or has ended."""
 
 
 class Server:
     """A running server.
 
     Attributes:
-        url: where it answers.
+        url: its address.
         workspace: the folder that it serves.
     """
 
@@ -45,7 +45,7 @@ class Server:
         self._log = log
 
     def check(self) -> None:
-        """See that it runs.
+        """Check that it is running.
 
         Raises:
             ServerError: it has ended.
@@ -54,7 +54,7 @@ class Server:
         if code is not None:
             self._log.seek(0)
             said = self._log.read().decode(errors="replace").strip().splitlines()[-5:]
-            raise ServerError(f"ExpOps' server ended with exit code {code}: {' | '.join(said) or 'it said nothing'}")
+            raise ServerError(f"ExpOps' server ended with exit code {code}: {' | '.join(said) or 'no output'}")
 
     def answers(self) -> bool:
         """Whether it answers."""
@@ -67,11 +67,11 @@ class Server:
 
 @contextmanager
 def serve(project: Project, port: int) -> Iterator[Server]:
-    """Run the server until the context is left; it answers when the context is entered.
+    """Run the server while the context is active; it answers from the start.
 
     Args:
-        project: what it shows.
-        port: where it listens on this machine; 0 for a free one.
+        project: the project that it shows.
+        port: the port to listen on; 0 for a free one.
 
     Raises:
         ServerError: ExpOps is not installed, the port is taken, or the server did not start.
@@ -90,11 +90,11 @@ def serve(project: Project, port: int) -> Iterator[Server]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C is for us; we tell it.
+            # Ctrl-C stops this process, which then stops the server.
             start_new_session=True,
         )
         if process.stdin is not None:
-            with suppress(BrokenPipeError):  # it has ended already, and the log says why
+            with suppress(BrokenPipeError):  # it has already ended; the log says why
                 pickle.dump(project, process.stdin)
                 process.stdin.flush()
         server = Server(f"http://127.0.0.1:{port}", workspace, process, log)
@@ -125,7 +125,7 @@ def _wait_until_it_answers(server: Server) -> None:
 
 def _free_port(port: int) -> int:
     with socket.socket() as listener:
-        # As uvicorn does: a port that was in use a moment ago may be taken again.
+        # Like uvicorn: a port that was in use just now may be used again.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))

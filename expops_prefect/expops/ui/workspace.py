@@ -1,4 +1,4 @@
-"""The folder that ExpOps' server is started over: one project under its id, and nothing that is not to be served."""
+"""The folder for ExpOps' server: one project under its id, and nothing that must not be served."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views.graph import Graph
 
 _RUNS: Final = 10
-"""Runs of each flow whose processes are drawn."""
+"""How many runs of each flow to draw."""
 _COSTLY_RUNS: Final = 3
-"""The same from a store that costs by the document."""
+"""The same for a store that bills each document."""
 
 
 class Workspace:
-    """Such a folder; it follows the project's newest runs.
+    """A folder that is kept up to date with the project's newest runs.
 
     Args:
         project: the project.
@@ -43,18 +43,18 @@ class Workspace:
         self._write(Graph())
 
     def follow(self) -> bool:
-        """Draw the newest runs of each flow, as far as they have come; whether something had to be written.
+        """Draw the newest runs of each flow in their current state; return whether a file was written.
 
         Raises:
             BackendError: the KV store does not answer.
         """
         kv = self._project.kv
         changed = False
-        # Run ids sort by their start: only what came after is asked for.
+        # Run ids sort by their start, so read only later ones.
         for run_id, record in run_records.scan_runs(kv, after=self._last):
             self._last = run_id
             if record is not None:
-                self._take(record)
+                self._add(record)
         for runs in self._runs.values():
             for record in runs:
                 if record.run_id not in self._shown or record.ended_at is None:
@@ -63,18 +63,18 @@ class Workspace:
         self._shown = {run: shown for run, shown in self._shown.items() if run in kept}
         return changed and self._write(picture(self._shown[run] for run in sorted(kept, reverse=True)))
 
-    def _take(self, record: RunRecord) -> None:
+    def _add(self, record: RunRecord) -> None:
         most = _COSTLY_RUNS if self._project.settings.kv.is_billed else _RUNS
         runs = self._runs.setdefault(record.flow, [])
         runs.append(record)
         del runs[:-most]
 
     def _read(self, record: RunRecord) -> bool:
-        """Read what a run has come to; whether that is anything new. Of one that goes on the newest is asked for."""
+        """Read a run's progress; return whether there is anything new. Reads an open run's latest state."""
         runs = self._runs[record.flow]
         if record.run_id in self._shown and record is not runs[-1]:
             return False
-        # Its end is read before its rows: none of those is missed.
+        # Read its end before its rows, so that no row is missed.
         runs[runs.index(record)] = run_records.read_run(self._project.kv, record.run_id) or record
         shown = Shown(record.flow, self._project.rows(record.run_id), self._project.charts(record.run_id))
         known = self._shown.get(record.run_id)

@@ -129,7 +129,7 @@ class Journal:
             except (OSError, ValueError, TypeError, KeyError):
                 continue  # just delivered, or not a journal
             for line in data[: data.rfind(b"\n") + 1].splitlines():
-                if change := _loaded(line):
+                if change := _parsed(line):
                     yield change
 
     @classmethod
@@ -140,7 +140,7 @@ class Journal:
             return None  # its process is running, another has just delivered it, or it cannot be opened
         plan = None
         try:
-            plan = _plan_to_go_on_with(path, descriptor, project)
+            plan = _plan_of_orphan(path, descriptor, project)
         except OSError:
             pass  # another process has just delivered it
         except (ValueError, TypeError, KeyError) as error:
@@ -211,7 +211,7 @@ class Journal:
             whole = data.rfind(b"\n") + 1
         if not whole:
             return [], self._size  # half a line: its writer was killed
-        return [change for line in data[:whole].splitlines() if (change := _loaded(line))], self.plan.done + whole
+        return [change for line in data[:whole].splitlines() if (change := _parsed(line))], self.plan.done + whole
 
     def delivered(self, start: int, limit: int) -> tuple[list[AnyChange], int]:
         """Changes that have been delivered, up to about ``limit`` bytes, and where they end.
@@ -227,7 +227,7 @@ class Journal:
         if len(data) < length and b"\n" not in data:
             data = os.pread(self._descriptor, length, start)  # a single longer line
         whole = data.rfind(b"\n") + 1
-        return [change for line in data[:whole].splitlines() if (change := _loaded(line))], start + whole
+        return [change for line in data[:whole].splitlines() if (change := _parsed(line))], start + whole
 
     @property
     def is_gone(self) -> bool:
@@ -280,7 +280,7 @@ class Journal:
             temporary.replace(target)
 
 
-def _loaded(line: bytes) -> AnyChange | None:
+def _parsed(line: bytes) -> AnyChange | None:
     try:
         return load(line)
     except (ValueError, TypeError) as error:
@@ -293,7 +293,7 @@ def _head(project: str) -> bytes:
     return orjson.dumps({"expops-prefect journal": 1, "project": project}) + b"\n" if project else _HEAD
 
 
-def _plan_to_go_on_with(path: Path, descriptor: int, project: str) -> Plan | None:
+def _plan_of_orphan(path: Path, descriptor: int, project: str) -> Plan | None:
     """How far an abandoned journal was delivered; ``None`` if it must be left in place.
 
     Raises:
@@ -306,14 +306,14 @@ def _plan_to_go_on_with(path: Path, descriptor: int, project: str) -> Plan | Non
     line, end, _ = os.pread(descriptor, _LONGEST_HEAD, 0).partition(b"\n")
     try:
         head = orjson.loads(line)
-        version, whose = head["expops-prefect journal"], head.get("project", project)
+        version, its_project = head["expops-prefect journal"], head.get("project", project)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("its first line is not that of a journal") from None
     if version != 1:
         return None  # written by a newer release
-    if project and whose != project:
-        said = f"{path} holds undelivered records of the project {whose!r}; they are not delivered to {project!r}"
-        degrade("journals of other projects", said, key=str(path))
+    if project and its_project != project:
+        text = f"{path} holds undelivered records of the project {its_project!r}; they are not delivered to {project!r}"
+        degrade("journals of other projects", text, key=str(path))
         return None
     try:
         return Plan.load(_plan_of(path).read_bytes()) if _plan_of(path).exists() else Plan(len(line + end))
@@ -324,8 +324,8 @@ def _plan_to_go_on_with(path: Path, descriptor: int, project: str) -> Plan | Non
 def _set_aside(path: Path, why: str) -> None:
     """Rename a damaged journal and its files, so that no process adopts them."""
     aside = path.with_name(path.name + DAMAGED)
-    said = f"{path}: {why}; it is not delivered, but kept as {aside.name}"
-    degrade("journals damaged", said, key=str(path))
+    text = f"{path}: {why}; it is not delivered, but kept as {aside.name}"
+    degrade("journals damaged", text, key=str(path))
     with contextlib.suppress(OSError):
         if _plan_of(path).exists():
             _plan_of(path).replace(_plan_of(path).with_name(_plan_of(path).name + DAMAGED))
@@ -338,9 +338,9 @@ def undeliverable(folder: Path, project: str) -> Iterator[tuple[Path, str]]:
         yield path, "damaged"
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            whose = orjson.loads(of_process(FileLocks).read(path).partition(b"\n")[0]).get("project", project)
-            if whose != project:
-                yield path, f"of the project {whose!r}"
+            its_project = orjson.loads(of_process(FileLocks).read(path).partition(b"\n")[0]).get("project", project)
+            if its_project != project:
+                yield path, f"of the project {its_project!r}"
 
 
 def _plan_of(path: Path) -> Path:

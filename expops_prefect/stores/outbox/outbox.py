@@ -283,7 +283,7 @@ class Outbox:
                 self._deliver_some()
             except BackendError as error:
                 self._failed(error)
-            except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
+            except Exception as error:  # noqa: BLE001 - the thread must not die silently
                 self._failed(error)
             else:
                 if self._failures:
@@ -330,7 +330,7 @@ class Outbox:
             if count:
                 _logger.info("delivered %d changes that an earlier process had left", count)
             self._on_adoption()
-        except Exception as error:  # noqa: BLE001 - a thread of ours must not die without a word
+        except Exception as error:  # noqa: BLE001 - the thread must not die silently
             degrade("record delayed", str(error), key=str(self.folder))
 
     def _deliver_some(self) -> None:
@@ -339,7 +339,7 @@ class Outbox:
             self._restore_lost()
             journal = self._journal
             if journal is not None and journal.waiting:
-                count, _ = self._deliver(journal, self._most(journal))
+                count, _ = self._deliver(journal, self._bytes_due(journal))
             else:
                 count = self._deliver_memory()
             with self._state:
@@ -368,7 +368,7 @@ class Outbox:
             while changes:
                 batch = Batch(journal.id, end).add(changes)
                 self._number(batch, {})
-                self._tell_lost(batch)
+                self._warn_of_lost_charts(batch)
                 batch.deliver(self._kv, self._objects, _Blobs(journal, self._blobs), self._pool())
                 changes, end = journal.delivered(end, _BATCH_BYTES)
             with self._state:
@@ -378,15 +378,15 @@ class Outbox:
         self._renewals = renewals
         _logger.info("the records of this run were written again")
 
-    def _tell_lost(self, batch: Batch) -> None:
+    def _warn_of_lost_charts(self, batch: Batch) -> None:
         """Report charts that are lost: their bytes were dropped on delivery, and the folder is gone."""
         for object_key in batch.objects:
             if self._objects.stat(object_key) is None:
-                said = f"{object_key} was in the folder that was removed or moved; the next run draws it again"
-                degrade("charts lost", said, key=object_key)
+                message = f"{object_key} was in the folder that was removed or moved; the next run draws it again"
+                degrade("charts lost", message, key=object_key)
         batch.objects.clear()
 
-    def _most(self, journal: Journal) -> int:
+    def _bytes_due(self, journal: Journal) -> int:
         """How many bytes of the journal to deliver now: changes that will soon be replaced wait."""
         with self._state:
             brief = self._brief

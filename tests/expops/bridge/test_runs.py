@@ -151,7 +151,7 @@ def test_a_process_that_does_not_fit_fails_alone_and_says_why(expops_project: Ex
     assert expops_project.rows()[branch("score", 1, 41)].status == "failed"
     expops_project.edit("src/model.py", "def score(weights, bias):", "def score(weights, offset):")
     expops_project.edit("src/model.py", 'return {"total": total}', "return total")
-    with pytest.raises(RuntimeError, match="'score' has to return a dictionary of its outputs, not float"):
+    with pytest.raises(RuntimeError, match="'score' must return a dictionary of its outputs, not float"):
         expops_project.run()
 
 

@@ -91,6 +91,8 @@ def test_without_expops_it_says_what_to_install(expops_project: ExpOpsProject, m
 
 @pytest.mark.usefixtures("prefect_server")
 def test_parameters_name_processes(expops_project: ExpOpsProject) -> None:
-    with pytest.raises(ConfigurationError, match=r"'fitt\.rate' names no process; allowed: name, or process\.name"):
+    with pytest.raises(
+        ConfigurationError, match=r"'fitt\.rate' does not name a process; allowed: name, or process\.name"
+    ):
         expops_project.run(**{"fitt.rate": 1})
     assert not expops_project.executions()

@@ -107,20 +107,20 @@ class SeriesDocuments:
             (escape(point.name), str(point.step)): point.value for point in points
         }
         write = self._writes.merge(place.document, values, native=True)
-        in_vain = 0
+        failures = 0
         while True:
             try:
                 self._connection.commit([write], deadline, again=True)
                 return
             except KVRefusedError:
                 # With nothing to move, another writer may have moved it, and the document may have filled again since.
-                if in_vain == _IN_VAIN:
+                if failures == _IN_VAIN:
                     raise
-                in_vain = 0 if self._move_on(place, deadline) else in_vain + 1
+                failures = 0 if self._move_to_parts(place, deadline) else failures + 1
 
     # Overflow --------------------------------------------------------------------------------------
 
-    def _move_on(self, place: DocumentPath, deadline: Deadline) -> bool:
+    def _move_to_parts(self, place: DocumentPath, deadline: Deadline) -> bool:
         """Move the points of a full document into parts; return whether there was anything to move."""
         while True:
             found = self._connection.get_many([place.document, place.part_count], deadline)

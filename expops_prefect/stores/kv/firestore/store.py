@@ -241,7 +241,7 @@ class FirestoreKV:
         where = place(key)
         if where.kind in ("row", "series") or not -(2**63) <= amount < 2**63:
             raise KVRefusedError(
-                f"{key} cannot be increased by {amount}: rows and metrics are no counters, and a counter has 64 bits"
+                f"{key} cannot be increased by {amount}: rows and metrics are not counters, and a counter has 64 bits"
             )
         if not session.is_counter(where):
             found = session.connection.get(where.document, deadline)

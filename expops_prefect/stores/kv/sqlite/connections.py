@@ -145,7 +145,7 @@ class Lent:
     """A connection that is open, or will be opened.
 
     Args:
-        owner: the pool's queue; a connection goes back only to the queue it came from.
+        owner: the pool's connections at the time; after the pool was closed, a returned connection is closed too.
 
     Attributes:
         connection: the connection; set by :meth:`open`.

@@ -41,8 +41,8 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     log = _stamp(_log_of(path))
     # A normal read-only connection needs the log's index beside the database and cannot make it here. `immutable`
     # needs none, but ignores the log, so use it only where there is no log.
-    way = "mode=ro" if log is not None and log[0] else "mode=ro&immutable=1"
-    place = f"{path.as_uri()}?{way}"
+    options = "mode=ro" if log is not None and log[0] else "mode=ro&immutable=1"
+    place = f"{path.as_uri()}?{options}"
     connection = sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -142,9 +142,9 @@ def translated(verb: str, place: str) -> Iterator[None]:
     except ExpOpsPrefectError:
         raise
     except foreign as error:
-        cause = None if _tells_of_a_session(error) else error
+        cause = None if _mentions_session(error) else error
         kind = ObjectStoreRefusedError if _is_final(error) else ObjectStoreError
-        raise kind(f"cannot {verb} {place}: {_said(error)}") from cause
+        raise kind(f"cannot {verb} {place}: {_explanation(error)}") from cause
 
 
 def _is_final(error: BaseException) -> bool:
@@ -156,7 +156,7 @@ def _is_final(error: BaseException) -> bool:
     return isinstance(error, denied)
 
 
-def _tells_of_a_session(error: BaseException | None) -> bool:
+def _mentions_session(error: BaseException | None) -> bool:
     while error is not None:
         if _SESSION in str(error):
             return True
@@ -164,7 +164,7 @@ def _tells_of_a_session(error: BaseException | None) -> bool:
     return False
 
 
-def _said(error: BaseException) -> str:
+def _explanation(error: BaseException) -> str:
     """What a foreign error means and what to do; leaves out text that could hold a credential."""
     import google.auth.exceptions as auth
     import requests
