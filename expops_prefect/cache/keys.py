@@ -206,7 +206,8 @@ def plain_key(
 def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
     given = Given(made.components.values, made.components.digests) if surrounded else None
-    before = Before(made.effects, made.decision.told, made.function, made.components.code.guards, given)
+    guards = made.components.code.guards
+    before = Before(made.effects, made.decision.told, made.function, guards, given, made.state)
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
@@ -243,6 +244,7 @@ class _Made:
         decision: what becomes of the task run.
         effects: what its code tells.
         function: what calls of its function have in common.
+        state: the state of the process that computing depends on.
     """
 
     key: names.CacheKey
@@ -251,6 +253,7 @@ class _Made:
     decision: Decision
     effects: CodeEffects
     function: object
+    state: ambient.State
 
 
 def _made(
@@ -280,7 +283,8 @@ def _made(
         entering.append(fingerprint(values, name="arguments", root=root))
     if arguments.same:
         entering.append(["same", arguments.same])
-    if process := _process_state(root):
+    state = ambient.changed()
+    if process := {what: _digest_of(held, root) for what, held in state.items()}:
         entering.append(["process", process])
     if classes:
         code = code_fingerprint(task.fn, root=root, classes=classes, marks=marks, analyse=code_effects)
@@ -307,12 +311,7 @@ def _made(
         results.withdraw(project, str(key))
         return Decision(reasons.earlier(earlier), told=False, watched=False)
     components = KeyComponents(values, digests, notes, others, config_made_of, code, root, process)
-    return _Made(key, components, configured, decision, code.effects, function)
-
-
-def _process_state(root: Path) -> dict[str, str]:
-    """What somebody has changed in the process that computing depends on without asking, each with its digest."""
-    return {name: _digest_of(state, root) for name, state in ambient.changed().items()}
+    return _Made(key, components, configured, decision, code.effects, function, state)
 
 
 def _digest_of(state: Any, root: Path) -> str:

@@ -23,6 +23,7 @@ from expops_prefect.cache.argument_changes import Given, is_constant
 from expops_prefect.cache.context import CacheContext, Observed, computing
 from expops_prefect.cache.session import session
 from expops_prefect.effects import dependencies, generators, shown, surroundings
+from expops_prefect.effects.ambient import State
 from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
@@ -53,6 +54,7 @@ class Before:
         function: what calls of its function have in common.
         guards: the objects that its code refers to.
         given: the arguments that can be changed in place; ``None`` where they are not looked at again.
+        ambient: the state of the process that computing depends on, as it was when the key was made.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: what Prefect's result store was before the project's storages took its place.
     """
@@ -62,6 +64,7 @@ class Before:
     function: object = None
     guards: Guards | None = None
     given: Given | None = None
+    ambient: State | None = None
     plain_key: str | None = None
     store: dict[str, Any] = field(default_factory=dict)
 
@@ -89,7 +92,7 @@ class Observation:
         seed = cache_context.project.settings.random_seed
         try:
             self._named = dependencies.named(self._before.code)
-            self._around = surroundings.snapshot()
+            self._around = surroundings.snapshot(self._before.ambient)
             if seed is not None:
                 self._stack.enter_context(seeded(derived_seed(seed, cache_context.key)))
             self._watch = self._stack.enter_context(watching(self._before.code, code=self._before.function))

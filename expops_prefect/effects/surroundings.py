@@ -87,14 +87,18 @@ _AFTER_IMPORTS: Final[dict[str, Callable[[], Any]]] = {"abc.ABCMeta.register": a
 """What importing changes as well, so that it is compared only where nothing was imported."""
 
 
-def snapshot() -> Snapshot:
-    """What is there now."""
+def snapshot(state: ambient.State | None = None) -> Snapshot:
+    """What is there now.
+
+    Args:
+        state: what :func:`~expops_prefect.effects.ambient.changed` has just said; without it that is asked again.
+    """
     found: Snapshot = {name: ask() for name, ask in _COMPARED.items()}
     for name, ask in _AFTER_IMPORTS.items():
         found[name] = ask()
     found[_IMPORTED] = len(sys.modules)
     found[_LOADED] = ambient.loaded()
-    found[_AMBIENT] = ambient.changed()
+    found[_AMBIENT] = ambient.changed() if state is None else state
     found["matplotlib.use"] = _backend()
     found[_FIGURES] = open_figures()
     return found

@@ -91,17 +91,23 @@ def process_name(label: str) -> str:
     Spaces become dashes and letters lose their accents: ``Données du jour`` becomes ``Donnees-du-jour``. Labels that
     need other changes go through :func:`normalise`. Two labels may get the same name: see :func:`apart`.
     """
+    name, older = _names_of(label)
+    if older:
+        of_process(_OlderNames)[name] = older
+    return name
+
+
+@lru_cache(maxsize=1024)  # asked for with each task run
+def _names_of(label: str) -> tuple[str, str]:
+    """The name of a label, and the one that earlier releases gave it where that differs."""
     plain = "".join(
         _LETTERS.get(letter, letter)
         for letter in unicodedata.normalize("NFKD", label)
         if not unicodedata.combining(letter)
     )
-    if not _WORDS.fullmatch(plain):
-        return normalise(label)
-    name = normalise(plain.replace(" ", "-"))
-    if name != normalise(label):
-        of_process(_OlderNames)[name] = normalise(label)
-    return name
+    older = normalise(label)
+    name = normalise(plain.replace(" ", "-")) if _WORDS.fullmatch(plain) else older
+    return name, "" if name == older else older
 
 
 def older_name(name: str) -> str | None:

@@ -11,6 +11,7 @@ import orjson
 from expops_prefect.errors import KVDamagedError, KVRefusedError
 from expops_prefect.stores.kv.base import JSON, MetricPoint, MetricValue
 
+_FINITE: Final = frozenset({str, int, bool, type(None)})
 # Dataclasses and dates would be written in a form that is not read back as the same value.
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
@@ -129,8 +130,10 @@ def _refuse_non_finite(value: JSON) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise KVRefusedError(f"{value} is not a JSON number; store it as text")
     if isinstance(value, dict):
-        for item in value.values():
-            _refuse_non_finite(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for item in value:
+        # Each task run writes records: most of what is in them needs no further look.
+        if type(item) not in _FINITE:
             _refuse_non_finite(item)
