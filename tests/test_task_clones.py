@@ -12,7 +12,7 @@ from prefect import Task, flow, task
 import expops_prefect
 from expops_prefect import EXPOPS, instrument
 from expops_prefect.cache.policy import ExpOpsCachePolicy
-from tests.cache.test_storage import make_project
+from tests.config.support import open_project
 
 
 @expops_prefect.task
@@ -47,7 +47,7 @@ def test_clones_of_an_instrumented_task_are_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
-    make_project(tmp_path / "shop")
+    open_project(tmp_path / "shop")
     instrument(uses_plain)
     assert uses_plain() == uses_plain() == [1, 1, 1]
     assert [record.name for record in caplog.records].count("executions") == 1

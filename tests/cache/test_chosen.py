@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_DEFAULT_RESULT_STORAGE_BLOCK, temporary_set
 import expops_prefect
 from expops_prefect import EXPOPS
 from expops_prefect.project import Project
-from tests.cache.test_storage import make_project
+from tests.config.support import open_project
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -24,7 +24,7 @@ RAN: list[str] = []
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
     RAN.clear()
-    return make_project(tmp_path / "shop")
+    return open_project(tmp_path / "shop")
 
 
 @task(cache_policy=EXPOPS - "ran")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from expops_prefect.project import Project
+from tests.config.support import open_project
 from tests.support.backends import Cloud
 from tests.support.key_storage_conformance import KeyStorageConformance
 from tests.support.result_storage_conformance import ResultStorageConformance
@@ -18,11 +19,9 @@ def project(tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Pr
     for name, value in cloud.environ().items():
         monkeypatch.setenv(name, value)
     root = tmp_path / "shop"
-    (root / "configs").mkdir(parents=True)
     more = "  cache: {processes: {short: {ttl: 1s}}}\n"
     config = cloud.config("gcp-gcs", f"shop-{uuid.uuid4().hex[:8]}", more)
-    (root / "configs" / "project_config.yaml").write_text(config)
-    return Project.open(root)
+    return open_project(root, config)
 
 
 class TestCloudKeyStorage(KeyStorageConformance):

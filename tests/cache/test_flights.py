@@ -20,6 +20,7 @@ from expops_prefect._internal.diagnostics import counts
 from expops_prefect.models.names import LEASE_PREFIX
 from expops_prefect.project import Project
 from expops_prefect.testing.faults import Faults, FaultyKV
+from tests.config.support import open_project
 from tests.support.server import wait_until
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -33,10 +34,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def make_project(root: Path, config: str, monkeypatch: pytest.MonkeyPatch) -> Project:
-    (root / "configs").mkdir(parents=True)
-    (root / "configs" / "project_config.yaml").write_text(config)
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(root))
-    return Project.open(root)
+    return open_project(root, config)
 
 
 def held(project: Project) -> int:

@@ -23,7 +23,7 @@ from expops_prefect._internal import diagnostics
 from expops_prefect.cache.session import session
 from expops_prefect.project import Project
 from expops_prefect.record.cache_records import KEPT
-from tests.cache.test_storage import make_project
+from tests.config.support import open_project
 from tests.support.server import wait_until
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
     RAN.clear()
     session().in_forked_child()
-    return make_project(tmp_path / "shop")
+    return open_project(tmp_path / "shop")
 
 
 class Big:

@@ -20,6 +20,7 @@ from expops_prefect.cache.locking.leases import HeldLeases
 from expops_prefect.models.names import LEASE_PREFIX, lease_key
 from expops_prefect.project import Project
 from expops_prefect.testing.faults import Faults, FaultyKV
+from tests.config.support import open_project
 from tests.support.backends import Cloud
 from tests.support.lock_conformance import LockConformance
 from tests.support.result_stores import own_key, result_store
@@ -27,15 +28,9 @@ from tests.support.result_stores import own_key, result_store
 SHORT = "  cache: {lease_seconds: 1.5}\n"
 
 
-def make_project(root: Path, text: str) -> Project:
-    (root / "configs").mkdir(parents=True)
-    (root / "configs" / "project_config.yaml").write_text(text)
-    return Project.open(root)
-
-
 @pytest.fixture
 def local(tmp_path: Path) -> Project:
-    return make_project(tmp_path / "shop", f"prefect:\n  project_id: shop\n{SHORT}")
+    return open_project(tmp_path / "shop", f"prefect:\n  project_id: shop\n{SHORT}")
 
 
 class TestLocal(LockConformance):
@@ -49,7 +44,7 @@ class TestFirestore(LockConformance):
     def project(self, tmp_path: Path, firestore_host: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_host)
         name = f"shop-{uuid.uuid4().hex[:8]}"
-        project = make_project(tmp_path / name, Cloud("", "", "").config("gcp-local", name, SHORT))
+        project = open_project(tmp_path / name, Cloud("", "", "").config("gcp-local", name, SHORT))
         yield project
         project.kv.close()
 

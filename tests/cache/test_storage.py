@@ -21,6 +21,7 @@ from expops_prefect.cache.results import record_key
 from expops_prefect.project import Project
 from expops_prefect.record.cache_records import parse_record_key as _parsed
 from expops_prefect.testing.faults import Faults, FaultyObjects
+from tests.config.support import open_project
 from tests.support.key_storage_conformance import KeyStorageConformance
 from tests.support.readonly import ended, read_only
 from tests.support.result_storage_conformance import LARGE, ResultStorageConformance, same
@@ -30,15 +31,9 @@ CONFIG = "prefect: {project_id: shop, cache: {processes: {short: {ttl: 1s}}}}\n"
 OWN = own_key("one")
 
 
-def make_project(root: Path, config: str = CONFIG) -> Project:
-    (root / "configs").mkdir(parents=True, exist_ok=True)
-    (root / "configs" / "project_config.yaml").write_text(config)
-    return Project.open(root)
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return make_project(tmp_path / "shop")
+    return open_project(tmp_path / "shop", CONFIG)
 
 
 class TestLocalKeyStorage(KeyStorageConformance):
@@ -52,7 +47,7 @@ class TestLocalResultStorage(ResultStorageConformance):
 @pytest.mark.usefixtures("prefect_server")
 def test_two_checkouts_never_take_each_others(tmp_path: Path) -> None:
     # The same project twice, with equal keys: on one machine each has its own stores.
-    one, two = make_project(tmp_path / "one" / "shop"), make_project(tmp_path / "two" / "shop")
+    one, two = open_project(tmp_path / "one" / "shop"), open_project(tmp_path / "two" / "shop")
     stores = []
     for checkout in (one, two):
         results, keys = checkout.part(Blocks).storages
@@ -73,7 +68,7 @@ def test_two_checkouts_never_take_each_others(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_moved_keeps_its_results(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "before")
+    project = open_project(tmp_path / "before")
     result_store(project).write({"array": LARGE}, key=OWN)
     project.kv.close()
     (tmp_path / "before").rename(tmp_path / "after")
@@ -84,7 +79,7 @@ def test_a_folder_that_was_moved_keeps_its_results(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verify", ["auto", "always"])
 def test_how_thoroughly_a_hit_is_checked(tmp_path: Path, verify: str) -> None:
-    project = make_project(tmp_path / "shop", f"prefect: {{project_id: shop, cache: {{verify: {verify}}}}}")
+    project = open_project(tmp_path / "shop", f"prefect: {{project_id: shop, cache: {{verify: {verify}}}}}")
     store = result_store(project)
     store.write({"array": np.zeros(100_000)}, key=OWN)
     found = record(project, OWN)
@@ -104,7 +99,7 @@ def test_how_thoroughly_a_hit_is_checked(tmp_path: Path, verify: str) -> None:
 
 
 def test_where_the_project_of_a_block_without_a_root_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = make_project(tmp_path / "shop")
+    project = open_project(tmp_path / "shop")
     monkeypatch.chdir(tmp_path / "shop")
     block = ExpOpsResultStorage()
     assert block.project() is project
@@ -117,7 +112,7 @@ def test_where_the_project_of_a_block_without_a_root_is(tmp_path: Path, monkeypa
 def test_metadata_in_a_storage_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What could not be stored must not be found there the next time: that would fail the task.
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
-    project = make_project(tmp_path / "shop", "prefect: {project_id: shop, cache: {small_bytes: 0}}")
+    project = open_project(tmp_path / "shop", "prefect: {project_id: shop, cache: {small_bytes: 0}}")
     keys = LocalFileSystem(basepath=str(tmp_path / "keys"))
     ran: list[str] = []
     faults = Faults()
@@ -146,7 +141,7 @@ def test_metadata_in_a_storage_of_the_users_own(tmp_path: Path, monkeypatch: pyt
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was executed, in a project that is found from anywhere."""
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
-    make_project(tmp_path / "shop")
+    open_project(tmp_path / "shop")
     return []
 
 
@@ -228,7 +223,7 @@ def test_a_storage_of_the_users_own_that_is_saved_or_not_any_more(
 
 @pytest.mark.parametrize("stamps", ["known", "changed"])
 def test_hits_where_nothing_can_be_written(tmp_path: Path, stamps: str) -> None:
-    project = make_project(tmp_path / "shop")
+    project = open_project(tmp_path / "shop")
     result_store(project).write({"array": LARGE}, key=OWN)
     (payload,) = record(project, OWN).payloads
     path = project.objects.path(payload.key)

@@ -19,6 +19,7 @@ from expops_prefect.record.cache_records import CacheRecord, read_cache_records
 from expops_prefect.stores.kv.sqlite.schema import FORMAT
 from expops_prefect.stores.kv.sqlite.store import SQLiteKV
 from tests.compat import flows, keep
+from tests.config.support import open_project
 
 RELEASES = sorted(path.parent.name for path in keep.HERE.glob(f"*/{keep.KV}"))
 
@@ -27,11 +28,9 @@ RELEASES = sorted(path.parent.name for path in keep.HERE.glob(f"*/{keep.KV}"))
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project in which nothing is stored yet."""
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(tmp_path / "shop"))
-    (tmp_path / "shop" / "configs").mkdir(parents=True)
-    (tmp_path / "shop" / "configs" / "project_config.yaml").write_text(flows.CONFIG)
     session().in_forked_child()
     flows.RAN.clear()
-    return Project.open()
+    return open_project(tmp_path / "shop", flows.CONFIG)
 
 
 def restore(release: str, file: Path) -> SQLiteKV:

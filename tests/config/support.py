@@ -1,4 +1,4 @@
-"""Project folders for tests of configuration."""
+"""Project folders with a configuration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from expops_prefect.config import Settings, load_settings
+from expops_prefect.project import Project
 
 
 def make_project(root: Path, config: str | bytes | None = "") -> Path:
@@ -16,6 +17,11 @@ def make_project(root: Path, config: str | bytes | None = "") -> Path:
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(config if isinstance(config, bytes) else config.encode())
     return root
+
+
+def open_project(root: Path, config: str = "prefect: {project_id: shop}\n") -> Project:
+    """A project in a folder with this ``project_config.yaml``, opened in this process."""
+    return Project.open(make_project(root, config))
 
 
 def settings_of(root: Path, config: str | bytes | None = "", environ: Mapping[str, str] | None = None) -> Settings:

@@ -14,7 +14,7 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 
 from expops_prefect import EXPOPS, flow, task
-from tests.cache.test_storage import make_project
+from tests.config.support import make_project
 from tests.support.server import wait_until
 
 

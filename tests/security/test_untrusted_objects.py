@@ -27,7 +27,7 @@ from expops_prefect.serialization.manifest import pack, unpack
 from expops_prefect.serialization.payloads import PayloadRef
 from expops_prefect.serialization.references import ARRAY_MARKER, MODEL_MARKER, OWN_MARKER
 from tests.compat.flows import Doubler, Holder
-from tests.config.support import make_project
+from tests.config.support import open_project
 from tests.security.evil import Swapping, evil_manifest, evil_pickle, object_keys, overwrite
 from tests.support.backends import Cloud
 from tests.support.result_stores import own_key, record, result_store
@@ -67,7 +67,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         for name, text in cloud.environ().items():
             monkeypatch.setenv(name, text)
         config = cloud.config("local-gcs", f"shop-{uuid.uuid4().hex[:8]}", f"  {CONFIG}\n")
-    project = Project.open(make_project(tmp_path / "shop", config))
+    project = open_project(tmp_path / "shop", config)
     assert project.remote_objects == (request.param == "gcs")
     result_store(project).write(value(), key=KEY)
     assert set(object_keys(record(project, KEY))) == set(OBJECTS)
@@ -164,7 +164,7 @@ print("LOADED", sorted(record.result))
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("which", ["nothing", "manifest"])
 def test_a_state_of_prefects_that_another_process_asks(tmp_path: Path, marker: Path, which: str) -> None:
-    project = Project.open(make_project(tmp_path / "shop", f"prefect: {{project_id: shop, {CONFIG}}}\n"))
+    project = open_project(tmp_path / "shop", f"prefect: {{project_id: shop, {CONFIG}}}\n")
     storage, keys = project.part(Blocks).storages
     store = result_store(project, result_storage=storage, metadata_storage=keys)
     store.write(value(), key=KEY)
@@ -187,7 +187,7 @@ def test_a_state_of_prefects_that_another_process_asks(tmp_path: Path, marker: P
 
 @pytest.fixture
 def local(tmp_path: Path) -> Project:
-    project = Project.open(make_project(tmp_path / "shop", f"prefect: {{project_id: shop, {CONFIG}}}\n"))
+    project = open_project(tmp_path / "shop", f"prefect: {{project_id: shop, {CONFIG}}}\n")
     result_store(project).write(value(), key=KEY)
     return project
 
@@ -315,7 +315,7 @@ def test_metadata_that_name_another_serializer(local: Project, metadata: dict[st
 
 
 def test_bytes_of_another_serializer_are_verified_too(tmp_path: Path, marker: Path) -> None:
-    project = Project.open(make_project(tmp_path / "raw", f"prefect: {{project_id: shop, {CONFIG}}}\n"))
+    project = open_project(tmp_path / "raw", f"prefect: {{project_id: shop, {CONFIG}}}\n")
     store = result_store(project, serializer=PickleSerializer())
     store.write({"a": 1}, key=KEY)
     assert record(project, KEY).kind == "raw"

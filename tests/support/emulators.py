@@ -30,7 +30,9 @@ def start_firestore_emulator(folder: Path) -> tuple[Server, str]:
     port = free_port()
     command = [str(program), "start", "--host=127.0.0.1", f"--port={port}"]
     env = clean_environment(folder / "emulator-home")
-    return Server(command, f"http://127.0.0.1:{port}/", folder / "firestore.log", env, group=True), f"127.0.0.1:{port}"
+    return Server(
+        command, f"http://127.0.0.1:{port}/", folder / "firestore.log", env, group=True, shared=True
+    ), f"127.0.0.1:{port}"
 
 
 def start_gcs_server(folder: Path) -> tuple[Server, str]:
@@ -46,7 +48,7 @@ def start_gcs_server(folder: Path) -> tuple[Server, str]:
         *("-host", "127.0.0.1", "-port", str(port), "-external-url", url, "-log-level", "error"),
     ]
     env = clean_environment(folder / "gcs-home")
-    return Server(command, f"{url}/_internal/healthcheck", folder / "gcs.log", env), url
+    return Server(command, f"{url}/_internal/healthcheck", folder / "gcs.log", env, shared=True), url
 
 
 def new_bucket(endpoint: str) -> str:

@@ -28,6 +28,7 @@ class Server:
         env: its whole environment.
         cwd: its current folder.
         group: whether it starts processes of its own, which end with it.
+        shared: whether another process may have to end it, by the id that is then written beside the log.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Server:
         *,
         cwd: Path | None = None,
         group: bool = False,
+        shared: bool = False,
     ) -> None:
         self.log = log
         self._group = group
@@ -52,9 +54,9 @@ class Server:
                 cwd=cwd,
                 start_new_session=group,
             )
-        # Another process may have to end it.
-        started = psutil.Process(self.process.pid).create_time()
-        log.with_suffix(".pid").write_text(f"{-self.process.pid if group else self.process.pid} {started}")
+        if shared:
+            started = psutil.Process(self.process.pid).create_time()
+            log.with_suffix(".pid").write_text(f"{-self.process.pid if group else self.process.pid} {started}")
         try:
             wait_until(lambda: self._answers(health), 240, f"{command[0]} at {health}", on_failure=self.tail)
         except BaseException:
@@ -132,7 +134,7 @@ def start_prefect_server(folder: Path) -> tuple[Server, str]:
     }
     env.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    return Server(command, f"http://127.0.0.1:{port}/api/health", folder / "server.log", env), (
+    return Server(command, f"http://127.0.0.1:{port}/api/health", folder / "server.log", env, shared=True), (
         f"http://127.0.0.1:{port}/api"
     )
 
