@@ -95,7 +95,7 @@ def measure(project: Project) -> Cost:
 def _run(environ: Mapping[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "expops_prefect.cli.cost_process"]
     try:
-        done = subprocess.run(  # noqa: S603 - this very package
+        done = subprocess.run(  # noqa: S603 - this package
             command,
             env=environ,
             capture_output=True,
@@ -108,7 +108,7 @@ def _run(environ: Mapping[str, str]) -> dict[str, Any]:
         raise BackendError(f"the small flow did not finish within {_TIMEOUT:.0f} s") from error
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        output = done.stderr.strip().splitlines() or ["without an error message"]
+        output = done.stderr.strip().splitlines() or ["no output"]
         raise BackendError(f"the small flow failed (exit code {done.returncode}): {output[-1]}")
     found: dict[str, Any] = json.loads(lines[-1])
     return found

@@ -181,9 +181,9 @@ def collect_garbage(
 ) -> int:
     """Free space: drop results, and remove files that no result needs.
 
-    Expired results are always dropped, others by the options. Flows may run meanwhile. The files of a dropped
-    result are kept for another hour, for tasks that are reading it; the next collection removes them. Runs, their
-    metrics and their charts are not touched.
+    Drops expired results, and those that match any of the options. Flows may run meanwhile. The files of a
+    dropped result are kept for another hour, for tasks that are reading it; the next collection removes them.
+    Runs, their metrics and their charts are not touched.
 
     Example: expops-prefect cache gc --unused-for 30d --max-size 50G
 
@@ -192,7 +192,7 @@ def collect_garbage(
         unused_for: drop results that were not used for this long; use is recorded once a day.
         keep_last: keep only this many of the newest results of each task.
         max_size: drop the least recently used results until the rest takes no more than this, such as 20G.
-        now: remove all files at once. Only safe while no flow of the project runs anywhere.
+        now: remove unneeded files without waiting for an hour. Only safe while no flow of the project runs anywhere.
         alone: confirm that no other machine uses the bucket under this project's id; needed if records are local.
         dry_run: only print what would be done.
         project: the project's root folder; by default found from the current folder.

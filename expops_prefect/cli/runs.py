@@ -150,7 +150,8 @@ def reconcile(*, project: Path | None = None, dry_run: bool = False, json: bool 
             for run in ended
         ],
     )
-    print_line(f"{len(ended)} runs would be marked as failed" if dry_run else f"{len(ended)} runs marked as failed")
+    runs = f"{len(ended)} run{'' if len(ended) == 1 else 's'}"
+    print_line(f"{runs} would be marked as failed" if dry_run else f"{runs} marked as failed")
     return OK
 
 

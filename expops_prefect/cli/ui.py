@@ -62,16 +62,16 @@ def ui(*, port: Port = 8000, browser: bool = True, project: Path | None = None, 
 
 def _follow(server: Server, asked: list[int]) -> NoReturn:
     """Update the graph from the newest runs, until the server ends or a signal arrives."""
-    said = ""
+    message = ""
     while not asked:
         time.sleep(_POLL_SECONDS)
         server.check()
         try:
             server.workspace.follow()
         except BackendError as error:
-            if str(error) != said:
-                said = str(error)
-                print_note(f"the graph of the newest runs cannot be read: {said}")
+            if str(error) != message:
+                message = str(error)
+                print_note(f"the graph of the newest runs cannot be read: {message}")
     raise KeyboardInterrupt
 
 

@@ -133,8 +133,8 @@ class _Writer:
             client.create_artifact(ArtifactCreate(key=artifact_key(project.project_id), **made))
         for what, rows in (("metrics", summary.metric_rows()), ("calls", summary.call_rows())):
             if rows:
-                said = f"{what.capitalize()} of run {run}"
-                made = _artifact("table", json.dumps(rows), said, flow_run_id=self._record.flow_run_id)
+                title = f"{what.capitalize()} of run {run}"
+                made = _artifact("table", json.dumps(rows), title, flow_run_id=self._record.flow_run_id)
                 self._send(client, {"key": artifact_key(project.project_id, what), **made})
 
     def _send(self, client: SyncPrefectClient, made: Mapping[str, object]) -> None:

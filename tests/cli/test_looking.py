@@ -39,7 +39,9 @@ def test_runs_list(cli: Command, recorded: Project) -> None:
     assert as_json[0]["flow"] == FLOW
 
     limited = cli("runs", "list", "--limit", 1)
-    assert [line.split() for line in limited.lines] == [heading.split(), newest.split()]
+    assert limited.lines[0].split() == heading.split()
+    assert limited.lines[1].split()[:4] == newest.split()[:4], "the age after them may differ by now"
+    assert len(limited.lines) == 2
     assert limited.err == "showing the newest 1; see more with --limit\n"
     assert len(cli("runs", "list", "--limit", 1, "--json").json()) == 1
 

@@ -33,7 +33,7 @@ def test_dead_runs_are_listed_and_ended(cli: Command, project: Project) -> None:
     would = cli("runs", "reconcile", "--dry-run", "--project", project.settings.root)
     assert would.lines[0].split() == ["run", "flow", "process", "started", "last", "heartbeat"]
     assert would.lines[1].startswith("20231114221320-0000abcd  nightly  7 on elsewhere  ")
-    assert would.lines[2:] == ["1 runs would be marked as failed"]
+    assert would.lines[2:] == ["1 run would be marked as failed"]
     assert [run.status for run in project.runs()] == ["running"]
 
     done = cli("runs", "reconcile", "--json", "--project", project.settings.root).json()

@@ -68,8 +68,8 @@ class SQLiteKV:
 
     def _renewed(self) -> None:
         self.renewals += 1
-        said = f"{self.path} was removed or moved while it was in use; a new one is created"
-        degrade("database gone", said, key=str(self.path))
+        message = f"{self.path} was removed or moved while it was in use; a new one is created"
+        degrade("database gone", message, key=str(self.path))
 
     def __deepcopy__(self, memo: dict[int, object]) -> SQLiteKV:
         return SQLiteKV(self.path)
