@@ -6,6 +6,7 @@ result keeps a digest of each, and a look-up compares: what differs is a miss.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -17,16 +18,24 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from expops_prefect.effects.hearing import link_stamp
+from expops_prefect.effects.record import Stamp
 from expops_prefect.errors import ExpOpsPrefectError, FormatError
 from expops_prefect.fingerprint.files import USUAL, DataRules, file_digest
 from expops_prefect.models.effects import CodeEffects, Read
 
-Kind = Literal["file", "folder", "environment", "variable"]
+Kind = Literal["file", "folder", "link", "environment", "variable"]
 ABSENT: Final = "absent"
 _DATED: Final = " of "
 """Between a digest and the time of the last change, where a body asked for that."""
 _SIFTED: Final = " sifted"
 """After the digest of the names in a data folder, less those that do not count."""
+_WORDS: Final = {
+    "environment": "the environment variable ",
+    "variable": "the Prefect Variable ",
+    "folder": "the folder ",
+    "link": "the link ",
+}
 _SETTLED_NS: Final = 2_000_000_000
 """A file that was written so recently may be written again without its times showing it."""
 
@@ -108,6 +117,10 @@ def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = U
             current = _variable(dependency.name)
         else:
             path = os.path.join(root, dependency.name)  # noqa: PTH118 - on the path of every hit
+            if dependency.kind == "link":
+                if (current := _link(path)) != dependency.digest:
+                    return f"{_words('link', dependency.name)} {_how(dependency.digest, current)}"
+                continue
             if dependency.stamp and _stamp(path) == dependency.stamp:
                 continue
             sifting = rules if dependency.digest.endswith(_SIFTED) else None
@@ -152,8 +165,7 @@ def _text(value: Any) -> str:
 
 
 def _words(kind: str, name: str) -> str:
-    words = {"environment": "the environment variable ", "variable": "the Prefect Variable ", "folder": "the folder "}
-    return f"{words.get(kind, '')}{name}"
+    return f"{_WORDS.get(kind, '')}{name}"
 
 
 def _how(before: str, now: str) -> str:
@@ -163,8 +175,13 @@ def _how(before: str, now: str) -> str:
 
 
 def _of_read(read: Read, root: Path, rules: DataRules) -> Dependency:
-    kind: Kind = "folder" if read.listing else "file"
     name = _relative(read.path, root)
+    if read.link:
+        digest = _link(read.path)
+        if _link_stamp(read.path) != read.stamp:
+            raise ChangedMeanwhileError(f"{name} was changed while it ran")
+        return Dependency("link", name, digest)
+    kind: Kind = "folder" if read.listing else "file"
     if not read.listing and not read.dated and read.stamp is not None and os.path.isdir(read.path):  # noqa: PTH112
         return Dependency(kind, name, _content(read.path, listing=False))  # it is there, whatever is in it
     stamp = _stamp(read.path)
@@ -183,7 +200,10 @@ def _is_below(path: str, folders: Sequence[str]) -> bool:
 
 
 def _relative(path: str, root: Path) -> str:
-    # Paths below the root mean the same in every checkout.
+    """A path as the record has it: below the root it means the same in every checkout."""
+    for base in (str(root), os.path.realpath(root)):
+        if path.startswith(f"{base}{os.sep}"):
+            return path.removeprefix(f"{base}{os.sep}")  # as it was asked for: a link in it may lead elsewhere later
     below = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
     return path if below.startswith(os.pardir) else below
 
@@ -228,6 +248,23 @@ def _content(path: str, *, listing: bool, dated: bool = False, sifting: DataRule
         return ABSENT
     except (OSError, ValueError) as error:
         return f"unreadable: {type(error).__name__}"
+
+
+def _link(path: str) -> str:
+    """The digest of what a link says; that of everything that is no link is one and the same."""
+    try:
+        return _digest(f"link\0{os.readlink(path)}")  # noqa: PTH115 - text
+    except (FileNotFoundError, NotADirectoryError):
+        return ABSENT
+    except (OSError, ValueError) as error:
+        return "no link" if getattr(error, "errno", None) == errno.EINVAL else f"unreadable: {type(error).__name__}"
+
+
+def _link_stamp(path: str) -> Stamp | None:
+    try:
+        return link_stamp(os.lstat(path))
+    except (OSError, ValueError):
+        return None
 
 
 def _entry(folder: str, name: str) -> str:

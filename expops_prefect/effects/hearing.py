@@ -82,6 +82,11 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
+def link_stamp(status: os.stat_result) -> Stamp:
+    """The same of a link itself, and of everything that is no link."""
+    return stamp_of(status) if stat.S_ISLNK(status.st_mode) else (0, 0, 0)
+
+
 def _effect(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
     origin = origin_of(frame)
     if origin is not None:
@@ -251,6 +256,17 @@ def note_read(
     stamp = None if status is None else stamp_of(status)
     for record in records(link):
         record.read(path, stamp, origin, listing=listing, dated=dated)
+
+
+def note_link(link: Link, path: str | None, origin: Origin) -> None:
+    """Note that it was asked whether something is a link, or where it leads."""
+    if path is None or paths.is_kernel(path):
+        for record in records(link):
+            record.effect("environment", "os.readlink", origin)
+    elif not paths.is_no_data(path, direct=origin.direct):
+        status = _status(path)
+        for record in records(link):
+            record.link(path, None if status is None else link_stamp(status), origin)
 
 
 def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, asked: bool) -> bool:

@@ -1,8 +1,8 @@
-"""Whether a file is there, how large and how old it is: questions of which Python tells no audit hook.
+"""Whether a file is there, how large and old it is, where a link leads: questions of which no audit hook is told.
 
-``os.stat``, ``os.lstat`` and ``os.access`` are replaced in :mod:`os`, once; all of :mod:`os.path` and :mod:`pathlib`
-asks through them. Outside bodies they only call the originals, as they do where a body asks for the same path again.
-So is ``os.open``, of whose folder the event says nothing.
+``os.stat``, ``os.lstat``, ``os.access`` and ``os.readlink`` are replaced in :mod:`os`, once; all of :mod:`os.path` and
+:mod:`pathlib` asks through them. Outside bodies they only call the originals, as they do where a body asks for the
+same path again. So is ``os.open``, of whose folder the event says nothing.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from typing import Any, Final
 
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, innermost, running
-from expops_prefect.effects.hearing import heard, note_read, openers, real_lstat, real_stat
+from expops_prefect.effects.hearing import heard, note_link, note_read, openers, real_lstat, real_stat
 from expops_prefect.effects.origin import Place, origin_of, place_of
 from expops_prefect.fingerprint.identity import STANDS_FOR
 
 _EXISTENCE: Final = frozenset(
-    {"exists", "lexists", "isfile", "isdir", "getsize", "is_file", "is_dir", "is_symlink", "is_mount"}
+    {"exists", "lexists", "isfile", "isdir", "getsize", "is_file", "is_dir", "is_mount"}
     | {"is_socket", "is_fifo", "is_block_device", "is_char_device", "mkdir", "makedirs"}
 )
 """Functions whose answer follows from a file's content, or from its being there."""
-_LINKS: Final = frozenset(
-    {"realpath", "_joinrealpath", "_realpath", "islink", "ismount", "samefile", "_samefile", "walk", "fwalk", "_fwalk"}
-)
-"""Functions that look where a path leads."""
+_LINKS: Final = frozenset({"islink", "is_symlink", "readlink"})
+"""Functions whose answer is what a link itself says."""
+_FOLLOWING: Final = frozenset({"realpath", "_joinrealpath", "_realpath"})
+"""Functions that ask of each part of a path whether it is a link."""
+_ASIDE: Final = frozenset({"resolve", "ismount", "samefile", "_samefile", "walk", "fwalk", "_fwalk"})
+"""Functions that ask more than they answer."""
 _ASKING: Final = (f"{os.sep}glob.py", f"{os.sep}shutil.py")
 """Libraries that have functions of such names, beside those of paths."""
 
 
 def install() -> None:
     """Replace the functions of :mod:`os`."""
-    named = (("stat", real_stat), ("lstat", real_lstat), ("access", os.access))
+    named = (("stat", real_stat), ("lstat", real_lstat), ("access", os.access), ("readlink", os.readlink))
     for name, real, asking in (*((n, r, _asking(n, r)) for n, r in named), ("open", os.open, _opening(os.open))):
         setattr(os, name, asking)
         for functions in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
@@ -44,7 +46,7 @@ def install() -> None:
                 functions.add(asking)
     accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 keeps the originals
     if accessor is not None:
-        accessor.stat = staticmethod(os.stat)
+        accessor.stat, accessor.readlink = staticmethod(os.stat), staticmethod(os.readlink)
 
 
 def _opening(real: Callable[..., int]) -> Callable[..., int]:
@@ -92,25 +94,36 @@ def _asked(
     if isinstance(given, int):
         return
     path = paths.absolute(given, folder)
-    asked, dated = _question(frame) if name != "access" else (True, False)
-    if not asked or (path is None and folder is None):
+    question = {"access": "content", "readlink": "link"}.get(name) or _question(frame)
+    if question is None or (path is None and folder is None):
         return
-    if path is not None and link.record is not None and link.record.knows(path, dated=dated):
+    dated, of_link = question == "times", question == "link"
+    if path is not None and link.record is not None and link.record.knows(path, dated=dated, of_link=of_link):
         return
     origin = origin_of(frame)
-    if origin is not None:
+    if origin is None:
+        return
+    if of_link:
+        if path is None or not f"{os.getcwd()}{os.sep}".startswith(f"{path.rstrip(os.sep)}{os.sep}"):  # noqa: PTH109
+            note_link(link, path, origin)  # the current folder is none, nor what it is in
+    else:
         note_read(link, path, origin, "os.stat" if dated else "os.path.exists", asked=True, dated=dated, status=status)
 
 
-def _question(frame: FrameType | None) -> tuple[bool, bool]:
-    """Whether a call asks for something, and whether it is more than the content answers: the file's times."""
+def _question(frame: FrameType | None) -> str | None:
+    """What a call asks for, if for anything: ``content``, ``times`` or ``link``."""
+    asked = "times"
     while frame is not None:
         code = frame.f_code
         if place_of(code.co_filename) is not Place.PATHS and not code.co_filename.endswith(_ASKING):
             break
-        if code.co_name in _LINKS:
-            return False, False
+        if code.co_name in _FOLLOWING:
+            return "link"
+        if code.co_name in _ASIDE:
+            return None
         if code.co_name in _EXISTENCE:
-            return True, False
+            return "content"
+        if code.co_name in _LINKS:
+            asked = "link"
         frame = frame.f_back
-    return True, True
+    return asked

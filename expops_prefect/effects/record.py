@@ -32,7 +32,7 @@ class Record:
         self.unfinished: set[object] = set()
         """Calls that the body gave to a pool of threads and that have not ended."""
         self._effects: dict[tuple[str, str, int], Effect] = {}
-        self._reads: dict[tuple[str, bool], Read] = {}
+        self._reads: dict[tuple[str, bool | None], Read] = {}
         self._written: set[str] = set()
         self._private: dict[str, tuple[str, Origin]] = {}
         self._started: list[tuple[weakref.ref[threading.Thread], Origin]] = []
@@ -46,9 +46,9 @@ class Record:
             if self._code is not None:
                 shown.note(self._code, found)  # at once, for the calls beside this one
 
-    def knows(self, path: str, *, listing: bool = False, dated: bool = False) -> bool:
+    def knows(self, path: str, *, listing: bool = False, dated: bool = False, of_link: bool = False) -> bool:
         """Whether this read is noted already."""
-        found = self._reads.get((path, listing))
+        found = self._reads.get((path, None if of_link else listing))
         return found is not None and (found.dated or not dated)
 
     def read(
@@ -63,10 +63,19 @@ class Record:
             if dated and not found.dated:
                 self._reads[key] = Read(path, listing, found.stamp, dated=True)
             return
-        if len(self._reads) >= MOST_READS:
+        self._add(key, Read(path, listing, stamp, dated), origin)
+
+    def link(self, path: str, stamp: Stamp | None, origin: Origin) -> None:
+        """Note a link whose text was read, as it was the first time."""
+        known = path in self._written or path.startswith(self.scratch) or self.is_private(path)
+        if not known and (path, None) not in self._reads:
+            self._add((path, None), Read(path, listing=False, stamp=stamp, link=True), origin)
+
+    def _add(self, key: tuple[str, bool | None], read: Read, origin: Origin) -> None:
+        if len(self._reads) < MOST_READS:
+            self._reads[key] = read
+        else:
             self.effect("file read", f"more than {MOST_READS} files", origin)
-            return
-        self._reads[key] = Read(path, listing, stamp, dated)
 
     def write(self, path: str | None, call: str, origin: Origin) -> None:
         """Note a change of a file or folder, unless it is private; ``None`` is a path that cannot be told."""

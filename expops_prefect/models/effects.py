@@ -79,12 +79,14 @@ class Read:
             folder that was not listed, it only shows that the folder existed.
         dated: whether the stamp itself was read, as by ``os.path.getmtime``: then the same content at another time
             counts as a change.
+        link: whether what the link says was read; the stamp is the link's own, the same for all that is no link.
     """
 
     path: str
     listing: bool
     stamp: tuple[int, int, int] | None
     dated: bool = False
+    link: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,24 @@ def looks(path):
 
 
 @task
+def leads():
+    ran("leads")
+    return os.readlink("current") if os.path.lexists("current") else "nowhere"
+
+
+@task
+def resolved():
+    ran("resolved")
+    return Path("current").resolve().name
+
+
+@task
+def reads_through():
+    ran("reads_through")
+    return open("latest/rows").read()
+
+
+@task
 def environment():
     ran("environment")
     return len(os.environ.get("REGION", "none"))
@@ -113,6 +131,7 @@ def main():
         "reads": reads("data.csv"),
         "lists": lists("folder"),
         "looks": looks("flag"),
+        "leads": [leads(), resolved(), reads_through()],
         "environment": environment(),
         "process": process("data.csv"),
         "appends": [appends([1, 2]), appends([1, 2])],
@@ -129,7 +148,19 @@ if __name__ == "__main__":
 
 EVERY_TIME = {"writes", "appends", "clock", "draws"}
 CACHED = {
-    *("pure", "writes_as_told", "reads", "lists", "looks", "environment", "process", "step"),
+    *(
+        "pure",
+        "writes_as_told",
+        "reads",
+        "lists",
+        "looks",
+        "leads",
+        "resolved",
+        "reads_through",
+        "environment",
+        "process",
+        "step",
+    ),
     "clock_for_a_day",
 }
 
@@ -140,6 +171,9 @@ def shop(shop: FlowProject) -> FlowProject:
     shop.write("flow.py", FLOW)
     shop.write("data.csv", "a,b\n")
     shop.write("folder/one", "1")
+    for age in ("old", "new"):
+        shop.write(f"{age}/rows", age)
+    (shop.root / "latest").symlink_to("old")
     return shop
 
 
@@ -156,6 +190,19 @@ def test_what_only_computes_is_cached_and_what_it_reads_counts(shop: FlowProject
     shop.write("folder/two", "2")
     shop.write("flag", "up")
     assert set(shop.run("flow.py").ok().executions) == EVERY_TIME | {"lists", "looks"}
+    # Both files are alike; what the link says is not.
+    for target in ("one", "two"):
+        (shop.root / "current").unlink(missing_ok=True)
+        (shop.root / "current").symlink_to(f"folder/{target}")
+        (shop.root / "folder" / target).write_text("alike")
+        moved = shop.run("flow.py").ok()
+        assert set(moved.executions) == EVERY_TIME | {"leads", "resolved"}
+        assert f'"leads": ["folder/{target}", "{target}", "old"]' in moved.output
+    (shop.root / "latest").unlink()
+    (shop.root / "latest").symlink_to("new")
+    moved = shop.run("flow.py").ok()
+    assert set(moved.executions) == EVERY_TIME | {"reads_through"}
+    assert '"two", "new"]' in moved.output
     elsewhere = shop.run("flow.py", env={"REGION": "europe"}).ok()
     assert set(elsewhere.executions) == EVERY_TIME | {"environment"}
     assert '"environment": 6' in elsewhere.output

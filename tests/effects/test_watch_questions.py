@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from expops_prefect.effects.dependencies import Named, changed, dump, load, taken
+from expops_prefect.effects.dependencies import ChangedMeanwhileError, Named, changed, dump, load, taken
 from expops_prefect.effects.watch import watching
 from expops_prefect.models.effects import Seen
 
@@ -27,6 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("in.csv").write_text("1")
     Path("data").mkdir()
     Path("data/one").write_text("1")
+    Path("current").symlink_to("data")
 
 
 def seen_by(body: Callable[[], Any]) -> tuple[Seen, list[tuple[str, bool, bool, bool]]]:
@@ -57,7 +58,19 @@ QUESTIONS: list[tuple[Callable[[], Any], list[tuple[str, bool, bool, bool]]]] = 
     (lambda: os.makedirs("data", exist_ok=True), [("data", False, True, False)]),
     (lambda: list(os.walk("data")), [("data", True, True, False)]),
     (lambda: glob.glob("data/*"), [("data", True, True, False)]),
-    (lambda: os.path.realpath("in.csv"), []),
+    (
+        lambda: os.path.realpath("current/one"),
+        [("current", False, True, False), ("data", False, True, False), ("data/one", False, True, False)],
+    ),
+    (lambda: Path("current").resolve(), [("current", False, True, False)]),
+    (lambda: Path("in.csv").resolve(), [("in.csv", False, True, False)]),
+    (lambda: Path("none").resolve(), [("none", False, False, False)]),
+    (lambda: Path.cwd().resolve(), []),
+    (lambda: os.readlink("current"), [("current", False, True, False)]),
+    (lambda: Path("current").readlink(), [("current", False, True, False)]),
+    (lambda: os.readlink("none"), [("none", False, False, False)]),
+    (lambda: os.path.islink("current"), [("current", False, True, False)]),
+    (lambda: Path("in.csv").is_symlink(), [("in.csv", False, True, False)]),
     (lambda: os.path.exists(os.__file__), []),
 ]
 
@@ -97,10 +110,41 @@ def test_what_was_asked_decides_what_is_compared(tmp_path: Path) -> None:
     assert changed(found["a folder"], tmp_path) == "data is gone"
 
 
+def test_of_a_link_it_is_compared_where_it_leads(tmp_path: Path) -> None:
+    questions: dict[str, Callable[[str], Any]] = {
+        "os": os.readlink,
+        "pathlib": lambda path: Path(path).readlink(),
+        "islink": os.path.islink,
+        "is_symlink": lambda path: Path(path).is_symlink(),
+    }
+    for name, ask in questions.items():
+        for path, to_none in (("current", "is gone"), ("in.csv", "is gone"), ("none", None)):
+            seen, _ = seen_by(lambda ask=ask, path=path: ask(path))  # type: ignore[misc]
+            assert not seen.effects
+            assert [read.link for read in seen.reads] == [True], (name, path)
+            (found,) = taken(Named((), ()), seen.reads, tmp_path)
+            assert (found.kind, found.name) == ("link", path)
+            held = load(dump([found]))
+            assert changed(held, tmp_path) is None
+            (tmp_path / "elsewhere" / "data").mkdir(parents=True)
+            os.symlink("data/one" if path == "current" else "data", tmp_path / "elsewhere" / path)
+            as_now = "is there now" if path == "none" else "changed"
+            assert changed(held, tmp_path / "elsewhere") == f"the link {path} {as_now}"
+            shutil.rmtree("elsewhere")
+            Path("elsewhere").mkdir()
+            assert changed(held, tmp_path / "elsewhere") == (None if to_none is None else f"the link {path} {to_none}")
+            Path("elsewhere").rmdir()
+    seen, _ = seen_by(lambda: os.readlink("current"))
+    Path("current").unlink()
+    Path("current").symlink_to("in.csv")
+    with pytest.raises(ChangedMeanwhileError, match="current was changed while it ran"):
+        taken(Named((), ()), seen.reads, tmp_path)
+
+
 def test_the_functions_of_os_stay_what_they_are() -> None:
     with watching():
         pass
-    for function in (os.stat, os.lstat, os.access):
+    for function in (os.stat, os.lstat, os.access, os.readlink):
         assert pickle.loads(pickle.dumps(function)) is function
         assert inspect.signature(function)
     assert os.stat in os.supports_dir_fd
