@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _locale
 import decimal
+import importlib.util
 import os
 import sys
 import time
@@ -165,6 +166,44 @@ def _csv(csv: Any) -> dict[str, Any]:
     return {name: tuple(getattr(dialect, part) for part in _OF_DIALECTS) for name, dialect in held.items()}
 
 
+def _mimetypes(module: Any) -> dict[str, Any]:
+    """What differs from what the machine's files say; on those a task depends that asks."""
+    usual = _mimetypes_usual()
+    found: dict[str, Any] = {}
+    if module.knownfiles != usual.knownfiles:
+        found["files"] = tuple(module.knownfiles)
+    for name, now, before in zip(_TABLES, _tables(module), _tables(usual), strict=False):
+        if now != before:
+            found |= {
+                f"{name} {key}": _kept(now.get(key)) for key in {**before, **now} if now.get(key) != before.get(key)
+            }
+    return found
+
+
+_TABLES: Final = ("default", "default common", "default suffix", "default encoding",
+                  "common", "strict", "suffix", "encoding")  # fmt: skip
+
+
+def _tables(module: Any) -> tuple[dict[str, Any], ...]:
+    """Its tables; those that answer are there once it has been initialised."""
+    names = ("types_map", "common_types", "suffix_map", "encodings_map")
+    defaults = tuple(getattr(module, f"_{name}_default") for name in names)
+    held = module._db
+    return defaults if held is None else (*defaults, *held.types_map, held.suffix_map, held.encodings_map)
+
+
+@lru_cache(maxsize=1)
+def _mimetypes_usual() -> Any:
+    """The module as nobody has changed it."""
+    spec = importlib.util.find_spec("mimetypes")
+    if spec is None or spec.loader is None:
+        raise ImportError("mimetypes is not found")
+    usual: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(usual)
+    usual.init()
+    return usual
+
+
 def _pandas(module: Any) -> dict[str, Any]:
     usual = _pandas_usual(len(module._registered_options))
     now = module._global_config
@@ -265,6 +304,7 @@ _READERS: Final[tuple[tuple[str, str, Callable[[Any], dict[str, Any]]], ...]] = 
     ("sys.set_int_max_str_digits", "sys", _digits),
     ("calendar.setfirstweekday", "calendar", _calendar),
     ("csv's dialects", "csv", _csv),
+    ("mimetypes' tables", "mimetypes", _mimetypes),
     ("numpy's print options", "numpy", _printing),
     ("numpy's handling of errors", "numpy", _errors),
     ("pandas' options", "pandas._config.config", _pandas),

@@ -17,7 +17,7 @@ _OF_A_PREFIX: Final = ("lib", "lib64", "share", "etc", "bin", "include", "pyvenv
 _SYSTEM: Final = (
     *("/proc", "/sys", "/dev/null", "/dev/full", "/dev/zero", "/dev/stdout", "/dev/stderr", "/dev/fd"),
     *("/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/host.conf", "/etc/hostname", "/etc/resolv.conf"),
-    *("/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/mime.types", "/etc/os-release"),
+    *("/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/os-release"),
     *("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/fonts", "/etc/ld.so.cache", "/etc/ld.so.conf"),
     *("/etc/locale.alias", "/etc/lsb-release", "/etc/debian_version", "/etc/passwd", "/etc/group"),
     *("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/share/locale", "/usr/lib/locale"),

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Use = Literal["read", "write", "mode", "sql", "database", "by caller", "plan"]
-"""``mode`` says it among the arguments; ``by caller`` by the name of the library's function that calls."""
+Use = Literal["read", "write", "mode", "sql", "database", "by caller", "plan", "known files"]
+"""``mode`` says it among the arguments; ``by caller`` by the name of the library's function that calls; ``known files``
+are those that the module has a list of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class Reader:
 
 
 READERS: Final = (
+    *(
+        Reader("mimetypes", f"MimeTypes.{name}", "known files", "", shown="mimetypes.guess_type")
+        for name in ("guess_type", "guess_all_extensions")
+    ),
     Reader("polars._utils.various", "normalize_filepath", "by caller", "path"),
     Reader("polars.lazyframe.frame", "LazyFrame.collect", "plan", "", shown="LazyFrame.collect"),
     Reader("polars.lazyframe.frame", "LazyFrame.collect_async", "plan", "", shown="LazyFrame.collect_async"),

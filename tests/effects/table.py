@@ -161,7 +161,7 @@ EXPRESSIONS: Final = [
     Case("environment", "sys.getrecursionlimit", "import sys", "sys.getrecursionlimit()"),
     Case("environment", "sys.modules", "import sys", "'there' in sys.modules"),
     Case("environment", "csv.list_dialects", "import csv", "csv.list_dialects()"),
-    Case("environment", "mimetypes.guess_type", "import mimetypes", "mimetypes.guess_type(x)"),
+    Case("environment", "mimetypes.types_map", "import mimetypes", "mimetypes.types_map[x]"),
     Case("environment", "gc.isenabled", "import gc", "gc.isenabled()"),
     Case("environment", "gc.get_count", "import gc", "gc.get_count()"),
     Case("environment", "warnings.filters", "import warnings", "len(warnings.filters)"),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 IMPORTS: Final = """
 import abc, calendar, csv, decimal, faulthandler, gc, io, json, locale, logging, os, sys, threading, time, tracemalloc
+import mimetypes
 import matplotlib
 matplotlib.use("Agg")
 import numpy as np, pandas as pd, polars as pl, sklearn
@@ -24,6 +25,12 @@ DEPENDED_ON: Final = [
     ("sys.set_int_max_str_digits", "sys.set_int_max_str_digits(9999)", "sys.set_int_max_str_digits(4300)"),
     ("calendar.setfirstweekday", "calendar.setfirstweekday(6)", "calendar.setfirstweekday(0)"),
     ("csv's dialects", "csv.register_dialect('x', delimiter=';')", "csv.unregister_dialect('x')"),
+    ("mimetypes' tables", "mimetypes.add_type('a/b', '.ab')", "mimetypes.init()"),
+    ("mimetypes' tables", "mimetypes.add_type('a/b', '.ab', False)", "mimetypes.init()"),
+    ("mimetypes' tables", "mimetypes.init(); mimetypes.types_map['.csv'] = 'a/b'", "mimetypes.init()"),
+    ("mimetypes' tables", "mimetypes._types_map_default['.csv'] = 'a/b'", ""),
+    ("mimetypes' tables", "mimetypes.guess_type('x.y'); del mimetypes.types_map['.csv']", "mimetypes.init()"),
+    ("mimetypes' tables", "mimetypes.knownfiles.append('own')", "mimetypes.knownfiles.pop()"),
     ("numpy's print options", "np.set_printoptions(precision=2)", "np.set_printoptions(precision=8)"),
     ("numpy's handling of errors", "np.seterr(divide='raise')", "np.seterr(divide='warn')"),
     ("pandas' options", "pd.set_option('display.max_rows', 4)", "pd.reset_option('display.max_rows')"),
@@ -66,6 +73,8 @@ NOTHING: Final = [
     "plt.figure(); plt.plot([1]); plt.close()",
     "matplotlib.use('agg')",
     "import colorsys, tabnanny",
+    "mimetypes.guess_type('x.csv')",
+    "mimetypes.init()",
     "with decimal.localcontext() as c: c.prec = 3",
     "with pd.option_context('display.max_rows', 3): pass",
     "with np.printoptions(precision=1): pass",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import inspect
+import mimetypes
 import os
 import pickle
 import shutil
@@ -62,7 +63,7 @@ QUESTIONS: list[tuple[Callable[[], Any], list[tuple[str, bool, bool, bool]]]] = 
         lambda: os.path.realpath("current/one"),
         [("current", False, True, False), ("data", False, True, False), ("data/one", False, True, False)],
     ),
-    (lambda: Path("current").resolve(), [("current", False, True, False)]),
+    (lambda: Path("current").resolve(), [("current", False, True, False), ("data", False, True, False)]),
     (lambda: Path("in.csv").resolve(), [("in.csv", False, True, False)]),
     (lambda: Path("none").resolve(), [("none", False, False, False)]),
     (lambda: Path.cwd().resolve(), []),
@@ -195,3 +196,17 @@ def test_code_has_the_same_fingerprint_before_and_after(tmp_path: Path) -> None:
         for given in ([], ["install"])
     }
     assert len(outputs) == 1, outputs
+
+
+def test_types_of_files_are_read_from_the_machines_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, later = tmp_path / "own.types", tmp_path / "later.types"
+    own.write_text("shop/rows rows\n")
+    monkeypatch.setattr(mimetypes, "knownfiles", [str(own), str(later)])
+    for ask in (lambda: mimetypes.guess_type("x.rows"), lambda: mimetypes.guess_extension("shop/rows")):
+        seen, _ = seen_by(ask)
+        assert not seen.effects
+        assert {read.path: read.stamp is not None for read in seen.reads} == {str(own): True, str(later): False}
+    found = load(dump(taken(Named((), ()), seen.reads, tmp_path)))
+    assert changed(found, tmp_path) is None
+    later.write_text("shop/table table\n")
+    assert changed(found, tmp_path) == "later.types is there now"

@@ -10,6 +10,7 @@ ENTRIES = {
         tarfile.open tarfile.TarFile tarfile.TarFile.open gzip.GzipFile bz2.BZ2File lzma.LZMAFile zipfile.Path
         fileinput aiofiles anyio.open_file anyio.Path linecache tokenize.open
         os.stat os.lstat os.listdir os.scandir os.walk os.access os.readlink os.path glob fnmatch filecmp
+        mimetypes.guess_type mimetypes.guess_extension mimetypes.guess_all_extensions mimetypes.guess_file_type
         pandas.read_csv pandas.read_table pandas.read_fwf pandas.read_excel pandas.read_json pandas.read_parquet
         pandas.read_feather pandas.read_orc pandas.read_pickle pandas.read_hdf pandas.read_xml pandas.read_sas
         pandas.read_stata pandas.read_spss pandas.ExcelFile pandas.HDFStore pandas.io

@@ -50,7 +50,6 @@ ENTRIES = {
     """,
     "environment": """
         csv.list_dialects csv.get_dialect
-        mimetypes.guess_type mimetypes.guess_extension mimetypes.guess_all_extensions mimetypes.guess_file_type
         mimetypes.types_map mimetypes.common_types mimetypes.encodings_map mimetypes.suffix_map mimetypes.inited
         mimetypes.knownfiles
         warnings.filters gc.get_objects gc.get_freeze_count gc.get_threshold gc.get_debug gc.callbacks
