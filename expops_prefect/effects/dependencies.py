@@ -97,6 +97,8 @@ def taken(before: Named, reads: Iterable[Read], root: Path, rules: DataRules = U
                 raise ChangedMeanwhileError(f"{_words(kind, name)} was changed while it ran")
             found[kind, name] = Dependency("environment" if kind == "environment" else "variable", name, digest)
     for read in reads:
+        if read.link and f"{root}{os.sep}".startswith(f"{read.path.rstrip(os.sep)}{os.sep}"):
+            continue  # where the project itself lies is another folder on each machine
         made = _of_read(read, root, rules)
         found[made.kind, made.name] = made
     return tuple(found.values())

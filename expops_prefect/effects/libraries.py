@@ -91,7 +91,12 @@ def _note(
 ) -> None:
     if reader.use == "plan" and place_of(frame.f_code.co_filename) is not Place.PROJECT:
         return  # polars' own functions on frames make and run plans all the time
-    origin = origin_of(_outside(reader.module, frame) if reader.use == "known files" else frame)
+    if reader.use == "known files":
+        while frame.f_globals.get("__name__") == reader.module and frame.f_back is not None:
+            frame = frame.f_back
+        if place_of(frame.f_code.co_filename) is not Place.PROJECT:
+            return  # libraries name the type of whatever they open
+    origin = origin_of(frame)
     if origin is None:
         return
     if reader.use == "plan":
@@ -117,13 +122,6 @@ def _note(
         call, writes, reads = _use(reader, args, kwargs, frame)
         for path in _paths(value):
             note_path(link, path, call, origin, writes=writes, reads=reads)
-
-
-def _outside(module: str, frame: FrameType | None) -> FrameType | None:
-    """Where a module was called, whose own opening of files counts for nothing."""
-    while frame is not None and frame.f_globals.get("__name__") == module:
-        frame = frame.f_back
-    return frame
 
 
 def _use(reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> tuple[str, bool, bool]:

@@ -94,6 +94,12 @@ def is_sink(path: str) -> bool:
     return path in ("/dev/null", "/dev/full", "/dev/zero", "/dev/stdout", "/dev/stderr", "nul", "NUL")
 
 
+def is_around(path: str) -> bool:
+    """Whether a folder holds the current one or Python's own: that those lead elsewhere is no matter of data."""
+    start = path.rstrip(os.sep) + os.sep
+    return any(f"{folder}{os.sep}".startswith(start) for folder in (os.getcwd(), *_own()))  # noqa: PTH109 - text
+
+
 def absolute(path: object, folder: int | None = None) -> str | None:
     """The absolute path that an event names; ``None`` where that cannot be told.
 

@@ -104,8 +104,8 @@ def _asked(
     if origin is None:
         return
     if of_link:
-        if path is None or not f"{os.getcwd()}{os.sep}".startswith(f"{path.rstrip(os.sep)}{os.sep}"):  # noqa: PTH109
-            note_link(link, path, origin)  # the current folder is none, nor what it is in
+        if path is None or not paths.is_around(path):
+            note_link(link, path, origin)
     else:
         note_read(link, path, origin, "os.stat" if dated else "os.path.exists", asked=True, dated=dated, status=status)
 
