@@ -6,21 +6,18 @@ did beside computing keeps the result out of the cache, unless somebody asked fo
 
 from __future__ import annotations
 
-import enum
 import logging
-from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from expops_prefect._internal.diagnostics import degrade, first
 from expops_prefect.cache import decision, reasons, results
-from expops_prefect.cache.argument_changes import Given, is_constant
+from expops_prefect.cache.argument_changes import Given
 from expops_prefect.cache.context import CacheContext, Observed, computing
+from expops_prefect.cache.given_back import given_back
 from expops_prefect.cache.session import session
 from expops_prefect.effects import dependencies, generators, shown, surroundings
 from expops_prefect.effects.ambient import State
@@ -29,8 +26,6 @@ from expops_prefect.effects.seeding import derived_seed, seeded
 from expops_prefect.effects.watch import watching
 from expops_prefect.fingerprint.files import counting
 from expops_prefect.fingerprint.guards import Guards
-from expops_prefect.fingerprint.ownership import Owner
-from expops_prefect.fingerprint.third_party import owner_of_callable
 from expops_prefect.models.effects import CodeEffects, Effect, Seen
 
 if TYPE_CHECKING:
@@ -39,9 +34,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("prefect.expops")
 _MOST_EFFECTS: Final = 20
-_MOST_PARTS: Final = 1000
-_ONE_IN_A_PROCESS: Final = (type, FunctionType, BuiltinFunctionType, ModuleType, enum.Enum)
-"""A hit gives back the very object."""
 
 
 @dataclass(slots=True)
@@ -177,25 +169,9 @@ class Observation:
         return tuple(Effect("state", what) for what in surroundings.changed(self._around, result))
 
     def _given_back(self, result: Any) -> tuple[Effect, ...]:
-        """A hit would give back a copy, and who changes that one later does not change the original."""
-        if is_constant(result):
-            return ()
-        base = getattr(result, "base", None) if type(result).__module__ == "numpy" else None
-        parts = {id(part): part for part in (result, base, *_parts(result)) if part is not None}
         guards, given = self._before.guards, self._before.given
-        found: dict[str, None] = {}
-        for name, value in (
-            *(() if given is None else given.values.items()),
-            *(() if guards is None else guards.values()),
-        ):
-            if not isinstance(value, _ONE_IN_A_PROCESS) and not is_constant(value):
-                for part in (value, *_parts(value)):
-                    if id(part) in parts and not isinstance(part, _ONE_IN_A_PROCESS):
-                        found[name] = None
-        for part in parts.values():
-            if hasattr(type(part), "__next__"):
-                found[f"an iterator, {type(part).__name__}, which is used up"] = None
-        return tuple(Effect("identity", name) for name in found)
+        known = (*(() if given is None else given.values.items()), *(() if guards is None else guards.values()))
+        return tuple(Effect("identity", name) for name in given_back(result, known))
 
     def _leave_to_prefect(self, transaction: Any, context: Any) -> None:
         """From here on the result is treated as if this package were not there."""
@@ -251,17 +227,6 @@ def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -
             "a cache_expiration, or " if decorated else "",
             name,
         )
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    """What a container, or an object of the project's own classes, holds itself, unless nothing can change it."""
-    if isinstance(value, dict):
-        value = value.values()
-    elif owner_of_callable(type(value)) is Owner.PROJECT:
-        value = list(getattr(value, "__dict__", {}).values())
-    elif type(value) not in (list, tuple, set):
-        return ()
-    return (part for part in islice(value, _MOST_PARTS) if not is_constant(part))
 
 
 def _dump(effects: tuple[Effect, ...]) -> str:

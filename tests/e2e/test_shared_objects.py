@@ -9,8 +9,11 @@ from tests.support.processes import FlowProject
 from tests.support.server import clean_environment
 
 FLOW = """
+import functools
 import json
+import operator
 import os
+import numpy as np
 from executions import ran
 from {module} import flow, task
 from prefect.transactions import transaction
@@ -66,6 +69,42 @@ def shared():
 
 
 @task
+def window(values):
+    ran("window")
+    return values[:2]
+
+
+@task
+def halves(values):
+    ran("halves")
+    return [values.T[:1], values.T[1:]]
+
+
+@task
+def appends(items):
+    ran("appends")
+    return items.append
+
+
+@task
+def adds(items):
+    ran("adds")
+    return functools.partial(operator.iadd, items)
+
+
+@task
+def bytes_of(buffer):
+    ran("bytes_of")
+    return np.frombuffer(buffer, dtype=np.uint8)
+
+
+@task
+def total(values):
+    ran("total")
+    return (values[:2] + 1).sum()
+
+
+@task
 def counted(n):
     ran("counted")
     return (i for i in range(n))
@@ -108,7 +147,14 @@ def main(fails):
     shared()["debug"] = True
     kept, held = closure()
     kept().append(1)
-    told = [CONFIG, SETTINGS.names, Settings.shared, held, columns(), type(counted(3)).__name__]
+    grid, items, buffer = np.arange(6.0).reshape(2, 3), [1], bytearray(b"ab")
+    window(grid)[0, 0] = 99
+    halves(grid)[1][0, 1] = 77
+    appends(items)(2)
+    adds(items)([3])
+    bytes_of(buffer)[0] = 65
+    looked = [grid.tolist(), items, buffer.decode(), float(total(grid))]
+    told = [looked, CONFIG, SETTINGS.names, Settings.shared, held, columns(), type(counted(3)).__name__]
     told += [is_set(UNSET), is_set(object()), is_set(UNSET)]
     try:
         with transaction():
@@ -122,7 +168,7 @@ def main(fails):
 if __name__ == "__main__":
     main(bool(int(os.environ["FAILS"])))
 """
-PURE = {"columns": 1, "is_set": 2}
+PURE = {"columns": 1, "is_set": 2, "total": 1}
 """What only computes: ours executes it less often. A plain object() that has no name is no key."""
 
 

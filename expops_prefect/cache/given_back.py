@@ -1,0 +1,80 @@
+"""Results that are an argument or a global of the task, or show its memory.
+
+A hit gives back a copy. Whoever changes the copy later does not change the original.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+from expops_prefect.cache.argument_changes import is_constant
+from expops_prefect.fingerprint.ownership import Owner
+from expops_prefect.fingerprint.third_party import owner_of_callable
+
+_MOST_PARTS: Final = 1000
+_MOST_BASES: Final = 16
+
+
+def given_back(result: Any, known: Iterable[tuple[str, Any]]) -> list[str]:
+    """The names of values that a result hands on, and of iterators in it.
+
+    Args:
+        result: what the body returned.
+        known: arguments and globals that can be changed in place, by name.
+    """
+    if is_constant(result):
+        return []
+    parts = [result, *_parts(result)]
+    memory = {id(held) for part in parts for held in _memory(part)}
+    found: dict[str, None] = {}
+    for name, value in known:
+        if any(id(held) in memory for part in (value, *_parts(value)) for held in _memory(part)):
+            found[name] = None
+    for part in parts:
+        if hasattr(type(part), "__next__"):
+            found[f"an iterator, {type(part).__name__}, which is used up"] = None
+    return list(found)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a container, a bound function or an object of the project's own classes holds."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif isinstance(value, functools.partial):
+        value = [*value.args, *value.keywords.values()]
+    elif isinstance(value, (MethodType, BuiltinFunctionType)):
+        value = [value.__self__]
+    elif owner_of_callable(type(value)) is Owner.PROJECT:
+        value = list(getattr(value, "__dict__", {}).values())
+    elif type(value) not in (list, tuple, set):
+        return ()
+    return islice(value, _MOST_PARTS)
+
+
+def _memory(value: Any) -> Iterator[Any]:
+    """A value that can be changed, and those whose memory it shows: of a view the array, of that its buffer."""
+    for _ in range(_MOST_BASES):
+        if value is None or _is_one_in_a_process(value) or is_constant(value):
+            return
+        yield value
+        package = type(value).__module__.partition(".")[0]
+        if isinstance(value, memoryview):
+            value = value.obj
+        elif package == "numpy":
+            value = getattr(value, "base", None)
+        elif package == "torch":
+            value = getattr(value, "_base", None)
+        else:
+            return
+
+
+def _is_one_in_a_process(value: Any) -> bool:
+    """Whether a hit gives back the very object."""
+    if isinstance(value, BuiltinFunctionType):
+        return value.__self__ is None or isinstance(value.__self__, ModuleType)
+    return isinstance(value, (type, FunctionType, ModuleType, enum.Enum))
