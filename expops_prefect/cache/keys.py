@@ -207,7 +207,8 @@ def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surroun
     """What is known before the body runs, for what is seen of it, if it is watched at all."""
     given = Given(made.components.values, made.components.digests) if surrounded else None
     guards = made.components.code.guards
-    before = Before(made.effects, made.decision.told, made.function, guards, given, made.state)
+    parts = made.components.code.parts
+    before = Before(made.effects, made.decision.told, made.function, guards, given, parts, made.state)
     if not made.decision.told:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
@@ -283,7 +284,7 @@ def _made(
         entering.append(fingerprint(values, name="arguments", root=root))
     if arguments.same:
         entering.append(["same", arguments.same])
-    state = ambient.changed()
+    state = ambient.changed(code.parts)
     if process := {what: _digest_of(held, root) for what, held in state.items()}:
         entering.append(["process", process])
     if classes:

@@ -7,6 +7,7 @@ did beside computing keeps the result out of the cache, unless somebody asked fo
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -46,6 +47,7 @@ class Before:
         function: what calls of its function have in common.
         guards: the objects that its code refers to.
         given: the arguments that can be changed in place; ``None`` where they are not looked at again.
+        parts: those of its code.
         ambient: the state of the process that computing depends on, as it was when the key was made.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: what Prefect's result store was before the project's storages took its place.
@@ -56,6 +58,7 @@ class Before:
     function: object = None
     guards: Guards | None = None
     given: Given | None = None
+    parts: Collection[str] | None = None
     ambient: State | None = None
     plain_key: str | None = None
     store: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +87,7 @@ class Observation:
         seed = cache_context.project.settings.random_seed
         try:
             self._named = dependencies.named(self._before.code)
-            self._around = surroundings.snapshot(self._before.ambient)
+            self._around = surroundings.snapshot(self._before.parts, self._before.ambient)
             if seed is not None:
                 self._stack.enter_context(seeded(derived_seed(seed, cache_context.key)))
             self._watch = self._stack.enter_context(watching(self._before.code, code=self._before.function))

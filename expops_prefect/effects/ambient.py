@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -80,12 +80,17 @@ def _zone() -> tuple[Any, ...]:
 _ZONE: Final = _zone()
 
 
-def changed() -> State:
-    """What is not as Python and the libraries that are loaded have it from the start: by what, then by name."""
+def changed(parts: Collection[str] | None = None) -> State:
+    """What is not as Python and the libraries that are loaded have it from the start: by what, then by name.
+
+    Args:
+        parts: those of the code that is going to run, see
+            :class:`~expops_prefect.fingerprint.code.CodeFingerprint`; ``None`` if that is not known.
+    """
     found: State = {}
     for name, module_name, read in _READERS:
         module = sys.modules.get(module_name)
-        if module is None:
+        if module is None or (parts is not None and module_name in _NAMED and not _is_named(module_name, parts)):
             continue
         try:
             held = read(module)
@@ -97,6 +102,10 @@ def changed() -> State:
         if held:
             found[name] = held
     return found
+
+
+def _is_named(module: str, parts: Collection[str]) -> bool:
+    return any(part.startswith(_NAMED[module]) for part in parts)
 
 
 def loaded() -> frozenset[str]:
@@ -297,6 +306,12 @@ def _mpmath(module: Any) -> dict[str, Any]:
     return {} if module.mp.prec == 53 else {"prec": module.mp.prec}
 
 
+_NAMED: Final[Mapping[str, tuple[str, ...]]] = {
+    "calendar": ("external:calendar",),
+    "csv": ("external:csv", "dist:pandas"),
+    "mimetypes": ("external:mimetypes",),
+}
+"""Modules whose state counts only for code that names them, with how its parts begin then."""
 _READERS: Final[tuple[tuple[str, str, Callable[[Any], dict[str, Any]]], ...]] = (
     ("decimal's context", "decimal", _decimal),
     ("the locale", "locale", _locale_of),

@@ -14,7 +14,7 @@ from expops_prefect.fingerprint.ownership import Owner, owner_of
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1]) + os.sep
 _EFFECTS: Final = str(Path(__file__).resolve().parent) + os.sep
-_BODY: Final = os.path.join(_PACKAGE, "recording", "wrapping.py")  # noqa: PTH118 - text, compared with a code's file
+_BODY: Final = os.path.join(_PACKAGE, "tracking", "wrapping.py")  # noqa: PTH118 - text, compared with a code's file
 _PREFECT: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]prefect[\\/]")
 _HARMLESS: Final = re.compile(
     r"[\\/](?:logging[\\/]\w+|inspect|mimetypes|warnings|traceback|tracemalloc"

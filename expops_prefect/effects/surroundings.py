@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, TypeAlias
 
 from expops_prefect._internal.figures import open_figures
@@ -22,6 +22,7 @@ Snapshot: TypeAlias = "dict[str, Any]"
 
 _FIGURES: Final = "figures"
 _AMBIENT: Final = "ambient"
+_PARTS: Final = "parts"
 _LOADED: Final = "loaded"
 _IMPORTED: Final = "imported"
 _MOST_PARTS: Final = 100
@@ -87,10 +88,11 @@ _AFTER_IMPORTS: Final[dict[str, Callable[[], Any]]] = {"abc.ABCMeta.register": a
 """What importing changes as well, so that it is compared only where nothing was imported."""
 
 
-def snapshot(state: ambient.State | None = None) -> Snapshot:
+def snapshot(parts: Collection[str] | None = None, state: ambient.State | None = None) -> Snapshot:
     """What is there now.
 
     Args:
+        parts: those of the code that is going to run; ``None`` if that is not known.
         state: what :func:`~expops_prefect.effects.ambient.changed` has just said; without it that is asked again.
     """
     found: Snapshot = {name: ask() for name, ask in _COMPARED.items()}
@@ -98,7 +100,8 @@ def snapshot(state: ambient.State | None = None) -> Snapshot:
         found[name] = ask()
     found[_IMPORTED] = len(sys.modules)
     found[_LOADED] = ambient.loaded()
-    found[_AMBIENT] = ambient.changed() if state is None else state
+    found[_PARTS] = parts
+    found[_AMBIENT] = ambient.changed(parts) if state is None else state
     found["matplotlib.use"] = _backend()
     found[_FIGURES] = open_figures()
     return found
@@ -114,7 +117,7 @@ def changed(before: Snapshot, result: Any) -> list[str]:
     found = [name for name, ask in _COMPARED.items() if ask() != before[name]]
     if len(sys.modules) == before[_IMPORTED]:
         found += [name for name, ask in _AFTER_IMPORTS.items() if ask() != before[name]]
-    was, now = before[_AMBIENT], ambient.changed()
+    was, now = before[_AMBIENT], ambient.changed(before[_PARTS])
     if was != now:
         found += [name for name in sorted({*was, *now} & before[_LOADED]) if was.get(name) != now.get(name)]
     if before["matplotlib.use"] is not None and _backend() != before["matplotlib.use"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -23,3 +24,12 @@ def test_settings_that_cannot_be_read(
         assert "mpmath's precision" not in ambient.changed()
     warnings = [record.getMessage() for record in caplog.records if "mpmath's precision" in record.getMessage()]
     assert len(warnings) == said
+
+
+@pytest.mark.parametrize(("named", "known"), [({"python"}, False), ({"external:calendar:weekday"}, True), (None, True)])
+def test_the_state_of_a_module_counts_for_code_that_names_it(named: set[str] | None, known: bool) -> None:
+    calendar.setfirstweekday(calendar.SUNDAY)
+    try:
+        assert ("calendar.setfirstweekday" in ambient.changed(named)) is known
+    finally:
+        calendar.setfirstweekday(calendar.MONDAY)
