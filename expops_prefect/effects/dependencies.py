@@ -24,7 +24,7 @@ from expops_prefect.errors import ExpOpsPrefectError, FormatError
 from expops_prefect.fingerprint.files import USUAL, DataRules, file_digest
 from expops_prefect.models.effects import CodeEffects, Read
 
-Kind = Literal["file", "folder", "link", "environment", "variable"]
+Kind = Literal["file", "folder", "link", "current folder", "environment", "variable"]
 ABSENT: Final = "absent"
 _DATED: Final = " of "
 """Between a digest and the time of the last change, where a body asked for that."""
@@ -35,6 +35,7 @@ _WORDS: Final = {
     "variable": "the Prefect Variable ",
     "folder": "the folder ",
     "link": "the link ",
+    "current folder": "the current folder",
 }
 _SETTLED_NS: Final = 2_000_000_000
 """A file that was written so recently may be written again without its times showing it."""
@@ -99,7 +100,10 @@ def taken(before: Named, reads: Iterable[Read], root: Path, rules: DataRules = U
     for read in reads:
         if read.link and f"{root}{os.sep}".startswith(f"{read.path.rstrip(os.sep)}{os.sep}"):
             continue  # where the project itself lies is another folder on each machine
-        made = _of_read(read, root, rules)
+        if read.current:
+            made = Dependency("current folder", "", _digest(_relative(read.path, root)))
+        else:
+            made = _of_read(read, root, rules)
         found[made.kind, made.name] = made
     return tuple(found.values())
 
@@ -117,6 +121,8 @@ def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = U
             current = _environment(dependency.name)
         elif dependency.kind == "variable":
             current = _variable(dependency.name)
+        elif dependency.kind == "current folder":
+            current = _digest(_relative(os.getcwd(), root))  # noqa: PTH109 - text
         else:
             path = os.path.join(root, dependency.name)  # noqa: PTH118 - on the path of every hit
             if dependency.kind == "link":

@@ -269,6 +269,12 @@ def note_link(link: Link, path: str | None, origin: Origin) -> None:
             record.link(path, None if status is None else link_stamp(status), origin)
 
 
+def note_current_folder(link: Link, path: str, origin: Origin) -> None:
+    """Note that a path was made absolute by the current folder."""
+    for record in records(link):
+        record.current_folder(path, origin)
+
+
 def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, asked: bool) -> bool:
     """Note what is read but has no content that could be compared; tell whether it is such."""
     if stat.S_ISREG(status.st_mode) and not paths.is_kernel(path):

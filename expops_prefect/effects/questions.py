@@ -1,8 +1,8 @@
 """Whether a file is there, how large and old it is, where a link leads: questions of which no audit hook is told.
 
-``os.stat``, ``os.lstat``, ``os.access`` and ``os.readlink`` are replaced in :mod:`os`, once; all of :mod:`os.path` and
-:mod:`pathlib` asks through them. Outside bodies they only call the originals, as they do where a body asks for the
-same path again. So is ``os.open``, of whose folder the event says nothing.
+``os.stat``, ``os.lstat``, ``os.access``, ``os.readlink`` and ``os.getcwd`` are replaced in :mod:`os`, once; all of
+:mod:`os.path` and :mod:`pathlib` asks through them. Outside bodies they only call the originals, as they do where a
+body asks for the same path again. So is ``os.open``, of whose folder the event says nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from typing import Any, Final
 
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, innermost, running
-from expops_prefect.effects.hearing import heard, note_link, note_read, openers, real_lstat, real_stat
+from expops_prefect.effects.hearing import (
+    heard,
+    note_current_folder,
+    note_link,
+    note_read,
+    openers,
+    real_lstat,
+    real_stat,
+)
 from expops_prefect.effects.origin import Place, origin_of, place_of
 from expops_prefect.fingerprint.identity import STANDS_FOR
 
@@ -44,6 +52,7 @@ def install() -> None:
         for functions in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
             if real in functions:
                 functions.add(asking)
+    os.getcwd = _asking_where(os.getcwd)
     accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 keeps the originals
     if accessor is not None:
         accessor.stat, accessor.readlink = staticmethod(os.stat), staticmethod(os.readlink)
@@ -78,6 +87,35 @@ def _asking(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     asking.__module__ = "os"  # pickled by name
     setattr(asking, STANDS_FOR, real)
     return asking
+
+
+def _asking_where(real: Callable[[], str]) -> Callable[[], str]:
+    """``os.getcwd``, by which relative paths are made absolute."""
+
+    @functools.wraps(real)
+    def asking() -> str:
+        answer = real()
+        if running:
+            link = innermost()
+            if link is not None:
+                heard(_asked_where, answer, link, sys._getframe(1))
+        return answer
+
+    asking.__module__ = "os"  # pickled by name
+    setattr(asking, STANDS_FOR, real)
+    return asking
+
+
+def _asked_where(answer: str, link: Link, frame: FrameType | None) -> None:
+    """Libraries make paths absolute for themselves, so the project's own calls alone count."""
+    while frame is not None and place_of(frame.f_code.co_filename) is Place.PATHS:
+        if frame.f_code.co_name == "cwd":
+            return  # what that is used for cannot be told: its code says so
+        frame = frame.f_back
+    if frame is not None and place_of(frame.f_code.co_filename) is Place.PROJECT:
+        origin = origin_of(frame)
+        if origin is not None:
+            note_current_folder(link, answer, origin)
 
 
 def _note(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:

@@ -71,6 +71,10 @@ class Record:
         if not known and (path, None) not in self._reads:
             self._add((path, None), Read(path, listing=False, stamp=stamp, link=True), origin)
 
+    def current_folder(self, path: str, origin: Origin) -> None:
+        """Note that a path was made absolute."""
+        self._add(("", None), Read(path, listing=False, stamp=None, current=True), origin)
+
     def _add(self, key: tuple[str, bool | None], read: Read, origin: Origin) -> None:
         if len(self._reads) < MOST_READS:
             self._reads[key] = read

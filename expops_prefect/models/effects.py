@@ -80,6 +80,7 @@ class Read:
         dated: whether the stamp itself was read, as by ``os.path.getmtime``: then the same content at another time
             counts as a change.
         link: whether what the link says was read; the stamp is the link's own, the same for all that is no link.
+        current: whether the path is the current folder, and only which folder that is was asked for.
     """
 
     path: str
@@ -87,6 +88,7 @@ class Read:
     stamp: tuple[int, int, int] | None
     dated: bool = False
     link: bool = False
+    current: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,9 @@ def watched(body: Body, known: CodeEffects | None = None, **more: Any) -> Seen:
 
 def reads(seen: Seen) -> set[tuple[str, bool, bool]]:
     """Name, whether it was listed, whether it was there."""
-    return {(os.path.relpath(read.path), read.listing, read.stamp is not None) for read in seen.reads}
+    return {
+        (os.path.relpath(read.path), read.listing, read.stamp is not None) for read in seen.reads if not read.current
+    }
 
 
 def calls(seen: Seen) -> set[tuple[str, str]]:

@@ -39,6 +39,8 @@ def seen_by(body: Callable[[], Any]) -> tuple[Seen, list[tuple[str, bool, bool, 
     return seen, [(os.path.relpath(item.path), item.listing, item.stamp is not None, item.dated) for item in seen.reads]
 
 
+HERE = (".", False, False, False)
+"""What making a relative path absolute depends on."""
 QUESTIONS: list[tuple[Callable[[], Any], list[tuple[str, bool, bool, bool]]]] = [
     (lambda: os.path.exists("in.csv"), [("in.csv", False, True, False)]),
     (lambda: os.path.exists("none"), [("none", False, False, False)]),
@@ -61,11 +63,11 @@ QUESTIONS: list[tuple[Callable[[], Any], list[tuple[str, bool, bool, bool]]]] = 
     (lambda: glob.glob("data/*"), [("data", True, True, False)]),
     (
         lambda: os.path.realpath("current/one"),
-        [("current", False, True, False), ("data", False, True, False), ("data/one", False, True, False)],
+        [("current", False, True, False), ("data", False, True, False), ("data/one", False, True, False), HERE],
     ),
-    (lambda: Path("current").resolve(), [("current", False, True, False), ("data", False, True, False)]),
-    (lambda: Path("in.csv").resolve(), [("in.csv", False, True, False)]),
-    (lambda: Path("none").resolve(), [("none", False, False, False)]),
+    (lambda: Path("current").resolve(), [("current", False, True, False), ("data", False, True, False), HERE]),
+    (lambda: Path("in.csv").resolve(), [("in.csv", False, True, False), HERE]),
+    (lambda: Path("none").resolve(), [("none", False, False, False), HERE]),
     (lambda: Path.cwd().resolve(), []),
     (lambda: os.readlink("current"), [("current", False, True, False)]),
     (lambda: Path("current").readlink(), [("current", False, True, False)]),
