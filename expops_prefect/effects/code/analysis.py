@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from expops_prefect.effects.code import classes, names
 from expops_prefect.effects.code.body import Body
+from expops_prefect.effects.code.held import told_by_class
 from expops_prefect.effects.code.names import SourceModule
 from expops_prefect.effects.code.values import MISSING, Class, Function, Summary, Value
-from expops_prefect.effects.table import Table, foreign, methods, normalised, table
+from expops_prefect.effects.table import Table, methods, table
 from expops_prefect.fingerprint import bytecode
 from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.fingerprint.sources import plain_functions
@@ -63,9 +64,9 @@ def _code_effects(
         if what != "none" or (default is not None and default.constant is None):
             effects.setdefault(effect)
     effects |= dict.fromkeys(whole.changes.values())
-    library = next(filter(None, map(_foreign, classes)), "")
-    if library and all(effect.kind != "unknown" for effect in effects):
-        effects[Effect("unknown", library)] = None
+    for kind, name in sorted({found for cls in classes if (found := told_by_class(cls, analysis.table)) is not None}):
+        if all(effect.kind != kind for effect in effects):
+            effects[Effect(kind, name)] = None  # nothing is heard of a connection that is open already
     ordered = sorted(effects, key=lambda effect: (_rank(effect), effect.file, effect.line))
     return CodeEffects(
         effects=tuple(ordered[:_MOST_SHOWN]),
@@ -76,12 +77,6 @@ def _code_effects(
         resolved=not whole.unresolved,
         unresolved=tuple(whole.unresolved)[:_MOST_UNRESOLVED],
     )
-
-
-def _foreign(cls: type) -> str:
-    """The name of the class of a library that was loaded by its file, or of its functions; empty for another class."""
-    names = (normalised(f"{base.__module__}.{base.__qualname__}") for base in cls.__mro__)
-    return next((name for name in names if name in foreign.CLASSES), "")
 
 
 def _rank(effect: Effect) -> int:

@@ -85,7 +85,7 @@ class KnownCalls(SettingsCalls):
         if kind is not None and kind in KINDS:
             self.escape(*call.given)
             self.effect(kind, call.node)
-            return Value(fresh=True)
+            return Value(fresh=True, type=path if _is_class(call.function, path) else f"{path}()")
         if kind is None:
             if self._is_sink(path, call):
                 return PLAIN

@@ -25,7 +25,7 @@ from expops_prefect.effects.code.values import (
     joined,
     part,
 )
-from expops_prefect.effects.table import environment, methods
+from expops_prefect.effects.table import environment, methods, sure_method
 from expops_prefect.models.effects import KINDS
 
 _CONTAINERS: Final = {ast.List: "builtins.list", ast.Set: "builtins.set", ast.Tuple: "builtins.tuple"}
@@ -179,6 +179,7 @@ class Expressions(MethodCalls):
             handed_on = tuple(c for c in handed_on if not isinstance(c, Class))
         if not function.callees:
             self.change_given(call)
+            self._handed_on(call)
         if function.callees:
             found = self._own(call)
         elif function.receiver is not None:
@@ -200,6 +201,19 @@ class Expressions(MethodCalls):
             ):
                 return found.made(callees=handed_on)
         return found
+
+    def _handed_on(self, call: Call) -> None:
+        """Somebody else's code uses the connections that it is given, and calls the methods."""
+        if any(path in _LOOK_AT_CLASSES for path in call.function.paths):
+            return
+        for value in call.given:
+            kind = self.table.kind(value.type) if value.type and not value.fresh else None
+            if kind in ("database", "network"):
+                self.effect(kind, call.node)
+            elif value.receiver is not None and value.attribute not in methods.DATA and not value.callees:
+                told = sure_method(value.attribute, value.paths)
+                if told is not None:
+                    self.effect(told, call.node)
 
     def spread(self, value: Value) -> None:
         """``**x`` of an object asks it for its keys."""

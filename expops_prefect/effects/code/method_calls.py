@@ -10,7 +10,16 @@ from expops_prefect.effects.code.calls import Call, KnownCalls, receivers
 from expops_prefect.effects.code.classes import subclasses
 from expops_prefect.effects.code.state import is_shared
 from expops_prefect.effects.code.values import FRESH, PLAIN, Class, Function, Value, fresh, pairs, part, taints
-from expops_prefect.effects.table import files, lazy, methods, methods_by_name, methods_by_receiver, prefect, random
+from expops_prefect.effects.table import (
+    files,
+    lazy,
+    methods,
+    methods_by_name,
+    methods_by_receiver,
+    prefect,
+    random,
+    sure_method,
+)
 from expops_prefect.effects.table.method_names import HARMLESS as HARMLESS_METHODS
 from expops_prefect.models.effects import KINDS
 
@@ -50,6 +59,8 @@ class MethodCalls(KnownCalls):
                 return special
         kinds = [k for p in call.function.paths if (k := self.table.kind(p)) is not None]
         kind = next((k for k in kinds if k in KINDS), kinds[0] if kinds else None)
+        if kind is None or kind not in KINDS or kind == "lazy data":
+            kind = self._sure(call, receiver, name) or kind
         if kind is not None and kind in KINDS and kind != "lazy data":
             self.escape(*call.given)
             self.effect(kind, call.node)
@@ -75,6 +86,17 @@ class MethodCalls(KnownCalls):
             self.unresolved(call.node, receiver, *call.given)
             return Value(taints=receiver.taints)
         return self._given_back(call, receiver, name, kind)
+
+    def _sure(self, call: Call, receiver: Value, name: str) -> str | None:
+        """The kind of a method whose name leaves no doubt, of an object of a package that else only computes."""
+        paths = call.function.paths
+        if receiver.private or receiver.instance is not None or not any(map(self.table.kind, paths)):
+            return None
+        if self._known_to_hold(receiver) or any(
+            self.table.is_exact(path) or self.table.is_given(path) for path in paths
+        ):
+            return None
+        return sure_method(name, paths)
 
     # What it does -----------------------------------------------------------------------------------
 

@@ -163,6 +163,21 @@ def methods_by_name() -> dict[str, str]:
     return {name: kind for kind, names in methods.SURE.items() for name in names.split()}
 
 
+def sure_method(name: str, paths: Iterable[str]) -> str | None:
+    """The kind of a method whose name leaves no doubt, unless the package of its object is known to define it so.
+
+    Args:
+        name: the method's.
+        paths: its qualified names, if the code tells them.
+    """
+    kind = methods_by_name().get(name)
+    if kind is None:
+        return None
+    packages = (path.partition(".")[0] for path in paths)
+    harmless_here = (methods.DEFINED_HARMLESSLY.get(package, "").split() for package in packages)
+    return None if any(name in names for names in harmless_here) else kind
+
+
 @lru_cache(maxsize=1)
 def methods_by_receiver() -> dict[str, tuple[tuple[str, frozenset[str]], ...]]:
     """For each method that counts on certain receivers: the kinds with the names of these."""

@@ -1,10 +1,16 @@
 """Databases: connecting and executing."""
 
+import re
+
 ENTRIES = {
     "database": """
         psycopg psycopg2 psycopg_pool aiopg asyncpg pg8000 postgresql pgdb pygresql pymysql MySQLdb mysql aiomysql
         asyncmy mariadb sqlite3 aiosqlite apsw sqlite_utils dataset records pyodbc pypyodbc aioodbc turbodbc pymssql
         cx_Oracle oracledb ibm_db ibm_db_dbi hdbcli teradatasql teradata vertica_python jaydebeapi ibis.connect
+        ibis.duckdb ibis.sqlite ibis.postgres ibis.mysql ibis.mssql ibis.oracle ibis.bigquery ibis.snowflake
+        ibis.clickhouse ibis.trino ibis.impala ibis.pyspark ibis.druid ibis.flink ibis.databricks ibis.athena
+        pandas.core.generic.NDFrame.to_sql pandas.DataFrame.to_sql pandas.Series.to_sql
+        polars.dataframe.frame.DataFrame.write_database polars.DataFrame.write_database
         sqlalchemy.create_engine sqlalchemy.engine sqlalchemy.ext.asyncio sqlalchemy.orm.Session
         sqlalchemy.orm.sessionmaker sqlalchemy.orm.scoped_session sqlalchemy.orm.session sqlalchemy.inspect
         sqlalchemy.create_async_engine sqlalchemy.Engine sqlalchemy.Connection sqlalchemy.engine.create
@@ -34,5 +40,15 @@ ENTRIES = {
 
 IN_MEMORY = frozenset({"sqlite3.connect", "duckdb.connect", "apsw.Connection", "sqlite3.dbapi2.connect"})
 """Databases that are private to the body where they are opened in memory."""
+
+HANDLES = re.compile(
+    r"(engine|connection|connector|session|sessionmaker|cursor|client|pool|channel|socket|producer|consumer|resource"
+    r"|bucket|blob|database|collection|redis|smtp|smtp_ssl|ftp|ftp_tls|imap4|webdriver|openai|anthropic|filesystem)$",
+    re.IGNORECASE,
+)
+"""The last names of classes of databases and networks whose objects are ways to something outside of the process."""
+
+HANDLES_OF = ("pyspark.", "botocore.client.", "boto3.resources.")
+"""Where the classes have other names, and each is such a way."""
 
 MEMORY_BY_DEFAULT = frozenset({"duckdb.connect"})

@@ -110,6 +110,7 @@ METHOD_WRITES = {
     "saveAsTextFile": "0 path", "tofile": "0 fid", "extractall": "0 path", "imwrite": "0 filename",
     "write_c14n": "0 file", "write_output": "0 file", "export_file": "0 path",
     "save_to_disk": "0 dataset_path", "dump_model": "0 filename",
+    "to_textfiles": "0 path", "to_avro": "0 filename",
 }  # fmt: skip
 """Methods of objects of any type that write to the path that they are given, and only if they are given one."""
 

@@ -23,11 +23,27 @@ SURE = {
         find_one_and_update find_one_and_delete bulk_write count_documents estimated_document_count
         query_df query_pandas insert_df fetch_pandas_all fetch_arrow_table write_pandas bulk_save_objects
         bulk_insert_mappings bulk_create get_or_create update_or_create hset hget hgetall lpush rpush blpop brpop
-        zadd zrange sadd smembers setex setnx incrby read_sql
+        zadd zrange sadd smembers setex setnx incrby read_sql to_iceberg insert_into saveAsTable insertInto
+        exec_driver_sql create_table_as write_sql
     """,
     "file write": "to_clipboard",
     "prefect": "create_flow_run_from_deployment create_flow_run set_task_run_state set_flow_run_state",
 }
+
+DEFINED_HARMLESSLY = {
+    "polars": "execute",
+    "duckdb": "execute fetchall fetchone fetchmany query_df",
+    "pyarrow": "copy_to",
+    "packaging": "post",
+    "multiprocessing": "recv",
+    "jinja2": "get_bucket",
+    "matplotlib": "execute send_message",
+    "pandas": "get_item get_object post",
+}
+"""Those of these names that packages define for what only computes."""
+
+DATA = frozenset("post goto page_source get_item get_object".split())
+"""Those of these names that data has as well, where the attribute is not called."""
 
 BY_RECEIVER = {
     "network": (
@@ -48,9 +64,10 @@ BY_RECEIVER = {
         """,
         """
         db database conn connection cursor cur engine redis mongo mongodb collection warehouse snowflake postgres
-        mysql sqlite dbsession db_session session_maker duck duckdb_conn
+        mysql sqlite con dbsession db_session session_maker duck duckdb_conn
         """,
     ),
+    "file write": ("mode format option parquet csv json orc text jdbc save start toTable", "write writestream"),
 }
 """Methods that count on a receiver of one of these names, or of one that ends with it after an underscore."""
 
