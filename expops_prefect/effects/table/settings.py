@@ -46,7 +46,18 @@ ENTRIES = {
         sqlalchemy.event.listen sqlalchemy.event.listens_for sqlalchemy.event.remove sqlalchemy.event.api.listen
         sqlalchemy.event.api.listens_for sqlalchemy.event.api.remove
         numpy.seterrcall numpy.setbufsize numpy.set_string_function
-        altair.themes.enable altair.renderers.enable
+        altair.themes.enable altair.renderers.enable altair.data_transformers.enable
+        sys.stdout.reconfigure sys.stderr.reconfigure sys.stdin.reconfigure
+        dask.config.set dask.config.update dask.config.update_defaults dask.config.refresh dask.config.ensure_file
+        pendulum.set_locale pendulum.set_local_timezone pendulum.week_starts_at pendulum.week_ends_at
+        pendulum.travel pendulum.travel_to pendulum.freeze humanize.activate humanize.deactivate
+        humanize.i18n.activate humanize.i18n.deactivate gettext.install gettext.textdomain gettext.bindtextdomain
+        xml.etree.ElementTree.register_namespace lxml.etree.register_namespace lxml.etree.set_default_parser
+        seaborn.reset_defaults seaborn.reset_orig nltk.download cv2.setNumThreads cv2.setRNGSeed
+        torch.set_num_interop_threads torch.set_printoptions torch.set_flush_denormal numba.set_num_threads
+        spacy.prefer_gpu spacy.require_gpu spacy.require_cpu pint.set_application_registry
+        pint.application_registry.set sympy.init_printing xarray.set_options geopandas.options
+        jax.config.update tensorflow.random.set_seed tensorflow.keras.utils.set_random_seed
     """,
     "environment": """
         csv.list_dialects csv.get_dialect
@@ -58,6 +69,9 @@ ENTRIES = {
         multiprocessing.active_children multiprocessing.process.active_children
         matplotlib.pyplot.get_fignums matplotlib.pyplot.fignum_exists matplotlib.pyplot.get_figlabels
         logging.getLevelNamesMapping logging.getHandlerNames logging.lastResort
+        dask.config.get dask.config.config pendulum.get_locale pendulum.local_timezone humanize.i18n.get_translation
+        torch.get_default_dtype torch.get_default_device torch.get_num_threads PIL.Image.MAX_IMAGE_PIXELS
+        PIL.ImageFile.LOAD_TRUNCATED_IMAGES xarray.get_options sympy.printing.get_printer
         jinja2.defaults.DEFAULT_FILTERS jinja2.defaults.DEFAULT_TESTS jinja2.defaults.DEFAULT_NAMESPACE
     """,
 }
