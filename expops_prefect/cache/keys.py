@@ -43,6 +43,7 @@ from expops_prefect.cache.observation import Before, tell_once, warn_once
 from expops_prefect.cache.session import session
 from expops_prefect.effects import ambient, shown
 from expops_prefect.effects.code.analysis import code_effects
+from expops_prefect.effects.code.held import with_arguments
 from expops_prefect.errors import ConfigurationError, ExpOpsPrefectError, FingerprintError
 from expops_prefect.fingerprint import lazy_imports
 from expops_prefect.fingerprint.canonical import Note
@@ -299,8 +300,9 @@ def _made(
             "a change of that module would be missed; name it where it is called, or "
             + ("give the task NO_CACHE" if is_decorated(task) else f"set prefect.cache.processes.{name}.enabled: false")
         )
-    decision = decide(project, task, name, code.effects)
-    _tell(project, task, name, decision, code.effects)
+    effects = with_arguments(code.effects, inputs.values(), marks)
+    decision = decide(project, task, name, effects)
+    _tell(project, task, name, decision, effects)
     if decision.why_not is not None:
         return decision
     # A hit skips the tasks that it calls, so what is configured for them counts too.
@@ -312,7 +314,7 @@ def _made(
         results.withdraw(project, str(key))
         return Decision(reasons.earlier(earlier), told=False, watched=False)
     components = KeyComponents(values, digests, notes, others, config_made_of, code, root, process)
-    return _Made(key, components, configured, decision, code.effects, function, state)
+    return _Made(key, components, configured, decision, effects, function, state)
 
 
 def _digest_of(state: Any, root: Path) -> str:

@@ -228,6 +228,8 @@ def _builtin(walk: Walk, value: types.BuiltinFunctionType) -> bytes:
     owner = value.__self__
     if owner is None or isinstance(owner, types.ModuleType):
         return _callable(walk, value)
+    if walk.on_callable is not None and isinstance(owner, type):
+        walk.on_callable(value)
     return named("builtin method", string(value.__name__), walk.at(".__self__", owner))
 
 

@@ -92,7 +92,7 @@ def code_fingerprint(
     graph = CodeGraph(root)
     graph.add_root(function, extra, given)
     used = (*graph.classes, *graph.held.difference(graph.classes))
-    effects = None if analyse is None else analyse(function, graph.functions, used, marked)
+    effects = None if analyse is None else analyse(function, (*graph.functions, *graph.holds), used, marked)
     fingerprint = _described(graph, effects or CodeEffects())
     # A function with a closure may be one of many that are made in a loop, each with large values.
     if getattr(function, "__closure__", None) is None:

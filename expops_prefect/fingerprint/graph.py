@@ -110,6 +110,7 @@ class CodeGraph:
         self.guards = self._bindings.guards
         self.calls: set[str] = set()
         self.functions: list[FunctionType] = []
+        self.holds: list[Any] = []
         self.classes: list[type] = []
         self.held: set[type] = set()
         self.unresolved: list[str] = []
@@ -350,6 +351,7 @@ class CodeGraph:
         # The guard also keeps the value and the functions in it, so that their ids stay taken.
         self.guards.form(_Guarded([inner for _, inner in found], self._roots), value, form)
         self.held |= classes
+        self.holds += [inner for _, inner in found if inner is not value and not isinstance(inner, (type, ModuleType))]
         known = sorted((cls for cls in classes if cls.__module__ != "builtins"), key=class_name)
         if not found and not known:
             number = self._index[key] = self._shared(name, form)

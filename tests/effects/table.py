@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from tests.effects.held import HELD
+
 
 class Case(NamedTuple):
     """An expression with an effect; ``x`` is the function's parameter."""
@@ -22,6 +24,12 @@ EXPRESSIONS: Final = [
     Case("clock", "date.today", "from datetime import date", "(date.today() - x).days"),
     Case("clock", "pd.Timestamp.now", "import pandas as pd", "pd.Timestamp.now().floor('D')"),
     Case("clock", "time.strftime", "import time", "time.strftime('%Y')"),
+    Case("clock", "NOW", "from datetime import datetime; NOW = datetime.now", "NOW()"),
+    Case("clock", "NOW", "import datetime as dt; NOW = dt.datetime.utcnow", "str(NOW())"),
+    Case("clock", "NOW", "import pandas as pd; NOW = pd.Timestamp.now", "NOW()"),
+    Case("clock", "getattr", "from datetime import datetime", "getattr(datetime, 'n' + 'ow')()"),
+    Case("clock", "getattr", "import time", "getattr(time, x)()"),
+    Case("clock", "operator.methodcaller", "import operator", "operator.methodcaller('now')(x)"),
     Case("random", "random.random", "import random", "random.random() * x"),
     Case("random", "choice", "from random import choice", "choice(x)"),
     Case("random", "np.random.rand", "import numpy as np", "np.random.rand(x)"),
@@ -258,6 +266,7 @@ BODIES: Final = [
     ("database", "base().execute",
      "import functools, sqlite3\n@functools.cache\ndef base():\n return sqlite3.connect(':memory:')\n"
      "def task(x):\n base().execute('insert into t values (?)', (x,))\n return x"),
+    *HELD,
     ("clock", "time.monotonic", "def task(x):\n return time.monotonic()"),
     ("clock", "time.perf_counter", "def task(x):\n return time.perf_counter() - x"),
     ("state", "CURRENT.set",
@@ -357,6 +366,11 @@ FINE: Final = [
     " return out.getvalue()",
     "import datetime\ndef task(x):\n return datetime.datetime.fromtimestamp(x, datetime.timezone.utc).isoformat()",
     "import polars as pl\ndef task(x):\n with pl.Config() as c:\n  c.set_tbl_rows(3)\n  return str(pl.DataFrame(x))",
+    "from dataclasses import dataclass, field\n@dataclass\nclass Report:\n n: int\n"
+    " at: float = field(default_factory=time.time)\ndef task(x):\n return Report(x, at=0.0)",
+    "import operator\ndef task(x):\n return sorted(x, key=operator.attrgetter('time', 'node'))",
+    "def task(x, name='mean'):\n return getattr(np, name)(x)",
+    "import re\nWORD = re.compile('a').match\ndef task(x):\n return WORD(x)",
     "import polars as pl\ndef task(x):\n return pl.SQLContext(t=pl.DataFrame(x)).execute('select * from t').collect()",
     "import pandas as pd\nclass Rows(list):\n def to_sql(self):\n  return 'values'\ndef task(x):\n return Rows(x).to_sql()",
     "import requests\ndef task(x):\n return x.text if isinstance(x, requests.Session) else x",

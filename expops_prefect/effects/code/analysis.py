@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from expops_prefect.effects.code import classes, names
 from expops_prefect.effects.code.body import Body
-from expops_prefect.effects.code.held import told_by_class
+from expops_prefect.effects.code.held import told_by_callable, told_by_class
 from expops_prefect.effects.code.names import SourceModule
 from expops_prefect.effects.code.values import MISSING, Class, Function, Summary, Value
 from expops_prefect.effects.table import Table, methods, table
@@ -38,7 +38,8 @@ def code_effects(
 
     Args:
         function: the task's function, or whatever is called for it.
-        functions: all of the project's functions that it refers to, directly or not.
+        functions: all of the project's functions that it refers to, directly or not, and whatever else is called
+            that constants, defaults and the like hold.
         classes: the classes that it refers to, or whose objects it refers to or is given.
         marks: more entries for the table of known callables.
     """
@@ -56,7 +57,8 @@ def _code_effects(
 ) -> CodeEffects:
     classes = tuple(classes)
     analysis = Analysis(table(marks), (cls for cls in classes if owner_of_callable(cls) is Owner.PROJECT))
-    whole = analysis.whole(function, functions)
+    functions = tuple(functions)
+    whole = analysis.whole(function, [found for found in functions if isinstance(found, FunctionType)])
     effects = dict(whole.effects)
     effects |= dict.fromkeys(whole.draws)
     for effect, (what, origin) in whole.depends.items():
@@ -64,7 +66,9 @@ def _code_effects(
         if what != "none" or (default is not None and default.constant is None):
             effects.setdefault(effect)
     effects |= dict.fromkeys(whole.changes.values())
-    for kind, name in sorted({found for cls in classes if (found := told_by_class(cls, analysis.table)) is not None}):
+    told = {told_by_class(cls, analysis.table) for cls in classes}
+    told |= {told_by_callable(held, analysis.table) for held in functions}
+    for kind, name in sorted(filter(None, told)):
         if all(effect.kind != kind for effect in effects):
             effects[Effect(kind, name)] = None  # nothing is heard of a connection that is open already
     ordered = sorted(effects, key=lambda effect: (_rank(effect), effect.file, effect.line))

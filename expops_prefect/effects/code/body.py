@@ -96,6 +96,8 @@ class Body(Expressions):
         ]
         for argument, default in defaults:
             found = constant(default.value) if isinstance(default, ast.Constant) else FRESH
+            if isinstance(default, (ast.Name, ast.Attribute)):
+                self.value(default)  # a function counts as called
             self.summary.defaults[argument.arg + suffix] = found
         for argument in (*plain, *arguments.kwonlyargs):
             self.variables[argument.arg] = self._parameter(argument, argument.arg + suffix)

@@ -11,7 +11,19 @@ from typing import Any, Final
 from expops_prefect.effects.code.settings import SettingsCalls
 from expops_prefect.effects.code.state import written
 from expops_prefect.effects.code.values import FRESH, MISSING, PLAIN, UNKNOWN, Class, Value, fresh, pairs, part, taints
-from expops_prefect.effects.table import HARMLESS, READ, clock, database, environment, files, methods, prefect, random
+from expops_prefect.effects.table import (
+    HARMLESS,
+    READ,
+    called_by_name,
+    clock,
+    database,
+    environment,
+    files,
+    methods,
+    prefect,
+    random,
+    unheard_below,
+)
 from expops_prefect.models.effects import KINDS
 
 _ALIASES: Final = frozenset(
@@ -29,6 +41,9 @@ _PLAIN: Final = frozenset(
     len int float str bool bytes repr hash abs round sum any all isinstance issubclass callable ord chr format divmod
     pow id complex hex oct bin ascii hasattr
     """.split()
+)
+_BY_NAME: Final = frozenset(
+    "operator.methodcaller operator.attrgetter _operator.methodcaller _operator.attrgetter".split()
 )
 _DYNAMIC: Final = frozenset({"exec", "eval", "compile", "__import__", "globals", "locals"})
 _MAKES_CLASS: Final = frozenset(
@@ -297,6 +312,11 @@ class KnownCalls(SettingsCalls):
         if name == "__new__" or name.endswith(".__new__"):
             cls = next((c for value in call.arguments[:1] for c in value.callees if isinstance(c, Class)), None)
             return FRESH.made(instance=cls)
+        if path in _BY_NAME:
+            for text in call.arguments[:1]:
+                kind = called_by_name(text.constant) if isinstance(text.constant, str) else None
+                if kind is not None:
+                    self.effect(kind, call.node)
         if path in _MAKES_CLASS and (len(call.arguments) > 1 or path != "builtins.type"):
             return self.class_from(call.given, call.keywords)
         if top != "builtins":
@@ -324,6 +344,8 @@ class KnownCalls(SettingsCalls):
                 return self.analysis.attribute(call.arguments[0], wanted.constant)
             self.summary.used.add("*")
             self.unresolved(call.node, *call.given)
+            for kind in unheard_below(call.arguments[0].paths):
+                self.effect(kind, call.node)
             return Value(origins=call.arguments[0].all_origins)
         return None
 

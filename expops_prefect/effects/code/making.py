@@ -32,17 +32,17 @@ class Making(OwnCalls):
             if method is not None:
                 given = (arguments, keywords) if name == "__init__" else ((), {})
                 self.own_call((classes.bound(method, made),), *given)
-        self._fields(cls, arguments, keywords)
+        times = self._fields(cls, arguments, keywords)
         if first_time:
             for inner in classes.field_classes(cls):
                 if inner.key not in self.summary.run:
-                    self.constructed(inner, (), ANYHOW)
+                    times |= self.constructed(inner, (), ANYHOW).taints
         for base in cls.bases:
             for path in base.paths:
                 kind = self.table.kind(path)
                 if kind == "environment":
                     self.effect(kind, ast.Name(id=cls.name), cls.name)
-        return made.made(taints=frozenset().union(*(value.taints for value in (*arguments, *keywords.values()))))
+        return made.made(taints=times.union(*(value.taints for value in (*arguments, *keywords.values()))))
 
     def _by_its_class(
         self, cls: Class, made: Value, arguments: Sequence[Value], keywords: Mapping[str, Value]
@@ -61,15 +61,17 @@ class Making(OwnCalls):
             self.class_made(Class(self.here, cls.name, {}, parents=parents, meta=cls), keywords)
         return made
 
-    def _fields(self, cls: Class, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> None:
-        """Call what gives the fields that are not given, and what looks at those that are."""
+    def _fields(self, cls: Class, arguments: Sequence[Value], keywords: Mapping[str, Value]) -> frozenset[int]:
+        """Call what gives the fields that are not given, and what looks at those that are; the times in them."""
+        times: frozenset[int] = frozenset()
         given = {*keywords, *(name for (name, _), _ in zip(plain_fields(cls), arguments, strict=False))}
         for name, factory in classes.factories(cls):
             if name not in given:
                 line = getattr(self.here, "lineno", 0)
                 made = ast.Name(id=cls.name, lineno=line)
                 called = ast.Attribute(value=made, attr=name, lineno=line) if name else made
-                self.called(ast.Call(func=called, args=[], keywords=[], lineno=line), factory)
+                times |= self.called(ast.Call(func=called, args=[], keywords=[], lineno=line), factory).taints
+        return times
 
     def class_made(self, cls: Class, keywords: Mapping[str, Value]) -> Value:
         """A class that the body makes: its bases and its metaclass hear of it."""

@@ -50,7 +50,7 @@ class MethodCalls(KnownCalls):
         if own_classes and name == "register":
             self.change(receiver, call.node)
         if own_classes and not name.startswith("__"):  # Model.model_validate makes an object
-            self.own_call(own_classes, (), {"**": fresh(call.given)})
+            self.escape(self.own_call(own_classes, (), {"**": fresh(call.given)}))
         if name in prefect.TASK_METHODS and receiver.callees:
             return self.own_call(receiver.callees, call.arguments, call.keywords).made(fresh=False, private=False)
         for path in call.function.paths:

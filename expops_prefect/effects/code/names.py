@@ -13,7 +13,7 @@ from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodTy
 from typing import Any, Final, Protocol
 
 from expops_prefect.effects.code.definitions import factories_in, held_in, metaclass_in, methods_in
-from expops_prefect.effects.code.naming import named_paths, paths_of, type_path
+from expops_prefect.effects.code.naming import is_of_object, named_paths, paths_of, type_path
 from expops_prefect.effects.code.values import (
     GLOBAL,
     MISSING,
@@ -104,6 +104,8 @@ def of_live(value: Any, name: str = "", written: str = "") -> Value:
         found = of_live(value.__func__, name)
         if found.callees:
             return found.made(callees=tuple(_bound(callee, bound) for callee in found.callees))
+        if is_of_object(value):
+            return attribute(bound, value.__name__)
         return Value(paths=named_paths(value, name, written), live=value)
     if isinstance(value, FunctionType):
         return _of_function(value, name, written)
@@ -147,8 +149,9 @@ def _is_of_container(value: Any) -> bool:
     """Whether it is a method of a list, an iterator or the like: ``LOG.append``, ``itertools.count().__next__``."""
     if not isinstance(value, (BuiltinMethodType, MethodWrapperType)):
         return False
-    owner = value.__self__
-    return not isinstance(owner, (ModuleType, type)) and type(owner).__module__ in _HOLDERS
+    if type(value.__self__).__module__ in _HOLDERS:
+        return not isinstance(value.__self__, (ModuleType, type))
+    return isinstance(value, BuiltinMethodType) and is_of_object(value)
 
 
 def _of_object(value: Any, written: str) -> Value:
@@ -162,6 +165,7 @@ def _of_object(value: Any, written: str) -> Value:
     element = None
     if isinstance(value, (dict, list, tuple)) and len(value) <= _MOST_HELD:
         held = list(value.values()) if isinstance(value, dict) else list(value)
+        held.append(getattr(value, "default_factory", None))
         known = [of_live(entry) for entry in held if callable(entry)]
         element = joined(known).made(origins=frozenset({GLOBAL})) if known else None
     return Value(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from expops_prefect.effects.table import normalised
@@ -22,7 +22,8 @@ def paths_of(*names: str) -> tuple[str, ...]:
 
 def named_paths(value: Any, name: str, written: str) -> tuple[str, ...]:
     """The names of a callable object that has none of its own: those under which its module holds it."""
-    qualname = _static(value, "__qualname__") or _static(value, "__name__") or name
+    function = value.__func__ if isinstance(value, MethodType) else value
+    qualname = _static(function, "__qualname__") or _static(value, "__name__") or name
     owner = _static(value, "__self__")
     if owner is not None and not isinstance(owner, (ModuleType, type)):
         kind = type(owner)
@@ -33,12 +34,21 @@ def named_paths(value: Any, name: str, written: str) -> tuple[str, ...]:
         return paths_of(own, written)
     module_name = _static(value, "__module__") or (owner.__name__ if isinstance(owner, ModuleType) else None)
     if isinstance(owner, type):
-        return paths_of(f"{owner.__module__}.{owner.__qualname__}.{qualname}", written)
+        return paths_of(f"{owner.__module__}.{owner.__qualname__}.{str(qualname).rpartition('.')[2]}", written)
     if not isinstance(module_name, str):
         module_name = type(value).__module__
     if qualname == name and vars(sys.modules.get(module_name, sys)).get(name) is not value:
         return paths_of(written)
     return paths_of(f"{module_name}.{qualname}", written)
+
+
+def is_of_object(value: Any) -> bool:
+    """Whether it is a method of some object, and not what a module gives out as its function: ``random.random``."""
+    owner = value.__self__
+    if owner is None or isinstance(owner, (ModuleType, type)):
+        return False
+    module = vars(sys.modules.get(type(owner).__module__, sys))
+    return not any(module.get(name) is value for name in {value.__name__, value.__name__.lstrip("_")})
 
 
 def _static(value: Any, name: str) -> Any:

@@ -65,6 +65,7 @@ class OwnCalls(State):
         for callee in functions[:50]:
             if isinstance(callee, Class):
                 found.append(self.constructed(callee, (), {"**": anything}))
+                self.escape(found[-1])
                 continue
             summary = self.analysis.summary(callee)
             bound = {name: anything for name in (*summary.parameters, *summary.keyword_only, *summary.variable) if name}

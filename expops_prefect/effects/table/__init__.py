@@ -179,6 +179,30 @@ def sure_method(name: str, paths: Iterable[str]) -> str | None:
 
 
 @lru_cache(maxsize=1)
+def _unheard() -> dict[str, str]:
+    """What asks for the time, for the system's randomness or about the process: nothing is heard of it."""
+    sections = {"clock": clock, "random": random, "environment": environment}
+    return {
+        name: kind
+        for kind, section in sections.items()
+        for name in section.ENTRIES.get(kind, "").split()
+        if name not in clock.MEASURES
+    }
+
+
+def unheard_below(paths: Iterable[str]) -> list[str]:
+    """The kinds of what nobody would hear among the functions of a module or class, which is called by a text."""
+    known = _unheard().items()
+    return sorted({kind for path in paths for name, kind in known if name.rpartition(".")[0] == path})
+
+
+def called_by_name(name: str) -> str | None:
+    """The kind of a function or method of this last name that is sure to have an effect, of whatever."""
+    last = name.rpartition(".")[2]
+    return "clock" if last in clock.BY_NAME else methods_by_name().get(last)
+
+
+@lru_cache(maxsize=1)
 def methods_by_receiver() -> dict[str, tuple[tuple[str, frozenset[str]], ...]]:
     """For each method that counts on certain receivers: the kinds with the names of these."""
     found: dict[str, tuple[tuple[str, frozenset[str]], ...]] = {}

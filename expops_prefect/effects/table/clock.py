@@ -35,6 +35,9 @@ UNLESS_GIVEN = {
 }
 """Those that tell the time only without the argument at this place."""
 
+BY_NAME = frozenset("now utcnow today".split())
+"""The last names of those that are called by a text."""
+
 OF_TEXTS = frozenset(
     {
         *("pandas.to_datetime", "pandas.core.tools.datetimes.to_datetime", "numpy.datetime64", "pandas.Timestamp"),
