@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-from expops_prefect._internal.process import ForkSafeLock
+from expops_prefect._internal.process import ForkSafeLock, Parts
 
 
 def test_a_forked_child_finds_its_locks_free() -> None:
@@ -39,3 +41,18 @@ def test_a_forked_child_finds_its_locks_free() -> None:
     done.set()
     thread.join()
     waiting.join()
+
+
+def test_a_part_is_made_once_however_many_threads_ask_for_it() -> None:
+    made: list[str] = []
+
+    class Slow:
+        def __init__(self, owner: str) -> None:
+            time.sleep(0.05)
+            made.append(owner)
+
+    parts = Parts("shop")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: parts(Slow), range(8)))
+    assert made == ["shop"]
+    assert len(set(map(id, found))) == 1

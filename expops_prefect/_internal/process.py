@@ -45,15 +45,18 @@ class Parts:
     def __init__(self, *owner: Any) -> None:
         self._owner = owner
         self._held: dict[Any, Any] = {}
+        self._creating: dict[Any, ForkSafeLock] = {}
         _fork_aware.add(self)
 
     def __call__(self, kind: Callable[..., _T]) -> _T:
         """The owner's only object of a kind in this process."""
         held: _T | None = self._held.get(kind)
         if held is None:
-            # Without a lock: creating one may take a request. If two are created at once, one is dropped unused.
-            made = kind(*self._owner)
-            held = self._held.setdefault(kind, made)
+            # A lock for each kind: creating one may take requests, and may need others.
+            with self._creating.setdefault(kind, ForkSafeLock()):
+                held = self._held.get(kind)
+                if held is None:
+                    held = self._held[kind] = kind(*self._owner)
         return held
 
     def in_forked_child(self) -> None:
