@@ -1,7 +1,7 @@
-"""Whether a body has changed its arguments: they are looked at once more after it, and no oftener than that.
+"""Detects whether a body changed its arguments, by checking them once more after it has run.
 
-What nothing can change is not looked at. Of plain data a glance is taken, which costs a tenth of a fingerprint; the
-fingerprint is made only where that tells of a change.
+Immutable arguments are skipped. Plain data is compared by its pickled bytes first, at a tenth of the cost of a
+fingerprint; the fingerprint is computed only if they differ.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _OF_LIBRARIES: Final = frozenset(
         *("pyarrow.Array", "pyarrow.Scalar"),
     }
 )
-"""Classes, by package and name, whose objects no method changes."""
+"""Classes, by package and name, whose objects are immutable."""
 _PLAIN: Final = frozenset({list, dict, set, tuple, bytearray})
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What became of a call's arguments.
+    """How a call's arguments differ after its body.
 
     Attributes:
         changed: the parameters whose arguments the body changed.
-        unstable: those whose arguments count as another value at each look, whatever a body does.
+        unstable: those whose arguments have another fingerprint each time, whatever the body does.
     """
 
     changed: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Given:
         self._glances = {name: glance(value) for name, value in self.values.items()}
 
     def changes(self, root: Path) -> Changes:
-        """Look at them again, after the body.
+        """Compare the arguments with what they were, after the body.
 
         Args:
             root: the project's folder.
@@ -76,7 +76,7 @@ class Given:
             digest = _digest(name, value, root)
             if digest == self._digests[name]:
                 continue
-            # It is looked at a third time only where that can tell why.
+            # A third fingerprint tells an unstable argument from one that was changed.
             (changed if digest == _digest(name, value, root) else unstable).append(name)
         return Changes(tuple(changed), tuple(unstable))
 
@@ -84,7 +84,7 @@ class Given:
 def is_constant(value: Any) -> bool:
     """Whether nothing can change a value in place.
 
-    Objects of classes that only ask not to be changed, such as frozen dataclasses, can be.
+    Frozen dataclasses and the like are not constant: their protection can be bypassed.
     """
     kind = type(value)
     if kind in _IMMUTABLE:
@@ -106,18 +106,18 @@ def _is_immutable(kind: type) -> bool:
 
 
 _SCALARS: Final = frozenset({"number", "bool", "bool_", "datetime64", "str_", "bytes_"})
-"""Those of numpy; a ``void`` can be changed."""
+"""Immutable scalars of numpy; a ``void`` can be changed."""
 
 
 class _Glance(pickle.Pickler):
-    """A pickler that takes nothing but plain data."""
+    """A pickler that accepts only plain data."""
 
     def reducer_override(self, value: Any) -> Any:
         raise pickle.PicklingError(type(value))
 
 
 class _Digest:
-    """A file of which the digest is kept."""
+    """A write-only file that hashes its content."""
 
     def __init__(self) -> None:
         self._hasher = blake3()
@@ -131,14 +131,14 @@ class _Digest:
 
 
 def glance(value: Any) -> bytes | None:
-    """A digest that stays the same only if plain data, and what in it is one object, does; ``None`` for other data.
+    """A cheap digest of plain data and of which of its parts are the same object; ``None`` for other data.
 
-    It may become another one although nothing has changed, and means nothing in another process.
+    If it is unchanged, so is the data. It may differ for unchanged data, and is valid in this process only.
     """
     if type(value) not in _PLAIN:
         return None
     found = _Digest()
-    with suppress(Exception):  # other objects, another thread that changes it, data that is nested too deeply
+    with suppress(Exception):  # other objects, a change by another thread, data that is nested too deeply
         _Glance(found, protocol=5).dump(value)
         return found.digest()
     return None
@@ -148,4 +148,4 @@ def _digest(name: str, value: Any, root: Path) -> str | None:
     try:
         return fingerprint(value, name=name, root=root)
     except (FingerprintError, ExpOpsPrefectError):
-        return None  # it could be walked before
+        return None  # it could be fingerprinted before the body

@@ -17,7 +17,7 @@ class Blocks:
     """The storage blocks and the serializer of a project. Take it as ``project.part(Blocks)``.
 
     The result storage is saved, so that another process can load a result through Prefect's API by
-    the block's id. Its name holds the resolved place, so two checkouts never take each other's.
+    the block's id. Its name contains a hash of the project's root and stores, so two checkouts never share one.
 
     Args:
         project: the project.
@@ -38,14 +38,14 @@ class Blocks:
 
 
 def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
-    """The block under this name; looking takes one request, saving takes half a dozen."""
+    """The block under this name, saved if needed; loading takes one request, saving half a dozen."""
     try:
-        with suppress(ValueError):  # there is none, or one that another release wrote
+        with suppress(ValueError):  # not found, or written by another release
             known = ExpOpsResultStorage.load(name, _sync=True)  # type: ignore[call-arg]
             if isinstance(known, ExpOpsResultStorage) and _place(known) == _place(block):
                 return known
         block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
-    except Exception as error:  # noqa: BLE001 - the edge to Prefect: without the block the cache works all the same
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect: the cache works without the saved block
         _logger.debug("block %s not saved (%s): results load in this project only", name, error)
     return block
 

@@ -1,7 +1,7 @@
 """What the cache knows of one task run, from the computation of its key to the end of its commit.
 
-Prefect passes nothing of ours from the policy to the storages and the hooks. They meet here, by the
-:class:`~expops_prefect.cache.session.Session` of the process that runs the task.
+Prefect passes none of our data from the policy to the storages and the hooks. They share it here, through
+the :class:`~expops_prefect.cache.session.Session` of the process that runs the task.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 
 class TaskRecorder(Protocol):
-    """What records a task run, if anything does. The cache does not know more of it."""
+    """The cache's view of the recorder of a task run."""
 
     @property
     def run_id(self) -> str:
-        """The recorded run."""
+        """The id of the recorded run."""
 
     @property
     def path(self) -> str:
@@ -51,22 +51,22 @@ class TaskRecorder(Protocol):
         """For a step, its process's path and its name."""
 
     def missed(self) -> None:
-        """Told once that the result is not in the cache: the body is executed."""
+        """Called once when the result is not in the cache and the body will be executed."""
 
     def outputs(self) -> tuple[Output, ...]:
-        """Where metrics and charts of this computation went."""
+        """Where the metrics and charts of this computation were written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """Who computed a result, and when, as it stands in the cache record.
+    """Where and when a result was computed, for the cache record.
 
     Attributes:
         run_id, path: where the task run is recorded; empty outside a recorded run.
         step_of: for a step, its process's path and its name.
-        task_run_id: Prefect's id of it.
-        started, ended: when its body ran, epoch seconds; ``None`` if that is not known.
-        outputs: where its metrics and charts went.
+        task_run_id: Prefect's id of the task run.
+        started, ended: when its body ran, epoch seconds; ``None`` if unknown.
+        outputs: where its metrics and charts were written.
         components: what its key is made of.
     """
 
@@ -85,12 +85,12 @@ class Outcome:
     """How the cache dealt with a task run, as the recorder reads it.
 
     Attributes:
-        key: the transaction key; ``None`` for one that is not this package's.
-        hit: the record whose result the task run was given; ``None`` if it was executed.
-        why: why it was executed; ``None`` for a hit, and until that is known.
+        key: the transaction key; ``None`` for a key that this package did not compute.
+        hit: the record whose result the task run received; ``None`` if it was executed.
+        why: why it was executed; ``None`` for a hit, and until it is known.
         not_stored: why its result is not in the cache although it was computed.
         object_key: where its result was stored; ``None`` until it is.
-        waited: seconds that it waited for others that computed the same result.
+        waited: seconds that it waited for other task runs that computed the same result.
         components: what its key is made of; ``None`` for a hit.
     """
 
@@ -105,13 +105,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a body did, as it was watched.
+    """What was observed of a body.
 
     Attributes:
         named, reads: what it read, see :mod:`expops_prefect.effects.dependencies`.
         proven: see :class:`CacheRecord`.
-        effects: what it did beside computing, as it stands in the record.
-        generators: what it left of the global random generators, as it stands in the record.
+        effects: what it did beside computing, in the record's format.
+        generators: the state in which it left the global random generators, in the record's format.
     """
 
     named: Named
@@ -128,38 +128,38 @@ class CacheContext:
     Attributes:
         project: where its result is kept.
         key: the transaction key.
-        cache_key: the same, taken apart; ``None`` for a key that is not this package's.
+        cache_key: the parsed key; ``None`` for a key that this package did not compute.
         task_run_id, label: the task run's id and its name.
-        task_run: its task run, while that lasts: the state holds the result.
-        paired: both of our storages are in use, so the key storage's write completes the result's.
-        serializer: what makes bytes of its result.
+        task_run: returns the task run while it exists; its state holds the result.
+        paired: both our storages are in use, so the key storage's write completes the result's.
+        serializer: serializes its result.
         components: what its key is made of, until it is known whether it is a hit.
-        snapshot: the same, to be written down with the result; ``None`` for a hit.
+        snapshot: the same, for the record of the result; ``None`` for a hit.
         configured: the processes whose configuration is part of the key.
-        retry_name: under which key it is noted where its result is, for a retry of its flow.
+        retry_name: the KV key that leads a retry of its flow to its result.
         computed_in: the run, and the attempt at it, that it belongs to.
-        recorder: what records it.
-        verified: what was found, checked and loaded, and waits for the read that follows.
-        hit: the record whose result the task run was given; ``None`` while it was executed.
-        kept: the digest of the result under its key that is no hit, if there is one.
-        newer: a newer release has written a record under its key, which stays.
+        recorder: records it; ``None`` if it is not recorded.
+        verified: the hit that was checked and loaded, kept for the read that follows.
+        hit: the record whose result the task run received; ``None`` if it was executed.
+        kept: the digest of a result under its key that is not a hit, if there is one.
+        newer: a newer release wrote the record under its key, which is not replaced.
         missed: it is not a hit.
         why: why it is executed.
-        lease: the lease under which this is computed.
-        waited: seconds that it waited for others that computed the same result.
-        before: what is known of it before its body runs, where that is watched.
+        lease: the lease under which it is computed.
+        waited: seconds that it waited for other task runs that computed the same result.
+        before: its state before its body runs, if the body is watched.
         observed: what its body did.
-        data_folders: the folders of its key that count by their content, see :class:`DataRules`.
+        data_folders: the folders in its key that are hashed by content, see :class:`DataRules`.
         inherited: the dependencies of hits inside its body.
         started, ended: when the body ran, epoch seconds.
-        refused: its body did more than its key can say, so that its result is no hit.
-        unkeyed: the body was told what is configured for another process; its result may depend on that.
-        returned_state: the result is a state of Prefect's or holds one, which tells of this very run.
-        returned: what the body returned and its fingerprint, where a transaction around commits it later.
-        staged: the record of a result whose objects are stored, which the key storage writes next.
+        refused: its body did more than its key covers, so its result is not a hit.
+        unkeyed: the body received the configuration of another process, and its result may depend on it.
+        returned_state: the result is or contains a Prefect state, which describes this run only.
+        returned: what the body returned and its fingerprint, if a surrounding transaction commits it later.
+        staged: the record of a result whose objects are stored; the key storage writes it next.
         not_stored: why its result is not in the cache although it was computed.
         object_key: where its result was stored.
-        computed: who computed its result, once its task run has ended: a commit may be still to come.
+        computed: where and when its result was computed, if it ended before its commit.
     """
 
     project: Project
@@ -207,14 +207,14 @@ class CacheContext:
             project: where its result is kept.
             key: its cache key.
             task_run: Prefect's task run.
-            nested: a transaction around it commits it, maybe long after its end; its state is asked for then.
+            nested: a surrounding transaction commits it, perhaps long after its end, and reads its state then.
         """
         find: Callable[[], TaskRun | None] = (lambda: task_run) if nested else weakref.ref(task_run)
         return cls(project, str(key), key, task_run.id, task_run.name, find)
 
     @property
     def holder(self) -> str:
-        """The name under which its task run takes leases of its own."""
+        """The name under which its task run takes leases."""
         return str(self.task_run_id)
 
     @property
@@ -224,19 +224,19 @@ class CacheContext:
 
     @property
     def state(self) -> Any:
-        """The task run's state; ``None`` if it is gone or has none."""
+        """The task run's state; ``None`` if the task run no longer exists or has no state."""
         task_run = self.task_run()
         return None if task_run is None else task_run.state
 
     @property
     def outcome(self) -> Outcome:
-        """How the cache has dealt with it so far."""
+        """How the cache has dealt with the task run so far."""
         key = None if self.cache_key is None else self.key
         hit = None if self.missed else self.hit
         return Outcome(key, hit, self.why, self.not_stored, self.object_key, self.waited, self.snapshot)
 
     def computation(self) -> Computation:
-        """Who computes its result, and when."""
+        """Where and when its result is computed."""
         if self.computed is not None:
             return self.computed
         by, task_run_id = self.recorder, str(self.task_run_id)
@@ -256,9 +256,9 @@ class CacheContext:
 
     @property
     def must_not_store(self) -> bool:
-        """Whether its result is none to keep.
+        """Whether its result must not become a hit.
 
-        The task failed, or returned a state (which may be a failed one), or depends on more than its key says.
+        The task failed, returned a state (which may be a failed one), or depends on more than its key covers.
         """
         if self.cache_key is None:
             return False
@@ -268,23 +268,23 @@ class CacheContext:
         return self.returned_state or (state is not None and (state.is_failed() or state.is_crashed()))
 
     def refuse(self, why: Reason) -> None:
-        """Do not keep its result for others."""
+        """Do not give its result to other task runs."""
         self.refused, self.why = True, why
 
     def release_lease(self) -> None:
-        """Let others compute the result, or take it. A lease that Prefect took is left to Prefect."""
+        """Release the lease, so that waiting task runs go on. Prefect releases a lease that it took itself."""
         lease = self.lease
         if lease is not None and self.holder in lease.holders:
             self.lease = None
             lease.give_back(self.holder)
 
     def will_commit_later(self, result: Any) -> None:
-        """A transaction around it commits its result, which others may change until then."""
-        with suppress(FingerprintError):  # what cannot be walked cannot be stored either
+        """Note the result that a surrounding transaction commits later; it may be changed until then."""
+        with suppress(FingerprintError):  # what cannot be fingerprinted cannot be stored either
             self.returned = result, fingerprint(result)
 
     def was_changed(self) -> bool:
-        """Whether its result is not any more what the body returned."""
+        """Whether its result was changed since the body returned it."""
         if self.returned is None:
             return False
         result, digest = self.returned
@@ -294,24 +294,24 @@ class CacheContext:
             return True
 
     def keep_components(self) -> None:
-        """It is executed: note what its key is made of before the body may change its arguments."""
+        """Note what the key of an executed task run is made of, before the body can change its arguments."""
         components, self.components = self.components, None
         if components is None:
             return
         try:
             given = None if self.before is None else self.before.given
             self.snapshot = components.snapshot(self.task, looked_at=() if given is None else given.values)
-        except Exception as error:  # noqa: BLE001 - what a user's own objects do here must not cost a result
-            said = f"{error!r}; what it is made of is not compared later"
+        except Exception as error:  # noqa: BLE001 - an error in a user's own objects must not cost a result
+            said = f"{error!r}; cache explain cannot compare its key later"
             degrade("explanations not kept", said, about=self.label)
 
     def tell_unstable(self, kinds: Mapping[str, type]) -> None:
-        """Arguments were other values at a second look although the body changed nothing; by parameter their types."""
+        """Note arguments whose fingerprint differed although the body did not change them: types by parameter."""
         if kinds and self.snapshot is not None:
             self.snapshot = self.snapshot.unstable(self.task, kinds)
 
     def miss(self) -> None:
-        """The body is going to run."""
+        """Note that the body is about to run."""
         self.keep_components()
         if self.started is None:
             self.started = time.time()
@@ -320,7 +320,7 @@ class CacheContext:
         self.missed = True
 
     def end(self, *, commits_later: bool) -> None:
-        """The task run has ended. A commit that is still to come needs little of it."""
+        """Release what a later commit does not need: the task run has ended."""
         self.returned_state = self.must_not_store
         self.computed = self.computation() if commits_later else None
         self.task_run = gone
@@ -328,15 +328,17 @@ class CacheContext:
 
 
 def gone() -> None:
-    """There is no task run any more."""
+    """The task run no longer exists."""
 
 
 computing: ContextVar[tuple[CacheContext, ...]] = ContextVar("expops_computing", default=())
-"""The cached results that the code that runs now contributes to: those of the tasks around it, outermost first."""
+"""The contexts of the cached tasks around the running code, outermost first: it contributes to their results."""
 
 
 def uses_configuration(processes: frozenset[str]) -> None:
-    """The code that runs here depends on what is configured for processes: results whose keys lack it are no hits.
+    """Note that the running code depends on the configuration of processes.
+
+    Results whose keys do not include it are not hits.
 
     Args:
         processes: their normalised names.
@@ -346,7 +348,7 @@ def uses_configuration(processes: frozenset[str]) -> None:
             if not context.unkeyed and context.project.settings.process_parameters(name):
                 context.unkeyed = True
                 said = (
-                    f"its result depends on what is configured for the process {name!r}, which its code does not name, "
+                    f"its result depends on the configuration of the process {name!r}, which its code does not name, "
                     "so it is executed every time. Call that task by its own name in the body, or pass the parameters "
                     "as arguments"
                 )

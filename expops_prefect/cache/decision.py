@@ -1,6 +1,6 @@
-"""Whether a task run is cached: by what its author said, by the configuration, and by what its code does.
+"""Decides whether a task run is cached: by its decorator, the configuration, and what its code does.
 
-Where it is not cached, Prefect's own rule stays, as if this package were not there.
+If it is not cached, Prefect's own rules apply, as if this package were not there.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from expops_prefect.models.effects import CodeEffects, Effect
 from expops_prefect.project import Project
 
 RULE_ATTRIBUTE: Final = "_expops_default"
-"""The attribute of a task that says what becomes of it where the configuration does not: ``pure`` without it."""
+"""The attribute of a task with its default rule if the configuration sets none; ``pure`` if absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a task run.
+    """Whether and how a task run is cached.
 
     Attributes:
-        why_not: why it is executed every time; ``None`` where it is cached.
-        told: its author or the configuration asked for it, so that no effect stands against it.
-        watched: what its body reads and does is seen, and kept with the result.
+        why_not: why it is executed every time; ``None`` if it is cached.
+        told: its author or the configuration asked for caching, so effects do not prevent it.
+        watched: its body is observed, and what it reads and does is kept with the result.
     """
 
     why_not: Reason | None
@@ -42,7 +42,7 @@ def decide(project: Project, task: Any, name: str, code: CodeEffects) -> Decisio
         project: its project.
         task: the task.
         name: its name in the configuration.
-        code: what its code tells.
+        code: the effects found in its code.
     """
     rule = rule_of(project, task, name)
     told = is_told(project, task, name)
@@ -61,34 +61,34 @@ def decide(project: Project, task: Any, name: str, code: CodeEffects) -> Decisio
 
 
 def rule_of(project: Project, task: Any, name: str) -> CacheDefault:
-    """What becomes of a task of which nobody said anything."""
+    """The rule for a task without explicit cache settings."""
     own: CacheDefault = getattr(task, RULE_ATTRIBUTE, "pure")
     return project.settings.cache.default_for(name) or own
 
 
 def is_told(project: Project, task: Any, name: str) -> bool:
-    """Whether somebody asked for this task to be cached: its author in its decorator, or the configuration."""
+    """Whether this task's decorator or the configuration asks for it to be cached."""
     if project.settings.cache.asked_for(name):
         return True
     if not is_decorated(task):
-        return False  # made by this package, policy and all
+        return False  # this package made the task and its policy
     return task.cache_expiration is not None or not is_left_open(task)
 
 
 def is_decorated(task: Any) -> bool:
-    """Whether it has a decorator that its author can change: the processes of an ExpOps project have none."""
+    """Whether the task has a decorator that its author can change; the processes of an ExpOps project do not."""
     return getattr(task, RULE_ATTRIBUTE, None) is None
 
 
 def is_left_open(task: Any) -> bool:
-    """Whether its author said nothing about its caching."""
+    """Whether the task's decorator leaves caching open."""
     if getattr(task, "_policy_left_open", False):
         return True
     return hasattr(task.cache_policy, "original")  # the policy of an instrumented task
 
 
 def forbidding(project: Project, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
-    """Those effects that stand against caching: drawing from a generator that is seeded is none."""
+    """The effects that prevent caching; drawing from a seeded generator does not."""
     if project.settings.random_seed is None:
         return effects
     return tuple(effect for effect in effects if not effect.seedable)

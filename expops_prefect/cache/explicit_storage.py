@@ -1,9 +1,8 @@
-"""Whether a flow around a task names a storage or a serializer for its results: then that wins over ours.
+"""Whether a surrounding flow names a storage or a serializer for results, which then replaces ours.
 
-Prefect hands them down from flow to flow and to tasks without a word on where they come from, so what
-is not Prefect's default was chosen. The defaults themselves, those of a profile or a server
-included, are chosen for no flow in particular: there ours take their place. And whether results are
-persisted by anybody but us.
+Prefect passes them from flows to subflows and tasks without their origin, so a storage that is not
+Prefect's default was named explicitly. Defaults, including those of a profile or a server, are named
+for no particular flow; ours replace them. Also tells whether results are persisted without our policy.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from expops_prefect.serialization.serializer import ExpOpsSerializer
 
 
 class _Last:
-    """The last answer: all task runs of a flow run ask about the same objects."""
+    """Caches the last answer: all task runs of a flow run ask about the same objects."""
 
     def __init__(self, ask: Callable[[Any, Any], bool]) -> None:
         self._ask = ask
@@ -53,8 +52,8 @@ def serializer(store: ResultStore) -> bool:
 def withhold_failure(context: TaskRunContext) -> None:
     """Keep the exception of a task run out of every storage, unless its user has results persisted.
 
-    It is never a hit, and its message often cites what nobody should read. Prefect persists it because
-    the task has a policy, which is ours; a retry gets a context of its own.
+    It is never a hit, and its message may contain secrets. Prefect would persist it only because the task
+    has our policy. A retry gets a context of its own.
     """
     if not _persists(context.task):
         context.persist_result = False

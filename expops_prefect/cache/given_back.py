@@ -1,6 +1,6 @@
-"""Results that are an argument or a global of the task, or show its memory.
+"""Finds results that are, or share memory with, an argument or a global of the task.
 
-A hit gives back a copy. Whoever changes the copy later does not change the original.
+A hit returns a copy. Changing the copy later does not change the original.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_BASES: Final = 16
 
 
 def given_back(result: Any, known: Iterable[tuple[str, Any]]) -> list[str]:
-    """The names of values that a result hands on, and of iterators in it.
+    """The names of the values that a result shares, and descriptions of iterators in it.
 
     Args:
         result: what the body returned.
@@ -42,7 +42,7 @@ def given_back(result: Any, known: Iterable[tuple[str, Any]]) -> list[str]:
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    """What a container, a bound function or an object of the project's own classes holds."""
+    """The items of a container, the arguments of a partial or method, or the attributes of a project's object."""
     if isinstance(value, dict):
         value = value.values()
     elif isinstance(value, functools.partial):
@@ -57,7 +57,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def _memory(value: Any) -> Iterator[Any]:
-    """A value that can be changed, and those whose memory it shows: of a view the array, of that its buffer."""
+    """A mutable value and those whose memory it shares: the array under a view, the buffer under the array."""
     for _ in range(_MOST_BASES):
         if value is None or _is_one_in_a_process(value) or is_constant(value):
             return
@@ -74,7 +74,7 @@ def _memory(value: Any) -> Iterator[Any]:
 
 
 def _is_one_in_a_process(value: Any) -> bool:
-    """Whether a hit gives back the very object."""
+    """Whether a hit returns the same object, not a copy."""
     if isinstance(value, BuiltinFunctionType):
         return value.__self__ is None or isinstance(value.__self__, ModuleType)
     return isinstance(value, (type, FunctionType, ModuleType, enum.Enum))

@@ -1,8 +1,8 @@
-"""What a cache key was made of, kept small: digests of its parts, so that two keys can be compared part by part.
+"""What a cache key was made of, as digests of its parts, so that two keys can be compared part by part.
 
-Parts of inputs and configuration stand in the record as one JSON text. Those of the code, with
-the sources, are one object by the function's digest, which task runs of the same code share. While
-a key is computed only references are kept; nothing is made of them for a hit.
+The parts of inputs and configuration are one JSON text in the record. Those of the code, with the
+sources, are one object under the function's digest, which task runs of the same code share. While a
+key is computed, only references are kept; a hit costs nothing more.
 """
 
 from __future__ import annotations
@@ -28,25 +28,24 @@ from expops_prefect.stores.objects.base import GRACE
 from expops_prefect.stores.outbox.changes import KeepObject
 
 _VALUES: Final = ("parameters", "hyperparameters")
-"""Sections of a process of which values are kept, without secrets; of everything else digests alone."""
+"""Sections of a process whose values are kept, without secrets; for all others only digests are kept."""
 _NOT_SHOWN: Final = f'"{HIDDEN}"'
 _MOST_VALUE: Final = 120
 _MOST_KEYS: Final = 128
 _MOST_SOURCE: Final = 1 << 20
-"""By project and function digest: when the sources were handed over, and their size in bytes."""
 
 
 @dataclass(slots=True)
 class KeyComponents:
-    """What a key is made of, as long as it may have to be written down.
+    """What a key is made of, until it is known whether it has to be recorded.
 
     Attributes:
         values, digests, notes: of the arguments by parameter.
         others: the keys of other policies.
         config: see :func:`config_parts`.
         code: the function's fingerprint.
-        root: the project's folder, below which paths count from there.
-        process: what was changed in the process that computing depends on, by what it is, each with a digest.
+        root: the project's folder; paths below it are relative to it.
+        process: digests of changed process settings that affect computing, by description.
     """
 
     values: Mapping[str, Any]
@@ -62,8 +61,8 @@ class KeyComponents:
         """The parts, before the task's body may change its arguments.
 
         Args:
-            task: its name, for what is said of parts that are never the same.
-            looked_at: the parameters whose arguments are looked at a second time after the body.
+            task: its name, for warnings about unstable parts.
+            looked_at: the parameters whose arguments are checked again after the body.
         """
         inputs = summaries(self.digests, self.values, self.notes, self.root)
         others = [short_digest(key.encode()) for key in self.others]
@@ -78,10 +77,10 @@ class KeyComponents:
 
 @dataclass(frozen=True, slots=True)
 class KeySnapshot:
-    """The parts of a key, to be written down with the result.
+    """The parts of a key, recorded with the result.
 
     Attributes:
-        text: those of inputs and configuration, JSON.
+        text: the parts of inputs and configuration, JSON.
         code: the function's fingerprint.
     """
 
@@ -89,11 +88,11 @@ class KeySnapshot:
     code: CodeFingerprint
 
     def unstable(self, task: str, kinds: Mapping[str, type]) -> KeySnapshot:
-        """The same, with what is said of arguments that are never the same.
+        """The same parts, with more arguments marked as unstable; warns once for each.
 
         Args:
             task: the task's name.
-            kinds: by parameter, the types of those that the second look has found.
+            kinds: the types of the unstable arguments by parameter.
         """
         value = orjson.loads(self.text)
         known = value.get("unstable") or {"inputs": [], "code": []}
@@ -106,7 +105,7 @@ class KeySnapshot:
 
 
 def config_parts(part: Mapping[str, Any], data: str | None, data_path: str) -> dict[str, str]:
-    """The keys of a process's configuration, each with a digest, and with its value where that may be shown.
+    """The keys of a process's configuration, each with a digest, and with its value if that may be shown.
 
     Args:
         part: what enters the key, see :meth:`~expops_prefect.config.Settings.config_part`.
@@ -117,7 +116,7 @@ def config_parts(part: Mapping[str, Any], data: str | None, data_path: str) -> d
     for section in (part["process"], {"reproducibility": part["reproducibility"]}):
         shown = {path: _text(value) for path, value in _flat(masked(section), "") if path.startswith(_VALUES)}
         for path, value in _flat(section, ""):
-            # YAML tells 1 from 1.0 and from true, as the key does; JSON does so too.
+            # Like YAML and the key, JSON tells 1 from 1.0 and from true.
             digest, text = short_digest(_text(value).encode()), shown.get(path, "")
             found[path] = f"{digest} {text}" if text and text != _NOT_SHOWN and len(text) <= _MOST_VALUE else digest
             if len(found) >= _MOST_KEYS:
@@ -140,14 +139,14 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 class _KeptSources(dict[str, tuple[float, int]]):
-    """The functions whose sources are kept in a project's store: by digest, since when, and their size in bytes."""
+    """The functions whose sources are stored: by digest, the time of storing and the size in bytes."""
 
     def __init__(self, _: Project) -> None:
         super().__init__()
 
 
 def keep_sources(project: Project, code: CodeFingerprint) -> int:
-    """Have the parts and sources of a function kept, once per process; they are stored in the background.
+    """Store the parts and sources of a function in the background, once per process.
 
     Returns:
         The size of their object, bytes.
@@ -163,12 +162,12 @@ def keep_sources(project: Project, code: CodeFingerprint) -> int:
         room -= len(source)
         if room > 0:
             sources[name] = masked_source(source, name)
-    # Python's version is a text, all others are digests.
+    # Python's version is kept as it is; all others are digests.
     parts = {name: digest if name == "python" else digest[:16] for name, digest in code.parts.items()}
     content = {"format": FORMAT, "function": code.digest, "parts": parts, "sources": sources}
     try:
         data = zlib.compress(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
-    except TypeError:  # a text that is no Unicode
+    except TypeError:  # a string with lone surrogates
         return 0
     project.outbox.write(KeepObject(names.sources_key(code.digest), data))
     known[code.digest] = now, len(data)

@@ -1,7 +1,7 @@
-"""Computes a task's key and, as Prefect asks for it first, puts our storages in place.
+"""Computes a task's key, and installs our storages, because Prefect asks for the key first.
 
-Exceptions in a policy are swallowed by Prefect and leave the task uncached. Everything that can go
-wrong here is therefore said here, once, with what to do.
+Prefect swallows exceptions in a policy and leaves the task uncached. Everything that can go wrong
+here is therefore logged here, once, with what to do.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ _ConfigDigest: TypeAlias = tuple[str | None, str, Mapping[str, str]]
 
 
 class _ConfigDigests(dict[_Configured, _ConfigDigest]):
-    """By process and those it calls: the data file's digest, that of the configuration with it, and its parts."""
+    """By process and the processes it calls: the digests of the data file and the configuration, and its parts."""
 
     def __init__(self, _: Project) -> None:
         super().__init__()
 
 
-# What map returned, with its futures resolved: a list that is formally an iterator.
+# What map returned, with its futures resolved: a list, although its class is an iterator.
 register_fingerprint(PrefectFutureList, list)  # type: ignore[type-abstract]
 
 
@@ -89,16 +89,16 @@ def prepare(
     Args:
         context: Prefect's context of the task run.
         inputs: the arguments by parameter.
-        ignore: the parameters that do not count.
+        ignore: the parameters that are left out of the key.
         others: the keys of other policies that enter this one.
-        plain: the key that the task has where this package does not cache it.
+        plain: computes the key that the task has if this package does not cache it.
     """
     task = context.task
     if task.isgenerator:
-        return plain()  # Prefect executes generators always; they are recorded only.
+        return plain()  # Prefect always executes generators; they are only recorded.
     earlier = session().of_task_run(context.task_run.id)
     if earlier is not None:
-        earlier.release_lease()  # A retry takes the lease anew; its key may be another one.
+        earlier.release_lease()  # A retry takes a new lease; its key may differ.
     key = _prepared(context, inputs, ignore=ignore, others=others, plain=plain)
     return plain() if key is None else key
 
@@ -132,7 +132,7 @@ def _prepared(
         if run is not None:
             run.uncached(context, reasons.unhashable(error))
         return None
-    except Exception as error:  # noqa: BLE001 - the edge to Prefect, which would tell nobody why the task is uncached
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect, which would not say why the task is uncached
         said = str(error) if isinstance(error, (ExpOpsPrefectError, OSError)) else repr(error)
         degrade("keys not computed", f"{said}; it runs uncached", key=task.name, about=task.name)
         if run is not None:
@@ -149,7 +149,7 @@ def _prepared(
     changed, key = before not in (None, key), before or key
     cache_context = CacheContext.of(project, key, context.task_run, nested=get_transaction() is not None)
     cache_context.configured, cache_context.retry_name = configured, retry_name
-    # If it is executed all the same, its result is not that of the key any more.
+    # If it is executed nevertheless, its result does not belong to this key.
     cache_context.unkeyed = changed
     store = context.result_store
     surrounded = getattr(task, run_context.SURROUNDED_ATTRIBUTE, False)
@@ -186,13 +186,13 @@ def _prepared(
 def plain_key(
     context: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], more: dict[str, Any]
 ) -> str | None:
-    """The key that a task has without this package, whose rule for its persistence holds from here on.
+    """The key that a task has without this package; its persistence follows Prefect's rules from here on.
 
     Args:
         context: Prefect's context of the task run.
         inputs: its arguments by parameter.
         flow_parameters: those of its flow.
-        more: what else Prefect gives a policy.
+        more: the other keyword arguments that Prefect passes to a policy.
     """
     task = context.task
     if not is_left_open(task):
@@ -205,7 +205,7 @@ def plain_key(
 
 
 def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
-    """What is known before the body runs, for what is seen of it, if it is watched at all."""
+    """The state before the body runs, to compare with after it."""
     given = Given(made.components.values, made.components.digests) if surrounded else None
     guards = made.components.code.guards
     parts = made.components.code.parts
@@ -218,7 +218,7 @@ def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surroun
 
 
 def _unrecorded_run(task_run: Any) -> str:
-    """What stands for the run of a task that is in no recorded one: its flow's, else this process."""
+    """The identity of the run of a task outside a recorded run: its flow run, else this process."""
     flow = FlowRunContext.get()
     if flow is None or flow.flow_run is None:
         return f"{_HOST} {os.getpid()} {_STARTED}"
@@ -226,12 +226,12 @@ def _unrecorded_run(task_run: Any) -> str:
 
 
 def key_name(task: Any) -> str:
-    """The name under which a task is cached, configured and shown: its ``process``, else its own."""
+    """The name under which a task is cached, configured and shown: its ``process``, else its own name."""
     return names.process_name(getattr(task, "process", None) or task.name)
 
 
 def project_of_task(function: Callable[..., object]) -> Project:
-    """The project of a task outside a recorded run: found from the file that defines it."""
+    """The project of a task outside a recorded run, found from the file that defines the task."""
     return Project.open(source_file=_source_file(inspect.unwrap(function)))
 
 
@@ -243,9 +243,9 @@ class _Made:
         key: the key.
         components: what it is made of.
         configured: the processes whose configuration is part of it.
-        decision: what becomes of the task run.
-        effects: what its code tells.
-        function: what calls of its function have in common.
+        decision: whether and how the task run is cached.
+        effects: the effects found in its code.
+        function: the code object that calls of its function share.
         state: the state of the process that computing depends on.
     """
 
@@ -261,7 +261,7 @@ class _Made:
 def _made(
     project: Project, task: Any, name: str, inputs: dict[str, Any], ignore: tuple[str, ...], others: tuple[str, ...]
 ) -> _Made | Decision:
-    """The key of a task run; a decision against it where it is executed every time."""
+    """The key of a task run, or the decision not to cache it."""
     marks, root = project.settings.cache.effects, project.settings.root
     code = code_fingerprint(task.fn, root=root, marks=marks, analyse=code_effects)
     decision = decide(project, task, name, code.effects)
@@ -269,7 +269,7 @@ def _made(
         _tell(project, task, name, decision, code.effects)
         return decision
     values = {parameter: value for parameter, value in inputs.items() if parameter not in ignore}
-    # Objects count by their state; what they do is their class's code, which may be the project's.
+    # Objects are hashed by their state; their class's code, which may be the project's, is hashed with the function's.
     classes: set[type] = set()
     notes: dict[str, list[Note]] = {parameter: [] for parameter in values}
     arguments = Arguments()
@@ -281,7 +281,7 @@ def _made(
     }
     entering: list[Any] = [digests, list(others)]
     if arguments.together:
-        # Two arguments hold one mutable object: a task that changes one of them changes the other.
+        # Two arguments share a mutable object: a task that changes one of them changes the other.
         entering.append(fingerprint(values, name="arguments", root=root))
     if arguments.same:
         entering.append(["same", arguments.same])
@@ -296,8 +296,8 @@ def _made(
         code = code_fingerprint(task.fn, root=root, classes=classes, texts=texts, marks=marks, analyse=code_effects)
     if code.unresolved:
         raise FingerprintError(
-            f"{code.unresolved[0]} imports a module by a name that stands neither in the code nor in the arguments, so "
-            "a change of that module would be missed; name it where it is called, or "
+            f"{code.unresolved[0]} imports a module by a name that is neither in the code nor in the arguments, so "
+            "a change of that module would be missed; write the name where it is called, or "
             + ("give the task NO_CACHE" if is_decorated(task) else f"set prefect.cache.processes.{name}.enabled: false")
         )
     effects = with_arguments(code.effects, inputs.values(), marks)
@@ -305,7 +305,7 @@ def _made(
     _tell(project, task, name, decision, effects)
     if decision.why_not is not None:
         return decision
-    # A hit skips the tasks that it calls, so what is configured for them counts too.
+    # A hit skips the tasks that it calls, so their configuration is part of the key.
     configured = frozenset({name, *map(names.process_name, code.calls)})
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint(entering), config, code.digest)
@@ -325,7 +325,7 @@ def _digest_of(state: Any, root: Path) -> str:
 
 
 def _tell(project: Project, task: Any, name: str, decision: Decision, effects: CodeEffects) -> None:
-    """Say once of a task with an effect what becomes of it."""
+    """Log once whether a task with an effect is cached."""
     found = forbidding(project, effects.effects)
     if decision.why_not is not None and decision.why_not.kind == "effect":
         tell_once(name, found[0], decorated=is_decorated(task))
@@ -334,7 +334,7 @@ def _tell(project: Project, task: Any, name: str, decision: Decision, effects: C
 
 
 def _config_digest(project: Project, name: str, configured: frozenset[str]) -> tuple[str, Mapping[str, str]]:
-    """The digest of what is configured for a process and those it calls, and its parts; made anew for other data."""
+    """The digest and the parts of the configuration of a process and those it calls; renewed when the data changes."""
     settings = project.settings
     data = None if settings.data_path is None else _data_digest(settings.data_path)
     by_name = project.part(_ConfigDigests)
@@ -356,19 +356,19 @@ def _data_digest(path: Path) -> str:
         return data_digest(path)
     except FileNotFoundError:
         if path.exists():
-            raise  # something in a folder has just gone
-        # A flow may fetch its data first. Absent is a state of its own, so nothing stale can hit.
+            raise  # something in a folder was just removed
+        # A flow may download its data first. "absent" is a digest of its own, so no stale result can hit.
         if first("absent", str(path)):
             _logger.warning(
-                "%s (data.path) is not there: results do not depend on it until it is. If no task makes it, correct "
-                "the path in the configuration.",
+                "%s (data.path) does not exist: results do not depend on it until it does. If no task creates it, "
+                "correct the path in the configuration.",
                 path,
             )
         return "absent"
 
 
 def _serializable(task: Any) -> bool:
-    """Whether the transaction that is about to begin takes locks: its own level counts, else its parent's."""
+    """Whether the transaction that is about to begin takes locks, by its own isolation level, else its parent's."""
     level, parent = getattr(task.cache_policy, "isolation_level", None), get_transaction()
     if level is None and parent is not None:
         level = parent.isolation_level
@@ -385,7 +385,7 @@ def _warn_unhashable(task: Any, error: FingerprintError) -> None:
     if error.unread:
         if first("unread", f"{name} {parameter}"):
             _logger.error(
-                "%s runs uncached: its parameter %r counts by its content, and %s. Make it before the task is called, "
+                "%s runs uncached: its parameter %r is hashed by content, and %s. Create it before the task is called, "
                 "or correct the path.",
                 name,
                 parameter,
@@ -402,7 +402,7 @@ def _warn_unhashable(task: Any, error: FingerprintError) -> None:
             parameter,
             error.type_name or "unknown type",
             error.path,
-            leave_out if is_decorated(task) else "Let what it comes from return plain data.",
+            leave_out if is_decorated(task) else "Have the process that returns it return plain data.",
         )
 
 

@@ -1,7 +1,7 @@
-"""When cached results were used last: noted at most once a day for each result on each machine.
+"""Notes when cached results were last used, at most once a day for each result on each machine.
 
-A hit costs no write beyond that, and the record is not rewritten. A result's computation counts as
-its use for the first day.
+A hit costs no other write, and the record is not rewritten. On its first day, a result's computation
+counts as its use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from expops_prefect.record.cache_records import CacheRecord
 from expops_prefect.stores.outbox.changes import Put
 
 DAY: Final = 86_400.0
-"""How exactly a use is known, seconds."""
+"""The resolution of the time of last use, seconds."""
 _LIMIT: Final = 50_000
 
 
@@ -31,7 +31,7 @@ class NotedUses(dict[str, int]):
 
 
 def note_use(project: Project, record_key: str, record: CacheRecord) -> None:
-    """Note that a result is used now, if that was not done today. Never raises, never waits for a store.
+    """Note that a result is used now, once a day. Never raises, never waits for a store.
 
     Args:
         project: the project.
@@ -39,7 +39,7 @@ def note_use(project: Project, record_key: str, record: CacheRecord) -> None:
         record: the record.
     """
     now = time.time()
-    # What another program wrote there may be no number.
+    # Another program may have written something that is not a number.
     computed = record.ended_at if isinstance(record.ended_at, int | float) else 0.0
     if now - computed < DAY:
         return
@@ -56,7 +56,7 @@ def note_use(project: Project, record_key: str, record: CacheRecord) -> None:
 
 
 def _first_of_the_day(folder: Path, day: int, name: str) -> bool:
-    """Whether no process of this machine has noted it today: an empty file is the sign that one has."""
+    """Whether this is the first process of this machine to note it today; an empty file marks it as noted."""
     today = folder / str(day)
     for _ in range(2):
         try:
@@ -66,14 +66,14 @@ def _first_of_the_day(folder: Path, day: int, name: str) -> bool:
             return False
         except OSError:
             _begin_day(today)
-    return True  # nothing can be written here: then each process notes it
+    return True  # the folder cannot be written: each process notes it
 
 
 def _begin_day(today: Path) -> None:
     try:
         make_folder(today)
         for other in today.parent.iterdir():
-            # Yesterday's stays: another process may see midnight a moment later.
+            # Keep yesterday's: another process may see midnight a moment later.
             if other.name.isdecimal() and int(other.name) < int(today.name) - 1:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a value loses on its way through the store, as a plain comparison shows it."""
+"""Compares a result with what a hit loads, and warns of what is lost."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ _DEEPEST: Final = 6
 
 
 def tell(task: str, result: Any, loaded: Any) -> None:
-    """Say once what hits will lack; silent where only fingerprints differ.
+    """Warn once of what hits will lack; does nothing if only fingerprints differ.
 
     Args:
         task: the task's name.
         result: what it returned.
-        loaded: the same, as hits load it.
+        loaded: the same result, as hits load it.
     """
     what = _Comparison().lost(result, loaded, "")
     if what and first("lossy", f"{task} {what}"):
         _logger.warning(
-            "%s: its result does not come back from the cache as it was: %s. A hit gets what comes back. Have the "
-            "class keep it when it is pickled (__getstate__, __reduce__), or return plain data",
+            "%s: its result is not the same when it is loaded from the cache: %s. Hits return the loaded value. Have "
+            "the class keep it when it is pickled (__getstate__, __reduce__), or return plain data",
             task,
             what,
         )
 
 
 class _Comparison:
-    """One comparison of a value and what came back of it."""
+    """One comparison of a value with its loaded copy."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def lost(self, one: Any, other: Any, path: str, depth: int = 0) -> str:
-        """The first thing that is gone; empty if nothing is seen to be."""
+        """Describe the first difference; empty if none is found."""
         if id(one) in self._seen or len(self._seen) >= _MOST or depth > _DEEPEST:
             return ""
         self._seen.add(id(one))
         where = f" ({path.lstrip('.')})" if path else ""
         kind, now = type(one), type(other)
         if kind is not now:
-            # A class by value is made anew, and numbers may become wider.
+            # A class pickled by value is created again under the same name.
             same = (kind.__module__, kind.__qualname__) == (now.__module__, now.__qualname__)
             return "" if same else f"{_name(kind)} becomes {_name(now)}{where}"
         if kind in (list, tuple):
             if len(one) != len(other):
-                return f"{len(other)} items are left of {len(one)}{where}"
+                return f"only {len(other)} of {len(one)} items are kept{where}"
             parts = [(f"{path}[{place}]", *both) for place, both in enumerate(zip(one, other, strict=True))]
         elif kind is dict:
             if gone := [key for key in one if key not in other]:
-                return f"the key {gone[0]!r:.60} is gone{where}"
+                return f"the key {gone[0]!r:.60} is lost{where}"
             parts = [(f"{path}[{key!r:.60}]", part, other[key]) for key, part in one.items()]
         else:
             mine, left = _attributes(one), _attributes(other)
@@ -66,7 +66,7 @@ class _Comparison:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    """The public ones: what a class keeps for itself, it makes again."""
+    """The public attributes without caches: a class rebuilds its private ones."""
     found = getattr(value, "__dict__", None)
     kind: Any = type(value)
     caches = caches_of(kind)

@@ -1,7 +1,7 @@
-"""What is seen of a task's body while it runs, and what follows for its result.
+"""Watches a task's body while it runs, and decides whether its result is cached.
 
-The body is watched from just before to just after. What it read becomes part of its record; what it
-did beside computing keeps the result out of the cache, unless somebody asked for it to be cached.
+What the body read becomes part of its record. What it did beside computing keeps the result out of
+the cache, unless the task's decorator or the configuration asks for it to be cached.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _MOST_EFFECTS: Final = 20
 
 @dataclass(slots=True)
 class Before:
-    """What is known of a task run before its body runs, to compare with afterwards.
+    """The state of a task run before its body runs, to compare with afterwards.
 
     Attributes:
-        code: what its code tells.
-        told: somebody asked for it to be cached, whatever it does.
-        function: what calls of its function have in common.
+        code: the effects found in its code.
+        told: its decorator or the configuration asks for it to be cached, whatever it does.
+        function: the code object that calls of its function share.
         guards: the objects that its code refers to.
-        given: the arguments that can be changed in place; ``None`` where they are not looked at again.
-        parts: those of its code.
-        ambient: the state of the process that computing depends on, as it was when the key was made.
+        given: the arguments that can be changed in place; ``None`` if they are not checked again.
+        parts: the parts of its code.
+        ambient: the state of the process that affects computing, when the key was computed.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
-        store: what Prefect's result store was before the project's storages took its place.
+        store: the attributes of Prefect's result store before the project's storages replaced them.
     """
 
     code: CodeEffects
@@ -68,8 +68,8 @@ class Observation:
     """The watch over one body.
 
     Args:
-        cache_context: its task run.
-        before: what was known before.
+        cache_context: the context of its task run.
+        before: the state before it runs.
     """
 
     def __init__(self, cache_context: CacheContext, before: Before) -> None:
@@ -82,7 +82,7 @@ class Observation:
         self._returned = False
 
     def begin(self) -> None:
-        """The body is about to run."""
+        """Start watching: the body is about to run."""
         cache_context = self._context
         seed = cache_context.project.settings.random_seed
         try:
@@ -91,17 +91,19 @@ class Observation:
             if seed is not None:
                 self._stack.enter_context(seeded(derived_seed(seed, cache_context.key)))
             self._watch = self._stack.enter_context(watching(self._before.code, code=self._before.function))
-        except Exception as error:  # noqa: BLE001 - what fails here must not fail the task; it is executed every time
+        except Exception as error:  # noqa: BLE001 - must not fail the task; it is executed every time
             degrade("bodies not watched", repr(error), key=cache_context.label, about=cache_context.label)
 
     def finish(self, result: Any, transaction: Any, context: Any) -> None:
-        """The body has returned: its result is kept, or left to Prefect."""
+        """Decide, once the body has returned, whether its result is cached or left to Prefect."""
         self._stop()
         self._returned = True
         try:
             self._judge(result, transaction, context)
-        except Exception as error:  # noqa: BLE001 - a user's own objects are looked at; the task has done its work
-            self._context.refuse(reasons.unsettled(f"what its body did could not be told ({type(error).__name__})"))
+        except Exception as error:  # noqa: BLE001 - a user's own objects may raise anything; the task is done
+            self._context.refuse(
+                reasons.unsettled(f"what its body did could not be determined ({type(error).__name__})")
+            )
             degrade("bodies not watched", repr(error), key=self._context.label, about=self._context.label)
 
     def _judge(self, result: Any, transaction: Any, context: Any) -> None:
@@ -113,7 +115,7 @@ class Observation:
             return
         effects = (*seen.effects, *self._changed_arguments(), *self._left_behind(result), *self._given_back(result))
         effects = decision.forbidding(cache_context.project, effects)
-        # What it sends over a connection that another call opened is not heard.
+        # Traffic over a connection that another call opened is not observed.
         earlier = None if effects else shown.earlier(before.function)
         all_told = (
             *decision.forbidding(cache_context.project, before.code.effects),
@@ -133,7 +135,7 @@ class Observation:
             self._refuse(reasons.earlier(earlier), transaction, context)
 
     def _refuse(self, why: Reason, transaction: Any, context: Any) -> None:
-        """Leave a result to Prefect, and let an older one under its key be no hit any more."""
+        """Leave a result to Prefect, and withdraw an older one under its key."""
         self._withdraw()
         self._context.refuse(why)
         self._leave_to_prefect(transaction, context)
@@ -143,7 +145,7 @@ class Observation:
             results.withdraw(self._context.project, self._context.key, self._context)
 
     def close(self) -> None:
-        """The body is over. What it did counts for an older result under its key, although it has failed."""
+        """Stop watching. If the body failed, its effects still withdraw an older result under its key."""
         self._stop()
         if not self._returned and self._watch is not None and not self._before.told:
             self._returned = True
@@ -177,7 +179,7 @@ class Observation:
         return tuple(Effect("identity", name) for name in given_back(result, known))
 
     def _leave_to_prefect(self, transaction: Any, context: Any) -> None:
-        """From here on the result is treated as if this package were not there."""
+        """Have Prefect treat the result as if this package were not there."""
         before = self._before
         for name, value in before.store.items():
             setattr(context.result_store, name, value)
@@ -192,16 +194,16 @@ class Observation:
 
 
 def inherit(found: tuple[Dependency, ...]) -> None:
-    """A result was taken from the cache inside bodies that run: they depend on what it depends on."""
+    """Add the dependencies of a hit to the task runs in whose bodies it happened."""
     for cache_context in computing.get():
         cache_context.inherited += found
 
 
 def settled(cache_context: CacheContext) -> tuple[Dependency, ...]:
-    """What the result of a body that has run depends on.
+    """The dependencies of the result of a body that has run.
 
     Raises:
-        ChangedMeanwhileError: something of it was changed since.
+        ChangedMeanwhileError: one of them was changed since.
     """
     project = cache_context.project
     rules = replace(project.data_rules(), folders=list(cache_context.data_folders))
@@ -213,18 +215,18 @@ def settled(cache_context: CacheContext) -> tuple[Dependency, ...]:
 
 
 def tell_once(name: str, effect: Effect, *, decorated: bool) -> None:
-    """Say once of a task that it is executed every time, why, and what to write to have it cached."""
+    """Log once that a task is executed every time, why, and how to have it cached."""
     if first("effect", f"{name} {effect.kind} {effect.call} {effect.line}"):
         _logger.info("%s: %s; %s", name, reasons.effect(effect).text, reasons.how_to_cache(name, decorated=decorated))
 
 
 def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -> None:
-    """Say once of a task that is cached as its author asked although it does more than compute."""
+    """Warn once of a task that is cached as its author asked, although it does more than compute."""
     settings = project.settings.cache
     if settings.ttl_of(name) is None and first("effect", f"{name} told"):
         _logger.info(
-            "%s: it is cached as asked for, although %s. Give it %sprefect.cache.processes.%s.ttl, so that its result "
-            "does not stay for ever",
+            "%s: it is cached as requested, although %s. Give it %sprefect.cache.processes.%s.ttl, so that its result "
+            "expires",
             name,
             reasons.effect(effect).text.removesuffix(reasons.EVERY_TIME),
             "a cache_expiration, or " if decorated else "",

@@ -1,9 +1,9 @@
 """The payloads of results: written once, and trusted only after their bytes were hashed.
 
-A local file of an array or frame, which carries no code, is trusted as long as it has the stamp
-(size, times, inode) that it had when it was written or last verified. A copy that was downloaded is
-hashed before its first use in each process. What is unpickled is always read whole and hashed, and
-those very bytes are unpickled.
+A local file of an array or frame, which cannot contain code, is trusted as long as it has the stamp
+(size, times, inode) that it had when it was written or last verified. A downloaded copy is hashed
+before its first use in each process. Pickles are always read whole and hashed, and the same bytes are
+unpickled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from expops_prefect.stores.objects.base import Buffer
 from expops_prefect.stores.objects.gc_protection import protect
 
 _CODE: Final = frozenset({".joblib", ".pkl"})
-"""Payloads that are unpickled: always read whole, hashed, and loaded from those very bytes."""
+"""Suffixes of payloads that are unpickled: always read whole, hashed, and loaded from the same bytes."""
 _SIDE_BY_SIDE: Final = 4
 
 
@@ -34,8 +34,8 @@ class _Payloads:
     """What this process knows of a project's payloads.
 
     Attributes:
-        verified: downloaded copies that were hashed here, with what would change if they were written to.
-        damaged: remote objects that are not what their names say. They are written anew when they are computed again.
+        verified: downloaded copies that were hashed here, with their stamps (size, times, inode).
+        damaged: remote objects whose content does not match their key. They are replaced when computed again.
     """
 
     def __init__(self, _: Project) -> None:
@@ -44,7 +44,7 @@ class _Payloads:
 
 
 def checked_payload(project: Project, payload: StoredPayload) -> StoredPayload:
-    """Make sure that a payload is there and is what its record says; with a new stamp if it was verified anew.
+    """Make sure that a payload exists and matches its record; return it, with a new stamp if it was hashed again.
 
     Raises:
         IntegrityError: it is missing or was changed.
@@ -68,10 +68,10 @@ def checked_payload(project: Project, payload: StoredPayload) -> StoredPayload:
 
 
 def verified_copy(project: Project, payload: StoredPayload) -> Path:
-    """The copy on this machine of a remote payload, downloaded if need be, and hashed.
+    """The hashed local copy of a remote payload, downloaded if needed.
 
     Raises:
-        IntegrityError: it is missing, or not what its record says.
+        IntegrityError: it is missing, or does not match its record.
         ObjectStoreError: the object store failed.
     """
     place, known = project.objects.uri(payload.key), project.part(_Payloads)
@@ -85,14 +85,14 @@ def verified_copy(project: Project, payload: StoredPayload) -> Path:
         if stamp[0] == payload.size and _file_digest(path) == payload.digest:
             known.verified[str(path)] = stamp
             return path
-        # The copy may have been damaged here, and the object may be whole.
+        # Only the local copy may be damaged: download it again.
         path.unlink(missing_ok=True)
     known.damaged.add(place)
     raise IntegrityError(f"the payload {place} was changed after it was written")
 
 
 def write_payloads(project: Project, payloads: Sequence[Payload]) -> tuple[StoredPayload, ...]:
-    """Store payloads; several files side by side, because each one waits for the disk.
+    """Store payloads; several files in parallel, because each one waits for the disk.
 
     Raises:
         ObjectStoreError: the object store failed.
@@ -104,7 +104,7 @@ def write_payloads(project: Project, payloads: Sequence[Payload]) -> tuple[Store
 
 
 def write_payload(project: Project, payload: Payload) -> StoredPayload:
-    """Store a payload, once: one that is there already is checked.
+    """Store a payload unless it exists; an existing one is checked.
 
     Raises:
         ObjectStoreError: the object store failed.
@@ -116,7 +116,7 @@ def write_payload(project: Project, payload: Payload) -> StoredPayload:
     if info is None and place not in damaged:
         info = protect(objects, key)
         path = None if project.remote_objects else objects.path(key)
-        # It was there already. Files may have been damaged since, and the record vouches for them.
+        # It existed already. Check the file, because it may be damaged and the record vouches for it.
         if path is not None and _file_digest(path) != ref.digest:
             info = None
     if info is None:
@@ -129,7 +129,7 @@ def write_payload(project: Project, payload: Payload) -> StoredPayload:
 class StoredPayloads:
     """Reads the payloads of a verified record (a :class:`PayloadReader`).
 
-    Only what the record names is read.
+    Reads only payloads that the record names.
     """
 
     project: Project
@@ -160,9 +160,9 @@ class StoredPayloads:
         return data
 
     def file(self, ref: PayloadRef) -> Path | None:
-        """The local file of a payload that carries no code and still has the stamp it was verified with.
+        """The local file of a payload without code whose stamp is unchanged since it was verified.
 
-        Unmapped too: it is read straight to where the value will live.
+        Also used without mapping: the file is then read directly into the value's memory.
         """
         stored = self._stored(ref)
         if ref.suffix in _CODE:

@@ -1,4 +1,4 @@
-"""The cache policy: what Prefect asks for a task's key."""
+"""The cache policy, which computes a task's key for Prefect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prefect.cache_policies import CachePolicy
 
-# Prefect finds blocks and serializers by name among what is imported, and a program that only takes a result has
-# imported no more than this.
+# Prefect finds blocks and serializers by name among the imported classes, and a program that only loads a result
+# may have imported nothing else.
 from expops_prefect.cache import storage  # noqa: F401
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class ExpOpsCachePolicy(CachePolicy):
     """Caches a task by its inputs, the project's configuration and its code, in the project's stores.
 
-    ``EXPOPS - "session"`` leaves a parameter out of the key, ``EXPOPS + FLOW_PARAMETERS`` adds
-    what another policy looks at.
+    ``EXPOPS - "session"`` leaves a parameter out of the key, ``EXPOPS + FLOW_PARAMETERS`` adds the
+    key of another policy.
 
     Attributes:
         ignore: parameters that are left out of the key.
@@ -60,7 +60,7 @@ class ExpOpsCachePolicy(CachePolicy):
 
     def __sub__(self, other: str) -> ExpOpsCachePolicy:
         if not isinstance(other, str):
-            raise TypeError("subtract the name of a parameter, as text")
+            raise TypeError("subtract a parameter's name, as a string")
         return replace(self, ignore=(*self.ignore, other))
 
     def __add__(self, other: CachePolicy) -> CachePolicy:
@@ -91,7 +91,7 @@ def expops_cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str
         parameters: the call's arguments by name.
 
     Returns:
-        The transaction key, or ``None`` where the task has to run uncached.
+        The transaction key, or ``None`` if the task runs uncached.
     """
     from expops_prefect.cache.keys import prepare
 

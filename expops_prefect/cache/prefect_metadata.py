@@ -1,4 +1,4 @@
-"""What Prefect itself keeps with a result, as far as it matters here."""
+"""Checks and reads the metadata that Prefect keeps with a result."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from expops_prefect.record.cache_records import CacheRecord, is_place_of, leads_
 
 
 def check(record: CacheRecord, metadata: str, path: str, cache_context: CacheContext | None) -> None:
-    """Refuse what Prefect could not follow to this key's result: it would fail the task, or give it another's.
+    """Refuse metadata that do not lead to this key's result: Prefect would fail the task, or load another result.
 
     Args:
         record: the record under the key.
-        metadata: what stands there of Prefect's.
+        metadata: Prefect's metadata in the record.
         path: the transaction key.
-        cache_context: the task run that asks; ``None`` if that is not known.
+        cache_context: the context of the task run that asks; ``None`` if unknown.
 
     Raises:
-        IntegrityError: they are damaged, or lead elsewhere.
+        IntegrityError: the metadata are damaged, or point to a different result.
     """
     if not leads_to(metadata, record, None):
-        raise IntegrityError("the record's metadata of Prefect's are damaged")
+        raise IntegrityError("the cached metadata are damaged")
     if not _is_place_of(orjson.loads(metadata)["storage_key"], path, cache_context):
-        raise IntegrityError("the record's metadata of Prefect's lead to the result of another key")
+        raise IntegrityError("the cached metadata point to a different result")
 
 
 def _is_place_of(place: str, path: str, cache_context: CacheContext | None) -> bool:
     """Whether Prefect writes the result of a transaction key to this storage key.
 
-    It is the key itself, or, for a storage that Prefect's server does not know, where that resolves it to.
+    It is the key itself or, for a storage that is not saved as a block, the path to which the storage resolves it.
     """
     if place == path:
         return True
     if cache_context is None:
-        # Which storage is read is not known: it keeps the key below a folder of its own.
+        # The storage is unknown; any storage keeps the key below its own folder.
         return is_place_of(place, path)
     context = TaskRunContext.get()
     storage = None if cache_context.paired or context is None else context.result_store.result_storage
     resolve: Callable[[str], object | None] = getattr(storage, "_resolve_path", _unresolved)
     try:
         resolved = resolve(path)
-    except ValueError:  # a key that leads out of its folder
+    except ValueError:  # the key leads out of its folder
         return False
     return resolved is not None and str(resolved) == place
 
 
 def _unresolved(path: str) -> None:
-    """What a storage without folders of its own makes of a key."""
+    """Resolve a key for a storage without folders."""
 
 
 def expiration(metadata: str) -> float | None:

@@ -1,7 +1,7 @@
-"""Why a task run is executed rather than given a result of the cache: noted where it happens, in a few words.
+"""Why a task run is executed instead of taking its result from the cache, in a few words.
 
-What differs from earlier results is found later, by :mod:`expops_prefect.explain`; here
-nothing is read or computed for it.
+:mod:`expops_prefect.explain` later finds what differs from earlier results; nothing is read or computed
+for that here.
 """
 
 from __future__ import annotations
@@ -37,43 +37,43 @@ class Reason:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it goes without saying: nothing was computed yet, or the task is executed every time."""
+        """Whether it needs no explanation: nothing was computed yet, or the task is executed every time."""
         return self.kind in _USUAL_KINDS or self.text in _USUAL
 
     def fields(self) -> dict[str, JSON]:
-        """As it stands in the row of the call."""
+        """The fields of the call's row."""
         return {"miss": self.kind, "miss_reason": self.text}
 
 
 ABSENT: Final = Reason("absent", "no result yet for these inputs, configuration and code")
-NOT_READY: Final = Reason("not ready", "it never began: what it waits for failed")
+NOT_READY: Final = Reason("not ready", "it did not start: a task that it depends on failed")
 TRANSACTION_HOOKS: Final = Reason("policy", "it has an on_commit or on_rollback hook, so it is executed every time")
 GENERATOR: Final = Reason("generator", "generator tasks are never cached")
-SAME_RUN: Final = Reason("same run", "this run computed it, and what it calls may give something else by now")
-UNWATCHED: Final = Reason("absent", "its earlier result does not say which files it was read from")
-OTHER_CHECKOUT: Final = Reason("dependency", "its result names paths of another checkout of the project")
+SAME_RUN: Final = Reason("same run", "this run has computed it, but what it calls may return something else by now")
+UNWATCHED: Final = Reason("absent", "its earlier result does not record which files it depends on")
+OTHER_CHECKOUT: Final = Reason("dependency", "its result contains paths of another checkout of the project")
 REFRESHED: Final = Reason("refreshed", "the cache is refreshed (refresh_cache)")
 ELSEWHERE: Final = Reason("absent", "no result in the storage that the task or its flow names")
 
 NO_HITS: Final = {
     "none": "it returns None, so it is executed every time (prefect.cache.none_results)",
-    "state": "it returns a state of Prefect's, so it is executed every time",
+    "state": "it returns a Prefect state, so it is executed every time",
     "failed": "it failed the last time",
     "changed": "its result was changed in place before its transaction ended",
     "effect": "it does more than compute",
-    "meanwhile": "what it read was changed while it ran",
+    "meanwhile": "something that it read was changed while it ran",
 }
-"""Why a result that is kept is no hit; the words that stand in its record."""
+"""Why a stored result is not a hit, by the word in its record."""
 
 _USUAL_KINDS: Final = frozenset({"off", "policy", "generator", "effect", "not asked for"})
 _USUAL: Final = frozenset({ABSENT.text, ELSEWHERE.text, *(NO_HITS[name] for name in ("none", "state", "effect"))})
 
 
 def effect(found: Effect, *, more: int = 0) -> Reason:
-    """It does more than compute.
+    """The task does more than compute.
 
     Args:
-        found: the most telling effect.
+        found: the most important effect.
         more: how many others there are.
     """
     where = f" ({Path(found.file).name}:{found.line})" if found.file else ""
@@ -82,34 +82,34 @@ def effect(found: Effect, *, more: int = 0) -> Reason:
 
 
 def earlier(found: Effect) -> Reason:
-    """Another call of its code did more than compute, and this one may go on with what that has opened."""
+    """An earlier call of its code did more than compute, and this one may use what that call opened."""
     where = f" ({Path(found.file).name}:{found.line})" if found.file else ""
     said = f"{_DOES[found.kind]}: {found.call}{where}, which its code did in an earlier call of this process"
     return Reason("effect", said + EVERY_TIME)
 
 
 def of_record(effects: str) -> Reason:
-    """What its body was seen to do when a result was computed; the JSON text of a record."""
+    """The effects of its body when a result was computed; ``effects`` is the JSON text of a record."""
     try:
         kind, call, file, line = orjson.loads(effects)[0]
         return effect(Effect(kind, call, file, line))
     except (ValueError, TypeError, KeyError, IndexError):
-        return damaged("its record does not say legibly what its body did")
+        return damaged("its record of what its body did cannot be read")
 
 
 def how_to_cache(name: str, *, decorated: bool) -> str:
-    """What to write to have a task cached although it does more than compute.
+    """How to have a task cached although it does more than compute.
 
     Args:
         name: its name in the configuration.
-        decorated: whether it has a decorator that can be changed.
+        decorated: whether it has a decorator that its author can change.
     """
     decorator = "give it cache_policy=EXPOPS and a cache_expiration, or " if decorated else ""
-    return f"to cache it all the same, {decorator}set prefect.cache.processes.{name}.ttl"
+    return f"to cache it anyway, {decorator}set prefect.cache.processes.{name}.ttl"
 
 
 def dependency(what: str) -> Reason:
-    """Something that its result was read from is not as it was."""
+    """Something that its result depends on has changed."""
     return Reason("dependency", what)
 
 
@@ -119,7 +119,7 @@ def unsettled(what: str) -> Reason:
 
 
 def not_asked_for(name: str) -> Reason:
-    """The configuration has only those tasks cached that ask for it."""
+    """The configuration caches only tasks that ask for it."""
     said = f"prefect.cache.default is none, and nothing asks for {name} to be cached"
     return Reason("not asked for", said)
 
@@ -132,19 +132,19 @@ _DOES: Final = {
     "network": "it uses the network",
     "database": "it uses a database",
     "process": "it starts a process",
-    "file read": "it reads files that cannot be told",
+    "file read": "it reads files that cannot be determined",
     "file write": "it writes files",
-    "state": "it changes what it did not make",
-    "identity": "it gives back an object that others have too",
+    "state": "it changes objects that it did not create",
+    "identity": "it returns an object that others hold too",
     "prefect": "it acts on Prefect",
-    "lazy data": "it hands on data that is loaded later",
-    "person": "it asks a person",
-    "unknown": "nobody knows what its code does",
+    "lazy data": "it returns data that is loaded later",
+    "person": "it asks for user input",
+    "unknown": "it is unknown what its code does",
 }
 
 
 def damaged(what: str) -> Reason:
-    """A result was found that is not what was written."""
+    """The stored result is not what was written."""
     return Reason("damaged", f"its cached result is damaged: {what}")
 
 
@@ -154,17 +154,17 @@ def unreadable(what: str) -> Reason:
 
 
 def without_digest(what: str) -> Reason:
-    """The data file cannot be read, for instance."""
+    """The key cannot be computed, for example because the data file cannot be read."""
     return Reason("unreadable", f"its key could not be computed: {what}")
 
 
 def of_value(project: Project, key: str, value: JSON | None) -> Reason:
-    """Why what stands in the KV store under a key is no hit.
+    """Why the value under a key in the KV store is not a hit.
 
     Args:
         project: the project.
         key: the transaction key.
-        value: the record's JSON form; ``None`` for none.
+        value: the record's JSON form; ``None`` if there is none.
     """
     if value is None:
         return ABSENT
@@ -173,7 +173,7 @@ def of_value(project: Project, key: str, value: JSON | None) -> Reason:
     try:
         record = CacheRecord.load(value)
         if record.status == KEPT:
-            return Reason("not kept", NO_HITS.get(record.no_hit, "its result is of a kind that is executed every time"))
+            return Reason("not kept", NO_HITS.get(record.no_hit, "its result is of a kind that is never a hit"))
         parsed = CacheKey.parse(key)
         expires = expiry(record, None if parsed is None else project.settings.cache.ttl_of(parsed.task))
     except (FormatError, TypeError) as error:
@@ -184,7 +184,7 @@ def of_value(project: Project, key: str, value: JSON | None) -> Reason:
 
 
 def switched_off(project: Project, name: str) -> Reason:
-    """The configuration switches caching off: for this process, else for all tasks."""
+    """The configuration switches caching off, for this process or for all tasks."""
     own = project.settings.cache.says_enabled(name)
     where = "prefect.cache.enabled" if own is None else f"prefect.cache.processes.{name}.enabled"
     return Reason("off", f"caching is switched off: {where} is false in project_config.yaml")
@@ -195,12 +195,12 @@ def unhashable(error: FingerprintError) -> Reason:
     if not error.path:
         return Reason("unhashable", f"cannot be fingerprinted: {error}")
     if error.unread:
-        return Reason("unhashable", f"the content of {error.path} counts, and {error.unread}")
+        return Reason("unhashable", f"the content of {error.path} is part of the key, and {error.unread}")
     return Reason("unhashable", f"cannot be fingerprinted: {error.path} ({error.type_name})")
 
 
 def without_key(task: Any) -> Reason:
-    """Why a task has no key of ours: caching is switched off, or it has a policy of its own."""
+    """Why we compute no key for a task: caching is switched off, or it has its own policy."""
     from prefect.cache_policies import NO_CACHE
     from prefect.settings import get_current_settings
 
@@ -215,7 +215,7 @@ def without_key(task: Any) -> Reason:
         left_open = getattr(task, "_policy_left_open", False) and settings.default_no_cache
         return _off("PREFECT_TASKS_DEFAULT_NO_CACHE" if left_open else "cache_policy=NO_CACHE")
     if task.result_storage_key is not None:
-        return Reason("policy", "it has a result_storage_key of its own, which another run's results never satisfy")
+        return Reason("policy", "it has its own result_storage_key, under which results of other runs are not found")
     if task.cache_policy is None:
         return _off("cache_policy=None")
     what = "cache_key_fn" if task.cache_key_fn is not None else f"cache policy, {type(task.cache_policy).__name__}"
@@ -223,7 +223,7 @@ def without_key(task: Any) -> Reason:
 
 
 def plain(task: Any) -> Reason:
-    """Why a task of Prefect's own decorator was executed: only Prefect looks for its result."""
+    """Why a task with Prefect's own decorator was executed: only Prefect looks for its result."""
     from prefect.utilities.annotations import NotSet
 
     reason = without_key(task)
@@ -233,7 +233,7 @@ def plain(task: Any) -> Reason:
 
 
 def not_looked(task: Any) -> Reason:
-    """Why a task with a key of ours was executed although our storage was not asked."""
+    """Why a task with our key was executed without a lookup in our storage."""
     from prefect.settings import get_current_settings
 
     refresh = task.refresh_cache

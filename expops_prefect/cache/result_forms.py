@@ -1,8 +1,8 @@
-"""What a result is beside its bytes: where it was computed, if it names that place, and what it counts as.
+"""What the record says of a result's value: whether it contains paths of this checkout, and its fingerprints.
 
-A value may come back from the store with another fingerprint than it had, because its class leaves something out.
-The tasks that it is given to were executed with the value itself; so that they are hits in the next run, the record
-keeps both fingerprints where they differ.
+A loaded value may have another fingerprint than the original, because its class leaves something out. Tasks that took
+the original as an argument have its fingerprint in their keys. To make them hits in the next run, the record keeps both
+fingerprints if they differ.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from expops_prefect.stores.objects.base import Buffer
 
 _ATOMS: Final = ATOMS - {str}
 _KEPT: Final = frozenset({"builtins", "datetime", "decimal", "fractions", "numpy", "pathlib", "uuid"})
-"""Modules whose own objects come back as they were."""
+"""Modules whose objects are loaded unchanged."""
 _SPARSE: Final = [f"scipy.cs{way}_{kind}" for way in "cr" for kind in ("array", "matrix")]
 _ARRAYS: Final = frozenset({"numpy.ndarray", *_SPARSE})
 _FRAMES: Final = frozenset({"pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series"})
 _OF_FRAMES: Final = frozenset({"_mgr", "_item_cache", "_attrs", "_flags", "_cacher", "_name", "_df", "_s"})
 _LARGEST: Final = 64 << 20
-"""Larger results are not loaded again to see what comes back."""
+"""Larger results are not loaded again for comparison."""
 
 
 def told(result: Any, packed: Packed | None, root: Path, task: str = "") -> tuple[str, str]:
-    """What the record says of a result.
+    """What the record says of a result's value.
 
     Args:
         result: what a task returned.
-        packed: the same in bytes.
+        packed: the result in bytes.
         root: the project's folder.
-        task: the name of the task, for what is said of results that do not come back whole.
+        task: the name of the task, for warnings about results that lose something.
 
     Returns:
-        Where the project lies, see :func:`place_of`, if the result names paths below its root; and its forms, if they
-        differ from those of what is loaded. Each is empty otherwise.
+        The project's :func:`place_of`, if the result contains paths below its root; and its fingerprints, if they
+        differ from those of the loaded value. Each is empty otherwise.
     """
     kind = type(result)
     if kind in _ATOMS or _is_data(result):
@@ -69,23 +69,23 @@ def told(result: Any, packed: Packed | None, root: Path, task: str = "") -> tupl
 
 
 def _is_data(result: Any) -> bool:
-    """Whether it is an array or a frame, which is not searched, however large, and comes back as it was."""
+    """Whether it is an array or a frame, which is not searched and is loaded unchanged."""
     kind = type(result)
     name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
     return name in _ARRAYS or (name in _FRAMES and not (set(getattr(result, "__dict__", ())) - _OF_FRAMES))
 
 
 def place_of(root: Path) -> str:
-    """What stands for the place of a project's folder; its path may say too much."""
+    """A digest of the path of a project's folder; the path itself may be confidential."""
     return blake3(str(root.resolve()).encode("utf-8", "surrogateescape")).hexdigest(8)
 
 
 def remember(value: Any, stands: str, root: Path) -> None:
-    """A result was loaded whose record says that it counts as another value.
+    """Give a loaded result the fingerprint of the original, as its record says.
 
     Args:
-        value: as it was loaded.
-        stands: what the record says, see :func:`told`.
+        value: the loaded result.
+        stands: the fingerprints in the record, see :func:`told`.
         root: the project's folder.
     """
     stored, _, loaded = stands.partition(" ")
@@ -95,7 +95,7 @@ def remember(value: Any, stands: str, root: Path) -> None:
         if standing.forms_of(value, roots_of(root)) != forms:
             stability.came_back_otherwise(value)
     except ValueError as error:
-        raise IntegrityError(f"the record's fingerprints are not legible: {error}") from error
+        raise IntegrityError(f"the record's fingerprints cannot be read: {error}") from error
 
 
 def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
@@ -108,7 +108,7 @@ def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
         with undisturbed() as seen:
             again = unpack(packed.manifest, Held(packed))
             seen.append(again)
-            # Also where both look the same: what a class leaves out of its state is no part of a fingerprint.
+            # Also if the fingerprints are equal: what a class leaves out of its state is not in a fingerprint.
             lossy.tell(task, result, again)
             loaded = standing.forms_of(again, roots_of(root))
             if loaded is None or stored == loaded:
@@ -116,12 +116,12 @@ def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
     except BaseException as error:
         if is_for_the_flow(error):
             raise
-        return ""  # it is no hit either
+        return ""  # a result that cannot be loaded is not a hit either
     return f"{stored.dump()} {loaded.dump()}"
 
 
 class Held:
-    """The payloads of a result that is on its way to the store."""
+    """The payloads of a result that is not stored yet."""
 
     mmap: Mapping = "off"
 
@@ -129,7 +129,7 @@ class Held:
         self._payloads = {payload.ref: payload for payload in packed.payloads}
 
     def data(self, ref: PayloadRef) -> Buffer:
-        """See :class:`PayloadReader`; a copy, as loading may change it."""
+        """See :class:`PayloadReader`; a copy, because loading may change it."""
         return bytearray(b"".join(memoryview(part).cast("B") for part in self._payloads[ref].parts))
 
     def file(self, ref: PayloadRef) -> Path | None:  # noqa: ARG002

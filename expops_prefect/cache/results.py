@@ -1,7 +1,7 @@
-"""Reading and writing cached results: objects first, the record last; verified before anything is unpickled.
+"""Reads and writes cached results: objects first, the record last; verified before anything is unpickled.
 
-This is the sync core below Prefect's two storage blocks. Absence is ``None``; a damaged result is
-reported, counted and ``None`` as well, so that the task is executed again.
+This is the sync core below Prefect's two storage blocks. Absence is ``None``. A damaged result is
+reported, counted and also ``None``, so that the task is executed again.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from expops_prefect.stores.outbox.changes import KeepObject, Publish
 _logger = logging.getLogger("prefect.expops")
 _HOST: Final = socket.gethostname()
 _parsed: Final = lru_cache(maxsize=256)(names.CacheKey.parse)
-"""A task run asks for its own key several times."""
+"""Cached, because a task run parses its own key several times."""
 
 
 @dataclass(slots=True)
 class Found:
-    """A hit that was checked and loaded, on its way to Prefect.
+    """A hit that was checked and loaded, until Prefect reads it.
 
     Attributes:
         record: its record.
@@ -53,7 +53,7 @@ class Found:
 
 @lru_cache(maxsize=256)
 def record_key(key: str) -> str:
-    """The KV key of the record under a transaction key, ours or foreign."""
+    """The KV key of the record under a transaction key, also one of another policy."""
     parsed = _parsed(key)
     return foreign_record_key(key) if parsed is None else parsed.record_key
 
@@ -61,19 +61,19 @@ def record_key(key: str) -> str:
 def write_result(
     project: Project, key: str, content: Packed | bytes, context: CacheContext | None, *, no_hit: str = ""
 ) -> CacheRecord:
-    """Store payloads and manifest of a result, and return the record that is still to be written.
+    """Store the payloads and the manifest of a result, and return the record, which is still to be written.
 
-    The record of a small manifest holds it too; then its file may be left to the outbox.
+    The record of a small manifest contains it too; the outbox may then write its file later.
 
     Args:
-        project: where.
+        project: the project.
         key: the transaction key.
         content: a packed result, or another serializer's bytes.
         context: the task run that computed it.
-        no_hit: why later task runs are not to be given it: it is there for references to it only. Empty for a hit.
+        no_hit: why it is not a hit for later task runs, and only kept for references to it; empty for a hit.
 
     Raises:
-        ObjectStoreError: the object store failed; nothing that could be read was left behind.
+        ObjectStoreError: the object store failed; no readable result was left behind.
     """
     if isinstance(content, Packed):
         kind: Literal["packed", "raw"] = "packed"
@@ -88,8 +88,8 @@ def write_result(
     object_key = names.manifest_key(by.run_id or "unrecorded", task, manifest_digest)
     inline = base64.b64encode(manifest).decode() if len(manifest) <= project.settings.cache.small_bytes else None
     if inline is not None and not project.remote_objects:
-        # Hits read the record alone; the file is for ExpOps' own readers. Even if this process is killed now, it is
-        # written by the next one.
+        # Hits read only the record; the file is for ExpOps' own readers. If this process is killed now, the next one
+        # writes it.
         project.outbox.write(KeepObject(object_key, manifest))
         stamp = ""
     else:
@@ -122,7 +122,7 @@ def write_result(
 
 
 def digest_of(content: Packed | bytes) -> str:
-    """The digest by which a record knows its result."""
+    """The digest that a record holds of its result."""
     return digest([content.manifest if isinstance(content, Packed) else bytes(content)])
 
 
@@ -132,7 +132,7 @@ def write_record(project: Project, key: str, record: CacheRecord, context: Cache
     Raises:
         KVError: the KV store failed.
     """
-    # What a newer release wrote stays; ours is for references to it only.
+    # A newer release's record is not replaced; ours is then only kept for references to it.
     aside = context.newer if context is not None else is_newer(project.kv.get(record_key(key)))
     values = _values(project, key, record, _step_of(context), aside=aside)
     if record.prefect_metadata is None and not aside:
@@ -143,9 +143,9 @@ def write_record(project: Project, key: str, record: CacheRecord, context: Cache
 
 
 def _keeping_metadata(project: Project, key: str, value: dict[str, JSON]) -> Callable[[JSON | None], JSON]:
-    """Put a record in the place of another writer's, whose metadata stay until those of this result follow.
+    """Replace another writer's record, but keep its metadata until those of this result follow.
 
-    Without any there would be no hit, and whoever was told of one a moment ago could not read it.
+    A record without metadata is not a hit, and a reader that was just promised one could not load it.
     """
 
     def change(before: JSON | None) -> JSON:
@@ -161,7 +161,7 @@ def _keeping_metadata(project: Project, key: str, value: dict[str, JSON]) -> Cal
 def _values(
     project: Project, key: str, record: CacheRecord, step_of: tuple[str, str] | None, *, aside: bool
 ) -> dict[str, JSON]:
-    """The record under its own key, and for a step under the one that ExpOps reads; or in neither's place."""
+    """The record under its own key, and for a step under ExpOps' key; if ``aside``, under a separate key only."""
     kv_keys = [foreign_record_key(key) if aside else record_key(key)]
     parsed = _parsed(key)
     if aside:
@@ -177,11 +177,11 @@ def _step_of(context: CacheContext | None) -> tuple[str, str] | None:
 
 
 def publish(project: Project, key: str, record: CacheRecord, context: CacheContext | None) -> None:
-    """Write a record now, or have it delivered later: its objects are stored, so nothing is lost.
+    """Write a record now, or queue it for later delivery; its objects are already stored.
 
     Raises:
-        KVRefusedError: the KV store will never take it.
-        LeaseLostError: another process computes the same result, or has done so.
+        KVRefusedError: the KV store will never accept it.
+        LeaseLostError: another process computes the same result, or has computed it.
     """
     try:
         with project.kv_availability.watch():
@@ -191,18 +191,18 @@ def publish(project: Project, key: str, record: CacheRecord, context: CacheConte
     except KVRefusedError:
         raise
     except BackendError as error:
-        degrade("records delayed", f"{error}; what is computed now hits once the store is back")
+        degrade("records delayed", f"{error}; results computed now become hits once the store answers again")
         values = _values(project, key, record, _step_of(context), aside=context is not None and context.newer)
         project.outbox.write(*(Publish(name, value) for name, value in values.items()))
 
 
 def withdraw(project: Project, key: str, context: CacheContext | None = None) -> None:
-    """Let the result under a key be no hit any more, for its code does more than compute; references to it still work.
+    """Make the result under a key no longer a hit, because its code does more than compute; references still work.
 
     Args:
-        project: where.
+        project: the project.
         key: the transaction key.
-        context: the task run that has shown it, if one has.
+        context: the task run whose body showed it, if any.
     """
     try:
         with project.kv_availability.watch():
@@ -210,11 +210,11 @@ def withdraw(project: Project, key: str, context: CacheContext | None = None) ->
         if record is not None:
             publish(project, key, replace(record, status=KEPT, no_hit="effect"), context)
     except ExpOpsPrefectError as error:
-        degrade("results not withdrawn", f"{key}: {error}; until it is removed, its result may be taken for later runs")
+        degrade("results not withdrawn", f"{key}: {error}; later runs may use its result until it is removed")
 
 
 def read_record(project: Project, key: str) -> CacheRecord | None:
-    """The record under a key, whether it is a hit or not; ``None`` if there is none of a known format.
+    """The record under a key, hit or not; ``None`` if there is none of a known format.
 
     Raises:
         KVError: the KV store failed.
@@ -241,13 +241,13 @@ def hit_of(project: Project, key: str, value: JSON | None) -> CacheRecord | None
     record = _loaded(project, record_key(key), value)
     try:
         return None if record is None or record.status != COMPLETED or _expired(project, key, record) else record
-    except TypeError as error:  # a time that is no number, for instance
+    except TypeError as error:  # for example a time that is not a number
         _logger.warning("%s: %s; the task is executed", key, error)
         return None
 
 
 def kept_digest(project: Project, key: str, value: JSON | None) -> str | None:
-    """The digest of a result that is no hit; ``None`` if there is none."""
+    """The digest of a kept result that is not a hit; ``None`` if there is none."""
     if not isinstance(value, dict) or value.get("status") != KEPT:
         return None
     record = _loaded(project, record_key(key), value)
@@ -255,11 +255,11 @@ def kept_digest(project: Project, key: str, value: JSON | None) -> str | None:
 
 
 def _loaded(project: Project, name: str, value: JSON | None) -> CacheRecord | None:
-    """The record that stands under a KV key, if it is one that can be used: of a known format, and to be trusted."""
+    """The record under a KV key, if it is of a known format and its signature is valid."""
     if value is None:
         return None
     if is_newer(value):
-        said = "a newer expops-prefect wrote this record; it stays, and the task is executed"
+        said = "a newer expops-prefect wrote this record; it is not replaced, and the task is executed"
         degrade("newer records", f"{name}: {said}")
         return None
     if not project.signatures.valid(name, value):
@@ -280,7 +280,7 @@ def _expired(project: Project, key: str, record: CacheRecord) -> bool:
 
 
 def verified(project: Project, key: str, record: CacheRecord) -> bytes:
-    """Check everything that a record refers to and return its manifest, read once.
+    """Check everything that a record refers to, and return its manifest, which is read once.
 
     Raises:
         IntegrityError: something is missing or differs from what was written; the message names it.
@@ -301,13 +301,13 @@ def verified(project: Project, key: str, record: CacheRecord) -> bytes:
 
 
 def _remember_stamps(project: Project, name: str, record: CacheRecord) -> None:
-    """Payloads were verified anew (a moved project folder has other inodes): the next hit is quick.
+    """Store the stamps of payloads that were hashed again (a moved folder has other inodes), so the next hit is fast.
 
-    A record that was written again or removed meanwhile stays as it is now.
+    A record that was replaced or removed meanwhile is left alone.
     """
     try:
         _write_stamps(project, name, record)
-    except KVError as error:  # where nothing can be written, each hit verifies them anew
+    except KVError as error:  # if the store cannot be written, each hit hashes them again
         _logger.debug("%s: the stamps of its payloads are not kept: %s", name, error)
 
 
@@ -315,6 +315,6 @@ def _write_stamps(project: Project, name: str, record: CacheRecord) -> None:
     found = project.kv.get_versioned(name)
     known = found.value if found is not None and isinstance(found.value, dict) else {}
     if not project.signatures.required and SIGNATURE in known:
-        return  # It would not fit any more, and other machines ask for it.
+        return  # A signature would not match any more, and other machines require it.
     if found is not None and (known.get("digest"), known.get("ended_at")) == (record.digest, record.ended_at):
         project.kv.compare_and_set(name, found.version, project.signatures.signed(name, record.dump()))

@@ -1,8 +1,8 @@
-"""What a flow run has computed is not computed again when it is retried, even where our key differs by then.
+"""Lets a retried flow run reuse what its earlier attempts computed, even if our key differs by then.
 
-A global or a closure that a task reads may change while the flow runs. With Prefect alone the key of a task that
-persists its result is made of its inputs, its own lines and the flow run, so a retry takes what an earlier attempt
-has computed. That key is kept beside ours, under which the result is.
+A global or a closure that a task reads may change while the flow runs. Prefect's own key of a task that persists its
+result consists of its inputs, its own source lines and the flow run, so that a retry finds the earlier result. We store
+Prefect's key with a reference to ours, under which the result is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def name_for(context: TaskRunContext, inputs: dict[str, Any]) -> str | None:
-    """The KV key under which it is kept where the result of a task run is; ``None`` where Prefect would not persist it.
+    """The KV key of the reference to a task run's result; ``None`` if Prefect would not persist the result.
 
     Args:
         context: Prefect's context of the task run.
@@ -39,18 +39,18 @@ def name_for(context: TaskRunContext, inputs: dict[str, Any]) -> str | None:
         return None
     try:
         key = DEFAULT.compute_key(task_ctx=context, inputs=inputs, flow_parameters={})
-    except Exception:  # noqa: BLE001 - arguments that Prefect cannot hash; with Prefect alone there is no key either
+    except Exception:  # noqa: BLE001 - arguments that Prefect cannot hash; Prefect alone has no key then either
         return None
     return None if key is None else names.retry_key(key)
 
 
 def completed_before(project: Project, context: TaskRunContext, name: str | None) -> names.CacheKey | None:
-    """The key of the result that an earlier attempt at this flow run has computed; ``None`` if there is none.
+    """The key of the result that an earlier attempt at this flow run computed; ``None`` if there is none.
 
     Args:
-        project: where results are kept.
+        project: the project.
         context: Prefect's context of the task run.
-        name: as :func:`name_for` gives it.
+        name: the KV key from :func:`name_for`.
     """
     if name is None or context.task.refresh_cache or not _is_retried():
         return None
@@ -61,13 +61,13 @@ def completed_before(project: Project, context: TaskRunContext, name: str | None
         key = str(value.get("key"))
         return names.CacheKey.parse(key) if results.read_hit(project, key) is not None else None
     except ExpOpsPrefectError as error:
-        said = f"{error}; what its flow computed before is not looked for"
+        said = f"{error}; results of earlier attempts at its flow run are not reused"
         degrade("cache not readable", said, about=context.task.name)
         return None
 
 
 def note(cache_context: CacheContext) -> None:
-    """The result of a task run has been stored."""
+    """Store the reference for retries, once the result of a task run is stored."""
     if cache_context.retry_name is None or cache_context.not_stored is not None:
         return
     project, name = cache_context.project, cache_context.retry_name
@@ -79,7 +79,7 @@ def note(cache_context: CacheContext) -> None:
 
 
 def _is_retried() -> bool:
-    """Whether the flow run that is around has run before: it is retried, or was resumed."""
+    """Whether the surrounding flow run was retried or resumed."""
     from prefect.context import FlowRunContext
 
     flow = FlowRunContext.get()

@@ -1,6 +1,6 @@
-"""The task runs of a process that are under a cache key.
+"""The task runs of a process that have a cache key.
 
-A task run is found by its id. A commit that comes later, inside a parent's transaction, is found by its key.
+A task run is found by its id. A later commit, inside a parent's transaction, is found by its key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
 
 _LIMIT: Final = 20_000
-"""Task runs remembered at most, whatever became of them."""
+"""Task runs remembered at most, whether they have ended or not."""
 K = TypeVar("K")
 
 
@@ -38,7 +38,7 @@ class Session:
         self._lock = ForkSafeLock()
         self._by_task_run: _Bounded[UUID] = _Bounded()
         self._by_key: _Bounded[str] = _Bounded()
-        # Any thread may add to it at any time, so it is emptied elsewhere.
+        # Finalizers may append in any thread at any time, so it is emptied elsewhere, under the lock.
         self._gone: deque[UUID] = deque()
 
     def add(self, context: CacheContext) -> None:
@@ -49,7 +49,7 @@ class Session:
             self._by_key[context.key] = context
 
     def forget_with(self, task_run: TaskRun) -> None:
-        """Forget a context when its task run is gone: no hook of ours tells of its end."""
+        """Forget a context when its task run is garbage-collected: no hook of ours reports its end."""
         weakref.finalize(task_run, self._gone.append, task_run.id).atexit = False
 
     def _forget_gone(self) -> None:
@@ -71,11 +71,11 @@ class Session:
         return context if context is not None and context.key == key else None
 
     def of_key(self, key: str) -> CacheContext | None:
-        """The newest context under a key: the active task run's own, else the last one of this process."""
+        """The newest context under a key: the active task run's, else the last one of this process."""
         return self.current(key) or self._by_key.get(key)
 
     def ended(self, task_run_id: UUID) -> CacheContext | None:
-        """Forget a task run that has ended. Its key stays known if its commit may come later, with its parent's."""
+        """Forget a task run that has ended, but not its key if its parent's transaction may commit it later."""
         with self._lock:
             context = self._by_task_run.pop(task_run_id, None)
         if context is not None:
@@ -85,7 +85,7 @@ class Session:
         return context
 
     def committed(self, context: CacheContext) -> None:
-        """Forget a key under which nothing is to be written any more."""
+        """Forget a key under which nothing more will be written."""
         with self._lock:
             if self._by_key.get(context.key) is context:
                 del self._by_key[context.key]

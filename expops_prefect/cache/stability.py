@@ -1,7 +1,7 @@
-"""Parts of a key that are others each time although nobody changes them: the task is never a hit for them.
+"""Finds parts of a key that differ each time although nothing changes them, so that the task is never a hit.
 
-Looked for only where a task is executed, once for each code and parameter in a process. Arguments that are compared
-after a body anyway are told by that comparison, see :mod:`expops_prefect.cache.argument_changes`.
+It looks only when a task is executed, once for each code and parameter in a process. For arguments that are compared
+after a body anyway, that comparison finds them, see :mod:`expops_prefect.cache.argument_changes`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _PLAIN: Final = ATOMS | {list, tuple, dict, set, frozenset}
 
 
 class _Stable(set[str]):
-    """The parameters, with the types of their arguments, of which a second look gave the same."""
+    """The parameters, with their arguments' types, whose fingerprint was the same a second time."""
 
 
 def unstable_arguments(task: str, components: KeyComponents, looked_at: Collection[str] = ()) -> tuple[str, ...]:
-    """The parameters whose arguments count as another value each time that they are looked at, or loaded.
+    """The parameters whose arguments have another fingerprint each time that it is computed, or that they are loaded.
 
     Args:
         task: the task's name.
         components: what its key is made of.
-        looked_at: the parameters whose arguments are looked at a second time anyway, later.
+        looked_at: the parameters whose arguments are checked again later anyway.
     """
     found = []
     for name, value in components.values.items():
@@ -59,7 +59,7 @@ def unstable_arguments(task: str, components: KeyComponents, looked_at: Collecti
 
 
 def tell(task: str, name: str, kind: type) -> None:
-    """Say once of a parameter that its arguments are never the same.
+    """Warn once that a parameter's arguments are not stable.
 
     Args:
         task: the task's name.
@@ -68,7 +68,7 @@ def tell(task: str, name: str, kind: type) -> None:
     """
     if first("not stable", f"{task} {name}"):
         _logger.warning(
-            "%s: its parameter %r is not stable: nobody changes it, and it counts as another value each time, so the "
+            "%s: its parameter %r is not stable: its fingerprint differs each time although nothing changes it, so the "
             "task is executed each time. Give objects of %s.%s a fingerprint with register_fingerprint()",
             task,
             name,
@@ -78,7 +78,7 @@ def tell(task: str, name: str, kind: type) -> None:
 
 
 def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
-    """The parts of a code that are constants which each process makes anew: of a clock, at random, of an address."""
+    """The constants in a code's parts that each process makes anew: from the clock, at random, or from an address."""
     found = []
     for part in code.parts:
         kind, _, rest = part.partition(":")
@@ -88,9 +88,9 @@ def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
             found.append(part)
             if first("not stable", part):
                 _logger.warning(
-                    "%s: the constant %s of %s is not stable: each process makes another one (%s), so the task is "
-                    "executed in each. Make it in the task, pass it and leave it out with ignore=, or say what stands "
-                    "for it with register_fingerprint()",
+                    "%s: the constant %s of %s is not stable: it differs in each process (%s), so the task is "
+                    "executed in each. Create it in the task, pass it and leave it out with ignore=, or give it a "
+                    "fingerprint with register_fingerprint()",
                     task,
                     name,
                     module,
@@ -100,7 +100,7 @@ def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
 
 
 def _changes(task: str, name: str, value: Any, components: KeyComponents) -> bool:
-    """Whether a second look gives something else; asked again only where it did."""
+    """Whether the fingerprint differs a second time; checked again only if it did."""
     known, stable = f"{task} {name} {type(value).__qualname__}", of_process(_Stable)
     if known not in stable:
         try:
@@ -119,7 +119,7 @@ def _made_anew(module: str, name: str) -> str:
     held: Mapping[str, Any] = vars(loaded) if loaded is not None else {}
     value, file = held.get(name), held.get("__file__")
     if type(value) is str and _ADDRESS.search(value):
-        return "it holds an address"
+        return "it contains an address"
     if loaded is None or not isinstance(file, str) or not file.endswith(".py"):
         return ""
     try:
@@ -152,7 +152,7 @@ def _nodes(statements: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 def _called(call: ast.Call, held: Mapping[str, Any]) -> str:
-    """The qualified name of what is called, as far as names of modules, classes and functions tell."""
+    """The qualified name of what is called, if the names of modules, classes and functions tell it; else empty."""
     names: list[str] = []
     node: ast.AST = call.func
     while isinstance(node, ast.Attribute):
@@ -171,12 +171,12 @@ def _called(call: ast.Call, held: Mapping[str, Any]) -> str:
 
 
 def came_back_otherwise(value: Any) -> None:
-    """Say of a result that it counts as another value each time that it is loaded."""
+    """Warn that a result has another fingerprint each time that it is loaded."""
     standing.mark_unstable(value)
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if first("not stable", f"loaded {kind}"):
         _logger.warning(
-            "Results of type %s are not stable: they count as another value each time that they are loaded, so tasks "
+            "Results of type %s are not stable: their fingerprint differs each time that they are loaded, so tasks "
             "that take them are executed each time. Give them a fingerprint with register_fingerprint()",
             kind,
         )

@@ -1,7 +1,7 @@
-"""Prefect's edge of the cache: the result storage block and the key storage block.
+"""The storage blocks through which Prefect uses the cache, for results and for keys.
 
-Prefect finds blocks by name among what is imported, so these classes are imported by every decorator,
-and what they do (:mod:`expops_prefect.cache.storage_handlers`) by the first call.
+Prefect finds blocks by name among the imported classes, so every decorator imports these classes. Their
+implementation (:mod:`expops_prefect.cache.storage_handlers`) is imported by the first call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prefect.filesystems import WritableFileSystem
 from pydantic import Field
 
-# Prefect finds it by name, too: whoever has a block of ours can load what lies in it.
+# Prefect finds the serializer by name, too: a program that has one of our blocks can load its results.
 from expops_prefect.serialization import serializer  # noqa: F401
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class _ProjectBlock(WritableFileSystem):
-    """What both blocks share: the project they belong to.
+    """The base of both blocks: the project they belong to.
 
-    Prefect declares the base's methods async, but calls the plain ones with ``_sync=True`` and those
-    named with an ``a`` from async code.
+    Prefect declares the base's methods async, but calls the plain ones with ``_sync=True``, and those
+    with the prefix ``a`` from async code.
     """
 
     project_root: str | None = Field(
@@ -45,7 +45,7 @@ class _ProjectBlock(WritableFileSystem):
         return Project.open(self.project_root)
 
     def _resolve_path(self, path: str) -> None:
-        """Prefect asks unsaved blocks for the place of a key; the key itself is ours to resolve."""
+        """Prefect asks unsaved blocks for the path of a key; ``None`` makes it use the key as it is."""
 
 
 class ExpOpsResultStorage(_ProjectBlock):
@@ -63,12 +63,12 @@ class ExpOpsResultStorage(_ProjectBlock):
     _block_type_slug = "expops-result-storage"
 
     def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
-        """Store a result; without our key storage also publish it.
+        """Store a result; if our key storage is not in use, also publish it.
 
         Args:
             path: Prefect's storage key.
             content: the serializer's bytes, or its envelope.
-            _sync: Prefect's way to ask for the sync form; this is the sync form.
+            _sync: how Prefect asks for the sync form, which this is.
 
         Raises:
             SerializationError: the result cannot be pickled, and our key storage is not in use.
@@ -86,7 +86,7 @@ class ExpOpsResultStorage(_ProjectBlock):
             _sync: see :meth:`write_path`.
 
         Raises:
-            IntegrityError: there is none, or it was changed; nothing of it was unpickled.
+            IntegrityError: there is none, or it was changed; nothing was unpickled.
         """
         from expops_prefect.cache.storage_handlers import fetch
 
@@ -122,21 +122,21 @@ class ExpOpsKeyStorage(_ProjectBlock):
         Args:
             path: the transaction key.
             content: Prefect's metadata, JSON.
-            _sync: Prefect's way to ask for the sync form; this is the sync form.
+            _sync: see :meth:`ExpOpsResultStorage.write_path`.
         """
         from expops_prefect.cache.storage_handlers import publish
 
         publish(self.project, path, content)
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
-        """Prefect's metadata of a valid, verified result.
+        """Read Prefect's metadata of a valid, verified result.
 
         Args:
             path: the transaction key.
             _sync: see :meth:`write_path`.
 
         Raises:
-            IntegrityError: a miss. Prefect takes any failure for one, so it is logged here.
+            IntegrityError: a miss. Prefect takes any exception for a miss, so failures are logged here.
         """
         from expops_prefect.cache.storage_handlers import look_up
 

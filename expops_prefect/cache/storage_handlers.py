@@ -1,11 +1,11 @@
-"""What our storage blocks do with what Prefect hands them and asks them for.
+"""The implementation of our storage blocks.
 
-Prefect hands the serializer's envelope to the result storage (:func:`store`) and then its own metadata
-to the key storage (:func:`publish`), which writes the record. It asks the key storage first when it
-reads (:func:`look_up`), and takes any failure there for a miss; so everything is checked there, and
-what was read is kept for the two reads that follow (:func:`fetch`).
+Prefect passes the serializer's envelope to the result storage (:func:`store`) and then its own metadata
+to the key storage (:func:`publish`), which writes the record. When it reads, it asks the key storage
+first (:func:`look_up`) and takes any exception there for a miss. So everything is checked there, and
+the content is kept for the two reads that follow (:func:`fetch`).
 
-This is the edge to Prefect, so failures are logged and counted here and never reach a flow.
+This is the edge to Prefect: failures are logged and counted here and never reach a flow.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from expops_prefect.serialization.manifest import pack
 _NONE: Final = pack(None).manifest
 _LONGEST_NONE: Final = 1024
 ProjectOf: TypeAlias = Callable[[], Project]
-"""The project of the block that was asked, for results that no task run of this process belongs to."""
+"""Returns the project of the block, for results that belong to no task run of this process."""
 
 
 def store(project_of: ProjectOf, path: str, content: bytes) -> None:
-    """Store a result, as :meth:`ExpOpsResultStorage.write_path` says."""
+    """Store a result, see :meth:`ExpOpsResultStorage.write_path`."""
     context = session().of_key(path)
-    # Where the metadata go elsewhere, what is not stored has to be said by raising: they would be written all
-    # the same, and a hit that finds no result fails the task.
+    # If the metadata go to another storage, raise when the result is not stored: Prefect would write the metadata
+    # nevertheless, and a hit without a result fails the task.
     paired = context is not None and context.paired
     if isinstance(content, Envelope) and content.failure is not None:
         if not paired:
@@ -68,11 +68,11 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
                 found = observation.settled(context)
             except ChangedMeanwhileError as error:
                 no_hit, context.not_stored = "meanwhile", str(error)
-            except Exception as error:  # noqa: BLE001 - Prefect's API may be away, which a Variable is asked of
-                no_hit, context.not_stored = "meanwhile", f"what it read could not be told again: {error!r}"
+            except Exception as error:  # noqa: BLE001 - Prefect's API, which is asked for Variables, may not answer
+                no_hit, context.not_stored = "meanwhile", f"what it read could not be checked again: {error!r}"
                 degrade("results not cached", f"{_short(path)}: {context.not_stored}", key=path)
         if no_hit and context is not None and context.kept is not None and context.kept == results.digest_of(body):
-            return  # It is there, and as little of a hit as before.
+            return  # The same result is already stored, and is still not a hit.
         with project.objects_availability.watch():
             record = results.write_result(project, path, body, context, no_hit=no_hit)
         if isinstance(content, Envelope) and content.result is not None:
@@ -96,7 +96,7 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
 
 
 def fetch(project_of: ProjectOf, path: str) -> bytes:
-    """Read a verified result, as :meth:`ExpOpsResultStorage.read_path` says."""
+    """Read a verified result, see :meth:`ExpOpsResultStorage.read_path`."""
     context = session().current(path)
     if context is not None and context.verified is not None:
         found, context.verified = context.verified, None
@@ -114,7 +114,7 @@ def fetch(project_of: ProjectOf, path: str) -> bytes:
 
 
 def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
-    """Publish a record, as :meth:`ExpOpsKeyStorage.write_path` says."""
+    """Publish a record, see :meth:`ExpOpsKeyStorage.write_path`."""
     context = session().of_key(path)
     record = None
     if context is not None:
@@ -124,7 +124,7 @@ def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
         project = _project(project_of, context)
         if record is None:
             if context is not None and context.paired:
-                return  # The result was not stored: it was None, failed, or could not be.
+                return  # The result was not stored: it was None, the task failed, or storing failed.
             record = results.read_record(project, path) or _metadata_only()
         record = replace(record, prefect_metadata=text, expires_at=prefect_metadata.expiration(text))
         results.publish(project, path, record, context)
@@ -143,7 +143,7 @@ def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
 
 
 def look_up(project_of: ProjectOf, path: str) -> bytes:
-    """Look for a valid, verified result, as :meth:`ExpOpsKeyStorage.read_path` says."""
+    """Look for a valid, verified result, see :meth:`ExpOpsKeyStorage.read_path`."""
     context = session().current(path)
     found = _look(project_of, context, path)
     if found is None and context is not None and single_flight.wanted(context):
@@ -167,7 +167,7 @@ async def alook_up(project_of: ProjectOf, path: str) -> bytes:
 
 
 def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> bytes | None:
-    """The metadata of a valid, verified result, or ``None``; it is kept for the read that follows."""
+    """The metadata of a valid, verified result, or ``None``; the result is kept for the read that follows."""
     if context is not None and context.verified is not None:
         return _metadata(context.verified.record)
     try:
@@ -191,7 +191,7 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
             return None
         prefect_metadata.check(record, record.prefect_metadata, path, context)
         if record.object_key:
-            # What stands in the record alone is there even while the object store is away.
+            # A result that is wholly in the record is available even if the object store does not answer.
             with nullcontext() if record.is_whole else project.objects_availability.watch():
                 manifest = results.verified(project, path, record)
             if context is not None:
@@ -204,7 +204,7 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
         if context is not None:
             context.why = reasons.damaged(str(error))
         return None
-    except Exception as error:  # noqa: BLE001 - the edge to Prefect, which takes it for a miss without a word
+    except Exception as error:  # noqa: BLE001 - the edge to Prefect, which silently takes it for a miss
         said = str(error) if isinstance(error, ExpOpsPrefectError) else repr(error)
         degrade("cache not readable", f"{_short(path)}: {said}; the task is executed", key=_once_for(error, path))
         if context is not None:
@@ -219,7 +219,7 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
 def _stands_against(
     context: CacheContext | None, record: CacheRecord, found: tuple[Dependency, ...], project: Project
 ) -> Reason | None:
-    """Why a result may not be given to a task run although its key fits; ``None`` if it may."""
+    """Why a result must not be used for a task run although its key matches; ``None`` if it may be used."""
     before = None if context is None else context.before
     if record.below_root and record.below_root != result_forms.place_of(project.settings.root):
         return reasons.OTHER_CHECKOUT
@@ -245,7 +245,7 @@ def _with_what_was_seen(
         effects=observed.effects,
         generators=observed.generators,
         dependencies=dependencies.dump(found),
-        # An earlier release would not compare them.
+        # An earlier release would not compare the dependencies.
         format=RECORD_FORMAT if found else record.format,
     )
 
@@ -261,7 +261,7 @@ def _miss(context: CacheContext | None, path: str) -> IntegrityError:
 
 
 def _once_for(error: Exception, path: str) -> str:
-    """A store that is away is said once, not for each result."""
+    """The key for reporting an error once: a store that fails is reported once, not for each result."""
     return "" if isinstance(error, BackendError) else path
 
 
@@ -270,13 +270,13 @@ def _task(context: CacheContext | None, path: str) -> str:
 
 
 def _short(path: str) -> str:
-    """A key for people: enough of it to tell it from others."""
+    """A shortened key for people, long enough to be unique."""
     return "/".join(part[:8] if place else part for place, part in enumerate(path.split("/")))
 
 
 def _metadata(record: CacheRecord) -> bytes:
     if record.prefect_metadata is None:
-        raise IntegrityError("the record has no metadata of Prefect's")
+        raise IntegrityError("the record lacks Prefect's metadata")
     return record.prefect_metadata.encode()
 
 
@@ -287,14 +287,14 @@ def _metadata_only() -> CacheRecord:
 
 
 def _no_hit(project: Project, content: bytes, context: CacheContext | None) -> str:
-    """Why a result is to be kept for references to it only, so that later task runs are executed; else empty."""
+    """Why a result is kept only for references to it, so that later task runs are executed; empty for a hit."""
     if context is not None and context.refused:
         return "effect"
     if context is not None and context.must_not_store:
         return "state" if context.returned_state else "failed"
     if context is not None and context.was_changed():
         said = "its result was changed in place between its return and the end of the transaction around it"
-        degrade("results not cached", f"{said}; pass copies on", key=context.key, about=context.label)
+        degrade("results not cached", f"{said}; pass on copies", key=context.key, about=context.label)
         return "changed"
     return "none" if not project.settings.cache.none_results and _is_none(content, context) else ""
 
@@ -311,17 +311,17 @@ def _is_none(content: bytes, context: CacheContext | None) -> bool:
         return False
     try:
         return context.serializer.loads(content) is None
-    except Exception:  # noqa: BLE001 - the user's own serializer; it fails again, and is reported, where this is read
+    except Exception:  # noqa: BLE001 - a user's serializer; it fails again, and is reported, when read
         return False
 
 
 def _content(project: Project, record: CacheRecord, manifest: bytes) -> bytes:
-    """What Prefect's serializer is given."""
+    """The bytes or the envelope for Prefect's serializer."""
     return manifest if record.kind == "raw" else Envelope.for_reading(manifest, StoredPayloads(project, record))
 
 
 def _loaded(content: bytes, record: CacheRecord, root: Path) -> bytes:
-    """Load a result before Prefect is told of a hit: a class may be gone, and then the task is executed.
+    """Load a result before reporting a hit to Prefect: if its class no longer exists, the task is executed.
 
     Raises:
         IntegrityError: it cannot be loaded.
@@ -332,10 +332,10 @@ def _loaded(content: bytes, record: CacheRecord, root: Path) -> bytes:
             if record.stands and content.loaded is not None:
                 result_forms.remember(content.loaded[0], record.stands, root)
         else:
-            # Prefect loads it once more: what another serializer makes of bytes cannot be handed over.
+            # Prefect loads it again: a value from another serializer cannot be passed on.
             Serializer(**orjson.loads(_metadata(record))["serializer"]).loads(content)
     except ExpOpsPrefectError:
         raise
-    except Exception as error:  # a user's own class or serializer may raise anything
+    except Exception as error:  # a user's class or serializer may raise anything
         raise IntegrityError(f"the result {record.cache_path} cannot be loaded here: {error!r}") from error
     return content

@@ -1,4 +1,4 @@
-"""Names in the configuration that no task has: what is said there of a process concerns nobody, and nobody sees it."""
+"""Finds process names in the configuration that match no task, so that their settings silently have no effect."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from expops_prefect.models.names import parse_path, process_name
 from expops_prefect.project import Project
 
 LATEST_RUNS: Final = 5
-"""How many runs are looked at: one flow of a project need not have the tasks of another."""
+"""How many runs are read: different flows of a project may have different tasks."""
 _SECTION: Final = "prefect.cache.processes"
 
 
 def names_of(paths: Iterable[str]) -> set[str]:
-    """The names of the processes and steps that probe paths speak of."""
+    """The names of the processes and steps in probe paths."""
     parsed = [found for path in paths if (found := parse_path(path)) is not None]
     return {name for found in parsed for name in (found.process, found.step) if name is not None}
 
 
 def unmatched(project: Project, seen: set[str], *, complete: bool) -> Iterator[str]:
-    """Say of each configured process that no task is called so.
+    """Yield a message for each configured process that matches no task.
 
     Args:
         project: the project.
         seen: the names of its newest run's processes and steps.
-        complete: that run was given no result in whose place other tasks would have been executed: a name that is
-            like no other is doubtful then, too.
+        complete: whether no hit of that run can have skipped other tasks; only then are names without a similar task
+            reported.
 
     Raises:
         BackendError: a store failed.

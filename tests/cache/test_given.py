@@ -172,6 +172,6 @@ def test_one_look_tells_all(tmp_path: Path) -> None:
         assert done.executions == executed, done.output
         assert done.output.count("LOOKED") == looks, done.output
         assert "shifting: its parameter 'x' is not stable" in done.output
-        assert "changes what it did not make" not in done.output
+        assert "changes objects that it did not create" not in done.output
     found = [item for item in shop.project().explain(shop.last_run().run_id) if item.label.startswith("shifting")]
     assert {item.because for item in found} == {"not stable"}

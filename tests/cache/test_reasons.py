@@ -137,7 +137,7 @@ def test_why_a_task_run_is_executed(rows: Callable[..., dict[str, Any]], tmp_pat
 
     unread = first["counted"]
     assert unread["miss"] == "unhashable"
-    assert unread["miss_reason"] == f"the content of x counts, and {tmp_path / 'nowhere'} does not exist"
+    assert unread["miss_reason"] == f"the content of x is part of the key, and {tmp_path / 'nowhere'} does not exist"
     own = "which found no result"
     assert first["other_policy"]["miss_reason"] == f"it has its own cache policy, Inputs, {own}"
     assert first["own_key"]["miss_reason"] == f"it has its own cache_key_fn, {own}"
@@ -154,7 +154,7 @@ def test_why_a_task_run_is_executed(rows: Callable[..., dict[str, Any]], tmp_pat
     off_by = "caching is switched off: "
     assert said == {
         "nothing": ("not kept", "it returns None, so it is executed every time (prefect.cache.none_results)"),
-        "stateful": ("not kept", "it returns a state of Prefect's, so it is executed every time"),
+        "stateful": ("not kept", "it returns a Prefect state, so it is executed every time"),
         "switched": ("off", f"{off_by}prefect.cache.processes.switched.enabled is false in project_config.yaml"),
         "uncached": ("off", f"{off_by}cache_policy=NO_CACHE"),
         "unpersisted": ("off", f"{off_by}persist_result=False"),
@@ -190,8 +190,8 @@ def test_data_that_is_missing_made_and_changed(
     assert not executed()
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [text for text in warnings if "data.path" in text] == [
-        f"{data} (data.path) is not there: results do not depend on it until it is. If no task makes it, correct the "
-        "path in the configuration."
+        f"{data} (data.path) does not exist: results do not depend on it until it does. If no task creates it, "
+        "correct the path in the configuration."
     ]
     (data / "raw").mkdir(parents=True)
     (data / "raw" / "train.csv").write_text("1,2")

@@ -277,7 +277,7 @@ def test_whoever_decorated_a_task(shop: FlowProject) -> None:
         "failing": {"failed": 1},
     }
     assert found["plain #3"].status == "pending"
-    assert found["plain #3"].fields["miss_reason"] == "it never began: what it waits for failed"
+    assert found["plain #3"].fields["miss_reason"] == "it did not start: a task that it depends on failed"
     assert found["plain #2"].upstream == (), "a task takes no data from itself"
     assert found["plain"].upstream == ("failing",)
     assert dict(rows(shop, "coroutines")["waiting"].calls) == {"completed": 2}

@@ -138,8 +138,8 @@ def test_a_missing_data_file_is_named(shop: FlowProject) -> None:
     missing = f"{shop.root / 'data' / 'trian.csv'} does not exist"
     (said,) = [line for line in outcome.output.splitlines() if "trian.csv" in line and "uncached" in line]
     assert said.endswith(
-        f"read runs uncached: its parameter 'data' counts by its content, and {missing}. "
-        "Make it before the task is called, or correct the path."
+        f"read runs uncached: its parameter 'data' is hashed by content, and {missing}. "
+        "Create it before the task is called, or correct the path."
     )
     reasons = [row.fields.get("miss_reason") for row in shop.rows().values()]
-    assert f"the content of data[0] counts, and {missing}" in reasons
+    assert f"the content of data[0] is part of the key, and {missing}" in reasons

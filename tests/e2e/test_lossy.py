@@ -91,7 +91,7 @@ def test_what_is_lost_is_said_once(tmp_path: Path) -> None:
     shop.write("flow.py", FLOW)
     done = shop.run("flow.py").ok()
     assert done.executions == dict.fromkeys(("becomes", "drops", "keeps", "silent"), 2), done.output
-    said = [line for line in done.output.splitlines() if "does not come back from the cache as it was" in line]
+    said = [line for line in done.output.splitlines() if "is not the same when it is loaded from the cache" in line]
     assert len(said) == 3, done.output
     assert "becomes: " in said[0]
     assert "flow.Forgetful becomes flow.Remembering ([1]['a'])." in said[0].replace("__main__", "flow")
@@ -101,4 +101,4 @@ def test_what_is_lost_is_said_once(tmp_path: Path) -> None:
     assert "Silent loses its attribute 'callback'." in said[2]
     again = shop.run("flow.py").ok()
     assert not again.executions, again.output
-    assert "as it was" not in again.output
+    assert "is not the same when it is loaded" not in again.output

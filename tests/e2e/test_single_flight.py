@@ -148,7 +148,7 @@ def test_a_holder_that_is_paused_does_not_overwrite(shop: FlowProject) -> None:
     late = shop.finish(paused).ok()
     # It has its own result, of its own execution, but only the follower's is published.
     assert "'by': 'paused'" in late.output
-    assert "did not run for longer than its lease lasts" in late.output
+    assert "could not renew its lease in time" in late.output
     assert crowd.executions() == 2
     project = shop.project()
     [record] = [value for _, value in project.kv.scan("process:")]

@@ -87,7 +87,7 @@ def test_modules_that_are_imported_by_name(shop: FlowProject) -> None:
     again = shop.run("main.py").ok()
     assert again.executions == {"anywhere": 1}
     assert again.output.count("anywhere runs uncached: ") == 1
-    assert "imports a module by a name that stands neither in the code nor in the arguments" in again.output
+    assert "imports a module by a name that is neither in the code nor in the arguments" in again.output
     shop.write("plugin.py", "def f(x):\n    return x + 2\n")
     edited = shop.run("main.py").ok()
     assert "result 3 3" in edited.output

@@ -360,7 +360,7 @@ def test_code_that_the_analysis_stumbles_over_is_executed(monkeypatch: pytest.Mo
     found = code_effects(len, [], [])
     assert [(effect.kind, effect.call) for effect in found.effects] == [("unknown", "len")]
     assert not found.resolved
-    assert "nobody knows what its code does: len" in reasons.effect(found.effects[0]).text
+    assert "it is unknown what its code does: len" in reasons.effect(found.effects[0]).text
 
 
 def test_a_text_that_is_run_is_the_reason_itself(load: Callable[..., ModuleType]) -> None:

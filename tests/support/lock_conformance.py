@@ -251,7 +251,7 @@ class LockConformance:
                 manager.release_lock("key", "parent")
             os.kill(pid, signal.SIGCONT)
             outcome, holder = publish(pipe)
-        assert "its result is the cached one" in outcome
+        assert "that result is the cached one" in outcome
         assert holder is False
         record = results.read_record(project, "key")
         if successor == "has published":

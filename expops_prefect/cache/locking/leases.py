@@ -1,9 +1,9 @@
-"""Leases: who computes a key now, on any machine, and that nobody who has died keeps others waiting.
+"""Leases: the right to compute a key, across machines, which expires if its holder dies.
 
-A lease is one value in the project's KV store. Its holder renews it at a third of its length, in a
-thread of its process. No clocks are compared: whoever waits sees by its own monotonic clock that a
-lease has not changed for its whole length, and takes it over under a greater token. A holder that
-was paused for so long finds another token when it comes back, and does not publish what it computed.
+A lease is one value in the project's KV store. Its holder renews it every third of its length, in a
+thread of its process. No clocks are compared: a waiting process takes the lease over, under a greater
+token, once it has not changed for its whole length by that process's own monotonic clock. A holder that
+was paused for longer finds another token when it resumes, and does not publish its result.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from expops_prefect.stores.kv.base import JSON, Versioned
 
 LEASE_FORMAT: Final = 1
 BEATS: Final = 3
-"""A lease is renewed so often in its length."""
+"""Renewals per length of a lease."""
 _AGAIN: Final = 10
-"""After a failure it is tried again after this part of its length."""
+"""After a failure, the renewal is tried again after one part in this many of the lease's length."""
 _LIMIT: Final = 10_000
 _HOST: Final = socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What stands in the KV store.
+    """The value in the KV store.
 
     Attributes:
-        holder: who holds it; empty: it was given back.
+        holder: the name of the holder; empty if it was released.
         token: greater with every acquisition.
-        beat: how often it was renewed, so that every renewal changes the value.
+        beat: the number of renewals, so that every renewal changes the value.
         seconds: its length.
-        expires: when it ends unless it is renewed, epoch seconds of the holder's clock; for people only.
+        expires: when it expires unless renewed, epoch seconds of the holder's clock; for people only.
         host, pid: the holder's process.
-        format: the version of this form.
+        format: the version of the format.
     """
 
     holder: str
@@ -62,19 +62,19 @@ class Lease:
         """Read the JSON form.
 
         Raises:
-            FormatError: not a lease, or one of a newer release.
+            FormatError: not a lease, or written by a newer release.
         """
         return record_format.load(cls, value, "lease", LEASE_FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseSnapshot:
-    """What one look at a lease showed.
+    """One reading of a lease.
 
     Attributes:
         free: whether it can be taken now.
-        version: the version to replace; ``None`` if nothing is there.
-        lease: what is there.
+        version: the version to replace; ``None`` if there is no lease.
+        lease: the lease; ``None`` likewise.
         left: seconds until it can be taken, if it is not renewed.
     """
 
@@ -85,15 +85,15 @@ class LeaseSnapshot:
 
 
 class HeldLease:
-    """A lease of this process, renewed until it is given back or lost.
+    """A lease of this process, renewed until it is released or lost.
 
     Args:
-        project: whose KV store keeps it.
+        project: the project whose KV store keeps it.
         key: the transaction key.
-        lease: what was written.
-        sure_until: until when nobody else can have taken it over, monotonic seconds.
-        hold_until: when it is given back of itself; ``None`` for never.
-        gone: whether its task run has ended without giving it back.
+        lease: the lease as it was written.
+        sure_until: until when no other process can have taken it over, monotonic seconds.
+        hold_until: when it is released automatically; ``None`` for never.
+        gone: whether its task run has ended without releasing it.
     """
 
     failing = "leases not renewed"
@@ -122,10 +122,10 @@ class HeldLease:
         self._plan(lease.seconds / BEATS)
 
     def check(self) -> None:
-        """Make sure that nobody else has taken the lease over.
+        """Make sure that no other process has taken the lease over.
 
         Raises:
-            LeaseLostError: somebody has.
+            LeaseLostError: another process has.
             KVError: the KV store failed.
         """
         with self._lock:
@@ -133,12 +133,12 @@ class HeldLease:
                 self._is_mine(self.project.kv.get(self._name))
             if self.lost:
                 raise LeaseLostError(
-                    "this process did not run for longer than its lease lasts, and another one computes the same "
-                    "result, or has done so; its result is the cached one"
+                    "this process could not renew its lease in time, so another one took it over and computes the same "
+                    "result, or has computed it; that result is the cached one"
                 )
 
     def holds(self) -> bool:
-        """Whether the lease is certainly still this process's; asks the store only after a missed renewal.
+        """Whether this process certainly still holds the lease; asks the store only after a missed renewal.
 
         Raises:
             KVError: the KV store failed.
@@ -149,7 +149,7 @@ class HeldLease:
             return time.monotonic() < self._sure_until or self._is_mine(self.project.kv.get(self._name))
 
     def beat(self) -> None:
-        """Renew the lease; give it back if its time is over, or its task run has ended."""
+        """Renew the lease, or release it if its time is over or its task run has ended."""
         ended = self._hold_until is not None and time.monotonic() >= self._hold_until
         if ended or (self._gone is not None and self._gone()):
             self.end()
@@ -166,12 +166,12 @@ class HeldLease:
             self._plan(self.lease.seconds / (BEATS if renewed else _AGAIN))
 
     def give_back(self, holder: str) -> None:
-        """A holder needs the lease no more; after the last one it is free. Doing it again changes nothing."""
+        """Release the lease for one holder; after the last one it is free. Safe to repeat."""
         if not of_process(HeldLeases).drop(self, holder):
             self.end()
 
     def end(self) -> None:
-        """Free the lease, whoever holds it here."""
+        """Free the lease for all its holders in this process."""
         with self._lock:
             if self._over:
                 return
@@ -181,16 +181,16 @@ class HeldLease:
                 if not self.lost:
                     self._free()
             except BackendError as error:
-                degrade("leases not given back", f"{error}; they end by themselves after {self.lease.seconds:g} s")
+                degrade("leases not given back", f"{error}; they expire after {self.lease.seconds:g} s")
         of_process(HeldLeases).heartbeat.wake()
 
     def give_up(self) -> None:
-        """It cannot be renewed: others may take it over."""
+        """Mark the lease as lost: it cannot be renewed, and others may take it over."""
         self.lost = True
 
     @property
     def renewing(self) -> bool:
-        """Whether it is still to be renewed."""
+        """Whether the lease still has to be renewed."""
         return not self._over and not self.lost
 
     def _renew(self) -> bool:
@@ -208,7 +208,7 @@ class HeldLease:
     def _free(self) -> None:
         with self.project.kv_availability.watch():
             if self._sure_until - time.monotonic() > self.lease.seconds / 2:
-                # Nobody can have taken it over yet: it may be removed without asking.
+                # No process can have taken it over yet, so delete it without reading it first.
                 self.project.kv.delete(self._name)
                 return
             found = self.project.kv.get_versioned(self._name)
@@ -230,7 +230,7 @@ class HeldLease:
 
 
 def look(project: Project, key: str) -> LeaseSnapshot:
-    """Read a lease and judge whether it can be taken: nobody's, or not renewed for its whole length.
+    """Read a lease and tell whether it can be taken: free, or not renewed for its whole length.
 
     Raises:
         KVError: the KV store failed.
@@ -256,15 +256,15 @@ def take(
     hold_seconds: float | None = None,
     gone: Callable[[], bool] | None = None,
 ) -> HeldLease | None:
-    """Take a lease that was seen to be free; ``None`` if somebody else was faster.
+    """Take a lease that was free; ``None`` if another holder was faster.
 
     Args:
-        project: whose KV store keeps it.
+        project: the project whose KV store keeps it.
         key: the transaction key.
-        holder: who takes it; no two ever use the same name.
+        holder: a unique name for the holder.
         view: what :func:`look` returned.
-        hold_seconds: after so long it is given back of itself.
-        gone: whether the holder has ended without giving it back.
+        hold_seconds: seconds after which it is released automatically.
+        gone: whether the holder has ended without releasing it.
 
     Raises:
         KVError: the KV store failed.
@@ -274,7 +274,7 @@ def take(
     seconds = float(project.settings.cache.lease_seconds)
     if hold_seconds is not None:
         seconds = min(seconds, hold_seconds)
-    # The time keeps tokens growing over removals too; what decides is that no two are equal.
+    # The time makes tokens grow even after a lease was deleted; it is essential only that no two are equal.
     token = max(time.time_ns(), 0 if view.lease is None else view.lease.token + 1)
     lease = Lease(holder, token, 0, seconds, time.time() + seconds, _HOST, os.getpid())
     if view.version is None:
@@ -301,44 +301,44 @@ class HeldLeases:
         self._seen: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def add(self, held: HeldLease, holder: str) -> None:
-        """A holder uses a lease, beside those that do already."""
+        """Add a holder to a lease."""
         with self._lock:
             held.holders.add(holder)
             self._held[held.key, holder] = held
 
     def drop(self, held: HeldLease, holder: str) -> bool:
-        """A holder needs a lease no more; whether another one does."""
+        """Remove a holder from a lease; return whether it has others."""
         with self._lock:
             self._held.pop((held.key, holder), None)
             held.holders.discard(holder)
             return bool(held.holders)
 
     def drop_all(self, held: HeldLease) -> None:
-        """Nobody needs a lease any more."""
+        """Remove all holders of a lease."""
         with self._lock:
             for holder in held.holders:
                 self._held.pop((held.key, holder), None)
 
     def find(self, key: str, holder: str) -> HeldLease | None:
-        """The lease that a holder took, also one that was lost since."""
+        """The lease that a holder took, even if it was lost since."""
         return self._held.get((key, holder))
 
     def of_key(self, key: str) -> HeldLease | None:
-        """The lease on a key that somebody in this process holds."""
+        """The lease on a key that this process holds."""
         with self._lock:
             return next((held for (name, _), held in self._held.items() if name == key and held.renewing), None)
 
     def keys_of(self, holder: str) -> list[str]:
-        """The keys whose leases a holder has."""
+        """The keys whose leases a holder holds."""
         with self._lock:
             return [key for key, name in self._held if name == holder]
 
     def first_seen(self, place: str, found: Versioned) -> float:
-        """Since when, monotonic seconds, this process has seen that version of a lease.
+        """When this process first saw that version of a lease, monotonic seconds.
 
         Args:
             place: its store and key.
-            found: what is there now.
+            found: the current version.
         """
         now = time.monotonic()
         with self._lock:
@@ -352,7 +352,7 @@ class HeldLeases:
         return since
 
     def in_forked_child(self) -> None:
-        """A forked child holds none of its parent's leases."""
+        """Forget the parent's leases in a forked child."""
         self.heartbeat.in_forked_child()
         self._held.clear()
         self._seen.clear()

@@ -1,8 +1,8 @@
-"""Prefect's edge of the leases: a lock manager for transactions that are ``SERIALIZABLE``.
+"""The lock manager for Prefect's ``SERIALIZABLE`` transactions, built on leases.
 
-Prefect takes a lock before it looks for the result, ignores whether it got it, and gives it back
-when the transaction commits or rolls back. So what cannot be locked, because the store is away, is
-executed without a lock, and is told to be its holder.
+Prefect takes a lock before it looks for the result, ignores whether it got it, and releases it when
+the transaction commits or rolls back. If the store cannot be reached, the task is therefore executed
+without a lock, and Prefect is told that it holds one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Holders:
 
     Attributes:
         without: keys and holders that go on without a lock, the newest last.
-        released: locks that were given back. Prefect 3.9 gives back twice what a returned failed state has rolled back.
+        released: released locks. Prefect 3.9 releases a lock twice if a returned failed state rolled it back.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class _Holders:
             self.without.popitem(last=False)
 
     def in_forked_child(self) -> None:
-        """A forked child goes on with nothing of its parent's."""
+        """Forget the parent's holders in a forked child."""
         self.without.clear()
 
 
@@ -55,12 +55,12 @@ class _Holders:
 class ExpOpsLockManager:
     """Locks in the project's KV store: leases, renewed by the process that holds them.
 
-    A holder that is killed keeps nobody waiting for longer than ``prefect.cache.lease_seconds``. Inside
-    one transaction a key is locked once, however often it is asked for.
+    The lock of a killed holder expires after ``prefect.cache.lease_seconds``. Inside one transaction a key
+    is locked only once.
 
     Attributes:
-        project_root: the project's root folder. Without it, the project of the task run that asks, else as
-            ``EXPOPS_PROJECT_ROOT`` says, else found from the current folder.
+        project_root: the project's root folder. Default: the project of the task run that takes the lock, else
+            ``EXPOPS_PROJECT_ROOT``, else found from the current folder.
 
     Example:
         ```python
@@ -81,35 +81,35 @@ class ExpOpsLockManager:
     def acquire_lock(
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
-        """Take the lock on a key, waiting for whoever has it.
+        """Take the lock on a key; wait while another holder has it.
 
         Args:
             key: the transaction key.
-            holder: who takes it; no two ever use the same name.
+            holder: a unique name for the holder.
             acquire_timeout: seconds to wait at most; 0 not to wait; ``None`` for no limit.
-            hold_timeout: seconds after which it is given back of itself; ``None`` for never.
+            hold_timeout: seconds after which it is released automatically; ``None`` for never.
 
         Returns:
-            Whether the holder may go on. That is so without a lock too, if the store is away.
+            Whether the holder may go on; also true, without a lock, if the store cannot be reached.
         """
         return wait(self._acquire(key, holder, acquire_timeout, hold_timeout))
 
     async def aacquire_lock(
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
-        """The async form of :meth:`acquire_lock`; it occupies no thread while it waits."""
+        """The async form of :meth:`acquire_lock`; it blocks no thread while it waits."""
         steps = self._acquire(key, holder, acquire_timeout, hold_timeout)
         return await await_(steps, lambda: _drop(key, holder))
 
     def release_lock(self, key: str, holder: str) -> None:
-        """Give a lock back.
+        """Release a lock.
 
         Args:
             key: the transaction key.
-            holder: who took it.
+            holder: the name of the holder.
 
         Raises:
-            ValueError: that holder does not have it.
+            ValueError: the holder does not have the lock.
         """
         released = of_process(_Holders).released
         if _drop(key, holder):
@@ -118,7 +118,7 @@ class ExpOpsLockManager:
             raise ValueError(f"no lock held by {holder} for the transaction with key {key}")
 
     def is_locked(self, key: str) -> bool:
-        """Whether somebody has the lock on a key."""
+        """Whether the lock on a key is held."""
         if of_process(HeldLeases).of_key(key) is not None:
             return True
         try:
@@ -128,7 +128,7 @@ class ExpOpsLockManager:
             return False
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
-        """Whether this holder has the lock on a key, or was let go on without one."""
+        """Whether this holder has the lock on a key, or was allowed to go on without it."""
         held = of_process(HeldLeases).find(key, holder)
         if held is None:
             return (key, holder) in of_process(_Holders).without
@@ -151,7 +151,7 @@ class ExpOpsLockManager:
         return wait(self._wait(key, timeout))
 
     async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        """The async form of :meth:`wait_for_lock`; it occupies no thread while it waits."""
+        """The async form of :meth:`wait_for_lock`; it blocks no thread while it waits."""
         return await await_(self._wait(key, timeout))
 
     def _acquire(self, key: str, holder: str, timeout: float | None, hold_seconds: float | None) -> Steps[bool]:
@@ -222,7 +222,7 @@ class ExpOpsLockManager:
 
 
 def _drop(key: str, holder: str) -> bool:
-    """Forget a holder; whether it was one."""
+    """Forget a holder; return whether it was known."""
     without = of_process(_Holders).without.pop((key, holder), holder) is None
     held = of_process(HeldLeases).find(key, holder)
     if held is not None:
@@ -231,7 +231,7 @@ def _drop(key: str, holder: str) -> bool:
 
 
 def _transactions() -> Iterator[tuple[Any, bool]]:
-    """The transactions around the one that is about to begin, and those that ended in them (``True``)."""
+    """The transactions around the one that is about to begin, and those that have ended inside them (``True``)."""
     from prefect.transactions import get_transaction
 
     def ended(transaction: Any) -> Iterator[tuple[Any, bool]]:
@@ -247,7 +247,7 @@ def _transactions() -> Iterator[tuple[Any, bool]]:
 
 
 def _of_own_transaction(key: str, holder: str) -> HeldLease | None:
-    """A lease that is held until the transaction around commits: waiting for it would last for ever."""
+    """The key's lease if a surrounding transaction holds it: waiting for it would be a deadlock."""
     for transaction, _ in _transactions():
         held = of_process(HeldLeases).find(key, transaction._holder)
         if held is not None and held.renewing:
@@ -257,9 +257,9 @@ def _of_own_transaction(key: str, holder: str) -> HeldLease | None:
 
 
 def _give_back_finished() -> None:
-    """Nobody waits for a task that has ended, and whose result only waits for the transaction around.
+    """Release the leases of ended tasks whose results are committed later, by a surrounding transaction.
 
-    Two transactions that take the same keys in another order would wait for each other for ever.
+    Otherwise two transactions that take the same keys in different orders would deadlock.
     """
     for transaction, ended in _transactions():
         if ended:
@@ -269,8 +269,8 @@ def _give_back_finished() -> None:
 
 
 def _degraded(what: str, error: ExpOpsPrefectError) -> None:
-    """A store that is away locks nothing; that is said once, not for each key."""
-    degrade(f"locks not {what}", f"{error}; the task goes on without")
+    """Report once, not for each key, that a store cannot be reached."""
+    degrade(f"locks not {what}", f"{error}; the task goes on without a lock")
 
 
 if TYPE_CHECKING:

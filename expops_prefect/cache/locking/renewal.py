@@ -1,4 +1,4 @@
-"""One thread of a process keeps alive what the process holds."""
+"""Renews the leases of a process in one thread."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from expops_prefect._internal.diagnostics import Concern, concerned, concerning,
 
 
 class Renewable(Protocol):
-    """What has to be renewed from time to time."""
+    """Something that has to be renewed from time to time."""
 
     @property
     def failing(self) -> str:
-        """What is said, and counted, where it cannot be renewed."""
+        """The name under which a failed renewal is logged and counted."""
 
     @property
     def due(self) -> float:
-        """When it is to be renewed next, monotonic seconds."""
+        """When to renew it next, monotonic seconds."""
 
     @property
     def renewing(self) -> bool:
-        """Whether it is still to be renewed."""
+        """Whether it still has to be renewed."""
 
     def beat(self) -> None:
         """Renew it."""
 
     def give_up(self) -> None:
-        """It cannot be renewed."""
+        """Called when it cannot be renewed."""
 
 
 class Renewer:
-    """Renews what was added while there is something to renew; without, there is no thread."""
+    """Renews what was added; its thread runs only while there is something to renew."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -40,11 +40,11 @@ class Renewer:
         self._thread: threading.Thread | None = None
 
     def in_forked_child(self) -> None:
-        """A forked child keeps nothing of its parent's alive."""
+        """Renew nothing of the parent's in a forked child."""
         self.__init__()  # type: ignore[misc]
 
     def add(self, item: Renewable) -> None:
-        """Renew this too from now on."""
+        """Renew this item from now on."""
         with self._changed:
             self._all.append((item, concerned()))
             if self._thread is None:
@@ -53,7 +53,7 @@ class Renewer:
             self._changed.notify()
 
     def wake(self) -> None:
-        """Something is to be renewed no more."""
+        """Check again what has to be renewed."""
         with self._changed:
             self._changed.notify()
 
@@ -72,6 +72,6 @@ class Renewer:
                 with concerning(whom):
                     try:
                         item.beat()
-                    except Exception as error:  # noqa: BLE001 - the others have to be renewed all the same
+                    except Exception as error:  # noqa: BLE001 - the other items still have to be renewed
                         degrade(item.failing, repr(error))
                         item.give_up()

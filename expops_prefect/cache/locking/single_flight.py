@@ -1,8 +1,8 @@
-"""Single flight: of all task runs that want one result, on any machine, one computes it and the others take it.
+"""Single flight: of all task runs that need the same result, on any machine, one computes it and the others wait.
 
-The isolation level of a transaction is read before the key is computed, so a project's configuration
-cannot set it there. Here the lease is taken where Prefect asks our key storage for the result, and
-only after a miss: a hit takes no lease.
+Prefect reads a transaction's isolation level before it computes the key, so a project's configuration
+cannot set it. The lease is taken instead when Prefect asks our key storage for the result, and only
+after a miss: a hit takes no lease.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _END: Final = "_expops_record_flight_end"
 
 
 def wanted(context: CacheContext | None) -> bool:
-    """Whether a task run that misses has to see who else computes its result."""
+    """Whether a task run that misses has to take a lease before it computes its result."""
     return (
         context is not None
         and context.cache_key is not None
@@ -33,10 +33,10 @@ def wanted(context: CacheContext | None) -> bool:
 
 
 def acquire_or_wait(context: CacheContext, look: Callable[[], T | None]) -> Steps[T | None]:
-    """Wait until a result is there, or until it is this task run's turn to compute it.
+    """Wait until the result exists, or until this task run may compute it.
 
     Args:
-        context: the task run; the lease is noted there.
+        context: the task run; it receives the lease.
         look: looks for the result.
 
     Returns:
@@ -59,11 +59,11 @@ def acquire_or_wait(context: CacheContext, look: Callable[[], T | None]) -> Step
                 yield pauses.next(view) or 0.0
         context.lease = held
     except ExpOpsPrefectError as error:
-        degrade("leases not taken", f"{error}; the task is executed, whoever else computes the same result")
+        degrade("leases not taken", f"{error}; the task is executed, even if another process computes the same result")
         return None
     finally:
         pauses.over()
-    # Whoever held it before may have published in between.
+    # The previous holder may have published in between.
     found = look()
     if found is not None:
         context.release_lease()
@@ -71,7 +71,7 @@ def acquire_or_wait(context: CacheContext, look: Callable[[], T | None]) -> Step
 
 
 def release_at_end(task: Any) -> None:
-    """Give the lease back at the end of a task that Prefect's own decorator made: no wrapper of ours does."""
+    """Release the lease at the end of a task that Prefect's own decorator made; no wrapper of ours does it."""
     for kind in ("completion", "failure"):
         hooks = getattr(task, f"on_{kind}_hooks")
         if not any(getattr(hook, "__name__", "") == _END for hook in hooks):
@@ -79,13 +79,13 @@ def release_at_end(task: Any) -> None:
 
 
 def _expops_record_flight_end(task: Any, task_run: Any, state: Any) -> None:  # noqa: ARG001
-    """A task run has ended; what it had to commit is committed."""
+    """Release the lease of a task run that has ended and committed."""
     context = session().of_task_run(task_run.id)
     if context is not None:
         context.release_lease()
 
 
 def _crashed(context: CacheContext) -> bool:
-    """Whether a task run has ended without a word: no hook tells of a crash."""
+    """Whether a task run has crashed: no hook reports that."""
     state: Any = context.state
     return state is not None and state.is_final() and not state.is_completed()

@@ -1,7 +1,7 @@
-"""Waiting for a lease: asks the store once, says how long to pause, and asks again.
+"""Waits for a lease by asking the store at growing intervals.
 
-What waits is written as a generator of pauses, so that the same lines serve sync and async callers.
-An async caller must not occupy a thread while it pauses: the holder may need that thread to end.
+A wait is a generator of pauses, so that sync and async callers share its code. An async caller must
+not block a thread while it pauses: the holder may need that thread to finish.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _GROWTH: Final = 1.5
 
 
 class Pauses:
-    """The pauses of one wait: random, and longer the longer it takes.
+    """The pauses of one wait: random, and growing with time.
 
     Args:
-        project: whose store is asked.
-        what: what is waited for, for the log.
-        context: the task run that waits; its wait is added up there.
+        project: the project whose store is asked.
+        what: the key that is waited for, for the log.
+        context: the task run that waits; it receives the time waited.
         timeout: seconds to wait at most; ``None`` for no limit.
     """
 
@@ -47,10 +47,10 @@ class Pauses:
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     def next(self, view: LeaseSnapshot) -> float | None:
-        """How long to pause now, at most until a lease ends that is not renewed; ``None`` if the time is over.
+        """The seconds to pause now, at most until an unrenewed lease expires; ``None`` after the timeout.
 
         Args:
-            view: what was seen of the lease that is in the way.
+            view: the last reading of the lease.
         """
         now = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
@@ -69,18 +69,18 @@ class Pauses:
 
     @property
     def waited(self) -> bool:
-        """Whether there was a reason to wait."""
+        """Whether it had to wait at all."""
         return self._begun is not None
 
     def over(self) -> None:
-        """The wait has ended: tell the record."""
+        """End the wait, and add its time to the context."""
         if self._begun is not None and self._context is not None:
             self._context.waited += time.monotonic() - self._begun
         self._begun = None
 
 
 def wait(steps: Steps[T]) -> T:
-    """Go through the steps in this thread."""
+    """Run the steps in this thread."""
     while True:
         try:
             pause = next(steps)
@@ -91,10 +91,10 @@ def wait(steps: Steps[T]) -> T:
 
 
 async def await_(steps: Steps[T], undo: Callable[[], object] = bool) -> T:
-    """Go through the steps, each in a thread of its own; no thread is kept during the pauses.
+    """Run each step in a thread; no thread is blocked during the pauses.
 
     Args:
-        steps: what to go through.
+        steps: the steps to run.
         undo: called if the caller is cancelled while a step may have had its effect.
     """
     abandoned, ended = threading.Event(), threading.Event()
@@ -114,7 +114,7 @@ async def await_(steps: Steps[T], undo: Callable[[], object] = bool) -> T:
         try:
             pause, outcome = await asyncio.to_thread(step)
         except asyncio.CancelledError:
-            # A thread cannot be cancelled: whoever comes second of it and us sees the other's mark.
+            # A thread cannot be cancelled: of the step and this coroutine, the second one sees the other's flag.
             abandoned.set()
             if ended.is_set():
                 await asyncio.to_thread(undo)

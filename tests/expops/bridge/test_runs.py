@@ -230,6 +230,6 @@ def test_advice_names_no_decorator_where_there_is_none(
     caplog.set_level(logging.INFO)
     expops_project.run()
     said = "\n".join(record.getMessage() for record in caplog.records if record.name == "prefect.expops")
-    assert "to cache it all the same, set prefect.cache.processes.fit.ttl" in said
+    assert "to cache it anyway, set prefect.cache.processes.fit.ttl" in said
     assert "Give it prefect.cache.processes.load.ttl" in said
     assert not [word for word in ("EXPOPS -", "@task", "cache_policy", "cache_expiration", "NO_CACHE") if word in said]
