@@ -1,1 +1,1 @@
-"""Fingerprints of values, code and files: equal exactly where a task cannot tell a difference."""
+"""Fingerprints of values, code and files: equal exactly if a task cannot tell a difference."""

@@ -1,4 +1,4 @@
-"""Encoders for NumPy, SciPy and Torch. Imported once an object of one of them is met."""
+"""Encoders for NumPy, SciPy and Torch. Imported when the first of their objects is encoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK: Final = 8 << 20
 _MASKED: Final = frozenset(vars(np.ma.masked_array([0, 1]))) | {
     *("_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_optinfo", "_basedict"),
 }
-"""Where NumPy keeps what a masked array is."""
+"""The attributes in which NumPy keeps the state of a masked array."""
 _SPARSE_PARTS: Final = {
     "csr": ("data", "indices", "indptr"),
     "csc": ("data", "indices", "indptr"),
@@ -30,7 +30,7 @@ _SPARSE_PARTS: Final = {
 
 
 def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
-    """An array by class, dtype, shape and elements in C order, whatever its layout in memory."""
+    """An array by class, dtype, shape and elements in C order, regardless of its memory layout."""
     cls = type(value)
     if cls is np.ndarray:
         if walk.classes is not None:
@@ -118,12 +118,12 @@ def _blocks(value: np.ndarray[Any, Any]) -> Iterator[memoryview | bytes]:
 def _bytes_of(value: np.ndarray[Any, Any]) -> memoryview | bytes:
     if value.nbytes == 0:
         return b""
-    # Through uint8: dates and the like do not offer their buffer.
+    # Through uint8: dates and the like do not support the buffer protocol.
     return value.reshape(-1).view(np.uint8).data
 
 
 def encode_scalar(walk: Walk, value: np.generic) -> bytes:
-    """A NumPy scalar; another type than the Python number and the array of no dimensions."""
+    """A NumPy scalar; its form differs from that of the Python number and of the 0-dimensional array."""
     cls = type(value)
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.kind == "T":
@@ -132,14 +132,14 @@ def encode_scalar(walk: Walk, value: np.generic) -> bytes:
 
 
 def encode_masked(walk: Walk, value: Any) -> bytes:
-    """A masked array; no mask is the same as one that hides nothing, as it is after pickling."""
+    """A masked array; no mask equals an all-false mask, into which pickling turns it."""
     known = walk.enter(value)
     if known is not None:
         return known
     parts = [
         walk.encode(np.asarray(value.data)),
         walk.encode(np.ma.getmaskarray(value)),
-        # Of a view, because asking for the default stores it in the array that is asked.
+        # Of a view, because reading the default stores it in the array.
         walk.encode(np.asarray(value.view().fill_value, dtype=value.dtype)),
     ]
     if value.hardmask:
@@ -152,7 +152,7 @@ def encode_masked(walk: Walk, value: Any) -> bytes:
 
 
 def encode_sparse(walk: Walk, value: Any) -> bytes:
-    """A SciPy sparse matrix or array by its parts, without what it remembers about them."""
+    """A SciPy sparse matrix or array by its parts, without cached properties of them."""
     from expops_prefect.fingerprint.objects import encode_object
 
     if walk.classes is not None:
@@ -169,7 +169,7 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
 
 
 def encode_tensor(walk: Walk, value: Any) -> bytes:
-    """A Torch tensor by class, dtype, device kind, shape, ``requires_grad``, elements, and what hangs on it."""
+    """A Torch tensor by class, dtype, device kind, shape, ``requires_grad``, elements and attached state."""
     import torch
 
     if walk.classes is not None:
@@ -199,9 +199,9 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
 
 
 def _on_tensor(walk: Walk, value: Any, torch: Any) -> list[bytes]:
-    """What else a task can ask a tensor for, where it is not as usual."""
+    """The other state that a task can read from a tensor, where it differs from the default."""
     more = []
-    # Of one that is computed Torch warns, and it has none.
+    # A computed tensor has no gradient, and Torch warns when it is read.
     if value.is_leaf and value.grad is not None:
         more.append(named("grad", walk.at(".grad", value.grad)))
     if value.layout is torch.strided and not value.is_contiguous():
@@ -215,7 +215,7 @@ def _on_tensor(walk: Walk, value: Any, torch: Any) -> list[bytes]:
 
 
 def encode_random_state(walk: Walk, value: Any) -> bytes:
-    """A generator of NumPy's; the one that is NumPy's own, by being that: libraries hold it for want of another."""
+    """A generator of NumPy; the global one by its identity alone, because libraries hold it as their default."""
     from expops_prefect.fingerprint.objects import encode_object
 
     if value is np.random.mtrand._rand:
@@ -224,7 +224,7 @@ def encode_random_state(walk: Walk, value: Any) -> bytes:
 
 
 def families() -> dict[type, Encoder]:
-    """Encoders by base class, of the libraries that are imported."""
+    """Encoders by base class, for the libraries that are imported."""
     found: dict[type, Encoder] = {
         np.ndarray: encode_array,
         np.generic: encode_scalar,

@@ -1,4 +1,4 @@
-"""Encoders for Arrow and polars, which keeps its columns as Arrow. Imported once one of their objects is met."""
+"""Encoders for Arrow and polars, whose columns are Arrow. Imported when the first of their objects is encoded."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Chunks: TypeAlias = list[Any]
 def encode_chunks(walk: Walk, array: Any) -> bytes:
     """The form of an array or chunked array: type and values.
 
-    Chunks, offsets, validity bitmaps that hide nothing and what lies under nulls mean nothing.
+    Chunks, offsets, all-valid bitmaps and the bytes under nulls are ignored.
     """
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
     return named("arrow", string(str(array.type)), _values(walk, array.type, chunks), *_unsaid(walk, array.type))
 
 
 def _unsaid(walk: Walk, kind: Any) -> list[bytes]:
-    """What a type's text does not say: parameters of extension types, metadata of fields in it, sorted keys."""
+    """What a type's text omits: parameters of extension types, metadata of its fields, sorted keys."""
     if isinstance(kind, pa.BaseExtensionType):
         parameters = kind.__arrow_ext_serialize__() if isinstance(kind, pa.ExtensionType) else b""
         if walk.classes is not None and isinstance(kind, pa.ExtensionType):
@@ -87,7 +87,7 @@ def _values(walk: Walk, kind: Any, chunks: Chunks) -> bytes:
         return head + b"".join(parts)
     if _is_fixed_width(kind):
         return head + _stream((_numbers(chunk, kind) for chunk in chunks), total * kind.bit_width // 8)
-    # Unions, maps, run-ends and whatever comes: by value, slower and still exact.
+    # Unions, maps, run-ends and any other type by value: slower, but exact.
     return head + walk.sequence([item for chunk in chunks for item in chunk.to_pylist()])
 
 
@@ -127,7 +127,7 @@ def _numbers(chunk: Any, kind: Any) -> memoryview | bytes:
     view = memoryview(chunk.buffers()[1])[begin : begin + len(chunk) * width]
     if not chunk.null_count:
         return view
-    # Zeros under the nulls, whatever was there.
+    # Overwrite the bytes under nulls with zeros.
     values = np.frombuffer(view, np.uint8).reshape(len(chunk), width).copy()
     values[_bits(chunk.is_valid()) == 0] = 0
     return memoryview(values.reshape(-1))
@@ -165,7 +165,7 @@ def _stream(parts: Iterable[Any], total: int) -> bytes:
 
 
 def encode_array(walk: Walk, value: Any) -> bytes:
-    """An array or chunked array of Arrow."""
+    """An Arrow array or chunked array."""
     return named("arrow array", text(class_name(type(value))), encode_chunks(walk, value))
 
 
@@ -191,7 +191,7 @@ def encode_field(walk: Walk, value: Any) -> bytes:
 
 
 def encode_type(walk: Walk, value: Any) -> bytes:
-    """A type by its text, which holds most of its parameters, and the others."""
+    """A type by its text, which contains most of its parameters, and by the others."""
     return named("arrow type", string(str(value)), *_unsaid(walk, value))
 
 
@@ -228,7 +228,7 @@ def encode_polars_series(walk: Walk, value: Any) -> bytes:
 
 
 def families() -> dict[type, Encoder]:
-    """Encoders by base class, of the libraries that are imported."""
+    """Encoders by base class, for the libraries that are imported."""
     found: dict[type, Encoder] = {
         pa.Array: encode_array,
         pa.ChunkedArray: encode_array,

@@ -16,12 +16,12 @@ _OWN_POOL_FROM: Final = 8 << 20
 
 
 class _Hashing:
-    """Whether this process was forked: a child that used BLAKE3's shared pool of threads would wait for ever."""
+    """Whether this process was forked: a forked child that used BLAKE3's shared thread pool would deadlock."""
 
     forked = False
 
     def in_forked_child(self) -> None:
-        """Use pools of one's own from now on."""
+        """Use separate thread pools from now on."""
         self.forked = True
 
 
@@ -29,10 +29,10 @@ _hashing: Final = of_process(_Hashing)
 
 
 def threads_for(nbytes: int) -> int:
-    """The ``max_threads`` with which to hash so many bytes."""
+    """The ``max_threads`` for hashing this many bytes."""
     if not _hashing.forked:
         return blake3.AUTO if nbytes >= _PARALLEL_FROM else 1
-    # An explicit number makes a pool of the hasher's own, which costs more to start.
+    # An explicit number gives the hasher a separate pool, which costs more to start.
     return os.cpu_count() or 1 if nbytes >= _OWN_POOL_FROM else 1
 
 
@@ -43,7 +43,7 @@ def digest(data: bytes | bytearray | memoryview) -> bytes:
 
 
 def digest_stream(parts: Iterable[bytes | bytearray | memoryview], total: int) -> bytes:
-    """The digest of buffers taken as one; ``total`` is about how many bytes they hold together."""
+    """The digest of the concatenated buffers; ``total`` is their approximate size in bytes."""
     hasher = blake3(max_threads=threads_for(total))
     for part in parts:
         hasher.update(part)

@@ -1,4 +1,4 @@
-"""Encoders for the types of Python's own library."""
+"""Encoders for the types of Python's standard library."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from expops_prefect.fingerprint.identity import class_name, original
 from expops_prefect.fingerprint.leftovers import attributes_of
 
 _VIEW_REASON: Final = "it is a view of a dictionary; pass a list"
-_FILE_REASON: Final = "it is an open file; pass its path, or DataFile(path) so that its content counts"
+_FILE_REASON: Final = "it is an open file; pass its path, or DataFile(path) to hash its content"
 ITERATOR_REASON: Final = (
     "it is an iterator, and reading it would consume it; pass a list, or leave the parameter out with ignore="
 )
@@ -69,7 +69,7 @@ def _moment(name: str, *fields: str) -> Encoder:
 
 
 def _parts(name: str, *fields: str) -> Encoder:
-    """By attributes that may be any values."""
+    """Encode by attributes of any type."""
 
     def encode(walk: Walk, value: Any) -> bytes:
         return named(name, *(walk.at("." + field, getattr(value, field)) for field in fields))
@@ -78,7 +78,7 @@ def _parts(name: str, *fields: str) -> Encoder:
 
 
 def _path(name: str) -> Encoder:
-    # By name, because the module that defines the classes is another one in Python 3.13.
+    # By a fixed name, because Python 3.13 defines the classes in another module.
     return lambda walk, value: (walk.path(name, str(value)) if walk.roots else None) or named(name, string(str(value)))
 
 
@@ -105,7 +105,7 @@ def _memoryview(walk: Walk, value: memoryview) -> bytes:
 
 
 def _namespace(walk: Walk, value: types.SimpleNamespace) -> bytes:
-    # Made of what a call names, as a dictionary is: it is shown, and gone through, in that order.
+    # Like a dictionary, in insertion order: it is shown and iterated in that order.
     known = walk.enter(value)
     if known is not None:
         return known
@@ -179,7 +179,7 @@ def _enum(walk: Walk, value: enum.Enum) -> bytes:
 
 
 def _set_subclass(walk: Walk, value: set[Any] | frozenset[Any]) -> bytes:
-    # Its reduced form lists the elements in an order that depends on the hash seed.
+    # Not by its reduced form, which lists the elements in an order that depends on the hash seed.
     if walk.classes is not None:
         walk.classes.add(type(value))
     if isinstance(value, set):
@@ -205,10 +205,10 @@ def _callable(walk: Walk, value: Any) -> bytes:
         return form
     from expops_prefect.fingerprint.code import code_fingerprint
 
-    # Not entered into the walk: the code's own graph knows cycles through functions.
+    # Not entered into the walk: the code graph handles cycles through functions.
     code = code_fingerprint(value, root=Path(walk.roots[0]) if walk.roots else None)
     if code.unresolved:
-        return walk.refuse(value, f"{code.unresolved[0]} imports modules by names that stand nowhere in the code")
+        return walk.refuse(value, f"{code.unresolved[0]} imports modules by names that are not in the code")
     return named("code", string(code.digest))
 
 
@@ -245,7 +245,7 @@ def _wrapper(name: str, *fields: str) -> Encoder:
 
 def _logger(walk: Walk, value: logging.Logger) -> bytes:
     if walk.lenient:
-        # Among a module's constants it is there for output, and its name says how the file was started.
+        # Among a module's constants it only serves output, and its name depends on how the file was started.
         return walk.refuse(value, "")
     return named("logging.Logger", string(value.name))
 
@@ -255,14 +255,14 @@ def _struct(_walk: Walk, value: struct.Struct) -> bytes:
 
 
 def _count(walk: Walk, value: itertools.count[Any]) -> bytes:
-    # What a function refers to is not consumed by looking at it; an argument is refused as other iterators are.
+    # A counter that code refers to is encoded without consuming it; an argument is refused like other iterators.
     return named("itertools.count", string(repr(value))) if walk.lenient else walk.refuse(value, ITERATOR_REASON)
 
 
 def _context_variable(walk: Walk, value: contextvars.ContextVar[Any]) -> bytes:
-    """By what it holds here and now, as other variables that code refers to."""
+    """Encode the current value, as for other variables that code refers to."""
     if not walk.lenient:
-        return walk.refuse(value, "pass what it holds")
+        return walk.refuse(value, "pass its value")
     known = walk.enter(value)
     if known is not None:
         return known
@@ -274,7 +274,7 @@ def _context_variable(walk: Walk, value: contextvars.ContextVar[Any]) -> bytes:
 
 
 def _comparison(walk: Walk, value: Any) -> bytes:
-    """What ``functools.cmp_to_key`` makes; only the garbage collector tells of the function in it."""
+    """The result of ``functools.cmp_to_key``; only the garbage collector gives access to the function in it."""
     known = walk.enter(value)
     if known is not None:
         return known
@@ -283,7 +283,7 @@ def _comparison(walk: Walk, value: Any) -> bytes:
 
 
 def _held(reason: str, hold: Callable[[Any], Any]) -> Encoder:
-    """What code refers to counts by what it holds now; as an argument it is refused."""
+    """Encode by the current content if code refers to it; refuse it as an argument."""
 
     def encode(walk: Walk, value: Any) -> bytes:
         if not walk.lenient:
@@ -304,7 +304,7 @@ def _memory_file(walk: Walk, value: Any) -> bytes:
     known = walk.enter(value)
     if known is not None:
         return known
-    # Its content, for texts how lines end, the position, and its attributes.
+    # Its content, for text the newline mode, the position, and its attributes.
     parts = [walk.encode(part) for part in value.__getstate__()]
     return walk.leave(value, named("file in memory", text(class_name(type(value))), *parts))
 
@@ -351,7 +351,7 @@ EXACT: Final[dict[type, Encoder]] = {
     struct.Struct: _struct,
     itertools.count: _count,
     contextvars.ContextVar: _context_variable,
-    # They pace tasks: who holds or awaits one at this moment is timing, and would make each run's keys others.
+    # They only pace tasks: which task holds or awaits one is timing, and would make the keys of each run differ.
     asyncio.Lock: _constant("asyncio.Lock"),
     asyncio.Semaphore: _constant("asyncio.Semaphore"),
     asyncio.BoundedSemaphore: _constant("asyncio.BoundedSemaphore"),
@@ -361,7 +361,7 @@ EXACT: Final[dict[type, Encoder]] = {
     weakref.ReferenceType: _held("pass what it refers to", lambda value: value()),
     weakref.WeakValueDictionary: _held("pass a dictionary", dict),
     weakref.WeakSet: _held("pass a set", set),
-    threading.local: _held("pass what it holds", lambda value: dict(vars(value))),
+    threading.local: _held("pass its attributes", lambda value: dict(vars(value))),
     re.Match: _held("pass its groups", _match),
     io.StringIO: _memory_file,
     io.BytesIO: _memory_file,
@@ -373,7 +373,7 @@ EXACT: Final[dict[type, Encoder]] = {
     staticmethod: _wrapper("staticmethod", "__func__"),
     property: _wrapper("property", "fget", "fset", "fdel"),
 }
-"""By exact type; a subclass goes through its pickled state."""
+"""By exact type; a subclass is encoded by its pickled state."""
 
 FAMILIES: Final[dict[type, Encoder]] = {
     enum.Enum: _enum,
@@ -383,7 +383,7 @@ FAMILIES: Final[dict[type, Encoder]] = {
     types.ModuleType: _callable,
     types.GeneratorType: _refused(ITERATOR_REASON),
     logging.Logger: _logger,
-    # io.IOBase itself is not among the bases of the files that open() gives, only its own base is.
+    # The files that open() returns do not derive from io.IOBase, only from its base class.
     io.IOBase.__mro__[1]: _refused(_FILE_REASON),
 }
 """By a base class."""

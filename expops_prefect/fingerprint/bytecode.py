@@ -1,4 +1,4 @@
-"""What compiled code says: which names it refers to, and a digest where there is no source."""
+"""Reads compiled code: the names it refers to, and a digest for code without source."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ DOCUMENTATION: Final = frozenset({"__doc__", "getdoc"})
 _LONGEST_NAME: Final = 300
 SOURCE: Final = frozenset({"getsource", "getsourcelines", "getcomments", "findsource"})
 REFLECTION: Final = ANNOTATIONS | DOCUMENTATION | SOURCE
-"""Names by which code asks for what otherwise does not run."""
+"""Names by which code reads parts of the source that otherwise do not run."""
 MODULES: Final = frozenset({"modules"})
 FINDERS: Final = frozenset({"entry_points", "iter_entry_points"})
-"""Names by which code asks for plugins."""
-_NESTED_NAMES: Final = 0x10  # CO_NESTED: says where a function stands, not what it does
+"""Names by which code looks for plugins."""
+_NESTED_NAMES: Final = 0x10  # CO_NESTED: tells where a function is defined, not what it does
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """An import that a function makes when it runs; without ``names``, any of the module's may be used."""
+    """An import that a function executes when it runs; if ``names`` is ``None``, it may use any name of the module."""
 
     module: str
     level: int
@@ -41,15 +41,15 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What compiled code refers to, functions within it included. All in sorted order."""
+    """What compiled code refers to, including nested functions, in sorted order."""
 
     names: tuple[Chain, ...]
     free: tuple[Chain, ...]
     imports: tuple[Import, ...]
     strings: tuple[str, ...]
-    """Texts that may name a module: they count where the code imports modules by name."""
+    """Strings that may name a module; used if the code imports modules by name."""
     reads: frozenset[str]
-    """Those of :data:`REFLECTION`, :data:`FINDERS` and :data:`MODULES` that it uses."""
+    """The names in :data:`REFLECTION`, :data:`FINDERS` and :data:`MODULES` that it uses."""
 
 
 def references(code: CodeType) -> References:
@@ -78,7 +78,7 @@ def references(code: CodeType) -> References:
                 strings.add(instruction.argval)
         imports = _narrowed(imports, aliases, code)
     used = {chain[0] for chain in free}
-    # A cell that is only handed on, for instance to a class body, counts as a whole.
+    # A cell that is only passed on, for example to a class body, is hashed as a whole.
     free.update((name,) for name in code.co_freevars if name not in used)
     return References(
         tuple(sorted(names)),
@@ -90,7 +90,7 @@ def references(code: CodeType) -> References:
 
 
 def may_name_a_module(text: str) -> bool:
-    """Whether a text can be a module, ``.near``, something in one, ``pkg.mod:f``, or begin with it, ``pkg.``.
+    """Whether a string can name a module (``.near``), an object in one (``pkg.mod:f``), or a prefix (``pkg.``).
 
     Files that only ``import_module`` can import, and groups of entry points, may have a ``-`` in their names.
     """
@@ -101,7 +101,7 @@ def may_name_a_module(text: str) -> bool:
 def digest(code: CodeType) -> bytes:
     """A digest of what a code object does: its instructions with the constants and names they use.
 
-    File, line numbers and docstrings do not count.
+    File, line numbers and docstrings are left out.
     """
     walk = Walk(resolve, lenient=True)
     steps: list[bytes] = []
@@ -156,10 +156,10 @@ def _import(instructions: list[dis.Instruction], index: int) -> Import:
 
 
 def _note_alias(instructions: list[dis.Instruction], index: int, found: Import, aliases: dict[str, Import]) -> None:
-    """Remember the local name of ``import a.b`` (bound to ``a``) or ``import a.b as c``."""
+    """Note the local name of ``import a.b`` (bound to ``a``) or ``import a.b as c``."""
     following = instructions[index + 1]
     if following.opname == "STORE_FAST" and "." not in found.module:
-        # A name that is bound twice may be something else where it is used.
+        # A name that is bound twice may mean something else where it is used.
         aliases[following.argval] = Import("", 0, None) if following.argval in aliases else found
     elif following.opname == "IMPORT_FROM":
         for later in instructions[index + 2 : index + 8]:
@@ -169,7 +169,7 @@ def _note_alias(instructions: list[dis.Instruction], index: int, found: Import, 
 
 
 def _narrowed(imports: set[Import], aliases: dict[str, Import], code: CodeType) -> set[Import]:
-    """Replace whole modules by the names used of them, where a local name shows all uses."""
+    """Replace whole modules by the names used of them, if a local name shows all uses."""
     for local, whole in aliases.items():
         if whole not in imports:
             continue

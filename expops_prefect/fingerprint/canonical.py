@@ -1,11 +1,11 @@
 """The canonical form of a value: type-tagged, length-prefixed, self-delimiting bytes.
 
 Encoders return the form of one value. A form of more than 64 bytes is *sealed*: replaced by its
-BLAKE3 digest. So the form of a value is small, does not depend on what surrounds it, and one that
-is met again is not walked again. In cycles a part that was met before is named by its distance on
-the stack of what is still open (Tarjan's, so only members of the same cycle are named that way).
-That two parts are one mutable object is no matter of forms: the walk notes it, and
-:mod:`expops_prefect.fingerprint.sharing` makes another form of the whole.
+BLAKE3 digest. So the form of a value is small and does not depend on its surroundings, and a value
+that occurs again is not walked again. In a cycle, a part that is still open is encoded as its distance
+on the stack of open values (as in Tarjan's algorithm, so only for members of the same cycle). Forms do
+not show that two parts are the same mutable object: the walk notes it, and
+:mod:`expops_prefect.fingerprint.sharing` computes another form of the whole value.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from expops_prefect.fingerprint.foreign import said
 _CHUNK: Final = 4096
 _MAX_REWALKS: Final = 20_000
 _NO_CYCLE: Final = sys.maxsize
-# How many references an object has in `enter` when only one container and its encoder hold it.
+# The reference count of an object in `enter` if only one container and its encoder hold it.
 _SOLE_REFERENCES: Final = 6
 _TEXTS: Final = {str}
 
 Encoder: TypeAlias = Callable[["Walk", Any], bytes]
 Note: TypeAlias = tuple[Callable[[int], str] | str | None, int, bytes, int, Any]
-"""A part that was met: its step, or what makes it of the index that follows; its form; where its own parts begin in
-the list of notes, in which they come before it; and the part. With the index :data:`GROUP` the parts are the
-items of a sequence, of which no forms are known."""
+"""A part of a value: its step, or a function that gives the step for the index that follows; its form; where its own
+parts begin in the list of notes, in which they precede it; and the part. With the index :data:`GROUP`, the parts are
+the items of a sequence, whose forms are unknown."""
 GROUP: Final = -2
 MOST_PARTS: Final = 64
-"""Parts that are noted of a value at most; one that has more is noted as a whole."""
+"""Parts that are noted of a value at most; a value with more parts is noted as a whole."""
 
 
 class Refusal(Exception):  # noqa: N818 - internal: it becomes a FingerprintError once its path is known
-    """A part of a value that cannot be fingerprinted; containers add their piece of the path."""
+    """A part of a value cannot be fingerprinted; containers add their piece of its path."""
 
     def __init__(self, reason: str, kind: type) -> None:
         super().__init__(reason)
@@ -58,29 +58,29 @@ class Refusal(Exception):  # noqa: N818 - internal: it becomes a FingerprintErro
 
     @property
     def path(self) -> str:
-        """Where the part sits below the value, for example ``['lock'][2].handle``."""
+        """The path of the part below the value, for example ``['lock'][2].handle``."""
         return "".join(reversed(self.trail))
 
 
 ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
-"""Exact types whose values hold no other values, so that they are in no cycle."""
+"""Exact types whose values contain no other values, so that they cannot be part of a cycle."""
 
 
 class Walk:
     """One walk over one value.
 
     Args:
-        resolve: gives the encoder of a type.
-        lenient: a part that cannot be fingerprinted counts by its type instead of being refused.
-        classes: collects the classes of the objects that are met.
+        resolve: returns the encoder of a type.
+        lenient: encode a part that cannot be fingerprinted by its type instead of refusing it.
+        classes: collects the classes of the objects in the value.
         on_callable: encodes functions, classes and modules; ``None`` for the default.
-        notes: takes the parts that are met, see :mod:`expops_prefect.fingerprint.value_summary`.
+        notes: collects the parts, see :mod:`expops_prefect.fingerprint.value_summary`.
         roots: the project's folder, see :func:`~expops_prefect.fingerprint.encoding_primitives.roots_of`.
 
     Attributes:
-        seen: the mutable parts that were met and may be met again, by id; ``None`` where that means nothing.
-        shared: the ids of those that were.
-        rooted: whether a path below the root was met.
+        seen: the mutable parts so far that may occur again, by id; ``None`` if sharing is ignored.
+        shared: the ids of the parts that occurred again.
+        rooted: whether the value contains a path below the root.
     """
 
     __slots__ = (
@@ -119,16 +119,16 @@ class Walk:
         self.classes = classes
         self.on_callable = on_callable
         self.notes = notes
-        # Not among what code refers to: it is looked at again for each call.
+        # Not for values that code refers to: they are looked up again for each call.
         self.seen: dict[int, object] | None = None if lenient else {}
         self.shared: set[int] = set()
         self._stack: list[object] = []
         self._place: dict[int, int] = {}
         self._outer: list[int] = []
-        # Kept with its object, so that the id stays taken for as long as the entry is there.
+        # Stored with its object, so that the id is not reused while the entry exists.
         self._memo: dict[int, tuple[object, bytes]] = {}
         self._low = _NO_CYCLE
-        # Members of a cycle through a set, which are walked again wherever they are met again.
+        # Members of a cycle through a set, which are walked again wherever they occur again.
         self._left_open: set[int] = set()
         self._rewalks = 0
 
@@ -152,7 +152,7 @@ class Walk:
         return form
 
     def path(self, kind: str, value: str) -> bytes | None:
-        """The form of a path below the project's root, which counts from there; ``None`` for any other text."""
+        """The form of a path below the project's root, relative to it; ``None`` for any other string."""
         if not value.startswith(self.roots):
             return None
         below = below_root(value, self.roots)
@@ -162,14 +162,14 @@ class Walk:
         return named("below root", text(kind), string(below))
 
     def _holds_path(self, items: Sequence[str]) -> bool:
-        # The joined text is searched quickly; of nearly all texts nothing more is asked.
+        # Searching the joined text is fast and enough for nearly all values.
         joined = "".join(items)
         return any(root in joined for root in self.roots) and any(
             below_root(item, self.roots) is not None for item in items
         )
 
     def refuse(self, value: object, reason: str, cause: BaseException | None = None) -> bytes:
-        """Raise :class:`Refusal`, or give the form that stands for the part in a lenient walk."""
+        """Raise :class:`Refusal`; in a lenient walk, return the form of the part's type instead."""
         if not self.lenient:
             raise Refusal(reason, type(value)) from cause
         from expops_prefect.fingerprint.identity import class_name
@@ -183,11 +183,11 @@ class Walk:
 
     @property
     def mark(self) -> tuple[int, int, int]:
-        """Where the walk is, for :meth:`failed`."""
+        """The position of the walk, for :meth:`failed`."""
         return len(self._stack), len(self._outer), self._low
 
     def failed(self, value: object, mark: tuple[int, int, int], error: BaseException) -> bytes:
-        """Go back to before a part of which the code has raised while it was looked at, and refuse it."""
+        """Rewind to before a part whose own code raised an exception, and refuse the part."""
         stack, outer, self._low = mark
         del self._outer[outer:]
         for member in self._stack[stack:]:
@@ -196,17 +196,17 @@ class Walk:
         return self.refuse(value, f"it cannot be looked at ({said(error)})", error)
 
     def meet(self, value: object) -> None:
-        """A mutable part that more than one other may hold: it may be one object with an earlier one."""
+        """Note a mutable part with several references: it may be the same object as an earlier one."""
         seen = self.seen
         if seen is not None:
             key = id(value)
             if key not in seen:
                 seen[key] = value
-            elif key not in self._place:  # else it is in itself, which its form says
+            elif key not in self._place:  # else it contains itself, which its form shows
                 self.shared.add(key)
 
     def meet_again(self, value: object) -> None:
-        """An immutable part, such as a tuple, is one object with an earlier one: then so is what is in it."""
+        """Note an immutable part, such as a tuple, that occurs again: its mutable parts are then shared."""
         key = id(value)
         if key not in self.shared:
             from expops_prefect.fingerprint.sharing import holds_mutable
@@ -217,7 +217,7 @@ class Walk:
                 self.seen[key] = value
 
     def enter(self, value: object) -> bytes | None:
-        """Begin a value that may hold others. Its form if it is known already, or is being walked."""
+        """Begin a value that may contain others; return its form if it is known or still being walked."""
         key = id(value)
         place = self._place.get(key)
         if place is not None:
@@ -245,7 +245,7 @@ class Walk:
         low, outer = self._low, self._outer.pop()
         form = seal(form)
         if low < place:
-            # Part of a cycle that began further out: it stays open until that has ended.
+            # Part of a cycle that began further out: it stays open until the cycle ends.
             self._low = min(outer, low)
             return form
         self._low = outer
@@ -255,14 +255,14 @@ class Walk:
             del self._place[id(member)]
         for index, member in enumerate(members[1:], 1):
             self._memo[id(member)] = member, seal(b"@" + size(index) + form)
-        # An object that nothing else refers to cannot be met again. The first of a cycle is always kept:
+        # An object without other references cannot occur again. The first of a cycle is always kept:
         # walked again, it would find the others known and get another form.
         if len(members) > 1 or sys.getrefcount(value) > _SOLE_REFERENCES:
             self._memo[key] = value, form
         return form
 
     def alone(self, value: object) -> bytes:
-        """The form of an element whose place among its siblings means nothing, as in a set."""
+        """The form of an element without an order among its siblings, as in a set."""
         place = len(self._stack)
         form = self.encode(value)
         for member in self._stack[place:]:
@@ -278,7 +278,7 @@ class Walk:
 
         Args:
             kinds: the exact types of the items, if the caller knows them.
-            step: the piece of the path of the item at an index; by default ``[index]``.
+            step: returns the piece of the path for an index; by default ``[index]``.
         """
         kinds = set(map(type, items)) if kinds is None else kinds
         if self.notes is not None:
@@ -317,7 +317,7 @@ class Walk:
         return head + b"#" + hasher.digest()
 
     def _noted(self, notes: list[Note], items: Sequence[Any], step: Callable[[int], str] | None) -> bytes:
-        """The form of a few items of which some hold others, each noted."""
+        """The form of a few items, some of which contain others; each is noted."""
         forms: list[bytes] = []
         try:
             for index, item in enumerate(items):
@@ -333,7 +333,7 @@ class Walk:
     def unnoted(
         self, items: Sequence[Any], *, kinds: set[type] | None = None, step: Callable[[int], str] | None = None
     ) -> bytes:
-        """The same as :meth:`sequence`; items of which there are many, or that are names, are not noted."""
+        """Like :meth:`sequence`, without notes: for many items, or for names."""
         notes, self.notes = self.notes, None
         try:
             return self.sequence(items, kinds=kinds, step=step)
@@ -341,11 +341,11 @@ class Walk:
             self.notes = notes
 
     def unordered(self, items: Iterable[Any]) -> bytes:
-        """The form of elements in no order: plain ones sorted by value, others by their form."""
+        """The form of unordered elements: plain ones sorted by value, others by their form."""
         elements = list(items)
         kinds = set(map(type, elements))
         notes, self.notes = self.notes, None  # elements of a set have no names
-        seen, self.seen = self.seen, None  # nor an order in which they could be met
+        seen, self.seen = self.seen, None  # nor an order in which to number shared ones
         try:
             apart = self.roots and kinds == _TEXTS and self._holds_path(elements)
             if len(kinds) == 1 and next(iter(kinds)) in (int, str, bytes) and not apart:
@@ -467,11 +467,11 @@ ENCODERS: Final[dict[type, Encoder]] = {
     set: _set(b"S"),
     frozenset: _set(b"Z"),
 }
-"""Encoders by exact type. Others are added when a type is first met, see ``registry``."""
+"""Encoders by exact type. Others are added when a type first occurs, see ``registry``."""
 
 
 def _references_of_one() -> int:
-    """How many references an encoder sees of an object that one container holds. Pythons differ in that."""
+    """The reference count that an encoder sees of an object in one container; it depends on the Python version."""
     found: list[int] = []
 
     def look(_walk: Walk, value: Any) -> bytes:
@@ -483,4 +483,4 @@ def _references_of_one() -> int:
 
 
 SOLE: Final = _references_of_one()
-"""What has no more references cannot be met again, so that nothing has to be noted of it."""
+"""An object with no more references than this cannot occur again and need not be noted."""

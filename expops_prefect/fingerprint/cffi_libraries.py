@@ -1,4 +1,4 @@
-"""Libraries that cffi has loaded, or built: they count by their bytes, and what they are declared to be by its text."""
+"""Encoders for libraries that cffi has loaded or built: by their bytes and the text of their declarations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from expops_prefect.fingerprint.third_party import version_of
 
 
 def _declared(_walk: Walk, value: Any) -> bytes:
-    """An ``FFI`` of this process: what was declared to it."""
+    """An ``FFI`` created in this process, by its declarations."""
     return named("ffi", *map(text, map(str, value._cdefsources)))
 
 
 def _compiled(_walk: Walk, value: Any) -> bytes:
-    """An ``FFI`` of a module that was built: by the file of that module."""
+    """An ``FFI`` of a built module, by the file of that module."""
     modules = list(sys.modules.items())
     owner = next((name for name, module in modules if getattr(module, "__dict__", {}).get("ffi") is value), "")
     return named("ffi", _of_module(owner))
 
 
 def _opened(walk: Walk, value: Any) -> bytes:
-    """A library that an ``FFI`` of this process has opened; only its own methods know which."""
+    """A library that an ``FFI`` of this process has opened; only its own methods tell which."""
     close = vars(type(value))["__cffi_close__"]
     held = dict(zip(close.__code__.co_freevars, close.__closure__, strict=True))
     file = _quoted(held["backendlib"].cell_contents)
@@ -36,7 +36,7 @@ def _opened(walk: Walk, value: Any) -> bytes:
 
 
 def _built(walk: Walk, value: Any) -> bytes:
-    """A library that a module has opened or contains: it is called by that file, or by that module."""
+    """A library that a built module has opened or contains, by the file or by the module."""
     name = _quoted(value)
     if name in sys.modules:
         return named("library", _of_module(name))
@@ -45,7 +45,7 @@ def _built(walk: Walk, value: Any) -> bytes:
 
 
 def _data(walk: Walk, value: Any) -> bytes:
-    """A function of a library, by the library that holds it; numbers by their bytes. Other data are addresses."""
+    """A function by its library; arrays and numbers by value. Other data are addresses and are refused."""
     import _cffi_backend as backend  # type: ignore[import-untyped, unused-ignore]
 
     if not walk.lenient:
@@ -62,7 +62,7 @@ def _data(walk: Walk, value: Any) -> bytes:
 
 
 class _Place(ctypes.Structure):
-    """What ``dladdr`` tells of an address."""
+    """The result of ``dladdr`` for an address."""
 
     _fields_ = (
         ("file", ctypes.c_char_p),
@@ -85,7 +85,7 @@ def _of_address(place: int) -> tuple[bytes, ...]:
 
 
 def _quoted(value: Any) -> str:
-    """What stands in quotes in the representation of a library."""
+    """The quoted part of a library's ``repr``."""
     return repr(value).partition("'")[2].rpartition("'")[0]
 
 

@@ -1,4 +1,4 @@
-"""Fingerprints of functions: their code and everything of the project's own that it refers to."""
+"""Fingerprints of functions: their code and all of the project's code that it refers to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from expops_prefect.models.effects import CodeEffects
 __all__ = ["WRAPPER", "CodeFingerprint", "code_fingerprint"]
 
 Analysis: TypeAlias = Callable[[Any, Iterable[FunctionType], Iterable[type], Iterable[tuple[str, str]]], CodeEffects]
-"""Tells the effects of a function, given the functions and classes of its graph, those of its objects, and marks."""
+"""Finds the effects of a function, given the functions of its graph, the classes of its objects, and marks."""
 _MOST_KNOWN: Final = 512
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -29,17 +29,17 @@ class CodeFingerprint:
     """A function's fingerprint and what it was made of.
 
     Attributes:
-        digest: 64 hexadecimal digits. Equal for equal code, wherever its modules lie.
+        digest: 64 hexadecimal digits. Equal for equal code, wherever its files are.
         parts: a digest for each part, to find what differs between two fingerprints:
             ``module:qualname`` of functions and classes, ``const:module:NAME``,
             ``default:module:qualname``, ``closure:module:qualname:name``, ``lazy:module:name``,
             ``dist:name==version``, ``external:module:name`` of Python's library, ``python``.
         sources: the normalised source of the parts that have one.
-        calls: the names of the tasks and flows among what it refers to.
-        imports_by_name: some of it imports modules whose names are texts, which may come with the arguments.
-        unresolved: the functions that do so of which no name of a module was found.
-        effects: what it does beside computing, as far as the code tells.
-        guards: the objects that it refers to, and what else this rests on.
+        calls: the names of the tasks and flows that it refers to.
+        imports_by_name: whether it imports modules by names given as strings, which may be in the arguments.
+        unresolved: the functions that do so and for which no module's name was found.
+        effects: what it does beside computing, as far as the code shows.
+        guards: the objects that it refers to, and other conditions of its validity.
     """
 
     digest: str
@@ -53,7 +53,7 @@ class CodeFingerprint:
 
 
 class _KnownCode(dict[object, tuple[Guards, CodeFingerprint, object]]):
-    """The fingerprints that this process knows, each with what it holds for, and what its key names by identity."""
+    """The fingerprints that this process knows, each with its guards and the object that its key identifies."""
 
 
 def code_fingerprint(
@@ -67,22 +67,22 @@ def code_fingerprint(
 ) -> CodeFingerprint:
     """Fingerprint a function with all of the project's own code that it refers to.
 
-    Comments, formatting, docstrings, signature annotations, line numbers and the place of files do
-    not count. Global names are looked up at every call, so a function, class or constant that was
-    bound anew is seen.
+    Comments, formatting, docstrings, signature annotations, line numbers and the location of files are
+    left out. Global names are looked up at every call, so that rebinding a function, class or constant
+    changes the fingerprint.
 
     Args:
         function: a function, method, class, Prefect task or flow, or any other callable.
-        root: the project's folder; module constants that are paths below it count relative to it.
+        root: the project's folder; module constants that are paths below it are relative to it.
         classes: further classes that the function may use, for example those of its arguments.
-        texts: texts that it is given; where it imports modules by name, those that name the project's count.
-        marks: the kinds of effects of further callables by qualified name, as ``prefect.cache.effects`` has them.
-        analyse: tells what the code does beside computing; without it nothing is told of that.
+        texts: strings that it receives; if it imports modules by name, the project's modules among them are included.
+        marks: the kinds of effects of further callables by qualified name, see ``prefect.cache.effects``.
+        analyse: finds what the code does beside computing; without it, ``effects`` is empty.
     """
     extra, given, marked = tuple(classes), frozenset(texts), frozenset(marks.items())
     function = original(function)
     while WRAPPER in (getattr(function, "__dict__", None) or ()):
-        # Ours around a task's function is a closure, which is not remembered below; the function may be.
+        # Our wrapper around a task's function is a closure, which is not cached below; the function may be.
         function = function.__dict__["__wrapped__"]
     key = (id(function), root, frozenset(map(id, extra)), given, marked, analyse is None)
     graphs = of_process(_KnownCode)
@@ -94,7 +94,7 @@ def code_fingerprint(
     used = (*graph.classes, *graph.held.difference(graph.classes))
     effects = None if analyse is None else analyse(function, (*graph.functions, *graph.holds), used, marked)
     fingerprint = _described(graph, effects or CodeEffects())
-    # A function with a closure may be one of many that are made in a loop, each with large values.
+    # A function with a closure may be one of many that a loop creates, each with large values.
     if getattr(function, "__closure__", None) is None:
         if len(graphs) >= _MOST_KNOWN:
             graphs.clear()

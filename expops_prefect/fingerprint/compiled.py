@@ -1,6 +1,6 @@
-"""Code that has no source here: the project's own extension modules, shared libraries, ``.pyc`` files alone.
+"""Encoders for code without source: the project's extension modules, shared libraries, lone ``.pyc`` files.
 
-It counts by its bytes. What was loaded stays loaded, so a file is read once in a process.
+Such code is hashed by its bytes. Loaded code stays loaded, so a file is read once in a process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INSTALLED: Final = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 
 
 def compiled_form(module: str) -> bytes:
-    """The form of the file of a module of the project that has no source; empty for any other module."""
+    """The form of the file of a project's module without source; empty for any other module."""
     if started_by_file(module) or owner_of_module(module) is not Owner.PROJECT:
         return b""
     loaded = sys.modules.get(module)
@@ -37,18 +37,18 @@ def bytes_of(file: str) -> bytes:
     """The form of a file."""
     try:
         return named("compiled", text(file_digest(file)))
-    except OSError:  # a member of an archive, or gone since it was loaded
+    except OSError:  # a member of an archive, or removed since it was loaded
         return named("compiled", text(Path(file).name))
 
 
 def note_foreign(walk: Walk, value: Any, file: Any) -> None:
-    """Note the class of a library, unless it is part of an installed package: what its functions do is not known."""
+    """Note the class of a library outside installed packages: the effects of its functions are unknown."""
     if walk.classes is not None and not (isinstance(file, str) and _INSTALLED.search(file)):
         walk.classes.add(type(value))
 
 
 def library(walk: Walk, value: Any) -> bytes:
-    """A shared library that ctypes has loaded: by its bytes if it is named by a path, else by its name."""
+    """A shared library that ctypes has loaded, by its bytes if it has a path, else by its name."""
     name = value._name
     note_foreign(walk, value, name)
     is_path = isinstance(name, str) and Path(name).is_file()
@@ -56,7 +56,7 @@ def library(walk: Walk, value: Any) -> bytes:
 
 
 def library_function(walk: Walk, value: Any) -> bytes:
-    """A function of such a library, with what it takes and gives."""
+    """A function of such a library, with its argument and result types."""
     known = walk.enter(value)
     if known is not None:
         return known
@@ -72,7 +72,7 @@ def _name_of(part: Any) -> str:
 
 
 def script(walk: Walk, value: Any) -> bytes:
-    """What TorchScript has made of a function: its graph, with those that it calls in it."""
+    """A TorchScript function by its graph, which includes the functions that it calls."""
     if walk.classes is not None:
         walk.classes.add(type(value))
     return named("torch script", walk.encode(value.inlined_graph.str(False)))

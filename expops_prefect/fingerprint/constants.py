@@ -22,14 +22,14 @@ def constant_form(
     classes: set[type] | None = None,
     roots: tuple[str, ...] = (),
 ) -> bytes:
-    """The form of a constant. It never fails: a lock or a client in it counts by its type.
+    """The form of a constant. It never fails: a lock or a client in it is encoded by its type.
 
     Args:
         value: the constant.
-        found: collects the functions, classes and modules in it, each with the form by which it
-            counts here: its own text. What it refers to in its turn is not part of that.
+        found: collects the functions, classes and modules in it, each with its form here: its own
+            source only, not the code that it refers to.
         classes: collects the classes of the objects in it.
-        roots: the project's folder: paths below it count from there.
+        roots: the project's folder; paths below it are relative to it.
     """
 
     def on_callable(inner: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The pieces that canonical forms are made of: tagged, length-prefixed, self-delimiting bytes.
+"""The building blocks of canonical forms: tagged, length-prefixed, self-delimiting bytes.
 
 A form of more than 64 bytes is *sealed*: replaced by its BLAKE3 digest.
 """
@@ -18,7 +18,7 @@ from blake3 import blake3
 from expops_prefect.fingerprint import buffers
 
 FORMAT: Final = 1
-"""Version of the canonical form. It is part of every digest: a change of it invalidates all keys."""
+"""Version of the canonical form. It is part of every digest: changing it invalidates all keys."""
 
 INLINE: Final = 64
 _SIZES: Final = tuple(bytes((n,)) for n in range(255))
@@ -35,7 +35,7 @@ def seal(form: bytes) -> bytes:
 
 
 def text(value: str) -> bytes:
-    """A text as part of a form: its length and its UTF-8; lone surrogates allowed."""
+    """A string as part of a form: its length and its UTF-8 bytes; lone surrogates are allowed."""
     data = value.encode("utf-8", "surrogatepass")
     return size(len(data)) + data
 
@@ -49,7 +49,7 @@ def buffer(tag: bytes, data: bytes | bytearray | memoryview) -> bytes:
 
 
 def named(name: str, *parts: bytes) -> bytes:
-    """The form of a value of a type without a tag of its own: the type's name and parts that are forms."""
+    """The form of a value whose type has no tag: the type's name, and parts that are forms."""
     return seal(b"N" + text(name) + size(len(parts)) + b"".join(parts))
 
 
@@ -69,7 +69,7 @@ def string(value: str) -> bytes:
 
 @lru_cache(maxsize=256)
 def roots_of(root: Path | None) -> tuple[str, ...]:
-    """A project's folder as paths below it may begin: as it is named, and as it is found through links."""
+    """The prefixes of paths below a project's folder: its path as given, and with links resolved."""
     if root is None:
         return ()
     found = dict.fromkeys((str(root.absolute()), str(root.resolve())))
@@ -77,9 +77,9 @@ def roots_of(root: Path | None) -> tuple[str, ...]:
 
 
 def below_root(value: str, roots: tuple[str, ...]) -> str | None:
-    """What follows the root in a path that is it or is below it, with the separator; ``None`` for any other text.
+    """The rest of a path after the root, with the separator; ``None`` for a string that is not such a path.
 
-    Nothing of it is left out, so that texts that differ stay different.
+    The rest is not normalised, so that different strings stay different.
     """
     for root in roots:
         if value.startswith(root) and value[len(root) : len(root) + 1] in ("", os.sep):
@@ -87,7 +87,7 @@ def below_root(value: str, roots: tuple[str, ...]) -> str | None:
             if os.pardir in below:
                 real = os.path.normpath(value)
                 if real != root and not real.startswith(root + os.sep):
-                    return None  # it leads out again
+                    return None  # it leads out of the root again
             return below
     return None
 
@@ -109,7 +109,7 @@ _pack_integers = _packed("q")
 
 
 def _pack_strings(items: Sequence[str]) -> bytes | None:
-    # Lengths in characters and the joined text together are unambiguous, and quick for millions.
+    # Lengths in characters plus the joined text are unambiguous, and fast for millions of strings.
     lengths = array("q", map(len, items))
     if sys.byteorder == "big":
         lengths.byteswap()

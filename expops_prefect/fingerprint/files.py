@@ -1,4 +1,4 @@
-"""Files by their content."""
+"""Digests of files and folders by their content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHUNK: Final = 8 << 20
 _MOST_FILES: Final = 10_000
 _MOST_FOLDERS: Final = 256
 _AROUND: Final = -1
-# A file that was written so recently may be written again without its times showing it.
+# A file that was written this recently may be written again without a change of its times.
 _UNSETTLED_NS: Final = 2_000_000_000
 
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
@@ -34,12 +34,12 @@ _Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True)
 class DataRules:
-    """What of data folders does not count.
+    """What is left out of the digests of data folders.
 
     Attributes:
-        names: patterns of names, as ``fnmatch`` reads them.
-        without: a folder that is left out wherever it is: the project's own results.
-        folders: takes the folders that count by their content; ``None`` if nobody asks.
+        names: ``fnmatch`` patterns of names.
+        without: a folder that is left out wherever it occurs: the project's own results.
+        folders: collects the folders that are hashed by content; ``None`` to collect nothing.
     """
 
     names: tuple[str, ...] = IGNORED
@@ -64,13 +64,13 @@ class DataRules:
 
 
 USUAL: Final = DataRules()
-# A class says what stands for its objects without an argument that could tell it the project.
+# A context variable, because the fingerprint method of a class has no argument for the project.
 _rules: ContextVar[DataRules] = ContextVar("expops_data_rules", default=USUAL)
 
 
 @contextmanager
 def counting(rules: DataRules) -> Iterator[DataRules]:
-    """Have data folders counted by these rules."""
+    """Hash data folders by these rules."""
     token = _rules.set(rules)
     try:
         yield rules
@@ -86,13 +86,13 @@ def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
 def file_digest(path: str | os.PathLike[str]) -> str:
     """The BLAKE3 digest of a file's content, 64 hexadecimal digits.
 
-    Remembered in the process for as long as size, times, device and inode stay the same.
+    Cached in the process while size, times, device and inode stay the same.
 
     Raises:
         OSError: the file cannot be read (``FileNotFoundError``, ``IsADirectoryError`` and so on).
     """
     real = os.path.realpath(path)
-    with open(real, "rb", buffering=0) as file:  # noqa: PTH123 - realpath gives a text
+    with open(real, "rb", buffering=0) as file:  # noqa: PTH123 - realpath returns a string
         before = _stamp(file.fileno())
         digests = of_process(_Digests)
         known = digests.get(real, before)
@@ -135,7 +135,7 @@ class _Digests:
                 self._files.popitem(last=False)
 
     def folder(self, real: str, rules: DataRules, *, links: bool) -> _Folder:
-        """What is known of a folder."""
+        """The cached state of a folder."""
         key = real, links, rules
         with self._lock:
             folder = self._folders.setdefault(key, _Folder())
@@ -146,19 +146,19 @@ class _Digests:
 
 
 def data_digest(path: str | os.PathLike[str], *, links: bool = False) -> str:
-    """The digest of a file, or of all that is below a folder: names and contents, links followed.
+    """The digest of a file, or of everything below a folder: names and contents, with links followed.
 
-    What :class:`DataRules` leave out does not count. A folder's files are not opened again while its stamps and
-    theirs stay the same.
+    Names in :class:`DataRules` are left out. A folder's files are not opened again while its stamps and theirs
+    stay the same.
 
     Args:
         path: the file or folder.
-        links: whether it counts where a link points that leads nowhere.
+        links: whether to include the target of a broken link.
 
     Raises:
-        OSError: something of it cannot be read.
+        OSError: a part of it cannot be read.
     """
-    status = os.stat(path)  # noqa: PTH116 - on the way of every look-up
+    status = os.stat(path)  # noqa: PTH116 - on the hot path of every lookup
     if not stat.S_ISDIR(status.st_mode):
         return file_digest(path)
     rules = _rules.get()
@@ -177,13 +177,13 @@ def data_digest(path: str | os.PathLike[str], *, links: bool = False) -> str:
 
 @dataclass
 class _Folder:
-    """What is known of a data folder.
+    """The cached state of a data folder.
 
     Attributes:
-        looking: held while it is looked at; those who ask meanwhile share the next look.
-        began: when the last look began.
-        stamps: a digest of the stamps of all that counts in it; empty if they tell nothing.
-        digest: that of the contents.
+        looking: held during a scan; threads that ask meanwhile share the next scan.
+        began: when the last scan began.
+        stamps: a digest of the stamps of its entries; empty if they cannot be relied on.
+        digest: the digest of the contents.
     """
 
     looking: ForkSafeLock = field(default_factory=ForkSafeLock)
@@ -208,9 +208,9 @@ def _look_again(folder: _Folder, real: str, status: os.stat_result, rules: DataR
 
 
 class _Entry(NamedTuple):
-    """Something below a folder; ``mode`` is 0 for a link that leads nowhere, -1 for one to a folder around it.
+    """An entry below a folder; ``mode`` is 0 for a broken link, -1 for a link to a parent folder.
 
-    Files have the stamp that they were met with.
+    Files have the stamp of the scan.
     """
 
     name: str
@@ -233,7 +233,7 @@ def _what(entry: _Entry, *, links: bool) -> str:
 
 
 def _look(folder: str, status: os.stat_result, rules: DataRules) -> tuple[str, int, list[_Entry]]:
-    """A digest of all stamps below a folder, the newest time among them, and what is there."""
+    """A digest of all stamps below a folder, the newest time among them, and the entries."""
     entries: list[_Entry] = []
     hasher = blake3()
     newest = 0
@@ -264,7 +264,7 @@ def _below(
             status = entry.stat()
         except FileNotFoundError:
             if not entry.is_symlink():
-                raise  # it has just gone
+                raise  # it was just removed
             yield _Entry(name, entry.path, 0), None
             continue
         if not stat.S_ISDIR(status.st_mode):
@@ -287,12 +287,12 @@ def _stamp_of(status: os.stat_result) -> _Stamp:
 
 @dataclass(frozen=True)
 class DataFile(os.PathLike[str]):
-    """A path that counts by the content of its file, not by its name.
+    """A path that is fingerprinted by the content of its file, not by its name.
 
-    A folder counts by all that is below it: names, contents, links. Files of editors and of the system do not count,
-    see ``prefect.cache.ignore_files``.
+    A folder is fingerprinted by everything below it: names, contents, links. Files of editors and of the system are
+    left out, see ``prefect.cache.ignore_files``.
 
-    Usable wherever a path is: ``open(data)``, ``pandas.read_csv(data)``, ``Path(data)``.
+    Use it like a path: ``open(data)``, ``pandas.read_csv(data)``, ``Path(data)``.
 
     Example:
         >>> train(DataFile("data/train.csv"))  # runs again when the file has changed
@@ -310,9 +310,9 @@ class DataFile(os.PathLike[str]):
         return self.path
 
     def __expops_fingerprint__(self) -> object:
-        """Its content's digest."""
+        """The digest of its content."""
         try:
-            if os.path.isdir(self.path):  # noqa: PTH112 - text
+            if os.path.isdir(self.path):  # noqa: PTH112 - a string
                 return "folder", data_digest(self.path, links=True)
             return file_digest(self.path)
         except OSError as error:

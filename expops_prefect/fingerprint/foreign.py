@@ -1,4 +1,4 @@
-"""What other people's objects raise while they are looked at."""
+"""Exceptions that objects of other packages raise while they are fingerprinted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _MOST_SAID: Final = 200
 
 
 def is_for_the_flow(error: BaseException) -> bool:
-    """Whether an exception ends the flow rather than comes of an object: an interrupt, a cancellation, Prefect's own.
+    """Whether an exception is meant to end the flow: an interrupt, a cancellation, one of Prefect's own.
 
-    Others that are no :class:`Exception`, such as the panics of libraries written in Rust, come of objects.
+    Other :class:`BaseException`, such as the panics of libraries written in Rust, are errors of an object.
     """
     if isinstance(error, Exception):
         return False
@@ -20,10 +20,10 @@ def is_for_the_flow(error: BaseException) -> bool:
 
 
 def said(error: BaseException) -> str:
-    """An exception in a few words; its own methods may raise too."""
+    """Describe an exception in a few words; its own methods may raise too."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - a user's own exception
+    except Exception:  # noqa: BLE001 - a user's exception class may raise
         text = ""
     name = type(error).__name__
     first = text.strip().partition("\n")[0][:_MOST_SAID]

@@ -1,4 +1,4 @@
-"""Encoders for pandas. Imported once one of its objects is met."""
+"""Encoders for pandas. Imported when the first of its objects is encoded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PANDAS: Final = frozenset(
         *("sortorder", "_freq", "_tz", "_dtype", "_hidden_attrs", "_comparables", "_typ", "_constructor_expanddim"),
     }
 )
-"""Where pandas keeps what a frame, series or index is, and what it remembers of them."""
+"""The attributes in which pandas keeps the state and the caches of a frame, series or index."""
 
 
 def encode_frame(walk: Walk, value: Any) -> bytes:
-    """A frame by class, column names, columns, index and attributes; how it is kept in blocks means nothing."""
+    """A frame by class, column names, columns, index and attributes; its layout in blocks is ignored."""
     known = walk.enter(value)
     if known is not None:
         return known
@@ -66,14 +66,14 @@ def _extra(walk: Walk, value: Any) -> bytes:
 
 
 def _own_attributes(walk: Walk, value: Any, known: Container[str] = ()) -> bytes:
-    """What others have put on a frame, series or index; nothing for nearly all of them."""
+    """Attributes that users have set on a frame, series or index; usually none."""
     own = {name: part for name, part in vars(value).items() if name not in _PANDAS and name not in known}
     return walk.at(".__dict__", dict(sorted(own.items()))) if own else b""
 
 
 def _plain(array: Any) -> Any:
-    """NumPy's own array, where pandas merely wraps one."""
-    # Not its subclasses: text has a dtype of its own, which would be lost.
+    """The NumPy array, if pandas merely wraps one."""
+    # Not its subclasses: strings have a dtype of their own, which would be lost.
     return array.to_numpy() if type(array) is pd.arrays.NumpyExtensionArray else array
 
 
@@ -90,7 +90,7 @@ def encode_index(walk: Walk, value: Any) -> bytes:
     if isinstance(value, pd.MultiIndex):
         parts = [walk.encode(value.sortorder)]
         for number in range(value.nlevels):
-            # By value: levels and codes may hold more than is used, and in another order.
+            # By value: levels and codes may contain unused entries, and in another order.
             level = value.get_level_values(number)
             parts.append(walk.at(f".get_level_values({number})", level.rename(None)))
         if not all(map(_as_usual, value.levels, value.codes)):
@@ -101,7 +101,7 @@ def encode_index(walk: Walk, value: Any) -> bytes:
 
 
 def _as_usual(level: Any, codes: Any) -> bool:
-    """Whether a level holds what is used of it, in its order: then it says nothing more than its values."""
+    """Whether a level contains exactly the used values in their order, so that it adds nothing to them."""
     used = np.unique(np.asarray(codes))
     return len(used) - int(len(used) > 0 and used[0] < 0) == len(level) and bool(level.is_monotonic_increasing)
 
@@ -109,13 +109,13 @@ def _as_usual(level: Any, codes: Any) -> bool:
 def _frequency(walk: Walk, value: Any) -> bytes:
     frequency = getattr(value, "freq", None)
     said = string("" if frequency is None else str(getattr(frequency, "freqstr", frequency)))
-    # That of business days does not say which days are holidays.
+    # The text of a business-day frequency does not contain its holidays.
     own = getattr(frequency, "calendar", None) is not None
     return said + named("offset", walk.at(".freq", frequency)) if own else said
 
 
 def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
-    """A dtype of pandas' own by its class and parameters."""
+    """A pandas dtype by its class and parameters."""
     parts: list[bytes] = []
     if isinstance(value, pd.CategoricalDtype):
         parts = [walk.encode(value.categories), walk.encode(value.ordered)]
@@ -126,11 +126,11 @@ def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
     elif isinstance(value, pd.ArrowDtype):
         parts = [walk.encode(value.pyarrow_dtype)]
     elif type(value).__module__.partition(".")[0] == "pandas":
-        # Not through their state: they remember in it what they were asked.
+        # Not by their state, in which they cache computed values.
         parts = [string(str(value))]
         zone = getattr(value, "tz", None)
         if type(zone) is datetime.timezone and zone is not datetime.timezone.utc:
-            parts.append(walk.encode(zone))  # a name of the user's own says nothing of the offset
+            parts.append(walk.encode(zone))  # a custom name does not tell the offset
     else:
         from expops_prefect.fingerprint.objects import encode_object
 
@@ -139,8 +139,8 @@ def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
 
 
 def encode_extension_array(walk: Walk, value: Any) -> bytes:
-    """An array of pandas' own by its dtype and values; what lies under missing values does not count."""
-    # Copies are made of it, which would be kept for as long as what is met may be met again.
+    """A pandas array by its dtype and values; the data under missing values is ignored."""
+    # The encoding creates copies, which the walk would otherwise keep alive to its end.
     seen, walk.seen = walk.seen, None
     try:
         return _extension_form(walk, value)
@@ -166,7 +166,7 @@ def _extension_form(walk: Walk, value: Any) -> bytes:
     elif isinstance(value, (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)):
         missing = np.asarray(value.isna())
         plain = value.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
-        # isna() may hold more than what is masked: a NaN among the numbers is another value than NA.
+        # isna() may be true for more than the masked values: a NaN among the numbers differs from NA.
         mask = getattr(value, "_mask", missing)
         parts = [walk.encode(dtype), walk.encode(np.where(mask, dtype.numpy_dtype.type(0), plain)), walk.encode(mask)]
     elif isinstance(dtype, pd.ArrowDtype) or (

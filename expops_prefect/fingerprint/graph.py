@@ -1,8 +1,8 @@
-"""Everything of the project's own code that a function refers to, directly or through others.
+"""The graph of the project's code that a function refers to, directly or indirectly.
 
-Nodes are functions, classes, values and names of lazily imported modules; edges say by which name
-one refers to another. Nodes are numbered as they are found when all references are followed in
-the order of their names, so equal code gives equal numbers wherever its modules lie.
+Nodes are functions, classes, values and names of lazily imported modules; edges are labelled with the
+name by which one refers to another. Nodes are numbered in the order in which they are found when
+references are followed by name, so equal code gets equal numbers wherever its files are.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from expops_prefect.fingerprint.third_party import (
 )
 
 WRAPPER: Final = "__expops_wrapper__"
-"""Marks the functions of this package around users' functions: they are passed over."""
+"""Marks this package's wrappers around users' functions, which are skipped."""
 
 _SHOWN: Final = frozenset({bool, int, float, complex, type(None)})
-"""Constants whose values are kept for people; a text may be a secret."""
+"""Types of constants whose values are kept for people; a string may be a secret."""
 _HEAD: Final = b"expops-prefect code %d python %d.%d\n" % (FORMAT, *sys.version_info[:2])
 
 
 @dataclass(slots=True)
 class Node:
-    """One part of the code: its name for people, the form of what it is, and what it refers to."""
+    """One part of the code: its name for people, its form, and its edges to what it refers to."""
 
     name: str
     form: bytes = b""
@@ -58,7 +58,7 @@ class Node:
 
 
 class _Guarded:
-    """The form of a value as long as the functions in it are the same objects: their closures count too."""
+    """The form of a value while the functions in it are the same objects, because their closures matter too."""
 
     __slots__ = ("_functions", "_roots")
 
@@ -74,7 +74,7 @@ class _Guarded:
 
 
 class _Around:
-    """Whether a wrapper still calls the same functions."""
+    """A guard that checks whether a wrapper still calls the same functions."""
 
     __slots__ = ("_inner", "_others")
 
@@ -88,7 +88,7 @@ class _Around:
 
 
 def _only_checks(function: FunctionType) -> bool:
-    """Whether beartype made it around another one, in code that names addresses: it lets the same results pass."""
+    """Whether it is beartype's wrapper, whose code contains addresses and which does not change results."""
     return function.__code__.co_filename.startswith("<@beartype(") and "__wrapped__" in function.__dict__
 
 
@@ -97,10 +97,10 @@ def _is_in(entry: tuple[bytes, Any], function: Any) -> bool:
 
 
 class CodeGraph:
-    """The graph of one function. Made anew for every fingerprint: globals may have been bound anew.
+    """The graph of one function. Built for every fingerprint, because globals may have been rebound.
 
     Args:
-        root: the project's folder, if it is known: constants that are paths in it count from there.
+        root: the project's folder, if known; constants that are paths in it are relative to it.
     """
 
     def __init__(self, root: Path | None) -> None:
@@ -123,7 +123,7 @@ class CodeGraph:
         self._pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     def digest(self) -> str:
-        """The digest of all nodes and edges; names of modules are in it only where code says them."""
+        """The digest of all nodes and edges; names of modules are included only if they are in the code."""
         hasher = blake3(_HEAD)
         for node in self.nodes:
             record = [size(len(node.form)), node.form, size(len(node.edges))]
@@ -133,12 +133,12 @@ class CodeGraph:
         return hasher.hexdigest()
 
     def add_root(self, value: Any, classes: Iterable[type], texts: Iterable[str] = ()) -> None:
-        """Add a callable, classes beside it, and all that they refer to.
+        """Add a callable, further classes, and everything that they refer to.
 
         Args:
             value: the callable.
             classes: the classes.
-            texts: texts that the callable is given, which may name modules to import.
+            texts: strings that the callable receives, which may name modules to import.
         """
         self._texts.update(texts)
         start = self._new("root", Node("root", b"root"))
@@ -148,7 +148,7 @@ class CodeGraph:
         self._connect(start, [("", value, "function"), *((f"class {class_name(cls)}", cls, "") for cls in own)])
         self._expand_pending()
         while self._reads and self._described:
-            # What otherwise does not run is asked for: by whom, of whom is not known.
+            # Code reads annotations, documentation or source; of which functions is unknown, so add those of all.
             described, self._described = self._described, []
             for number, described_value, name in described:
                 self._connect(number, self._bindings.reflected(described_value, self._reads, name))
@@ -161,9 +161,9 @@ class CodeGraph:
         self._add_required(start)
 
     def _add_distributions(self, number: int, classes: Iterable[type]) -> None:
-        """The installed packages of classes, which do what methods of the arguments do.
+        """Add the installed packages of the arguments' classes, because their code runs in the methods.
 
-        Last, and only those that the code does not refer to itself: else they are in it already.
+        This comes last, and leaves out packages that the code refers to itself, which are already nodes.
         """
         known = {node.name for node in self.nodes}
         for version in sorted({version_of(cls.__module__) for cls in classes}):
@@ -173,7 +173,7 @@ class CodeGraph:
                 self.nodes[number].edges.append(("class of an argument", target))
 
     def _add_required(self, number: int) -> None:
-        """The distributions that those which are used require, beside those that are used themselves."""
+        """Add the distributions that the used ones require, except those that are already nodes."""
         used = {node.name.removeprefix("dist:") for node in self.nodes if node.name.startswith("dist:")}
         for version in sorted({other for name in used for other in required_by(name)} - used):
             target = self._new(f"required {version}", Node(f"dist:{version}", named("required", text(version))))
@@ -181,7 +181,7 @@ class CodeGraph:
 
     @property
     def imports_by_name(self) -> bool:
-        """Whether some of this code imports modules, or asks for entry points, whose names are texts."""
+        """Whether this code imports modules, or looks for entry points, by names given as strings."""
         return bool(self._importers or self._finders)
 
     def _expand_pending(self) -> None:
@@ -190,7 +190,7 @@ class CodeGraph:
             expand(*arguments)
 
     def _add_named(self, number: int, function: FunctionType) -> None:
-        """The project's modules whose names stand anywhere in this code, where some of it imports by name."""
+        """Add the project's modules whose names are anywhere in this code, if it imports by name."""
         parts = self._bindings.imports_named(function, sorted(self._texts))
         own = self._bindings.names_in(function)
         self._add_parts(number, parts)
@@ -198,7 +198,7 @@ class CodeGraph:
             self.unresolved.append(self.nodes[number].name)
 
     def _add_plugins(self, number: int) -> None:
-        """The entry points of the groups whose names stand anywhere in this code."""
+        """Add the entry points of the groups whose names are anywhere in this code."""
         parts = plugins.parts_of(self._texts, self.guards)
         if parts is None:
             self.unresolved.append(self.nodes[number].name)
@@ -222,7 +222,7 @@ class CodeGraph:
         return number
 
     def _connect(self, number: int, references: Iterable[Reference]) -> None:
-        """Add edges: each a label, a value, and the name of the node if the value is a plain one."""
+        """Add edges; each reference is a label, a value, and the name of the node if the value is a plain one."""
         edges = self.nodes[number].edges
         for label, value, name in references:
             target = self._target(value, name)
@@ -238,7 +238,7 @@ class CodeGraph:
                 return self._function(value)
             return self._wrapper(
                 value, getattr(value, "__wrapped__", None), name
-            )  # wrapt's say that they are functions
+            )  # wrapt's wrappers claim to be functions
         if isinstance(value, (type, ModuleType)):
             return self._class_or_module(value)
         inner = wrapped_function(value)
@@ -254,7 +254,7 @@ class CodeGraph:
         return self._value(value, name)
 
     def _wrapper(self, value: Any, inner: Any, name: str) -> int | None:
-        """What is around a function, with the project's functions that it calls beside it."""
+        """The node of a wrapper around a function, with the project's other functions that it calls."""
         others = [other for other in hidden_functions(value) if other is not inner]
         if not others or owner_of_module(type(value).__module__) is Owner.US:
             return self._target(inner, name)
@@ -269,7 +269,7 @@ class CodeGraph:
         return number
 
     def _validated(self, flow: Any, inner: Any, name: str) -> int:
-        """A flow, whose annotations decide what becomes of its arguments."""
+        """The node of a flow, whose annotations decide how its arguments are converted."""
         number = self._index.get(id(flow))
         if number is None:
             number = self._new(id(flow), Node(f"flow:{flow.name}", named("flow")))
@@ -310,7 +310,7 @@ class CodeGraph:
         return number
 
     def _external(self, value: Any) -> int:
-        """Code of others: by name and version."""
+        """The node of third-party code, by name and version."""
         form = named("external", text(external_name(value)), text(version_of(module_of(value))))
         number = self._index.get(form)
         if number is None:
@@ -320,7 +320,7 @@ class CodeGraph:
         return number
 
     def _foreign_function(self, function: FunctionType) -> int:
-        """Somebody else's function; of its closure only what cannot change: it may hold caches and locks."""
+        """The node of a third-party function; of its closure only what cannot change, not caches and locks."""
         if not function.__closure__ and "__wrapped__" not in function.__dict__:
             return self._external(function)
         number = self._index.get(id(function))
@@ -334,7 +334,7 @@ class CodeGraph:
         return number
 
     def _value(self, value: Any, name: str) -> int:
-        """A plain value, with the code of the functions and the classes of the objects in it."""
+        """The node of a plain value, with the code of the functions and the classes of the objects in it."""
         self._texts.update(lazy_imports.texts_in(value))
         if type(value) in ATOMS or isinstance(value, PurePath):
             place = self._shared(name, Walk(resolve, roots=self._roots).encode(value))
@@ -348,7 +348,7 @@ class CodeGraph:
         found: list[tuple[bytes, Any]] = []
         classes: set[type] = set()
         form = constant_form(value, found, classes, self._roots)
-        # The guard also keeps the value and the functions in it, so that their ids stay taken.
+        # The guard also keeps the value and the functions in it alive, so that their ids are not reused.
         self.guards.form(_Guarded([inner for _, inner in found], self._roots), value, form)
         self.held |= classes
         self.holds += [inner for _, inner in found if inner is not value and not isinstance(inner, (type, ModuleType))]
@@ -357,7 +357,7 @@ class CodeGraph:
             number = self._index[key] = self._shared(name, form)
             return number
         number = self._new(key, Node(name, form))
-        # Sorted by what they are: in a set they come in any order.
+        # Sorted by form, because a set has no order.
         found.sort(key=lambda entry: entry[0])
         references = [(f"function {place}", inner, name) for place, (_, inner) in enumerate(found)]
         references += [(f"class {class_name(cls)}", cls, name) for cls in known]
@@ -365,7 +365,7 @@ class CodeGraph:
         return number
 
     def _shared(self, name: str, form: bytes) -> int:
-        """The node of a value that refers to no code. Whether equal values are one object means nothing."""
+        """The node of a value that refers to no code; equal values share one, whether or not they are one object."""
         number = self._index.get((name, form))
         return self._new((name, form), Node(name, form)) if number is None else number
 
@@ -399,7 +399,7 @@ class CodeGraph:
         self._described.append((number, cls, node.name))
 
     def _expand_module(self, number: int, module: ModuleType) -> None:
-        # Not by its full name: that says where the file lies.
+        # Not by its full name, which depends on where the file is.
         self.nodes[number].form = named(
             "module", text(module.__name__.rpartition(".")[2]) + compiled_form(module.__name__)
         )

@@ -1,4 +1,4 @@
-"""What a code fingerprint rested on, so that it can be given again without following all references."""
+"""The conditions under which a code fingerprint stays valid, checked without following all references again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MISSING: Final = object()
 
 
 class Guards:
-    """Bindings and values that were looked at. While they hold, so does what was made of them.
+    """Bindings and values that a fingerprint was computed from; while they are unchanged, it is valid.
 
     They keep the objects alive, so that an object with the same id is the same object.
     """
@@ -28,38 +28,38 @@ class Guards:
         self._files: dict[str, tuple[int, int]] = {}
 
     def name(self, namespace: Mapping[str, Any], name: str) -> None:
-        """A name is bound to the same object as now, or still to none."""
+        """Require that a name stays bound to the same object, or unbound."""
         self._names[id(namespace), name] = namespace, name, namespace.get(name, _MISSING)
 
     def table(self, namespace: Mapping[str, Any]) -> None:
-        """All names of a class or module are bound to the same objects as now."""
+        """Require that all names of a class or module stay bound to the same objects."""
         self._tables.append((namespace, tuple(namespace.values())))
 
     def cell(self, cell: CellType) -> None:
-        """A closure's variable has the same object as now."""
+        """Require that a closure's variable keeps the same object."""
         self._cells.append((cell, _content(cell)))
 
     def function(self, function: FunctionType) -> None:
-        """A function's code and defaults are the same objects as now."""
+        """Require that a function's code and defaults stay the same objects."""
         self._functions.append((function, *_function_state(function)))
 
     def form(self, encode: Callable[[Any], bytes], value: Any, form: bytes) -> None:
-        """A value that may change still has this form."""
+        """Require that a mutable value keeps this form."""
         self._forms.append((encode, value, form))
 
     def file(self, file: str, stamp: tuple[int, int]) -> None:
-        """A file has the same time and size."""
+        """Require that a file keeps its time and size."""
         self._files[file] = stamp
 
     def values(self) -> Iterator[tuple[str, Any]]:
-        """What the code refers to by a global name, a closure or a class, with the name."""
+        """The objects that the code refers to by a global name, a closure or a class, with the name."""
         yield from ((name, value) for _, name, value in self._names.values())
         yield from (("a closure's variable", value) for _, value in self._cells)
         for namespace, values in self._tables:
             yield from zip(namespace, values, strict=False)
 
     def hold(self) -> bool:
-        """Whether everything is as it was; the cheap checks first."""
+        """Whether all conditions hold; the cheap checks come first."""
         for namespace, name, value in self._names.values():
             if namespace.get(name, _MISSING) is not value:
                 return False
@@ -70,7 +70,7 @@ class Guards:
             if not all(map(is_, _function_state(function), state)):
                 return False
         for namespace, values in self._tables:
-            current = tuple(namespace.values())  # at once: another thread may be importing
+            current = tuple(namespace.values())  # a copy: another thread may be importing
             if len(current) != len(values) or not all(map(is_, current, values)):
                 return False
         for file, stamp in self._files.items():
@@ -80,7 +80,7 @@ class Guards:
 
 
 def file_stamp(file: str) -> tuple[int, int]:
-    """Modification time and size, ``(0, 0)`` for a file that is gone."""
+    """Modification time and size; ``(0, 0)`` for a file that does not exist."""
     try:
         status = os.stat(file)  # noqa: PTH116 - on a hot path
     except OSError:

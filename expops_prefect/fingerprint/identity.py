@@ -1,4 +1,4 @@
-"""Names of modules, classes and functions that are the same however their file was started."""
+"""Names of modules, classes and functions that do not depend on how their file was started."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from weakref import WeakKeyDictionary
 from expops_prefect._internal.process import of_process
 
 INTERACTIVE: Final = "__main__"
-"""The module of code that was typed into a notebook or a shell."""
+"""The module of code in a notebook or a shell."""
 STANDS_FOR: Final = "__expops_stands_for__"
-"""The attribute of a class or function of this package that names the one whose place it takes."""
+"""The attribute of a replacement in this package that names the original class or function."""
 
 
 class _Names:
-    """The names that were found in this process, of classes and of files."""
+    """Caches the names of classes and files in this process."""
 
     def __init__(self) -> None:
         self.classes: WeakKeyDictionary[type, str] = WeakKeyDictionary()
@@ -25,21 +25,21 @@ class _Names:
 
 
 def original(value: Any) -> Any:
-    """What a function stands for: a task means the same whether it was looked at before a replacement or after."""
+    """The original of a replaced function, so that a fingerprint is the same before and after the replacement."""
     return value.__dict__.get(STANDS_FOR, value) if isinstance(value, FunctionType) else value
 
 
 def started_by_file(module: str) -> bool:
-    """Whether a module's name says how it was started rather than what it is.
+    """Whether a module's name depends on how its file was started.
 
     ``__main__`` is the script, ``__mp_main__`` the same in a spawned process, and Prefect loads
-    the file of a deployment under a name made up by itself (``__prefect_loader_…__``).
+    the file of a deployment under a generated name (``__prefect_loader_…__``).
     """
     return module.startswith("__") and module.endswith("__")
 
 
 def name_of_file(file: str) -> str:
-    """The dotted name by which a file can be imported: its stem, below the packages it lies in."""
+    """The dotted name by which a file can be imported: its stem, prefixed by its packages."""
     names = of_process(_Names).files
     known = names.get(file)
     if known is not None:
@@ -58,16 +58,16 @@ def name_of_file(file: str) -> str:
 
 
 def is_source_file(file: str | None) -> bool:
-    """Whether code with this ``co_filename`` came out of a file rather than a cell or a text."""
+    """Whether code with this ``co_filename`` came from a file rather than a cell or a string."""
     return bool(file) and not str(file).startswith("<") and "ipykernel" not in str(file)
 
 
 def module_name(module: str, file: str | None = None) -> str:
-    """The name under which a module counts.
+    """The name of a module in fingerprints.
 
     Args:
         module: its ``__name__``.
-        file: its file, where that is known better than through ``sys.modules``.
+        file: its file, if known more reliably than through ``sys.modules``.
     """
     if not started_by_file(module):
         return module
@@ -90,9 +90,9 @@ def class_name(cls: type) -> str:
 
 
 def class_file(cls: type) -> str | None:
-    """The file of a class by its methods: right also in a process whose main module is another one."""
-    for attribute in list(vars(cls).values()):  # at once: another thread may set an attribute
-        # By its globals: a decorator's wrapper, such as that of a dataclass's __repr__, takes over the module's name.
+    """The file of a class, from its methods, so that it is right even if the process has another main module."""
+    for attribute in list(vars(cls).values()):  # a copy: another thread may set an attribute
+        # By its globals, because a wrapper, such as a dataclass's __repr__, copies the module's name.
         if isinstance(attribute, FunctionType) and attribute.__globals__.get("__name__") == cls.__module__:
             file = attribute.__code__.co_filename
             if is_source_file(file) and Path(file).is_file():
@@ -101,7 +101,7 @@ def class_file(cls: type) -> str | None:
 
 
 def callable_name(value: Any) -> str:
-    """``module:qualname`` of a function, a class or another object that pickles by its name."""
+    """``module:qualname`` of a function, a class or another object that is pickled by name."""
     if isinstance(value, type):
         return class_name(value)
     module = getattr(value, "__module__", None) or ""
@@ -110,13 +110,13 @@ def callable_name(value: Any) -> str:
 
 
 def file_of_names(function: FunctionType) -> str | None:
-    """The file whose names a function uses: right also for what was written by a decorator, or came by value."""
+    """The file of a function's globals; right even for a wrapper, or a function that was pickled by value."""
     file = function.__code__.co_filename
     return file if is_source_file(file) else function.__globals__.get("__file__")
 
 
 def _file_of(value: Any, module: str) -> str | None:
-    """The file of a function. A decorator's wrapper bears the name of what it wraps, and that one's module."""
+    """The file of a function. A wrapper has the name and the module of the function that it wraps."""
     while isinstance(value, FunctionType):
         if value.__globals__.get("__name__") == module:
             return file_of_names(value)

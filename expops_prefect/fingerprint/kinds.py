@@ -1,8 +1,8 @@
-"""Objects that count by their kind: clients, registries and the like, of which each process has its own.
+"""Encoders for clients, registries and similar objects, which each process creates for itself.
 
-Among what code refers to they count by their class and by what of their configuration is plain data.
-Names of servers and folders are; secrets, addresses in memory, counters and caches are not. What
-makes another kind of result, such as the units that a registry knows, is.
+If code refers to them, they are encoded by their class and the plain data in their configuration. That
+includes names of servers and folders, and what changes results, such as the units in a registry. It
+excludes secrets, memory addresses, counters and caches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SECRET: Final = re.compile(
 
 
 def _plain(items: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a configuration is plain data and no secret."""
+    """The plain data in a configuration, without secrets."""
     return {
         name: value
         for name, value in sorted(items.items())
@@ -69,10 +69,10 @@ def _boto3_session(value: Any) -> Any:
 
 
 def _units(value: Any) -> Any:
-    """A registry of pint by what was defined, without what it has made of that since."""
+    """A pint registry by its definitions, without its caches."""
     value = value.get() if type(value).__name__ == "ApplicationRegistry" else value
     if type(value).__name__ == "LazyRegistry":
-        return None  # nobody has asked it yet
+        return None  # it has not been used yet
     prefixes = tuple(sorted(map(str, value._prefixes)))
     found = {}
     for name, unit in dict(value._units).items():
@@ -122,7 +122,7 @@ _REGISTRIES: Final[dict[str, Callable[[Any], Any]]] = {
     "pint.registry:LazyRegistry": _units,
     "pint.registry:ApplicationRegistry": _units,
 }
-"""Those that count alike as arguments: they hold no connection."""
+"""Kinds that are also accepted as arguments, because they hold no connection."""
 _FIGURE: Final = "it counts what was drawn with it; pass what it shows, or the picture's bytes"
 _TEXT: Final = "it belongs to a pipeline of spaCy, which each process makes anew; pass its text or doc.to_json()"
 _REFUSED: Final = {
@@ -139,7 +139,7 @@ _CONNECTION: Final = "it is a client or a logger, of which each process has its 
 
 
 def _tree(walk: Walk, value: Any) -> bytes:
-    """A tree of scikit-learn's neighbours, without its counts of what it was asked."""
+    """A scikit-learn neighbours tree, without its query counters."""
     known = walk.enter(value)
     if known is not None:
         return known
@@ -149,7 +149,7 @@ def _tree(walk: Walk, value: Any) -> bytes:
 
 
 def _image(walk: Walk, value: Any) -> bytes:
-    """An image of Pillow's with its EXIF data, which are not in its state once they were changed."""
+    """A Pillow image with its EXIF data, which are not in its state after they were changed."""
     from expops_prefect.fingerprint.objects import encode_object
 
     form = encode_object(walk, value)
@@ -177,7 +177,7 @@ _OWN: Final[dict[str, Encoder]] = {
 
 
 def encoder_of(cls: type) -> Encoder | None:
-    """The encoder of a class that counts by its kind, for its own objects and those of classes derived from it."""
+    """The encoder of such a class and its subclasses; ``None`` for other classes."""
     name = f"{cls.__module__}:{cls.__qualname__}"
     own = _OWN.get(name)
     if own is not None:

@@ -1,7 +1,7 @@
-"""Plans over files: polars' lazy frames, Arrow's datasets, Dask's frames. Nothing of them is ever computed here.
+"""Encoders for lazy data: polars' lazy frames, Arrow's datasets, Dask's frames. They are never computed here.
 
-A plan counts by what it says and by the content of the files that it scans. Where these cannot be told
-(remote ones, a function of Python, a source of the user's own), it is refused.
+Lazy data is encoded by its plan and by the content of the files that it scans. It is refused if these
+cannot be determined (remote files, a Python function, a user-defined source).
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from expops_prefect.fingerprint.identity import class_name
 _MOST_PLAN: Final = 64 << 20
 _MOST_FILES: Final = 5000
 _REMOTE: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_WHY: Final = "it is a plan whose source files cannot be told ({}); pass their paths as DataFile, or what it computes"
+_WHY: Final = "its source files cannot be determined ({}); pass their paths as DataFile, or the computed data"
 _FUNCTIONS: Final = frozenset(
     {"OpaquePython", "AnonymousFunction", "PythonScan", "PythonFunction", "Anonymous", "Opaque"}
 )
-"""What polars calls the parts of a plan that are functions of Python."""
+"""Polars' names for the parts of a plan that are Python functions."""
 
 
-# Nobody knows what a library skips in a folder that it scans.
+# It is unknown which files a library skips in a folder that it scans.
 _EVERYTHING: Final = DataRules(names=())
 
 
 class _CannotTellError(Exception):
-    """A source of a plan is not a file here."""
+    """A source of a plan is not a local file."""
 
 
 def _content(path: str) -> tuple[str, str]:
-    """A file, the files below a folder or those of a pattern: their names and the digest of their content."""
+    """The name and the content's digest of a file, of the files below a folder, or of those of a glob pattern."""
     if path.startswith("file://"):
         path = path[len("file://") :]
     if _REMOTE.match(path):
         raise _CannotTellError(f"{path} is not on this machine")
-    path = os.path.expanduser(path)  # noqa: PTH111 - a text is wanted
+    path = os.path.expanduser(path)  # noqa: PTH111 - a string is needed
     if Path(path).exists():
         return path, data_digest(path)
     if glob.has_magic(path):
         found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - patterns may be absolute
         if len(found) > _MOST_FILES:
-            raise _CannotTellError(f"{path} means more than {_MOST_FILES} files")
+            raise _CannotTellError(f"{path} matches more than {_MOST_FILES} files")
         return path, "\n".join(f"{one} {data_digest(one)}" for one in found)
-    raise _CannotTellError(f"{path} is not there")
+    raise _CannotTellError(f"{path} does not exist")
 
 
 def _form(walk: Walk, value: Any, plan: Any, files: list[str]) -> bytes:
@@ -80,8 +80,8 @@ def _polars(walk: Walk, value: Any) -> bytes:
 
     data = value.serialize()
     if len(data) > _MOST_PLAN:
-        raise _CannotTellError("it holds very much data itself")
-    # Not by serialize(format="json"): that warns the user.
+        raise _CannotTellError("it contains too much data itself")
+    # Not by serialize(format="json"), which emits a warning.
     plan = io.BytesIO()
     value._ldf.serialize_json(plan)
     return _form(walk, value, data, list(_scanned(orjson.loads(plan.getvalue()))))
@@ -97,12 +97,12 @@ def _scanned(plan: Any) -> Iterator[str]:
                 waiting.extend(part)
         elif isinstance(part, dict):
             if functions := _FUNCTIONS.intersection(part):
-                raise _CannotTellError(f"a function of Python is in it, {min(functions)}")
+                raise _CannotTellError(f"it contains a Python function, {min(functions)}")
             scan = part.get("Scan")
             if isinstance(scan, dict):
                 yield from _sources(scan.get("sources"))
                 if isinstance(kind := scan.get("scan_type"), dict) and _FUNCTIONS.intersection(kind):
-                    raise _CannotTellError("a source of Python")
+                    raise _CannotTellError("a source in Python")
             waiting.extend(part.values())
 
 
@@ -151,7 +151,7 @@ def _dataset(walk: Walk, value: Any) -> bytes:
 
 
 def _dask(walk: Walk, value: Any) -> bytes:
-    """A frame of Dask's by its expression and by what it reads. Its name will not do: it holds times and addresses."""
+    """A Dask frame by its expression and the files it reads; its name contains times and addresses."""
     files: list[str] = []
     for part in value.expr.walk():
         kind = type(part).__name__
@@ -163,13 +163,13 @@ def _dask(walk: Walk, value: Any) -> bytes:
 
 
 def _expression(walk: Walk, part: Any) -> bytes:
-    """The form of an expression: its kind and its operands, in turn."""
+    """The form of an expression: its kind and its operands, recursively."""
     parts = []
     for name, operand in zip(part._parameters, part.operands, strict=False):
         if hasattr(operand, "operands"):
             parts.append(_expression(walk, operand))
         elif not name.endswith("_cache"):
-            # Frames are in a wrapper that tells their digest.
+            # Frames are in a wrapper that has their digest.
             held = getattr(operand, "_data", operand) if type(operand).__name__ == "_BackendData" else operand
             parts.append(walk.at(f".{name}", held))
     return named("expression", text(type(part).__name__), *parts)
@@ -181,11 +181,11 @@ def _read(part: Any) -> list[str]:
             given = part.operand(name)
             paths = list(given) if isinstance(given, (list, tuple)) else [given]
             return [os.fspath(path) for path in paths]
-    raise _CannotTellError(f"what {type(part).__name__} reads")
+    raise _CannotTellError(f"the files that {type(part).__name__} reads")
 
 
 def _file_manager(walk: Walk, value: Any) -> bytes:
-    """What xarray reads a file through."""
+    """An xarray file manager."""
     given = getattr(value, "_args", ())
     if not given or not isinstance(given[0], (str, os.PathLike)):
         raise _CannotTellError("it reads an open file")
@@ -202,7 +202,7 @@ def _refused(walk: Walk, value: Any) -> bytes:
 
 
 def _delayed(walk: Walk, value: Any) -> bytes:
-    """A function that Dask runs later; its key is drawn at random."""
+    """A delayed Dask function; its key is random."""
     function = getattr(value, "_obj", None)
     if not callable(function):
         return _refused(walk, value)
@@ -235,5 +235,5 @@ _BY_NAME: Final[dict[str, Encoder]] = {
 
 
 def encoder_of(cls: type) -> Encoder | None:
-    """The encoder of a class of plans, for its own objects and those of classes derived from it."""
+    """The encoder of a class of lazy data and its subclasses; ``None`` for other classes."""
     return _BY_NAME.get(f"{cls.__module__}:{cls.__qualname__}")

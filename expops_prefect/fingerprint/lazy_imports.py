@@ -1,8 +1,8 @@
 """Modules that a function imports when it runs.
 
-They are read, never imported: importing runs code, and running it here could change what the
-function finds. They count by their source alone, so that the fingerprint is the same before and
-after the first run of the function.
+They are read but never imported, because running their code here could change what the function
+finds. Only their source is hashed, so that the fingerprint is the same before and after the first
+run of the function.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from expops_prefect.fingerprint.syntax import chains, normalised
 
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ALL: Final = "*"
-"""In place of a name: all that a module says."""
+"""In place of a name: all statements of a module."""
 _EFFECTS: Final = "<effects>"
-"""In place of a name: what a module does when it is imported, beside binding names."""
+"""In place of a name: the statements of a module that do more than bind names when it is imported."""
 _MOST_WRAPPERS: Final = 20
 _MOST_TEXTS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A statement of a module that a function may come to run, or the version of a distribution."""
+    """A statement of a module that a function may run, or the version of a distribution."""
 
     name: str
     label: str
@@ -48,7 +48,7 @@ class Part:
 
 
 def absolute(module: str, level: int, package: str) -> str:
-    """The full name of a module that is imported relative to a package."""
+    """The absolute name of a module that is imported relative to a package."""
     if level == 0:
         return module
     base = package.split(".")
@@ -57,7 +57,7 @@ def absolute(module: str, level: int, package: str) -> str:
 
 
 def parts(wanted: Iterable[tuple[str, tuple[str, ...] | None]], guards: Guards) -> list[Part]:
-    """All that the imports may bring in, in the order of names; ``None`` for a whole module."""
+    """Everything that the imports may bring in, sorted by name; names of ``None`` mean a whole module."""
     found: dict[str, Part] = {}
     queue = sorted({(module, name) for module, names in wanted for name in (names or (_ALL,))})
     seen: set[tuple[str, str]] = set(queue)
@@ -74,7 +74,7 @@ def parts(wanted: Iterable[tuple[str, tuple[str, ...] | None]], guards: Guards) 
 
 
 def texts_in(value: Any, depth: int = 4) -> Iterator[str]:
-    """The texts in a value of plain containers that may name modules."""
+    """The strings in plain containers that may name modules."""
     if type(value) is str:
         if may_name_a_module(value):
             yield value
@@ -86,12 +86,12 @@ def texts_in(value: Any, depth: int = 4) -> Iterator[str]:
 def named_by(
     texts: Iterable[str], package: str, *, project_only: bool = False
 ) -> list[tuple[str, tuple[str, ...] | None]]:
-    """The modules that texts may name, ``pkg.mod``, ``.mod``, ``pkg.mod:function``; of ``pkg.`` all in the package.
+    """The modules that strings may name: ``pkg.mod``, ``.mod``, ``pkg.mod:function``, or ``pkg.`` for a whole package.
 
     Args:
-        texts: those for which ``bytecode.may_name_a_module`` holds.
-        package: what those that begin with a dot start from.
-        project_only: leave out what is not the project's, and what is not there.
+        texts: strings for which ``bytecode.may_name_a_module`` is true.
+        package: the package of names that begin with a dot.
+        project_only: leave out modules that are not the project's or do not exist.
     """
     found: list[tuple[str, tuple[str, ...] | None]] = []
     for given in texts:
@@ -111,7 +111,7 @@ def named_by(
 
 
 def any_located(texts: Iterable[str]) -> bool:
-    """Whether one of these texts names a module, whoever's."""
+    """Whether one of these strings names an existing module, of the project or not."""
     names = (text.replace(":", ".").strip(".") for text in texts)
     return any(locate(part) is not None for name in names for part in _beginnings(name))
 
@@ -124,7 +124,7 @@ def _beginnings(name: str) -> Iterator[str]:
 
 
 def submodules(module: str) -> list[str]:
-    """The modules that lie in a package of the project, by their files."""
+    """The modules in a package of the project, found by their files."""
     located = locate(module)
     if located is None or located.package_path is None or located.owner is not Owner.PROJECT:
         return []
@@ -132,7 +132,7 @@ def submodules(module: str) -> list[str]:
 
 
 def binds(module: str, name: str) -> bool:
-    """Whether a statement of a project's module binds a name, as far as its source tells."""
+    """Whether a statement of a project's module binds a name, as far as its source shows."""
     located = locate(module)
     if located is None or not located.file or not located.file.endswith(".py"):
         return False
@@ -143,7 +143,7 @@ def statements_of(module: str, file: str) -> _Module:
     """The statements of a module of the project, by the names that they bind.
 
     Raises:
-        OSError, SyntaxError, ValueError: its file is gone, or is no source.
+        OSError, SyntaxError, ValueError: its file does not exist or is not Python source.
     """
     return _parsed(module, file)[0]
 
@@ -172,7 +172,7 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, 
         if is_package and locate(f"{module}.{name}"):
             yield from _one(f"{module}.{name}", _ALL, guards)
             return
-        name = _ALL  # made by a star import, __getattr__ or the like
+        name = _ALL  # bound by a star import, __getattr__ or the like
     statements = parsed.of(name)
     following: list[tuple[str, str]] = []
     forms: list[bytes] = []
@@ -190,7 +190,7 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, 
             if isinstance(inner, (ast.Import, ast.ImportFrom)):
                 following += _imported(inner, package, None)
     if name == _EFFECTS:
-        # Those of the modules that this one imports come first, and so do its packages'.
+        # The effects of the modules that this one imports, and of its packages, come first.
         imports = [inner for inner in parsed.all if isinstance(inner, (ast.Import, ast.ImportFrom))]
         for target, part in [entry for inner in imports for entry in _imported(inner, package, None)]:
             following += [(target, _EFFECTS), (f"{target}.{part}", _EFFECTS)]
@@ -199,7 +199,7 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, 
     parent = module.rpartition(".")[0]
     if parent:
         following.append((parent, _EFFECTS))
-    # A package that takes a module of its own into its names: 'from . import near'.
+    # A package that imports its own submodule: 'from . import near'.
     following = [(f"{module}.{name}", _ALL) if entry == (module, name) and is_package else entry for entry in following]
     if name == _EFFECTS and not forms:
         yield None, following
@@ -213,7 +213,7 @@ def _one(module: str, name: str, guards: Guards) -> Iterator[tuple[Part | None, 
 
 
 def _imported(statement: ast.Import | ast.ImportFrom, package: str, only: str | None) -> list[tuple[str, str]]:
-    """What an import statement refers to; with ``only``, what it binds to that name."""
+    """What an import statement refers to; with ``only``, just what it binds to that name."""
     if isinstance(statement, ast.Import):
         aliases = [a for a in statement.names if only is None or (a.asname or a.name.partition(".")[0]) == only]
         return [(alias.name, _ALL) for alias in aliases]
@@ -222,9 +222,9 @@ def _imported(statement: ast.Import | ast.ImportFrom, package: str, only: str | 
 
 
 def _changed(module: str, name: str, parsed: _Module, guards: Guards) -> bytes:
-    """What a name means now, if that is not what the source says, as far as that shows.
+    """The form of a name's current value, if it visibly differs from what the source says.
 
-    It may have been bound anew since its module was imported, or the file was edited since then.
+    The name may have been rebound, or the file edited, since the module was imported.
     """
     loaded, statements = sys.modules.get(module), parsed.statements[name]
     if loaded is None or len(statements) != 1:
@@ -233,11 +233,11 @@ def _changed(module: str, name: str, parsed: _Module, guards: Guards) -> bytes:
     current = vars(loaded).get(name)
     guards.name(vars(loaded), name)
     if getattr(getattr(loaded, "__spec__", None), "_initializing", False):
-        return b""  # another thread is importing it: what is not bound yet was not bound anew
+        return b""  # another thread is importing it: a name that is not bound yet was not rebound
     if isinstance(statement, (ast.Assign, ast.AnnAssign)):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         if not all(isinstance(target, ast.Name) for target in targets):
-            return b""  # each name of ``A, B = 1, 2`` has a part of the value
+            return b""  # in ``A, B = 1, 2`` each name has only a part of the value
         try:
             written = ast.literal_eval(statement.value) if statement.value is not None else None
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -262,7 +262,7 @@ def _changed(module: str, name: str, parsed: _Module, guards: Guards) -> bytes:
 
 
 def _unwrapped(value: Any) -> Any:
-    """The function inside decorators that tell of it."""
+    """The function inside decorators that set ``__wrapped__``."""
     for _ in range(_MOST_WRAPPERS):
         state = getattr(value, "__dict__", None)
         if not isinstance(state, dict) or "__wrapped__" not in state or isinstance(value, type):
@@ -272,14 +272,14 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _edited(name: str, function: FunctionType, statement: ast.stmt) -> bytes:
-    """The code of a function that runs, if the file has another one by now."""
+    """The form of a loaded function's code, if the file has different code by now."""
     runs = function_source(function.__code__, function.__globals__).digest
     return b"" if runs == definition_digest(statement) else named("changed", text(name), runs)
 
 
 @dataclass(slots=True)
 class _Module:
-    """A module's statements by the names they bind; ``package`` is what its relative imports start from."""
+    """A module's statements by the names they bind; ``package`` is the base of its relative imports."""
 
     package: str
     all: list[ast.stmt]
@@ -288,7 +288,7 @@ class _Module:
     _effects: list[ast.stmt] | None = None
 
     def of(self, name: str) -> list[ast.stmt]:
-        """The statements that make a name what it is, or :data:`_ALL`, or :data:`_EFFECTS`."""
+        """The statements that define a name; ``name`` may be :data:`_ALL` or :data:`_EFFECTS`."""
         if name == _EFFECTS:
             return self.effects()
         return self.all if name == _ALL else self.statements[name]
@@ -318,7 +318,7 @@ class _Modules(dict[str, tuple[tuple[int, int], _Module]]):
 def _parsed(module: str, file: str) -> tuple[_Module, tuple[int, int]]:
     stamp, modules = file_stamp(file), of_process(_Modules)
     known = modules.get(file)
-    # What has been imported stays as it was, whatever is in the file now.
+    # An imported module stays as it was, whatever its file contains now.
     if known is not None and (known[0] == stamp or isinstance(sys.modules.get(module), ModuleType)):
         return known[1], stamp
     tree = parse(Path(file).read_bytes())
@@ -343,7 +343,7 @@ def _parsed(module: str, file: str) -> tuple[_Module, tuple[int, int]]:
 
 
 def _called_on(statement: ast.AST) -> Iterator[str]:
-    """The names whose methods a statement of a module calls, which may change what they mean."""
+    """The names whose methods a module's statement calls, which may change their values."""
     if isinstance(statement, (*_DEFINITIONS, ast.Lambda)):
         return
     if isinstance(statement, ast.Call) and isinstance(statement.func, ast.Attribute):
@@ -355,7 +355,7 @@ def _called_on(statement: ast.AST) -> Iterator[str]:
 
 
 def _foreign_names(statements: list[ast.stmt], package: str) -> Iterator[str]:
-    """The names that a module takes from others than the project, and Python's own."""
+    """The names that a module imports from outside the project, and the built-in names."""
     yield from vars(builtins)
     for statement in statements:
         if not isinstance(statement, (ast.Import, ast.ImportFrom)):
@@ -369,7 +369,7 @@ def _foreign_names(statements: list[ast.stmt], package: str) -> Iterator[str]:
 
 
 def _does_more(statement: ast.stmt, foreign: set[str]) -> bool:
-    """Whether a statement of a module may do more than bind names; ``foreign`` ones do nothing to the project."""
+    """Whether a module's statement may do more than bind names; calls of ``foreign`` ones leave the project alone."""
     if isinstance(statement, (ast.Import, ast.ImportFrom, ast.Pass)):
         return False
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -381,7 +381,7 @@ def _does_more(statement: ast.stmt, foreign: set[str]) -> bool:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         return any(isinstance(target, (ast.Attribute, ast.Subscript)) for target in targets)
     if isinstance(statement, (ast.If, ast.Try)):
-        # Which names are bound there, and how, counts with the names.
+        # The conditions of its bindings are hashed with the names.
         parts = [*statement.body, *statement.orelse, *getattr(statement, "finalbody", ())]
         parts += [inner for handler in getattr(statement, "handlers", ()) for inner in handler.body]
         return any(_does_more(part, foreign) for part in parts)
@@ -389,7 +389,7 @@ def _does_more(statement: ast.stmt, foreign: set[str]) -> bool:
 
 
 def _root(node: ast.expr) -> str | None:
-    """The name that an expression begins with, ``functools`` of ``functools.lru_cache(maxsize=3)``."""
+    """The first name of an expression, such as ``functools`` in ``functools.lru_cache(maxsize=3)``."""
     inner: ast.AST = node
     while isinstance(inner, (ast.Attribute, ast.Call, ast.Subscript)):
         inner = inner.func if isinstance(inner, ast.Call) else inner.value
@@ -410,7 +410,7 @@ def _bound(statement: ast.AST) -> Iterator[str]:
     if isinstance(statement, ast.Name) and not isinstance(statement.ctx, ast.Load):
         yield statement.id
     if isinstance(statement, (ast.Attribute, ast.Subscript)) and not isinstance(statement.ctx, ast.Load):
-        # NAME.attribute = … and NAME[key] = … change what the name means.
+        # NAME.attribute = … and NAME[key] = … change the name's value.
         inner: Any = statement
         while isinstance(inner, (ast.Attribute, ast.Subscript)):
             inner = inner.value

@@ -1,7 +1,7 @@
-"""What a class leaves out when its objects are reduced, and what objects remember of themselves.
+"""Finds attributes that pickling leaves out, and attributes that are only caches.
 
-``Decimal`` and ``Path`` say all of their own objects, and nothing of the attributes that a class
-derived from them adds. A task can ask for those all the same.
+``Decimal`` and ``Path`` pickle all of their own state, but not the attributes that a subclass adds.
+A task can still read those.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 _SAYS: Final = ("__reduce_ex__", "__reduce__", "__getstate__")
 _MISSING: Final = object()
 _CACHES: Final[dict[str, frozenset[str]]] = {
-    # How a vectorizer knows that its stop words have been checked: an address.
+    # An address by which a vectorizer knows that its stop words have been checked.
     "sklearn.feature_extraction.text:_VectorizerMixin": frozenset({"_stop_words_id"}),
     "sklearn.utils._bunch:Bunch": frozenset({"_deprecated_key_to_warnings"}),
     "networkx.classes.graph:Graph": frozenset({"__networkx_cache__"}),
     "statsmodels": frozenset({"_cache"}),
     "pandas": frozenset({"_cache"}),
-    # By which columns are sorted, a count of all that the process has made.
+    # The sort key of columns, which counts all columns that the process has created.
     "sqlalchemy": frozenset(
         {
             *("_creation_order", "_memoized_keys", "comparator", "description", "_cloned_set", "_type_affinity"),
@@ -30,19 +30,19 @@ _CACHES: Final[dict[str, frozenset[str]]] = {
         }
     ),
 }
-"""By class, or by package for all of its classes: the attributes in which objects remember what they were asked."""
+"""By class, or by package for all of its classes: the attributes that are only caches."""
 _HIDDEN: Final = ("__cause__", "__context__", "__suppress_context__")
 
 
 @functools.lru_cache(maxsize=4096)
 def caches_of(cls: Any) -> frozenset[str]:
-    """The attributes in which objects of a class remember what can be computed of the others."""
+    """The attributes of a class's objects that cache what can be computed from the others."""
     found: set[str] = set()
     for base in cls.__mro__:
         module = str(base.__module__)
         for name in (f"{module}:{base.__qualname__}", module.partition(".")[0]):
             found |= _CACHES.get(name, frozenset())
-        # Others than functools' own (Django's, for one) work alike.
+        # By name, because other implementations (such as Django's) work like that of functools.
         found.update(name for name, part in list(vars(base).items()) if type(part).__name__ == "cached_property")
     return frozenset(found)
 
@@ -57,7 +57,7 @@ def what_is_left(value: Any, cls: Any, reduced: tuple[Any, ...]) -> dict[str, An
     state = reduced[2] if len(reduced) > 2 else None
     own, library, first = _place_of(cls, said_by)
     if own and (library or state is not None):
-        return {}  # by intention
+        return {}  # intended
     if state is not None and type(state) is not dict:
         return {}
     known = {} if state is None else {**state, **(state.get("__dict__") or {})}
@@ -68,7 +68,7 @@ def what_is_left(value: Any, cls: Any, reduced: tuple[Any, ...]) -> dict[str, An
 
 @functools.lru_cache(maxsize=4096)
 def _said_by(cls: Any) -> Any:
-    """The class that says how objects are reduced."""
+    """The class that defines how objects are reduced."""
     for base in cls.__mro__:
         if any(name in vars(base) for name in _SAYS):
             return base
@@ -77,14 +77,14 @@ def _said_by(cls: Any) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _place_of(cls: Any, said_by: Any) -> tuple[bool, bool, int]:
-    """Whether the class that says it is of the same package, whether that is a library, and where its slots count."""
+    """Whether both classes are of one package, whether ``cls`` is a library's, and the end of the checked MRO."""
     own = said_by.__module__.partition(".")[0] == cls.__module__.partition(".")[0]
     place = cls.__mro__.index(said_by)
     return own, owner_of_module(cls.__module__) is not Owner.PROJECT, place + own
 
 
 def attributes_of(value: Any, cls: type) -> dict[str, Any]:
-    """The attributes of an object, those in slots too, but for what it remembers of itself."""
+    """The attributes of an object, including those in slots, without caches."""
     caches = caches_of(cls)
     return {name: part for name, part in _attributes(value, cls.__mro__) if name not in caches}
 

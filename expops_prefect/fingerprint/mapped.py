@@ -1,7 +1,7 @@
-"""Classes that SQLAlchemy maps to tables: by their tables and attributes, and by the project's functions that listen.
+"""Encoders for SQLAlchemy's mapped classes: by their tables and attributes, and by the project's event listeners.
 
-The class statement counts by its source. What the mapper keeps beside it depends on what was asked of it before,
-and names its parts by addresses, so it is not walked.
+The class statement is hashed by its source. The mapper's other state is not walked, because it depends on earlier use
+and identifies its parts by addresses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _attribute(walk: Walk, value: Any) -> bytes:
 
 
 def _of_class(walk: Walk, value: Any, cls: type) -> bytes:
-    """A mapped class and what listens to it or to one of its parts."""
+    """A mapped class, with the listeners of it and its parts."""
     mapper = vars(cls).get("__mapper__")
     parts = [] if mapper is None else [walk.encode(mapper.local_table), *_properties(walk, mapper)]
     around = () if mapper is None else (mapper, mapper.class_manager, *mapper.class_manager.values())
@@ -45,7 +45,7 @@ def _of_class(walk: Walk, value: Any, cls: type) -> bytes:
 
 
 def _properties(walk: Walk, mapper: Any) -> Iterator[bytes]:
-    """The properties of a mapper, by what they were declared to be; asking it would make it look for other classes."""
+    """The properties of a mapper by their declarations; its public API would make it resolve other classes."""
     for key, known in sorted(mapper._props.items()):
         columns = [str(column) for column in getattr(known, "columns", ())]
         argument = getattr(known, "argument", None)
@@ -53,14 +53,14 @@ def _properties(walk: Walk, mapper: Any) -> Iterator[bytes]:
 
 
 def _said(argument: Any) -> str:
-    """What a relation is to: a name, or a class."""
+    """The target of a relation, a name or a class, as text."""
     if isinstance(argument, type):
         return class_name(argument)
     return argument if isinstance(argument, str) else type(argument).__name__
 
 
 def _listeners(walk: Walk, value: Any) -> list[bytes]:
-    """The project's functions that listen to the events of a part; SQLAlchemy has its own, which come as it works."""
+    """The project's functions that listen to events of a part, without SQLAlchemy's own, which it adds as it works."""
     dispatch = getattr(value, "dispatch", None)
     found = []
     for event in sorted(getattr(dispatch, "_event_names", ())):
@@ -70,7 +70,7 @@ def _listeners(walk: Walk, value: Any) -> list[bytes]:
 
 
 def _own(listener: Any, deep: int) -> Iterator[FunctionType]:
-    """The project's function in what SQLAlchemy wraps around a listener."""
+    """The project's function inside SQLAlchemy's wrappers of a listener."""
     listener = getattr(listener, "__func__", listener)
     if not isinstance(listener, FunctionType) or not deep:
         return

@@ -1,4 +1,4 @@
-"""Objects of ``unittest.mock`` that code refers to: they count by what they were told to give."""
+"""Encoders for ``unittest.mock`` objects that code refers to, by what they are configured to return."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from unittest import mock
 from expops_prefect.fingerprint.canonical import Walk
 from expops_prefect.fingerprint.encoding_primitives import named, text
 
-_REASON: Final = "what a mock gives cannot be told from it; pass plain data"
+_REASON: Final = "what a mock returns cannot be determined; pass plain data"
 _NOTHING: Final = b""
 
 
 def encode_mock(walk: Walk, value: Any) -> bytes:
-    """By what it returns or raises, by what its attributes give, and what was set on it; not by its calls."""
+    """A mock by what it and its attributes return or raise, and by attributes set on it; not by its calls."""
     if not walk.lenient:
         return walk.refuse(value, _REASON)
     known = walk.enter(value)
@@ -23,7 +23,7 @@ def encode_mock(walk: Walk, value: Any) -> bytes:
 
 
 def _told(walk: Walk, value: Any) -> bytes:
-    """What a mock was told; nothing for one that has only been asked, as asking makes others below it."""
+    """A mock's configuration; empty for one that was only used, because use creates child mocks."""
     held = object.__getattribute__(value, "__dict__")
     parts: list[tuple[str, bytes]] = []
     usual = _usual(held.get("_mock_new_parent"), str(held.get("_mock_name") or ""))
@@ -41,7 +41,7 @@ def _told(walk: Walk, value: Any) -> bytes:
 
 
 def _usual(parent: Any, name: str) -> Any:
-    """What a special method of a mock gives unless it was told something else."""
+    """The default result of a special method of a mock."""
     calculated = getattr(mock, "_calculate_return_value", {}).get(name)
     return getattr(mock, "_return_values", {}).get(name) if calculated is None else calculated(parent)
 
@@ -50,7 +50,7 @@ def _form(walk: Walk, part: Any) -> bytes:
     if not isinstance(part, mock.NonCallableMock):
         return _NOTHING if type(part).__module__ == "unittest.mock" else walk.encode(part)
     if walk.enter(part) is not None:
-        return _NOTHING  # its parent, or one that was looked at
+        return _NOTHING  # its parent, or a mock that was already encoded
     told = _told(walk, part)
     walk.leave(part, told)
     return told

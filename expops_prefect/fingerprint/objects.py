@@ -1,4 +1,4 @@
-"""Objects of any class, through what pickle would store of them; never by ``repr`` or address."""
+"""Encodes objects of any class by what pickle would store of them; never by ``repr`` or address."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ from expops_prefect.fingerprint.third_party import version_of, wrapped_function
 
 _PROTOCOL: Final = 5
 _TELLING: Final = frozenset({"builtins", "itertools"})
-"""Modules whose iterators tell what they will give without giving it."""
-_SENTINEL_REASON: Final = (
-    "a plain object() differs from others by its identity alone; bind it to a name at the top of a module"
-)
+"""Modules whose iterators can be pickled without being consumed."""
+_SENTINEL_REASON: Final = "a plain object() has nothing but its identity; bind it to a name at the top of a module"
 _newobj_ex: Final[Callable[..., Any]] = copyreg.__newobj_ex__  # type: ignore[attr-defined]
 _newobj: Final[Callable[..., Any]] = copyreg.__newobj__  # type: ignore[attr-defined]
 
 
 def encode_object(walk: Walk, value: Any) -> bytes:
-    """The form of an object: its class, what makes it, its state and its items, each walked in turn."""
+    """The form of an object: its class, its constructor with arguments, its state and its items."""
     cls: Any = type(value)
     mark = walk.mark
     try:
@@ -78,7 +76,7 @@ def encode_object(walk: Walk, value: Any) -> bytes:
 
 
 def _global_name(value: object) -> str | None:
-    """Where a plain object has a name, at the top of one of the project's modules; ``None`` if it has none."""
+    """The name of a plain ``object()`` at the top of one of the project's modules; ``None`` if it has none."""
     for module in list(sys.modules):
         if owner_of_module(module) is not Owner.PROJECT:
             continue
@@ -89,7 +87,7 @@ def _global_name(value: object) -> str | None:
 
 
 def _reduced(value: Any, cls: type) -> Any:
-    # Libraries (tblib, with Dask) register reducers for exceptions while a program runs, and add the traceback.
+    # Libraries (tblib, with Dask) register reducers for exceptions at run time, which add the traceback.
     reducer = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
     if cls.__module__ == "itertools":
         return _reduced_silently(value)
@@ -97,8 +95,9 @@ def _reduced(value: Any, cls: type) -> Any:
 
 
 def _reduced_silently(value: Any) -> Any:
-    """Some Pythons warn that these will not tell for long. The filters are those of all threads: nothing else is
-    asked inside.
+    """Reduce a value without the deprecation warning of some Python versions.
+
+    Warning filters apply to all threads, so nothing else is done inside.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -106,7 +105,7 @@ def _reduced_silently(value: Any) -> Any:
 
 
 def _leniently(walk: Walk, state: dict[str, Any]) -> bytes:
-    """What a class does not say of its objects: a lock or a client in it counts by its type."""
+    """The form of state that a class does not pickle; a lock or a client in it is encoded by its type."""
     lenient, walk.lenient = walk.lenient, True
     try:
         return _attributes(walk, state)
@@ -115,17 +114,17 @@ def _leniently(walk: Walk, state: dict[str, Any]) -> bytes:
 
 
 def _without_state(walk: Walk, value: Any, error: BaseException) -> bytes:
-    """The form of an object that does not say what it holds."""
-    reason = f"it has no state that could be read ({said(error)})"
+    """The form of an object that cannot be pickled."""
+    reason = f"its state cannot be read ({said(error)})"
     state = getattr(value, "__dict__", None)
     if walk.lenient and type(state) is dict and owner_of_module(type(value).__module__) is Owner.PROJECT:
-        # Among a module's constants, such as a client: code that has it can read its attributes.
+        # A module's constant, such as a client: code that refers to it can read its attributes.
         return named("attributes", text(class_name(type(value))), _attributes(walk, dict(state)))
     return walk.refuse(value, reason, error)
 
 
 def _by_name(walk: Walk, value: Any, name: str) -> bytes:
-    """The form of what pickles as a name of its module."""
+    """The form of an object that is pickled as a name of its module."""
     module = getattr(value, "__module__", None)
     if not isinstance(module, str):
         module = type(value).__module__
@@ -139,7 +138,7 @@ def _by_name(walk: Walk, value: Any, name: str) -> bytes:
             held["__module__"] = module_name(module)
         parts.append(_attributes(walk, held))
     elif callable(value):
-        # What NumPy makes of a function has that function's name, and only the garbage collector tells of it.
+        # A NumPy ufunc made from a function has its name; only the garbage collector gives access to the function.
         inner = [part for part in gc.get_referents(value) if isinstance(part, FunctionType)]
         parts += [walk.at("", part) for part in inner]
     return named("global", *parts)
@@ -147,27 +146,27 @@ def _by_name(walk: Walk, value: Any, name: str) -> bytes:
 
 def _argument(walk: Walk, value: Any, index: int, cls: type) -> bytes:
     if index == 0 and isinstance(value, type) and value in cls.__mro__:
-        # The class that makes an object counts by its name; its code, with all that is met.
+        # The class of an object is encoded by its name; its code is hashed with the code graph.
         return named("class", text(class_name(value)))
     form = walk.at(f"<argument {index}>", value)
     code = _named_code(value) if type(value) is str else None
     if code is None:
         return form
-    # What makes functions partial has them inside.
+    # Partials and similar objects contain functions.
     is_plain = isinstance(code, (type, FunctionType))
     inner = walk.at(f"<argument {index}>", code) if is_plain else _attributes(walk, dict(vars(code)))
     return named("name of code", form, inner)
 
 
 def _named_code(name: str) -> Any | None:
-    """The project's function or class that a reducer names by a text, as ``toolz.curry`` does."""
+    """The project's function or class that a reducer names by a string, as ``toolz.curry`` does."""
     module, colon, path = name.partition(":")
     value: Any = sys.modules.get(module) if colon and path else None
     if value is None or owner_of_module(module) is not Owner.PROJECT:
         return None
     for part in path.split("."):
         if not issubclass(type(value), (type, ModuleType)):
-            return None  # it may answer to any name
+            return None  # it may have a value for any name
         value = vars(value).get(part)
     return value if issubclass(type(value), (type, FunctionType)) or _has_attributes(value) else None
 
@@ -205,7 +204,7 @@ def _reduced_form(
     parts = [
         text(class_name(cls)),
         text(maker),
-        # Slots of a frozen dataclass and the fields of a namedtuple reduce to values without names.
+        # Frozen dataclasses with slots and namedtuples reduce to values without field names.
         text(",".join((*getattr(cls, "__dataclass_fields__", ()), *_field_names(cls)))),
         size(len(args)) + b"".join(_argument(walk, value, index, cls) for index, value in enumerate(args)),
         _attributes(walk, keywords),
@@ -238,7 +237,7 @@ def _state(walk: Walk, state: Any, caches: frozenset[str]) -> bytes:
 
 
 def _attributes(walk: Walk, state: dict[Any, Any]) -> bytes:
-    """Attributes by name; the order in which they were set means nothing."""
+    """Attributes by name; the order in which they were set is ignored."""
     names = list(state)
     if not all(type(name) is str for name in names):
         return b"d" + walk.pairs(names, list(state.values()))

@@ -1,4 +1,4 @@
-"""Whose code it is: the project's own, an installed distribution's, or Python's."""
+"""Tells whether code belongs to the project, to an installed distribution, or to Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STDLIB: Final = tuple(f"{path}{os.sep}" for path in _STDLIB_FOLDERS | {path.res
 
 
 class Owner(enum.Enum):
-    """Who a module belongs to."""
+    """The owner of a module."""
 
     PROJECT = "project"
     INSTALLED = "installed"
@@ -45,10 +45,10 @@ class Located:
 
 @lru_cache(maxsize=4096)
 def owner_of(module: str, file: str | None) -> Owner:
-    """Who a module of this name and file belongs to.
+    """The owner of a module with this name and file.
 
-    Installed is what lies in a ``site-packages`` or ``dist-packages`` folder, wherever that folder
-    is. Editable installs lie elsewhere, so they are the project's own.
+    A module is installed if it is in a ``site-packages`` or ``dist-packages`` folder, wherever that folder
+    is. Editable installs are elsewhere, so they belong to the project.
     """
     top = module.partition(".")[0]
     if top in _IGNORED:
@@ -66,16 +66,16 @@ def owner_of(module: str, file: str | None) -> Owner:
 
 
 def owner_of_module(module: str) -> Owner:
-    """Who a module belongs to by its name, whether or not it has been imported.
+    """The owner of a module by its name, whether or not it has been imported.
 
-    What says that it comes from ``__main__`` may have come here by value: this process's own main
-    module, such as the program of a worker, is no owner of it.
+    An object of ``__main__`` may have been pickled by value in another process; then this process's own
+    main module, such as a worker's program, is not its origin.
     """
     if started_by_file(module) and module not in sys.stdlib_module_names:
         return Owner.PROJECT
     loaded = sys.modules.get(module)
     if loaded is not None:
-        held = getattr(loaded, "__dict__", {})  # not by getattr: a module may answer to any name
+        held = getattr(loaded, "__dict__", {})  # not by getattr: a module may have a value for any name
         file = held.get("__file__")
         if file is None and (paths := list(held.get("__path__", ()))):
             file = _initial_file(paths[0])  # of a namespace package
@@ -89,7 +89,7 @@ def _initial_file(folder: str) -> str:
 
 
 def locate(module: str) -> Located | None:
-    """Find a module by its name without running any of its code, nor that of its parents."""
+    """Find a module by its name without running its code or that of its parents."""
     path: tuple[str, ...] | None = None
     found: Located | None = None
     parts = module.split(".")
@@ -107,12 +107,12 @@ def locate(module: str) -> Located | None:
 def _locate_one(name: str, path: tuple[str, ...] | None) -> Located | None:
     loaded = sys.modules.get(name)
     if loaded is not None:
-        # Not by getattr: a module may answer to any name.
+        # Not by getattr: a module may have a value for any name.
         held = getattr(loaded, "__dict__", {})
         file, folders = held.get("__file__"), held.get("__path__")
     else:
         try:
-            # For a name without a dot this imports nothing; for others it would import the parents.
+            # For a name without a dot, find_spec imports nothing; for others it would import the parents.
             spec = importlib.util.find_spec(name) if path is None else PathFinder.find_spec(name, path)
         except (ImportError, ValueError):
             return None
@@ -129,8 +129,8 @@ def _locate_one(name: str, path: tuple[str, ...] | None) -> Located | None:
 def distribution_of(module: str) -> str:
     """``name==version`` of the installed distribution that a module belongs to.
 
-    Far cheaper than ``importlib.metadata.packages_distributions()``: it looks only at the folder
-    in which the module lies, and at the likely distribution first.
+    Much cheaper than ``importlib.metadata.packages_distributions()``: it looks only at the module's
+    folder, and at the likely distribution first.
     """
     top = module.partition(".")[0]
     located = locate(module) or locate(top)
@@ -154,7 +154,7 @@ def distribution_of(module: str) -> str:
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as all of its spellings have it."""
+    """A distribution's name in normalised spelling."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

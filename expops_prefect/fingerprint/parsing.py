@@ -1,4 +1,4 @@
-"""Python's parser, used by many threads at once."""
+"""Parses Python source safely from several threads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TRIES: Final = 20
 def parse(source: str | bytes) -> ast.Module:
     """The syntax tree of a module's source.
 
-    CPython counts the depth of the tree that it makes in one place for all threads: where another call
-    comes in between, one fails although nothing is wrong with its source. It is made again then.
+    CPython keeps the depth of the tree in one counter for all threads, so a concurrent call can fail
+    although its source is valid. It is then repeated.
 
     Raises:
-        SyntaxError, ValueError: it is no source.
+        SyntaxError, ValueError: it is not valid source.
         RecursionError: it is nested too deeply.
     """
     for _ in range(_TRIES):

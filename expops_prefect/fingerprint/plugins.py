@@ -1,4 +1,4 @@
-"""Plugins that code finds by the entry points of installed distributions."""
+"""Plugins that code finds through entry points of installed distributions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MODULES: Final = frozenset({"importlib", "importlib.metadata", "importlib_metad
 
 
 def finds(known: References, namespace: dict[str, Any]) -> bool:
-    """Whether a function asks for entry points."""
+    """Whether a function looks for entry points."""
     for chain in known.names:
         if FINDERS.isdisjoint(chain):
             continue
@@ -30,11 +30,11 @@ def finds(known: References, namespace: dict[str, Any]) -> bool:
 
 
 def parts_of(texts: Iterable[str], guards: Guards) -> list[lazy_imports.Part] | None:
-    """The plugins of the groups that texts name, with their code; ``None`` if no text is the name of a group.
+    """The plugins of the groups among some strings, with their code; ``None`` if no string is the name of a group.
 
     Args:
-        texts: those that stand in the code and in what it is given.
-        guards: take the files that were read.
+        texts: the strings in the code and in its arguments.
+        guards: receive the files that were read.
     """
     points = importlib.metadata.entry_points()
     groups = sorted(set(texts) & set(points.groups))

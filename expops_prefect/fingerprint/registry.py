@@ -1,4 +1,4 @@
-"""Which encoder a type has: registered, defined by the class, a library's, or the one for any object."""
+"""Finds the encoder of a type: registered, defined by the class, a library's, or the general one for objects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from expops_prefect.fingerprint.identity import class_name
 T = TypeVar("T")
 
 METHOD: Final = "__expops_fingerprint__"
-"""The method by which a class says itself what stands for its objects."""
+"""The method by which a class defines the fingerprint of its objects."""
 
 _PACKAGE: Final = "expops_prefect.fingerprint."
-# Encoders for a library's types are imported once an object of that library is met.
+# Encoders for a library's types are imported when its first object is encoded.
 _LIBRARIES: Final = {
     "numpy": "arrays",
     "scipy": "arrays",
@@ -28,12 +28,12 @@ _LIBRARIES: Final = {
     "polars": "arrow",
 }
 _PLANS: Final = frozenset({"polars", "pyarrow", "dask", "django", "duckdb", "_duckdb", "ibis", "pyspark", "xarray"})
-"""Packages with objects that read files or databases when they are asked."""
+"""Packages with lazy objects, which read files or databases when they are used."""
 _MOST_RESOLVED: Final = 4096
 
 
 class _Encoders:
-    """The encoders that this process has found or was told, by type."""
+    """The encoders that this process has found or registered, by type."""
 
     def __init__(self) -> None:
         self.resolved: dict[type, Encoder] = {}
@@ -41,7 +41,7 @@ class _Encoders:
 
 
 _encoders: Final = of_process(_Encoders)
-"""Held here, because it is looked into for each object that is walked."""
+"""Kept in a module variable, because it is read for each object of a walk."""
 
 
 class _Families(Protocol):
@@ -49,12 +49,12 @@ class _Families(Protocol):
 
 
 def register_fingerprint(cls: type[T], canonical: Callable[[T], object]) -> None:
-    """Say how objects of a class, and of its subclasses, are fingerprinted.
+    """Define how objects of a class, and of its subclasses, are fingerprinted.
 
     Args:
-        cls: the class. What was registered for it before is replaced.
-        canonical: gives a value that stands for an object: equal for objects that a task cannot
-            tell apart, different for others, in every process. The object's class counts as well.
+        cls: the class. An earlier registration is replaced.
+        canonical: returns a value to fingerprint in place of an object. In every process, it must be equal
+            for objects that a task cannot tell apart, and different for others. The class is added to it.
 
     Example:
         >>> register_fingerprint(Connection, lambda connection: connection.url)
@@ -85,7 +85,7 @@ def _through(canonical: Callable[[Any], object]) -> Encoder:
 
 
 def resolve(kind: type) -> Encoder:
-    """The encoder of a type that has none of its own in ``ENCODERS``."""
+    """The encoder of a type that is not in ``ENCODERS``."""
     encoder = _encoders.resolved.get(kind)
     if encoder is None:
         if len(_encoders.resolved) >= _MOST_RESOLVED:
@@ -125,7 +125,7 @@ def _of_plans(base: type) -> Encoder | None:
 
 
 def _guarded(encoder: Encoder) -> Encoder:
-    """An encoder that refuses what the library cannot give, whatever the library raises then."""
+    """An encoder that refuses the value if the library raises any exception."""
 
     def encode(walk: Walk, value: object) -> bytes:
         mark = walk.mark

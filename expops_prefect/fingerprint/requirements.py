@@ -1,4 +1,4 @@
-"""Which other distributions an installed one requires: it computes with them, so their versions count with its own."""
+"""Finds the distributions that an installed one requires: it computes with them, so their versions are hashed too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OURS: Final = frozenset({"prefect", "expops-prefect"})
 
 @lru_cache(maxsize=1024)
 def required_by(distribution: str) -> tuple[str, ...]:
-    """Those that a distribution names and that are there, without those of its extras, as ``name==version``.
+    """The installed requirements of a distribution, without those of its extras, as ``name==version``.
 
     Args:
         distribution: ``name==version``.

@@ -1,7 +1,7 @@
-"""Mutable parts that are one object: a task that changes one of them in place changes the other.
+"""Handles mutable parts that are the same object: a task that changes one of them in place changes the other.
 
-A walk notes which mutable parts it meets more than once. Only of a value that has some another form is
-made, in a second walk that names each of them by its number. All others keep the form that they have.
+A walk notes which mutable parts occur more than once. A value with such parts gets another form, from a
+second walk that numbers them. All other values keep their form.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _ARRAYS: Final = frozenset({"numpy.ndarray", "torch.Tensor", "pandas.core.generi
 
 
 class SharedWalk(Walk):
-    """A walk in which parts that are one object are named by numbers, in the order in which they are met.
+    """A walk in which parts that are the same object are numbered in the order in which they occur.
 
     Args:
-        first: the walk that has met them.
+        first: the walk that found them.
     """
 
     __slots__ = ("_numbers", "_wanted")
@@ -39,7 +39,7 @@ class SharedWalk(Walk):
 
     def encode(self, value: object) -> bytes:
         """The form of a value, or its number."""
-        # Few calls deep: what is nested is walked by recursion.
+        # Keep the call depth small, because nested values are walked recursively.
         kind, key = type(value), id(value)
         encoder = ENCODERS.get(kind) or self.resolver(kind)
         if self.seen is None or key not in self._wanted:
@@ -51,10 +51,10 @@ class SharedWalk(Walk):
         return named("shared", encoder(self, value))
 
     def meet(self, value: object) -> None:
-        """What is met more than once is known by now."""
+        """Do nothing: the shared parts are already known."""
 
     def meet_again(self, value: object) -> None:
-        """Likewise."""
+        """Do nothing, as in :meth:`meet`."""
 
     def sequence(
         self, items: Sequence[Any], *, kinds: set[type] | None = None, step: Callable[[int], str] | None = None
@@ -65,12 +65,12 @@ class SharedWalk(Walk):
             return super().sequence(items, kinds=kinds, step=step)
         forms: list[bytes] = []
         for item in items:
-            forms.append(self.encode(item))  # noqa: PERF401 - a comprehension is one more call deep
+            forms.append(self.encode(item))  # noqa: PERF401 - a comprehension adds a call to the depth
         return b"m" + size(len(items)) + b"".join(forms)
 
 
-class _Found(Exception):  # noqa: N818 - it says that something was found
-    """A mutable part."""
+class _Found(Exception):  # noqa: N818 - not an error
+    """A mutable part was found."""
 
 
 class _Search(Walk):
@@ -97,9 +97,9 @@ class _Search(Walk):
 
 
 def holds_mutable(walk: Walk, value: object) -> bool:
-    """Whether a part that cannot be changed itself holds others that can be.
+    """Whether an immutable part contains mutable ones.
 
-    What libraries make is left out: they share what cannot be told, such as time zones.
+    Objects of libraries are left out: they share parts that cannot be told apart, such as time zones.
     """
     cls = type(value)
     if cls not in _HOLDERS and owner_of_module(cls.__module__) is not Owner.PROJECT:
@@ -109,7 +109,7 @@ def holds_mutable(walk: Walk, value: object) -> bool:
         encoder(_Search(walk.resolver, on_callable=_nothing_of), value)
     except _Found:
         return True
-    except Refusal:  # of a part that only a lenient walk takes
+    except Refusal:  # a part that only a lenient walk accepts
         return False
     return False
 
@@ -124,11 +124,11 @@ def _is_mutable_part(cls: type) -> bool:
 
 
 class Arguments:
-    """The mutable parts of a call's arguments: whether two arguments hold the same.
+    """Finds mutable parts that two arguments of a call share.
 
     Attributes:
-        together: two arguments hold one mutable part.
-        same: the parameters that were given one array or frame, beside the parameter that was given it first.
+        together: whether two arguments share a mutable part.
+        same: pairs of parameters that received the same array or frame; the first one to receive it comes first.
     """
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class Arguments:
         self.same: list[tuple[str, str]] = []
 
     def add(self, name: str, value: object, walk: Walk) -> None:
-        """Take in one more argument.
+        """Add an argument.
 
         Args:
             name: its parameter.
@@ -152,16 +152,16 @@ class Arguments:
                 self.same.append((first, name))
         seen = walk.seen or {}
         self.together = self.together or not self._seen.keys().isdisjoint(seen)
-        # Kept, so that their ids stay taken.
+        # Kept alive, so that their ids are not reused.
         self._seen.update(seen)
 
 
 @lru_cache(maxsize=4096)
 def is_mutable(cls: type) -> bool:
-    """Whether objects of a class may be changed in place, so that it matters whether two are one.
+    """Whether objects of a class may be changed in place, so that it matters whether two are the same.
 
-    Of installed libraries only containers and random generators: others share what they keep for
-    themselves, such as registries and settings.
+    Of installed libraries' classes, only containers and random generators: other objects share internal
+    state, such as registries and settings.
     """
     if issubclass(cls, _CONTAINERS):
         return True

@@ -1,7 +1,7 @@
-"""The source of compiled functions and classes, and only if it is really theirs.
+"""Finds the source of compiled functions and classes, and verifies it.
 
-A file may have been edited after it was imported. So source is used only if it compiles to the
-very code that runs; otherwise the code itself counts.
+A file may have been edited after it was imported. So source is used only if it compiles to the code
+that runs; otherwise the compiled code is hashed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_READS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class FunctionSource:
-    """What of a function never changes: a digest of its code, its source if there is one, its references."""
+    """The constant facts of a function: the digest of its code, its source if there is one, its references."""
 
     digest: bytes
     source: str | None
@@ -37,7 +37,7 @@ class FunctionSource:
 
 @dataclass(frozen=True, slots=True)
 class ClassSource:
-    """The same of a class statement: ``names`` are what it refers to outside its methods."""
+    """The same for a class statement; ``names`` are the names used outside its methods."""
 
     digest: bytes
     source: str
@@ -45,20 +45,20 @@ class ClassSource:
 
 
 class _Sources:
-    """What was found once for this process; what runs does not change."""
+    """Caches sources in this process; loaded code does not change."""
 
     def __init__(self) -> None:
-        # By identity: a code object never changes, and comparing two takes longer than the look-up.
+        # By identity: a code object never changes, and comparing two takes longer than the lookup.
         self.functions: dict[int, tuple[CodeType, FunctionSource]] = {}
         self.classes: WeakKeyDictionary[type, ClassSource | None] = WeakKeyDictionary()
         self.files: dict[str, _File] = {}
 
 
 def function_source(code: CodeType, namespace: Mapping[str, Any]) -> FunctionSource:
-    """What is known of a code object; found once per process.
+    """The source and references of a code object; computed once per process.
 
     Args:
-        namespace: the function's globals, through which the loader of a zip file is found.
+        namespace: the function's globals, which lead to the loader of a zip file.
     """
     functions = of_process(_Sources).functions
     known = functions.get(id(code))
@@ -77,7 +77,7 @@ def function_source(code: CodeType, namespace: Mapping[str, Any]) -> FunctionSou
 
 
 def class_source(cls: type, file: str | None, namespace: Mapping[str, Any]) -> ClassSource | None:
-    """What is known of a class statement, or ``None`` without a source that is certainly its."""
+    """The source of a class statement; ``None`` if it cannot be found with certainty."""
     classes = of_process(_Sources).classes
     if cls in classes:
         return classes[cls]
@@ -92,9 +92,9 @@ def class_source(cls: type, file: str | None, namespace: Mapping[str, Any]) -> C
 
 
 def plain_functions(cls: type) -> dict[str, FunctionType]:
-    """The functions that a class body defines, out of properties, class methods and wrappers like them."""
+    """The functions that a class body defines, including those in properties, class methods and similar wrappers."""
     found: dict[str, FunctionType] = {}
-    for name, attribute in list(vars(cls).items()):  # at once: another thread may set an attribute
+    for name, attribute in list(vars(cls).items()):  # a copy: another thread may set an attribute
         for part, function in _functions_in(attribute):
             found[f"{name}{part}"] = function
     return found
@@ -124,7 +124,7 @@ def _form(node: ast.AST) -> tuple[bytes, str]:
 
 
 def definition_digest(node: ast.AST) -> bytes:
-    """The digest that :func:`function_source` gives of a function that this is the definition of."""
+    """The digest that :func:`function_source` gives for the function defined here."""
     return _form(node)[0]
 
 
@@ -152,18 +152,18 @@ class _File:
                 self._index(constant)
 
     def function(self, code: CodeType) -> ast.AST | None:
-        """The definition that compiles to this code: the one on its line, else one of its name."""
+        """The definition that compiles to this code: the one on its line, else one with its name."""
         wanted = bytecode.digest(code)
         nodes = self.nodes.get(code.co_name, [])
         for line, node in sorted(nodes, key=lambda entry: entry[0] != code.co_firstlineno):
             codes = self.codes.get((code.co_name, line), [])
-            # Two lambdas on one line could be taken for one another.
+            # Two lambdas on one line could be confused.
             if len(codes) == 1 and bytecode.digest(codes[0]) == wanted:
                 return node
         return None
 
     def class_(self, cls: type) -> ast.AST | None:
-        """The class statement in which the functions of a class are the ones that it has."""
+        """The class statement whose functions compile to those of the class."""
         functions = [f for f in plain_functions(cls).values() if f.__qualname__.startswith(cls.__qualname__ + ".")]
         annotations = set(vars(cls).get("__annotations__", ()))
         for line, node in self.nodes.get(cls.__name__, []):
@@ -190,10 +190,10 @@ def _find_class(cls: type, file: str, namespace: Mapping[str, Any]) -> ast.AST |
 
 
 def _in_file(file: str, namespace: Mapping[str, Any], find: Callable[[_File], ast.AST | None]) -> ast.AST | None:
-    """Look in a file as it was read before, then as it is now.
+    """Search a file as it was read before, then as it is now.
 
-    Other threads may be reading it at the same time, so what was looked into is held here: that
-    the file is known by now does not mean that this look-up has failed.
+    The searched version is kept in a local variable, because another thread may replace the cached file
+    meanwhile, and that does not mean that this search has failed.
     """
     files = of_process(_Sources).files
     known = files.get(file)
@@ -217,6 +217,6 @@ def _text(file: str, namespace: Mapping[str, Any]) -> str:
         try:
             linecache.checkcache(file)
             return "".join(linecache.getlines(file, dict(namespace) if "__loader__" in namespace else None))
-        except KeyError:  # another thread has just dropped the file from linecache, to read it anew
+        except KeyError:  # another thread has just removed the file from linecache, to read it again
             continue
     return ""

@@ -1,8 +1,8 @@
-"""Values that come back from a store with another fingerprint: they stand for what was stored.
+"""Gives loaded values the fingerprint of the original, if storing them has changed it.
 
-Some libraries lose a part of their objects when they are pickled. What was computed of the value itself would be
-computed once more of the one that was loaded. So the loaded one counts as the other did, for as long as nothing of
-it has changed.
+Some libraries lose a part of their objects when they are pickled. Without this, what was computed from the original
+would be computed again from the loaded value. So the loaded value has the original's fingerprint, as long as it is not
+changed.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from expops_prefect.fingerprint.sharing import SharedWalk
 
 _MOST: Final = 1000
 _MOST_HELD: Final = 64
-"""Of those that no weak reference can be made to; they are kept alive."""
+"""Values without weak references that are kept alive at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """The form of a value as it enters that of another, and its own, which says what in it is one object."""
+    """Two forms of a value: as a part of another value, and as a whole, which shows its shared parts."""
 
     inner: bytes
     whole: bytes
 
     def dump(self) -> str:
-        """As text."""
+        """The text form."""
         return f"{self.inner.hex()}.{self.whole.hex()}"
 
     @classmethod
     def load(cls, text: str) -> Forms:
-        """Read that text back.
+        """Read the text form.
 
         Raises:
             ValueError: it is damaged.
@@ -55,12 +55,12 @@ class _Standing:
 
 
 class _Table:
-    """The values of this process that stand for others, by identity.
+    """The loaded values of this process that have another value's fingerprint, by identity.
 
     Attributes:
         known: the values.
-        held: those of them that no weak reference can be made to.
-        unstable: values that count as another one each time that they are loaded.
+        held: those of them that cannot be weakly referenced.
+        unstable: values whose fingerprint differs each time that they are loaded.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _Table:
 
 
 _table: Final = of_process(_Table)
-"""Held here, because it is looked into for each object that is walked."""
+"""Kept in a module variable, because it is read for each object of a walk."""
 
 
 def forms_of(value: object, roots: tuple[str, ...] = (), classes: set[type] | None = None) -> Forms | None:
@@ -82,19 +82,19 @@ def forms_of(value: object, roots: tuple[str, ...] = (), classes: set[type] | No
         return Forms(inner, SharedWalk(walk).encode(value) if walk.shared else inner)
     except Refusal:
         return None
-    except BaseException as error:  # the edge to other people's classes
+    except BaseException as error:  # other packages' classes may raise anything
         if is_for_the_flow(error):
             raise
         return None
 
 
 def remember(value: object, loaded: Forms, stored: Forms) -> None:
-    """A value was loaded that stands for the one that was stored.
+    """Give a loaded value the fingerprint of the one that was stored.
 
     Args:
-        value: as it was loaded.
+        value: the loaded value.
         loaded: its forms.
-        stored: those of the other one.
+        stored: the forms of the stored value.
     """
     key = id(value)
     try:
@@ -113,9 +113,9 @@ def remember(value: object, loaded: Forms, stored: Forms) -> None:
 
 
 def mark_unstable(value: object) -> None:
-    """A value counts as another one each time that it is loaded."""
+    """Note that a value's fingerprint differs each time that it is loaded."""
     key = id(value)
-    with suppress(TypeError):  # nothing would say when it is gone
+    with suppress(TypeError):  # without a weak reference, nothing tells when it is freed
         _table.unstable[key] = weakref.ref(value, lambda _: _forget(key))
 
 
@@ -124,13 +124,13 @@ def _forget(key: int) -> None:
 
 
 def is_unstable(value: object) -> bool:
-    """Whether that was said of it."""
+    """Whether a value was marked as unstable."""
     found = _table.unstable.get(id(value))
     return found is not None and found() is value
 
 
 def any_known() -> bool:
-    """Whether some value of this process stands for another one."""
+    """Whether any value of this process has another value's fingerprint."""
     return bool(_table.known)
 
 
@@ -140,13 +140,13 @@ def _of(value: object) -> _Standing | None:
 
 
 def whole_form(value: object, form: bytes) -> bytes:
-    """The form of a whole value, or of the one that it stands for."""
+    """The form of a whole value, or of the stored one that it replaces."""
     found = _of(value)
     return found.stored.whole if found is not None and form == found.loaded.whole else form
 
 
 class StandingWalk(Walk):
-    """A walk in which values that stand for others have their forms."""
+    """A walk in which loaded values have the forms of the stored ones."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
-"""Statements and expressions of SQLAlchemy: by their SQL, with what is bound in them and the types of it all.
+"""Encoders for SQLAlchemy statements and expressions: by their SQL, their bound values, and the types.
 
-They name what is bound in them by addresses, so they cannot be walked.
+They name bound values by addresses, so they cannot be walked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def _statement(walk: Walk, value: Any) -> bytes:
     from expops_prefect.fingerprint.objects import encode_object
 
     if hasattr(value, "foreign_keys") and hasattr(value, "nullable"):
-        return encode_object(walk, value)  # a column of a table, which is not only a name
+        return encode_object(walk, value)  # a column of a table, which is more than its name
     mark = walk.mark
     known = walk.enter(value)
     if known is not None:
@@ -26,7 +26,7 @@ def _statement(walk: Walk, value: Any) -> bytes:
         form = _form(walk, value)
     except (Refusal, RecursionError):
         raise
-    except BaseException as error:  # of a dialect, or of mapped classes that are not complete
+    except BaseException as error:  # from a dialect, or from mapped classes that are incomplete
         if is_for_the_flow(error):
             raise
         return walk.failed(value, mark, error)
@@ -45,7 +45,7 @@ def _form(walk: Walk, value: Any) -> bytes:
 
 
 def _type(kind: Any) -> tuple[str, str]:
-    """A type of a column; its state remembers what it was asked."""
+    """A column type by class and ``repr``; its state contains caches."""
     return class_name(type(kind)), repr(kind)
 
 

@@ -1,4 +1,4 @@
-"""Syntax trees without what does not run: comments, formatting, docstrings, signature annotations."""
+"""Normalises syntax trees: removes comments, formatting, docstrings and signature annotations."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Final, TypeAlias
 from expops_prefect.fingerprint.parsing import parse
 
 Chain: TypeAlias = tuple[str, ...]
-"""A name and the attributes taken of it, ``("helpers", "SCALE")`` for ``helpers.SCALE``."""
+"""A name and the attributes read from it, ``("helpers", "SCALE")`` for ``helpers.SCALE``."""
 
 FunctionNode: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda"
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def normalised(node: ast.AST) -> ast.AST:
-    """A copy that differs only where the code differs.
+    """A copy that differs only if the code differs.
 
-    The outermost function loses its decorators, whose effect is in the object that they made, and
-    the expressions of its defaults, which count by value. Annotations stay in class bodies, where
+    The outermost function loses its decorators, whose effect is in the decorated object, and the
+    expressions of its defaults, which are hashed by value. Annotations stay in class bodies, where
     dataclasses and pydantic read them.
     """
     return _copy(node, outermost=True, in_function=False)
@@ -67,7 +67,7 @@ def _copy(node: ast.AST, *, outermost: bool, in_function: bool) -> ast.AST:
         fields["kind"] = None
     copy = type(node)(**fields)
     if isinstance(copy, ast.stmt):
-        copy.lineno = 0  # ast.unparse asks for it; ast.dump leaves it out
+        copy.lineno = 0  # ast.unparse requires it; ast.dump leaves it out
     return copy
 
 
@@ -96,16 +96,16 @@ def _arguments(node: ast.arguments, *, without_defaults: bool, in_function: bool
 
 
 def chains(node: ast.AST, *, into_functions: bool) -> set[Chain]:
-    """The names that code loads, with the attributes taken of them.
+    """The names that code loads, with the attributes read from them.
 
     Args:
-        into_functions: false leaves out what runs only when a function is called.
+        into_functions: whether to include code that runs only when a function is called.
     """
     return set(_chains(node, into_functions=into_functions))
 
 
 def quoted_chains(node: ast.AST) -> set[Chain]:
-    """The names in the annotations of a class body that are written as texts."""
+    """The names in the string annotations of a class body."""
     found: set[Chain] = set()
     for statement in ast.walk(node):
         if not isinstance(statement, ast.AnnAssign):

@@ -1,4 +1,4 @@
-"""Code that is not the project's own: it counts by its name and its distribution's version."""
+"""Forms of third-party code, by its name and its distribution's version."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from expops_prefect.fingerprint.ownership import Owner, distribution_of, owner_o
 
 
 def owner_of_function(function: FunctionType) -> Owner:
-    """Who wrote a function. Decided by where its code stands: ``functools.wraps`` changes its names."""
+    """The owner of a function, by the file of its code, because ``functools.wraps`` changes its names."""
     module = function.__globals__.get("__name__")
     return owner_of(module if isinstance(module, str) else "", function.__code__.co_filename)
 
 
 def owner_of_callable(value: Any) -> Owner:
-    """Who wrote a function, class or module."""
+    """The owner of a function, class or module."""
     if isinstance(value, FunctionType):
         return owner_of_function(value)
     return owner_of_module(module_of(value))
@@ -34,15 +34,15 @@ def module_of(value: Any) -> str:
         module = getattr(value, "__module__", None)
     if isinstance(module, str):
         return module
-    # Methods of types made in C have none; functions of builtin modules are bound to them.
+    # Methods of types implemented in C have no module; functions of builtin modules are bound to it.
     owner = getattr(value, "__self__", None)
     return owner.__name__ if isinstance(owner, ModuleType) else "builtins"
 
 
 def version_of(module: str) -> str:
-    """``name==version`` for an installed distribution's module, else an empty text.
+    """``name==version`` for an installed distribution's module, else an empty string.
 
-    Python's version counts with the code that calls; Prefect's and our own do not count.
+    Python's version is part of the calling code's form; those of Prefect and this package are left out.
     """
     return distribution_of(module) if owner_of_module(module) is Owner.INSTALLED else ""
 
@@ -50,7 +50,7 @@ def version_of(module: str) -> str:
 def external_form(value: Any) -> bytes | None:
     """The form of a function, class or module that is not the project's own, else ``None``."""
     if isinstance(value, FunctionType) and (value.__closure__ or "__wrapped__" in vars(value)):
-        # A decorator of somebody else's around a function that may be the project's.
+        # A third-party decorator around a function that may be the project's.
         return None
     if owner_of_callable(value) is Owner.PROJECT:
         return None
@@ -58,7 +58,7 @@ def external_form(value: Any) -> bytes | None:
 
 
 def external_name(value: Any) -> str:
-    """The name under which code counts that is not the project's own."""
+    """The name of third-party code in fingerprints."""
     if owner_of_callable(value) is Owner.US:
         return str(value.__name__)
     if isinstance(value, ModuleType):
@@ -69,7 +69,7 @@ def external_name(value: Any) -> str:
 
 
 def hidden_functions(value: Any) -> list[FunctionType]:
-    """The project's functions that an object holds, in attributes or where only the garbage collector sees them."""
+    """The project's functions in an object, in attributes or where only the garbage collector finds them."""
     found: dict[int, FunctionType] = {}
     for part in gc.get_referents(value):
         inside = part.values() if type(part) is dict and "__builtins__" not in part else (part,)
@@ -82,7 +82,7 @@ def hidden_functions(value: Any) -> list[FunctionType]:
 def wrapped_function(value: Any) -> Any | None:
     """The function in a Prefect task or flow, or in another library's wrapper such as ``lru_cache``'s.
 
-    The wrappers of a project's own classes count themselves, with all of their state.
+    A wrapper of the project's own classes is not unwrapped: it is hashed with all of its state.
     """
     state = getattr(value, "__dict__", None)
     if not isinstance(state, dict) or "__wrapped__" not in state or isinstance(value, (type, FunctionType)):

@@ -1,8 +1,7 @@
-"""The parts of a value with a digest each, so that two values can be told apart part by part.
+"""Summaries of values: a digest for each part, so that two values can be compared part by part.
 
-What a walk meets is noted as it goes, which costs next to nothing; digests are made of the notes
-only when they are asked for. A summary is bounded: where there are too many parts, the whole
-stands for them.
+A walk notes the parts as it goes, at almost no cost; digests are computed from the notes only when
+they are needed. A summary is bounded: for a value with too many parts, it has only the whole.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from expops_prefect.fingerprint.encoding_primitives import roots_of
 from expops_prefect.fingerprint.registry import resolve
 
 ValueSummary: TypeAlias = str | dict[str, str]
-"""A digest and a few words on type and shape; of a value with parts, the same by their paths, its own under ``""``."""
+"""A digest, type and shape; for a value with parts, the same for each path, with the whole under ``""``."""
 
 _DIGITS: Final = 16
 _MOST_TEXT: Final = 60
 _MOST_SCALAR: Final = 40
 _MOST_NUMBER: Final = 10**30
 VALUE: Final = ": "
-"""What stands between the type of a scalar and its value."""
+"""The separator between the type of a scalar and its value."""
 _WORD: Final = re.compile(r"[\w-]+")
 _TOKEN: Final = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.~-]{16,}")
-"""What looks like a key that somebody issued, whatever it is called."""
+"""Matches text that looks like an access key, whatever its name."""
 _DATA: Final = frozenset(
     {
         *("numpy.ndarray", "numpy.generic", "torch.Tensor", "pandas.DataFrame", "pandas.Series", "pandas.Index"),
@@ -41,32 +40,32 @@ _DATA: Final = frozenset(
         *("scipy.sparray", "pyarrow.Array", "pyarrow.ChunkedArray", "pyarrow.Table", "pyarrow.RecordBatch"),
     }
 )
-"""Classes, by package and name, whose objects are there as a whole. Others may compute or read what they are asked."""
+"""Classes, by package and name, whose objects are fully in memory. Others may compute or read data when used."""
 _MOST_COLUMNS: Final = 160
-"""Hashing that many columns takes so long that their digests do not count."""
+"""Columns of a frame that are summarised; hashing this many takes so long that their digests add little."""
 _HIDDEN: Final = re.compile(r"\.__dict__\['(\w+)'\]|\.?<state>|\.__pydantic_\w+.*")
-"""How pydantic and slots keep their state means nothing to people."""
+"""Paths into the internal state of pydantic models and slots, which are not shown to people."""
 
 
 def short_digest(form: bytes) -> str:
-    """Enough of a digest to see that something changed."""
+    """A short digest, long enough to detect a change."""
     return blake3(form).hexdigest(_DIGITS // 2)
 
 
 def summary_of(digest: str, value: object, notes: list[Note], name: str = "", root: Path | None = None) -> ValueSummary:
-    """Summarise what was noted.
+    """Summarise a value from the notes of its walk.
 
     Args:
-        name: the parameter's: it says whether values are secret.
-        digest: the value's own.
-        value: the value, as it was when it was walked.
-        notes: of the walk.
-        root: the project's folder, as the walk had it.
+        name: the parameter's name, which tells whether values are secret.
+        digest: the digest of the value.
+        value: the value, as it was during the walk.
+        notes: the notes of the walk.
+        root: the project's folder, as in the walk.
     """
     whole = f"{digest[:_DIGITS]} {described(value)}{_scalar(value, name)}"
     if not notes or _is_leaf(value):
         return whole
-    # Digests are made last: a value with many parts needs none.
+    # Digests are computed last, because a value with too many parts needs none.
     most = _MOST_COLUMNS if _is_frame(value) else MOST_PARTS
     leaves = list(islice(_leaves(notes, 0, len(notes), ""), most + 1))
     if len(leaves) > most:
@@ -76,7 +75,7 @@ def summary_of(digest: str, value: object, notes: list[Note], name: str = "", ro
     for path, known, part in leaves:
         form = walk.encode(part) if known is None else known
         shown = _HIDDEN.sub(_shown, path)
-        # A key of a dictionary may be an address.
+        # A dictionary's key may be a URL with a password.
         shown = (masked_text(shown) if "://" in shown else shown)[:_MOST_TEXT]
         if shown:
             parts[shown] = f"{short_digest(form)} {described(part)}{_scalar(part, name, path)}"
@@ -84,7 +83,7 @@ def summary_of(digest: str, value: object, notes: list[Note], name: str = "", ro
 
 
 def described(value: object) -> str:
-    """Type and shape in a few words: ``int``, ``float64[1000,3]``, ``DataFrame[1000,5]``, ``list[3]``."""
+    """Describe type and shape: ``int``, ``float64[1000,3]``, ``DataFrame[1000,5]``, ``list[3]``."""
     kind = type(value)
     if kind in (list, tuple, dict, set, frozenset):
         return f"{kind.__name__}[{len(value)}]"  # type: ignore[arg-type]
@@ -97,7 +96,7 @@ def described(value: object) -> str:
 
 
 def _scalar(value: object, *named: str) -> str:
-    """A small value itself, behind a colon, if nothing says that it is a secret."""
+    """A small value after the separator; empty if it may be a secret."""
     if type(value) not in (bool, int, float, str, NoneType) or any(
         is_secret(word) for name in named for word in _WORD.findall(name)
     ):
@@ -112,7 +111,7 @@ def _scalar(value: object, *named: str) -> str:
 
 
 def _is_data(value: object) -> bool:
-    """Whether it has attributes as arrays and frames have; asking others for them may have effects."""
+    """Whether it has the attributes of arrays and frames; reading them of other objects may have effects."""
     kind: Any = type(value)
     return _of_library(kind)
 
@@ -123,7 +122,7 @@ def _of_library(kind: type) -> bool:
 
 
 def _is_leaf(value: object) -> bool:
-    """Whether a value is shown as one, however it is walked: an array, a column, an index."""
+    """Whether a value is shown as a whole although it is walked in parts: an array, a column, an index."""
     return _is_data(value) and hasattr(value, "dtype")
 
 
@@ -132,7 +131,7 @@ def _is_frame(value: object) -> bool:
 
 
 def _leaves(notes: list[Note], begin: int, end: int, path: str) -> Iterator[tuple[str, bytes | None, Any]]:
-    """The parts without parts, of the notes in a range, with their forms if those are known."""
+    """The leaf parts among the notes in a range, with their forms if known."""
     children: list[tuple[int, Note]] = []
     place = end - 1
     while place >= begin:
@@ -168,7 +167,7 @@ def _shown(match: re.Match[str]) -> str:
 def summaries(
     digests: Mapping[str, str], values: Mapping[str, Any], notes: Mapping[str, list[Note]], root: Path | None = None
 ) -> dict[str, Any]:
-    """The summaries of a call's arguments by parameter, bounded together."""
+    """The summaries of a call's arguments by parameter, with a common bound."""
     found: dict[str, Any] = {}
     room = MOST_PARTS + _MOST_COLUMNS
     for parameter, value in values.items():

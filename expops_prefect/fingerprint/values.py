@@ -1,4 +1,4 @@
-"""Fingerprints of values: equal wherever a task cannot tell two values apart, else different."""
+"""Fingerprints of values: equal if a task cannot tell two values apart, else different."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["FORMAT", "fingerprint", "register_fingerprint"]
 
 _HEAD: Final = b"expops-prefect value %d\n" % FORMAT
 _NO_WALK: Final = Walk(resolve)
-"""For values that hold no others: their encoders do not look at it."""
+"""For values that contain no others; their encoders do not use it."""
 
 
 def fingerprint(
@@ -34,25 +34,25 @@ def fingerprint(
 ) -> str:
     """The BLAKE3 digest of a value's canonical form.
 
-    The same in every process, under every hash seed, after copying and pickling. Values of other
-    types, dtypes, shapes, names, indexes or orders get another one, and so do values in which one
-    mutable object stands twice rather than two equal ones.
+    It is the same in every process, with every hash seed, and after copying and pickling. It differs for
+    other types, dtypes, shapes, names, indexes or orders, and if a value contains the same mutable object
+    twice instead of two equal ones.
 
     Args:
         value: anything but iterators, open files, locks and the like.
-        name: what to call the value in an error, for example the name of the parameter.
-        classes: collects the classes of the objects in the value. Objects count by the name and
-            state of their class; give these to ``code_fingerprint`` so that their code counts too.
+        name: the name of the value in errors, for example the parameter.
+        classes: collects the classes of the objects in the value. Objects are hashed by class name and
+            state; pass these classes to ``code_fingerprint`` to hash their code too.
         notes: collects the parts of the value, for :func:`~expops_prefect.fingerprint.value_summary.summary_of`.
         arguments: collects the mutable parts of the arguments of one call.
-        root: the project's folder: paths below it count from there, as ``Path`` objects and as texts, so that another
-            checkout gets the same digest. They differ from relative paths.
+        root: the project's folder. Paths below it, as ``Path`` objects and as strings, are hashed relative to it, so
+            that another checkout gets the same digest. They still differ from relative paths.
 
     Returns:
         64 hexadecimal digits.
 
     Raises:
-        FingerprintError: a part cannot be fingerprinted; it names the path and the type.
+        FingerprintError: a part cannot be fingerprinted; the error names its path and type.
     """
     if type(value) in ATOMS and not (root is not None and type(value) is str):
         form = ENCODERS[type(value)](_NO_WALK, value)
@@ -74,7 +74,7 @@ def fingerprint(
             f"Leave it out of the key (ignore=), define {METHOD}() in its class, or use register_fingerprint()."
         )
         raise FingerprintError(message, path=path, type_name=kind) from refusal.__cause__
-    except BaseException as error:  # the edge to other people's classes
+    except BaseException as error:  # other packages' classes may raise anything
         if is_for_the_flow(error):
             raise
         why = "it is nested too deeply" if isinstance(error, RecursionError) else said(error)
