@@ -1,4 +1,4 @@
-"""Results to bytes and back: a manifest of the whole, and content-addressed payloads for what is large."""
+"""Converts results to bytes and back: a manifest of the whole, and content-addressed payloads for large parts."""
 
 from __future__ import annotations
 

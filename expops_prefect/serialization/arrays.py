@@ -1,9 +1,9 @@
 """NumPy arrays as ``.npz`` files that ``numpy.load`` reads and that can be mapped into memory.
 
-The file is a ZIP archive (always in its 64-bit form) with the one member ``data.npy``, stored and
-not compressed. An extra field of the local header makes it 64 bytes long and the header of the
-``.npy`` is a multiple of 64, so the array's data are aligned to 64 bytes in the file. Every byte but
-the checksum follows from dtype, shape and order, so a reader rebuilds both ends and compares.
+The file is a ZIP archive (always in its 64-bit form) with one uncompressed member, ``data.npy``. An
+extra field pads the local header to 64 bytes, and the length of the ``.npy`` header is a multiple of
+64, so the array's data are aligned to 64 bytes in the file. Every byte but the checksum follows from
+dtype, shape and order, so a reader rebuilds everything around the data and compares.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CRC_AT: Final = 14
 def is_plain(value: Any) -> bool:
     """Whether a value is exactly an ``ndarray`` whose dtype a ``.npy`` header describes in full.
 
-    Objects, records, subclasses and third parties' dtypes are not.
+    This excludes object and record dtypes, subclasses, and third-party dtypes.
     """
     numpy = sys.modules.get("numpy")
     if numpy is None or type(value) is not numpy.ndarray:
@@ -49,7 +49,7 @@ def encode(array: np.ndarray) -> tuple[dict[str, object], list[Buffer]]:
     """Describe an array and lay it out as a file, without a copy if it is contiguous in either order.
 
     Args:
-        array: one for which :func:`is_plain` holds.
+        array: an array for which :func:`is_plain` is true.
 
     Returns:
         What :func:`decode` needs, and the file's parts.
@@ -60,7 +60,7 @@ def encode(array: np.ndarray) -> tuple[dict[str, object], list[Buffer]]:
         order, flat = "C", np.ascontiguousarray(array).reshape(-1)
     else:
         order, flat = "F", array.T.reshape(-1)
-    # Through bytes: a memoryview has no format for datetimes.
+    # As bytes, because a memoryview has no format for datetimes.
     data: memoryview = flat.view(np.uint8).data
     fields: dict[str, object] = {
         "dtype": array.dtype.str,
@@ -75,17 +75,17 @@ def encode(array: np.ndarray) -> tuple[dict[str, object], list[Buffer]]:
 
 
 def decode(fields: dict[str, Any], buffer: memoryview) -> np.ndarray:
-    """The array in a file that :func:`encode` laid out; it lives in ``buffer``.
+    """Read the array from a file of :func:`encode`; the array uses the memory of ``buffer``.
 
     Raises:
-        IntegrityError: the file is not exactly what :func:`encode` makes for these fields.
+        IntegrityError: the file is not exactly what :func:`encode` writes for these fields.
     """
     import numpy as np
 
     try:
         dtype, shape, order = np.dtype(fields["dtype"]), tuple(fields["shape"]), fields["order"]
         known = type(fields["dtype"]) is str and dtype.kind in _KINDS and order in {"C", "F"}
-    except (LookupError, TypeError, ValueError, SyntaxError) as error:  # the last for what should be a dtype's name
+    except (LookupError, TypeError, ValueError, SyntaxError) as error:  # SyntaxError for an invalid dtype name
         raise IntegrityError(f"not the description of a stored array: {fields!r:.200}") from error
     if not known or not all(type(n) is int and n >= 0 for n in shape):
         raise IntegrityError(f"not the description of a stored array: {fields!r:.200}")
@@ -104,7 +104,7 @@ def decode(fields: dict[str, Any], buffer: memoryview) -> np.ndarray:
         raise IntegrityError(f"the file is not a stored array of dtype {dtype} and shape {shape}")
     try:
         array: np.ndarray = np.ndarray(shape, dtype, buffer=buffer, offset=start, order=order)
-    except (TypeError, ValueError) as error:  # more dimensions than there may be
+    except (TypeError, ValueError) as error:  # too many dimensions
         raise IntegrityError(f"the file is not a stored array of dtype {dtype} and shape {shape}") from error
     if not fields["writeable"]:
         array.flags.writeable = False

@@ -16,7 +16,7 @@ SUFFIX: Final = ".arrow"
 
 
 class _Parts:
-    """A file that keeps what is written to it: columns arrive as views of their own memory."""
+    """A file in memory that keeps the written parts; columns arrive as views of their own memory."""
 
     closed = False
 
@@ -34,10 +34,10 @@ class _Parts:
         return self._size
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is buffered."""
 
     def close(self) -> None:
-        """The parts stay."""
+        """Do nothing: the parts are kept."""
 
     def writable(self) -> bool:
         return True
@@ -50,7 +50,7 @@ class _Parts:
 
 
 def write(table: pa.Table | pa.RecordBatch) -> list[Buffer]:
-    """The parts of an IPC file, uncompressed, so that it can be used in place when mapped."""
+    """The parts of an IPC file; uncompressed, so that a mapped file can be used in place."""
     import pyarrow as pa
 
     sink = _Parts()
@@ -60,10 +60,10 @@ def write(table: pa.Table | pa.RecordBatch) -> list[Buffer]:
 
 
 def read(view: memoryview) -> pa.Table:
-    """The table of an IPC file whose bytes were verified; it lives in ``view``.
+    """The table of an IPC file whose bytes were verified; it uses the memory of ``view``.
 
     Raises:
-        IntegrityError: it is none, or its parts do not lie where it says, or are compressed.
+        IntegrityError: it is not an IPC file, its offsets are wrong, or it is compressed.
     """
     import pyarrow as pa
 

@@ -1,8 +1,7 @@
-"""Whether the values of an Arrow array lie inside of its memory.
+"""Checks that the values of an Arrow array are inside its buffers.
 
-Arrow itself looks at all of it only together with the text, which costs more than reading: whoever uses a mapped
-table would have to wait for all of its pages. Here only what says where values are is looked at, which for two
-million rows of text takes a few milliseconds. Where it is not as simple as it usually is, Arrow decides.
+Arrow's full validation also reads the text, which would load all pages of a mapped table. This check reads only
+the offsets, which takes a few milliseconds for two million rows of text. Less common layouts are left to Arrow.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _AT_ONCE: Final = 1 << 16
-"""Rows that are looked at together: what is made of them stays in the processor's cache."""
+"""Rows that are checked together, so that the intermediate arrays stay in the processor's cache."""
 _INLINE: Final = 12
-"""Bytes of a text that stand in its view itself."""
+"""The longest text, in bytes, that is stored in its view itself."""
 _VIEW_BYTES: Final = 16
 
 
 def check(table: pa.Table) -> None:
-    """Refuse a table of which some value lies outside of its memory, after ``table.validate()``.
+    """Refuse a table with a value outside its buffers; call it after ``table.validate()``.
 
     Raises:
-        pa.ArrowInvalid: there is one.
+        pa.ArrowInvalid: there is such a value.
     """
     for column in table.columns:
         for chunk in column.chunks:
@@ -33,7 +32,7 @@ def check(table: pa.Table) -> None:
 
 
 def _is_inside(array: Any) -> bool:
-    """Whether that is plain to see. ``validate`` has looked at the sizes of the buffers and at the last offset."""
+    """Whether its values are certainly inside. ``validate`` has checked the buffers' sizes and the last offset."""
     import pyarrow as pa
 
     if len(array) == 0:
@@ -59,12 +58,12 @@ def _is_inside(array: Any) -> bool:
         return _is_inside(array.values)
     if types.is_struct(kind):
         return all(_is_inside(array.field(position)) for position in range(kind.num_fields))
-    # Of values of one width each, the sizes say it all. What else there may be is rare.
+    # For fixed-width values, the sizes are enough. Other types are rare.
     return bool(types.is_primitive(kind) or types.is_fixed_size_binary(kind) or types.is_decimal(kind))
 
 
 def _counts_its_nulls(array: pa.Array) -> bool:
-    """Whether it has as many missing values as it says: others make room for so many."""
+    """Whether its null count is right: readers allocate memory by it."""
     import numpy as np
 
     present = array.buffers()[0]
@@ -89,7 +88,7 @@ def _is_rising(array: pa.Array, dtype: str) -> bool:
 
 
 def _are_views_inside(array: pa.Array) -> bool:
-    """Each view has a length, and for a longer text the number of a buffer and where in it the text is."""
+    """Whether all views are inside: a view has a length, and for longer text a buffer's number and an offset."""
     import numpy as np
 
     rooms = np.array([0 if buffer is None else buffer.size for buffer in array.buffers()[2:]] or [0], np.int64)
@@ -105,7 +104,7 @@ def _are_views_inside(array: pa.Array) -> bool:
 
 
 def _rows(array: pa.Array, dtype: np.dtype, count: int, row_bytes: int | None = None) -> np.ndarray:
-    """What stands for the array's part in its second buffer."""
+    """The rows of the second buffer that belong to this slice of the array."""
     import numpy as np
 
     skipped = array.offset * (dtype.itemsize if row_bytes is None else row_bytes)

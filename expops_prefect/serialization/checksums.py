@@ -1,4 +1,4 @@
-"""The checksum of ZIP files over large buffers, by all cores."""
+"""Computes the checksum of ZIP files over large buffers on all cores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _PART: Final = 16 << 20
 
 
 def crc32(data: memoryview, before: int = 0) -> int:
-    """``zlib.crc32(data, before)``: parts side by side, then put together.
+    """``zlib.crc32(data, before)``, with parts computed in parallel and then combined.
 
     Args:
         data: contiguous bytes.
-        before: the checksum of what comes before them.
+        before: the checksum of the bytes before them.
     """
     workers = min(os.cpu_count() or 1, data.nbytes // _PART)
     if workers < 2:
@@ -33,7 +33,7 @@ def crc32(data: memoryview, before: int = 0) -> int:
 
 
 def combined(first: int, second: int, length: int) -> int:
-    """The checksum of two byte strings one after the other, from theirs and the ``length`` of the second.
+    """The checksum of two concatenated byte strings, from their checksums and the ``length`` of the second.
 
     Appending a byte multiplies the first checksum, a polynomial over the field of two elements, by
     x to the eighth, modulo CRC-32's polynomial.

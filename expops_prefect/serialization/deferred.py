@@ -1,4 +1,4 @@
-"""A part of a result that is stored by itself, and loaded only when somebody asks for its value."""
+"""A part of a result that is stored separately, and loaded only when its value is read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 class Deferred(Generic[T]):
-    """A value, or where it is to be had; by its fingerprint it can enter a cache key without being loaded.
+    """A value, or a reference to it; through its fingerprint it can enter a cache key without being loaded.
 
-    In a result's dictionaries, lists and tuples each one becomes a payload of its own. A hit looks
-    whether the payload is there; it is read, verified and unpickled by :meth:`value`.
+    In a result's dictionaries, lists and tuples each one becomes a separate payload. A hit only checks
+    that the payload exists; :meth:`value` reads, verifies and unpickles it.
 
     Attributes:
-        fingerprint: of the value; empty if it cannot be fingerprinted.
-        classes: the names of the classes of the objects in it, whose code counts too.
+        fingerprint: the fingerprint of the value; empty if it cannot be fingerprinted.
+        classes: the names of the classes of the objects in it, whose code is part of the key too.
     """
 
     __slots__ = ("_held", "_load", "classes", "fingerprint")
@@ -40,7 +40,7 @@ class Deferred(Generic[T]):
 
     @classmethod
     def of(cls, value: T) -> Deferred[T]:
-        """Defer a value that is there; its fingerprint is taken now."""
+        """Defer a value in memory; its fingerprint is computed now."""
         classes: set[type] = set()
         try:
             digest = fingerprint(value, classes=classes)
@@ -49,10 +49,10 @@ class Deferred(Generic[T]):
         return cls(digest, tuple(sorted(map(class_name, classes))), held=(value,))
 
     def value(self) -> T:
-        """The value; a stored one is loaded anew each time, so that nobody is given what another one has changed.
+        """The value; a stored one is loaded again each time, so that callers do not see each other's changes.
 
         Raises:
-            IntegrityError: it is gone, or damaged.
+            IntegrityError: it is missing or damaged.
         """
         if self._held is not None:
             return self._held[0]

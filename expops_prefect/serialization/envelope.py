@@ -1,4 +1,4 @@
-"""What travels between the serializer that Prefect calls and our storage, and the text for any other storage."""
+"""The envelope that Prefect passes from the serializer to our storage, and the text form for any other storage."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from expops_prefect.serialization.payloads import Mapping, PayloadReader, Payloa
 from expops_prefect.stores.objects.base import Buffer
 
 _HEAD: Final = b"expops-prefect envelope; the result is in ExpOps storage\n"
-_FEW: Final = 1000  # paths in a longer collection are not looked for
+_FEW: Final = 1000  # longer collections are not searched for paths
 _TEXT: Final = b"expops-prefect text 1\n"
 
 
 def files_named(result: Any) -> list[Path]:
-    """The paths that a result is, or that stand in it if it is a small collection."""
+    """The paths in a result, if it is a path or a small collection."""
     items = result.values() if isinstance(result, dict) else result
     if not isinstance(result, dict | list | tuple | set | frozenset):
         items = (result,)
@@ -32,23 +32,23 @@ def files_named(result: Any) -> list[Path]:
 def _is_there(file: Path) -> bool:
     try:
         return file.exists()
-    except OSError:  # a name that is too long, a folder that may not be entered
+    except OSError:  # a name that is too long, or a folder without permission
         return False
 
 
 class Envelope(bytes):
-    """What Prefect carries, unchanged, between :class:`~expops_prefect.ExpOpsSerializer` and our storage.
+    """What Prefect passes, unchanged, between :class:`~expops_prefect.ExpOpsSerializer` and our storage.
 
-    Its bytes are only a label. Prefect never looks inside, so nothing is copied on the way.
+    Its bytes are only a label. Prefect never looks inside, so nothing is copied.
 
     Attributes:
-        packed: the result in bytes; on the way back only its manifest.
-        reader: where its payloads come from, on the way back.
-        loaded: the result itself in a tuple, if it was unpacked before; taken once.
-        files: whether the result names files, and all of them are there.
-        result: the result itself in a tuple, on the way to storage.
-        failure: why there is nothing to store. Raised from ``dumps`` it would be Prefect's to report, in a
-            long traceback and without a word on what to do; the storage reports it.
+        packed: the result in bytes; only its manifest when reading.
+        reader: returns its payloads when reading.
+        loaded: the result itself in a tuple, if it was already unpacked; taken once.
+        files: whether the result contains paths of files, all of which exist.
+        result: the result itself in a tuple, when writing.
+        failure: why there is nothing to store. If ``dumps`` raised it, Prefect would report it in a long
+            traceback without advice; so the storage reports it.
     """
 
     packed: Packed | None = None
@@ -60,7 +60,7 @@ class Envelope(bytes):
 
     @classmethod
     def for_writing(cls, packed: Packed, result: Any) -> Envelope:
-        """What ``dumps`` returns: everything that storage must write."""
+        """What ``dumps`` returns: everything that the storage must write."""
         envelope = cls(_HEAD)
         envelope.packed, envelope.result = packed, (result,)
         files = files_named(result)
@@ -69,26 +69,26 @@ class Envelope(bytes):
 
     @classmethod
     def for_reading(cls, manifest: bytes, reader: PayloadReader) -> Envelope:
-        """What ``loads`` takes: a manifest whose digest was verified."""
+        """What ``loads`` accepts: a manifest whose digest was verified."""
         envelope = cls(_HEAD)
         envelope.packed, envelope.reader = Packed(manifest, ()), reader
         return envelope
 
     def load(self, *, files: bool = False) -> None:
-        """Unpack the result now, for ``loads`` to take: whoever looks for a result learns here if it cannot be had.
+        """Unpack the result now, for ``loads`` to return, so that a lookup fails if it cannot be loaded.
 
         Args:
-            files: whether the files that it names must be there.
+            files: whether the files whose paths it contains must exist.
 
         Raises:
-            IntegrityError: one of them is not.
-            Exception: whatever loading it raises, be it a class that is not there any more.
+            IntegrityError: one of them does not.
+            Exception: whatever loading raises, for example because a class no longer exists.
         """
         if self.packed is not None and self.reader is not None:
             result = unpack(self.packed.manifest, self.reader)
             for file in files_named(result) if files else ():
                 if not _is_there(file):
-                    raise IntegrityError(f"the result names {file}, which is not there any more")
+                    raise IntegrityError(f"the result contains the path {file}, which no longer exists")
             self.loaded = (result,)
 
     @classmethod
@@ -100,12 +100,12 @@ class Envelope(bytes):
 
 
 def enclose(result: Any, *, spill_bytes: int, uri_prefix: str) -> Envelope:
-    """A result for our storage; one that cannot be pickled as an envelope that says so.
+    """Pack a result for our storage; if it cannot be pickled, the envelope contains the failure.
 
     Args:
         result: what a task returned.
-        spill_bytes: from this size on a part is a payload of its own.
-        uri_prefix: what references to payloads start with.
+        spill_bytes: the size from which a part becomes a payload.
+        uri_prefix: the prefix of references to payloads.
     """
 
     def uri(key: str) -> str:
@@ -118,7 +118,7 @@ def enclose(result: Any, *, spill_bytes: int, uri_prefix: str) -> Envelope:
 
 
 def as_text(result: Any) -> bytes:
-    """A result for any storage. Text, because without key storage Prefect puts it into JSON.
+    """Serialize a result for any storage, as text, because without key storage Prefect puts it into JSON.
 
     Raises:
         ResultNotStorableError: it cannot be pickled.
@@ -127,7 +127,7 @@ def as_text(result: Any) -> bytes:
 
 
 def opened(blob: bytes) -> Any:
-    """The result in what :func:`enclose` or :func:`as_text` made.
+    """The result in the output of :func:`enclose` or :func:`as_text`.
 
     Raises:
         FormatError: ``blob`` is something else.
@@ -142,7 +142,7 @@ def opened(blob: bytes) -> Any:
         raise FormatError(
             "this result's data are in ExpOps storage; read it through ExpOpsResultStorage"
             if blob.startswith(_HEAD)
-            else "not a result of ExpOpsSerializer, or one of another release of expops-prefect"
+            else "not a result of ExpOpsSerializer, or written by another release of expops-prefect"
         )
     try:
         manifest = base64.b64decode(blob[len(_TEXT) :], validate=True)
@@ -152,12 +152,12 @@ def opened(blob: bytes) -> Any:
 
 
 class _NoPayloads:
-    """Text holds everything itself."""
+    """The reader for the text form, which has no payloads."""
 
     mmap: Mapping = "off"
 
     def data(self, ref: PayloadRef) -> Buffer:
-        raise IntegrityError(f"the text refers to payload {ref.key}, which it does not hold")
+        raise IntegrityError(f"the text refers to payload {ref.key}, which it does not contain")
 
     def file(self, ref: PayloadRef) -> Path | None:
         self.data(ref)

@@ -1,4 +1,4 @@
-"""Frames and tables as Arrow files, where Arrow keeps them exactly as they are."""
+"""Stores frames and tables as Arrow files, if Arrow represents them exactly."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a reference says of a frame, and the parts of its file."""
+    """The fields of a frame's reference, and the parts of its file."""
 
     fields: dict[str, Any]
     parts: list[Buffer]
 
 
 def encode(value: object, spill_bytes: int) -> Encoded | None:
-    """Lay a frame, series or table out as an Arrow file; ``None`` for anything else, small or not exact."""
+    """Encode a frame, series or table as an Arrow file; ``None`` for others, and for small or inexact ones."""
     library = type(value).__module__.partition(".")[0]
     if library not in {"pandas", "polars", "pyarrow"} or library not in sys.modules:
         return None
@@ -38,7 +38,7 @@ def encode(value: object, spill_bytes: int) -> Encoded | None:
 
 
 def decode(fields: dict[str, Any], view: memoryview) -> object:
-    """The value of :func:`encode`, living in ``view`` as far as its library allows.
+    """The value of :func:`encode`; it uses the memory of ``view`` as far as its library allows.
 
     Raises:
         FormatError: a format that this release does not know.
@@ -63,7 +63,7 @@ def _encode_polars(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[B
         frame, kind = value.to_frame(), "Series"
     else:
         return None
-    if not hasattr(pl, "CompatLevel"):  # before Polars 1.1: text would come back in another layout
+    if not hasattr(pl, "CompatLevel"):  # before Polars 1.1, text would be loaded in another layout
         return None
     if frame.estimated_size() < spill_bytes or not all(map(_is_exact_in_arrow, frame.dtypes)):
         return None
@@ -97,7 +97,7 @@ def _encode_table(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[Bu
     if type(value) not in {pa.Table, pa.RecordBatch} or value.nbytes < spill_bytes:
         return None
     if any(_has_extension(field.type) for field in value.schema):
-        return None  # read back as an extension only where its type is registered
+        return None  # loaded as an extension only if its type is registered
     return {"format": "arrow", "type": type(value).__name__}, arrow.write(value)
 
 

@@ -1,6 +1,6 @@
-"""What an Arrow IPC file says of its own messages, as far as Arrow does not show it before it reads them.
+"""Inspects the messages of an Arrow IPC file before Arrow reads them.
 
-The layout is in ``File.fbs``, ``Message.fbs`` and ``Schema.fbs`` of Arrow's format; the numbers below are places
+The layout is in ``File.fbs``, ``Message.fbs`` and ``Schema.fbs`` of Arrow's format; the numbers below are positions
 of fields in their tables.
 """
 
@@ -24,10 +24,10 @@ _BATCH_COMPRESSION: Final = 3
 
 
 def refuse_compressed(view: memoryview) -> None:
-    """Refuse a file with a compressed part: a small one could fill the memory, and ours never have one.
+    """Refuse a file with a compressed part: it could expand to fill the memory, and we never write one.
 
     Raises:
-        IntegrityError: there is one, or the file is none of Arrow's present format.
+        IntegrityError: a part is compressed, or the file is not in Arrow's current format.
     """
     try:
         plain = all(_is_plain(view, offset) for offset in _batches(view))
@@ -38,7 +38,7 @@ def refuse_compressed(view: memoryview) -> None:
 
 
 def _batches(view: memoryview) -> Iterator[int]:
-    """Where the messages are that hold values."""
+    """The offsets of the messages that contain values."""
     if bytes(view[-len(_MAGIC) :]) != _MAGIC:
         raise IntegrityError("the file is not a stored table: it has no end")
     end = view.nbytes - len(_MAGIC) - 4
@@ -53,7 +53,7 @@ def _batches(view: memoryview) -> Iterator[int]:
 
 
 def _is_plain(view: memoryview, offset: int) -> bool:
-    """Whether a batch is as our writer writes it. Before version 5 compression could stand elsewhere too."""
+    """Whether a batch is as our writer writes it. Before version 5, compression could also be marked elsewhere."""
     if _number("<I", view, offset) != _CONTINUATION:
         return False
     message = _follow(view, offset + 8)
@@ -69,7 +69,7 @@ def _is_plain(view: memoryview, offset: int) -> bool:
 
 
 def _field(view: memoryview, table: int, number: int) -> int | None:
-    """Where a field of a table is; ``None`` for one that is left out."""
+    """The offset of a table's field; ``None`` if the field is absent."""
     fields = table - _int(view, table)
     entry = 4 + 2 * number
     if entry + 2 > _number("<H", view, fields):
@@ -87,7 +87,7 @@ def _int(view: memoryview, place: int) -> int:
 
 
 def _number(form: str, view: memoryview, place: int) -> int:
-    if place < 0:  # which would count from the end
-        raise struct.error("a place before its beginning")
+    if place < 0:  # a negative offset would count from the end
+        raise struct.error("a negative offset")
     value: int = struct.unpack_from(form, view, place)[0]
     return value

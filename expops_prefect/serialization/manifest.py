@@ -1,22 +1,22 @@
 """The manifest of a result: a plain pickle of it, in which the large parts are reference dictionaries.
 
 ``pickle.load`` and ``joblib.load`` read a manifest without this package. It begins with two
-instructions that push a text and drop it again; the text names the format's version and says
-whether there is anything to resolve. Exact dictionaries, lists and tuples are looked into; what
-else is large is replaced as a whole:
+instructions that push a string and drop it again; the string tells the format's version and whether
+there is anything to resolve. Dictionaries, lists and tuples (not subclasses) are searched; other
+large parts are replaced as a whole:
 
 * arrays: ExpOps' payload reference to an ``.npz`` file;
 * scikit-learn estimators: ExpOps' model reference to a ``.joblib`` file (a plain pickle);
-* frames and tables, where Arrow keeps everything: our reference to an ``.arrow`` file;
+* frames and tables, if Arrow represents them exactly: our reference to an ``.arrow`` file;
 * ``bytes`` and ``bytearray``: our reference to a ``.buf`` file;
-* a part that is to be loaded by itself, when it is asked for: our reference to a ``.pkl`` file;
-* objects that hold large buffers: our reference with their pickle and a ``.buf`` file per buffer.
+* a :class:`Deferred` part, which is loaded only when it is read: our reference to a ``.pkl`` file;
+* objects with large buffers: our reference with their pickle and a ``.buf`` file per buffer.
 
-A dictionary of the user's that has one of the reference markers as a key is escaped.
+A user's dictionary that has one of the reference markers as a key is escaped.
 
-A part that occurs several times in the looked-into containers is one object after loading too, and
-so are these containers. Between a part that was replaced and another one there is no such tie: an
-array that is both in the result's dictionary and inside an object comes back as two equal arrays.
+A part that occurs several times in the searched containers is one object after loading too, and so
+are these containers. This does not extend to objects: an array that is both in the result's
+dictionary and inside an object is loaded as two equal arrays.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _REFERENCE_ERRORS: Final = (
     AttributeError,
     ArithmeticError,
     MemoryError,
-    SyntaxError,  # of what should be the name of a dtype
+    SyntaxError,  # for an invalid dtype name
     RecursionError,
 )
 
@@ -58,16 +58,16 @@ class Packed:
 
 
 def relative_uri(key: str) -> str:
-    """An object key relative to the cache root, which ExpOps takes relative references against."""
+    """An object key relative to the cache root, against which ExpOps resolves relative references."""
     return key.removeprefix(names.CACHE_PREFIX)
 
 
 def pack(value: object, *, spill_bytes: int = SPILL_BYTES, uri: Callable[[str], str] = relative_uri) -> Packed:
-    """Turn a result into bytes. Payloads are views of its memory: write them before it changes.
+    """Convert a result to bytes. Payloads are views of its memory: write them before it changes.
 
     Args:
-        spill_bytes: from this size on a part becomes a payload.
-        uri: what references say of an object key.
+        spill_bytes: the size from which a part becomes a payload.
+        uri: returns the text of a reference to an object key.
 
     Raises:
         ResultNotStorableError: it cannot be pickled.
@@ -77,7 +77,7 @@ def pack(value: object, *, spill_bytes: int = SPILL_BYTES, uri: Callable[[str], 
     large = pickling.LargeBuffers(spill_bytes)
     stream = pickling.dumps(skeleton, keep=large, start=_header(linked=packer.linked))
     if large.found:
-        # Some object holds large buffers. Only now, which one is found by pickling each by itself.
+        # An object has large buffers. Find out which one by pickling each object separately.
         skeleton = packer.split(value)
         stream = pickling.dumps(skeleton, start=_header(linked=packer.linked))
     return Packed(stream, tuple(packer.payloads.values()))
@@ -87,8 +87,8 @@ def unpack(manifest: bytes, reader: PayloadReader) -> object:
     """The result of a manifest whose digest was verified.
 
     Raises:
-        FormatError: the manifest is of another release, or is none.
-        IntegrityError: it or a payload is damaged, or needs something that this process lacks.
+        FormatError: it is not a manifest, or written by another release.
+        IntegrityError: it or a payload is damaged, or this process lacks something that it needs.
     """
     linked = _read_header(manifest)
     value = pickling.loads(manifest)

@@ -1,4 +1,4 @@
-"""From a result to its skeleton: large parts replaced by references, and collected as payloads."""
+"""Converts a result to its skeleton, with large parts replaced by references and collected as payloads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEPTH: Final = 64
 
 
 class _NotWalkableError(Exception):
-    """A container holds itself, or there are very many in each other."""
+    """A container contains itself, or containers are nested too deeply."""
 
 
 class Packer:
@@ -31,31 +31,31 @@ class Packer:
         self.linked = False
         self._whole = False
         self._open: set[int] = set()
-        # By the id of an object of the result, which lives as long as the packer.
+        # By the id of an object in the result, which outlives the packer.
         self._containers: dict[int, object] = {}
         self._parts: dict[int, object] = {}
         self._kept: dict[int, object] = {}
 
     def skeleton(self, value: object) -> object:
-        """The value with its large parts replaced, apart from those that only a pickler finds."""
+        """The value with its large parts replaced, except those that only a pickler finds."""
         try:
             return self._replace(value)
         except _NotWalkableError:
-            # References could not be put back one by one; the pickler can handle either.
+            # References could not be resolved one by one; the pickler can handle such containers.
             self._whole = True
             self.linked = False
             self.payloads.clear()
             return value
 
     def split(self, value: object) -> object:
-        """The same, with every object that holds large buffers replaced too."""
+        """Like :meth:`skeleton`, with every object that has large buffers replaced too."""
         if self._whole:
             return self._pickled(value)
         by_type: dict[type, list[object]] = {}
         for part in self._kept.values():
             by_type.setdefault(type(part), []).append(part)
         for parts in by_type.values():
-            # All of a type at once, because there may be very many small ones.
+            # All objects of a type at once, because there may be many small ones.
             large = pickling.LargeBuffers(self._spill)
             pickling.dumps(parts, keep=large)
             if large.found:
@@ -127,7 +127,7 @@ class Packer:
         return value
 
     def _deferred(self, value: Deferred[Any]) -> object:
-        """Its own pickle, with references for its large parts, so that it can be loaded by itself."""
+        """A separate pickle, with references for its large parts, so that it can be loaded alone."""
         self.linked = True
         link = {
             OWN_MARKER: True,

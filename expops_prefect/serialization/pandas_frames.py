@@ -1,10 +1,10 @@
-"""pandas frames and series as one Arrow record batch, where that keeps every property of theirs.
+"""Stores pandas frames and series as one Arrow record batch, if that keeps all their properties.
 
-Each column is stored as the memory that pandas has: numbers, booleans (as bytes), times, the codes
-of categoricals, the values and the mask of nullable numbers and booleans. Text becomes Arrow text.
-Labels, dtypes and categories are pickled beside it. What is not listed here (missing values of the
-object kind, mixed cells, time zones, sparse or interval columns, several index levels, an index
-frequency, ``attrs``) is left to pickle, which is exact.
+Each column is stored as it is in pandas' memory: numbers, booleans (as bytes), times, the codes of
+categoricals, the values and the mask of nullable numbers and booleans. Text becomes Arrow text. Labels,
+dtypes and categories are pickled separately. Everything else (missing values in object columns, mixed
+cells, time zones, sparse or interval columns, several index levels, an index frequency, ``attrs``) is
+left to pickle, which is exact.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 PLAIN: Final = "pandas-arrow"
 MASKED: Final = "pandas-arrow-masked"
-"""The masks of nullable columns stand behind all else; a release that knows :data:`PLAIN` alone refuses the name."""
+"""Format with the masks of nullable columns at the end; a release that knows only :data:`PLAIN` refuses it."""
 _MAX_COLUMNS: Final = 100
-"""A loaded frame has one block per column, and pandas warns of more than a hundred. Pickle keeps blocks together."""
+"""A loaded frame has one block per column, and pandas warns above a hundred. Pickle keeps columns in common blocks."""
 _KINDS: Final = frozenset("biufmM")
 _TEXT: Final = frozenset({str, type(None)})
 
 
 def encode(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[Buffer]] | None:
-    """Lay a frame or series out as an Arrow file.
+    """Encode a frame or series as an Arrow file.
 
     Returns:
-        What :func:`decode` needs and the file's parts; ``None`` for what is small or not exact.
+        What :func:`decode` needs and the file's parts; ``None`` for small or not exactly representable values.
     """
     import pandas as pd
     import pyarrow as pa
@@ -67,9 +67,9 @@ def encode(value: Any, spill_bytes: int) -> tuple[dict[str, Any], list[Buffer]] 
 
 
 def decode(fields: dict[str, Any], view: memoryview) -> pd.DataFrame | pd.Series:
-    """The frame or series of :func:`encode`; numbers live in ``view``, and are writable if it is.
+    """The frame or series of :func:`encode`; numbers use the memory of ``view``, and are writable if it is.
 
-    Nullable columns of a ``view`` that is read-only are copies.
+    Nullable columns of a read-only ``view`` are copies.
     """
     import numpy as np
     import pandas as pd
@@ -89,7 +89,7 @@ def decode(fields: dict[str, Any], view: memoryview) -> pd.DataFrame | pd.Series
     for vector, dtype in zip(vectors[:count], schema["dtypes"], strict=True):
         if _is_masked(dtype):
             values, mask = _memory(vector, dtype.numpy_dtype, view), _memory(next(others), np.dtype(bool), view)
-            # pandas itself writes below a mask, in cumsum for one, and fails where it cannot.
+            # pandas itself writes under the mask, for example in cumsum, and fails on read-only memory.
             cells = dtype.construct_array_type()(values, mask, copy=view.readonly)
         else:
             cells = _from_arrow(vector, dtype, view)
@@ -108,7 +108,7 @@ def _to_arrow(column: pd.Series | pd.Index, spill_bytes: int) -> pa.Array | None
 
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        # Categories travel in the manifest.
+        # Categories are in the manifest.
         return _numbers(column.array.codes) if dtype.categories.size * 8 < spill_bytes else None
     if isinstance(dtype, (pd.StringDtype, pd.ArrowDtype)):
         return _contiguous(column.array.__arrow_array__())
@@ -137,7 +137,7 @@ def _from_arrow(vector: pa.Array, dtype: Any, view: memoryview) -> Any:
 
 
 def _is_masked(dtype: Any) -> bool:
-    """Whether pandas keeps such a column as values and a mask. Other libraries' dtypes may be laid out in any way."""
+    """Whether pandas stores such a column as values and a mask; other libraries' dtypes may have any layout."""
     import pandas as pd
 
     signed = (pd.Int8Dtype, pd.Int16Dtype, pd.Int32Dtype, pd.Int64Dtype)
@@ -146,7 +146,7 @@ def _is_masked(dtype: Any) -> bool:
 
 
 def _numbers(values: np.ndarray) -> pa.Array:
-    """An Arrow array on the memory of a NumPy array; NaN and NaT stay the bits they are."""
+    """An Arrow array on the memory of a NumPy array; NaN and NaT keep their bits."""
     import numpy as np
     import pyarrow as pa
 
@@ -157,7 +157,7 @@ def _numbers(values: np.ndarray) -> pa.Array:
 
 
 def _memory(vector: pa.Array, dtype: np.dtype, view: memoryview) -> np.ndarray:
-    """The opposite of :func:`_numbers`. Not through Arrow's own conversion: that makes every array read-only."""
+    """The inverse of :func:`_numbers`. Arrow's own conversion would make every array read-only."""
     import numpy as np
 
     memory = vector.buffers()[1]

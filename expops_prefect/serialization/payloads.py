@@ -1,4 +1,4 @@
-"""Payloads: the large parts of a result, each an object of its own, named by its content."""
+"""Payloads: the large parts of a result, each stored as an object that is named by its content."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Mapping: TypeAlias = Literal["copy-on-write", "readonly", "off"]
 
 _THREADS_FROM: Final = 1 << 20
 _MAP_FROM: Final = 1 << 20
-"""Below, reading costs no more than the page faults and the open file of a mapping."""
+"""Below this size, reading costs no more than the page faults and the open file of a mapping."""
 _MAX_MAPPINGS: Final = 256
-"""A mapping of Python before 3.13 keeps a file open; a process may have as few as 1,024 of them."""
+"""Before Python 3.13, a mapping keeps its file open; a process may be limited to 1,024 open files."""
 
 
 @dataclass(frozen=True)
@@ -50,30 +50,30 @@ class Payload:
 
 
 class PayloadReader(Protocol):
-    """Where :func:`~expops_prefect.serialization.manifest.unpack` gets payloads from."""
+    """Returns payloads to :func:`~expops_prefect.serialization.manifest.unpack`."""
 
     @property
     def mmap(self) -> Mapping:
-        """How files come into memory; ``readonly`` makes every loaded array of a payload read-only."""
+        """How files are loaded; ``readonly`` makes every array that uses a payload's memory read-only."""
 
     def data(self, ref: PayloadRef) -> Buffer:
         """The whole payload, verified against ``ref.digest``.
 
-        A writable buffer is given away: the loaded value may live in it and be changed.
+        The caller owns a writable buffer: the loaded value may use its memory and be changed.
 
         Raises:
-            IntegrityError: it is missing or not what the digest says.
+            IntegrityError: it is missing or does not match the digest.
         """
 
     def file(self, ref: PayloadRef) -> Path | None:
-        """A local file that is trusted to hold the payload, or ``None``: then :meth:`data` is asked.
+        """A trusted local file with the payload; ``None`` to use :meth:`data` instead.
 
-        Only asked for payloads that carry no code.
+        Only called for payloads that cannot contain code.
         """
 
 
 def digest(parts: Sequence[Buffer]) -> str:
-    """BLAKE3 over buffers that follow one another, as 64 hex digits; they are not joined."""
+    """BLAKE3 of the concatenated buffers, as 64 hex digits; they are not copied."""
     views = [memoryview(part) for part in parts]
     # Starting threads costs more than it saves on a small input.
     threads = blake3.blake3.AUTO if sum(view.nbytes for view in views) >= _THREADS_FROM else 1
@@ -85,15 +85,15 @@ def digest(parts: Sequence[Buffer]) -> str:
 
 
 def payload(parts: Sequence[Buffer], suffix: str) -> Payload:
-    """A payload of these parts, named by their content."""
+    """A payload of these parts, with the digest of their content."""
     size = sum(memoryview(part).nbytes for part in parts)
     return Payload(PayloadRef(digest(parts), size, suffix), tuple(parts))
 
 
 def load(ref: PayloadRef, reader: PayloadReader) -> memoryview:
-    """The bytes of a payload that carries no code: mapped or read, writable unless ``reader.mmap`` is ``readonly``.
+    """The bytes of a payload without code: mapped or read, and writable unless ``reader.mmap`` is ``readonly``.
 
-    Nothing is allocated before the stored size is known to be the expected one.
+    The stored size is checked before anything is allocated.
 
     Raises:
         IntegrityError: the payload is missing or has another size.
@@ -121,7 +121,7 @@ def load(ref: PayloadRef, reader: PayloadReader) -> memoryview:
 
 
 def load_verified(ref: PayloadRef, reader: PayloadReader) -> memoryview:
-    """The bytes of a payload as the reader verified them: for what will be unpickled.
+    """The bytes of a payload as the reader verified them, for unpickling.
 
     Raises:
         IntegrityError: the payload is missing, damaged or has another size.
@@ -137,7 +137,7 @@ def _check_size(ref: PayloadRef, found: int) -> None:
 
 
 def _map(descriptor: int, size: int, *, writable: bool) -> memoryview | None:
-    """A private mapping of a file, which an unlinked or replaced file leaves as it is; ``None`` when there are many."""
+    """A private mapping, which stays valid if the file is deleted or replaced; ``None`` at the limit of mappings."""
     access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
     try:
         if sys.version_info >= (3, 13):
@@ -145,7 +145,7 @@ def _map(descriptor: int, size: int, *, writable: bool) -> memoryview | None:
         if len(of_process(_Mappings).held) >= _MAX_MAPPINGS:
             return None
         mapped = mmap.mmap(descriptor, size, access=access)
-    except (OSError, ValueError):  # a file system without mappings, or a limit of the process
+    except (OSError, ValueError):  # a file system without mappings, or the process's limit
         return None
     of_process(_Mappings).held.add(mapped)
     return memoryview(mapped)

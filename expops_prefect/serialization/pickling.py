@@ -1,4 +1,4 @@
-"""Pickle streams: by value where a class cannot be imported, and with large buffers kept apart."""
+"""Pickles values: by value if a class cannot be imported, and with large buffers kept separate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WRITE_ERRORS = (
     AttributeError,
     ValueError,
     LookupError,
-    RuntimeError,  # RecursionError and NotImplementedError are ones
+    RuntimeError,  # includes RecursionError and NotImplementedError
     BufferError,
     ImportError,
 )
@@ -34,29 +34,29 @@ _TRUSTED: Final = frozenset(
     {"builtins", "numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch", "xgboost", "lightgbm"}
     | {"datetime", "decimal", "fractions", "uuid", "pathlib", "collections", "zoneinfo"}
 )
-"""Packages whose objects are known to be loaded again."""
+"""Packages whose objects are known to load, so that they need no trial."""
 
 
 class _LoadedTypes(set[str]):
-    """The names of further types of which an object was loaded in this process: one of each is enough."""
+    """The names of further types of which this process has loaded an object; one trial of each is enough."""
 
 
 class Keep(Protocol):
-    """What becomes of large buffers."""
+    """Decides which buffers are kept out of a stream."""
 
     def __call__(self, buffer: pickle.PickleBuffer, /) -> bool:
-        """Told of each buffer; whether it shall be copied into the stream."""
+        """Called for each buffer; return whether to copy it into the stream."""
 
     def restart(self) -> None:
-        """Forget what was told: the value is pickled again, from its start."""
+        """Forget all buffers: the value is pickled again from the start."""
 
     @property
     def apart(self) -> list[memoryview] | None:
-        """The buffers that were kept apart; ``None`` if they are lost, and the stream with them."""
+        """The buffers that were kept separate; ``None`` if they were not kept and the stream is useless."""
 
 
 class KeptBuffers:
-    """Given to :func:`dumps`, keeps buffers from ``limit`` bytes on apart."""
+    """For :func:`dumps`: keeps buffers of at least ``limit`` bytes separate."""
 
     def __init__(self, limit: int) -> None:
         self.buffers: list[pickle.PickleBuffer] = []
@@ -80,9 +80,9 @@ class KeptBuffers:
 
 
 class LargeBuffers:
-    """Given to :func:`dumps`, says whether there is a buffer from ``limit`` bytes on.
+    """For :func:`dumps`: detects whether there is a buffer of at least ``limit`` bytes.
 
-    The stream is of use only if there is none.
+    If there is one, the stream is useless.
     """
 
     def __init__(self, limit: int) -> None:
@@ -90,7 +90,7 @@ class LargeBuffers:
         self._limit = limit
 
     def __call__(self, buffer: pickle.PickleBuffer, /) -> bool:
-        """Keep buffers in the stream until one is large: then nothing more needs to be copied."""
+        """Copy buffers into the stream until one is large; after that, copying is no longer needed."""
         self.found = self.found or memoryview(buffer).nbytes >= self._limit
         return not self.found
 
@@ -108,7 +108,7 @@ def dumps(value: object, *, keep: Keep | None = None, start: bytes = b"") -> byt
     """Pickle a value.
 
     Args:
-        keep: told of each buffer; whether it shall be copied into the stream. Without it all are.
+        keep: decides which buffers are copied into the stream; by default, all are.
         start: bytes to put before the stream.
 
     Raises:
@@ -144,7 +144,7 @@ def _refused(path: str, part: object, why: str) -> str:
 
 
 def loads(stream: bytes | memoryview, buffers: list[memoryview] | None = None) -> object:
-    """The value of a stream whose bytes were verified, with the buffers that :func:`dumps` kept apart.
+    """The value of a stream whose bytes were verified, with the buffers that :func:`dumps` kept separate.
 
     Raises:
         IntegrityError: it cannot be unpickled in this process.
@@ -165,7 +165,7 @@ def _load(stream: bytes | memoryview, buffers: list[memoryview] | None) -> objec
 
 
 def _may_name_the_script(stream: bytes | memoryview) -> bool:
-    """Whether something in a stream may be of the script that runs here: most streams are loaded without a look."""
+    """Whether a stream may contain objects of the running script; most streams do not and load faster."""
     from expops_prefect.fingerprint.identity import module_name
 
     script = re.escape(module_name("__main__").encode())
@@ -191,7 +191,7 @@ def _dump(value: object, keep: Keep | None, start: bytes = b"") -> tuple[bytes, 
     except _WRITE_ERRORS:
         if not picklers or not picklers[0].named:
             raise
-        # A class of the script may refer to a lock, or to anything else. By its name alone it is of use here.
+        # A class of the script may refer to a lock or to anything else; its name alone is enough in this process.
         if keep is not None:
             keep.restart()
         pickler = dump(names_only=True)
@@ -203,7 +203,7 @@ def _is_trusted(kind: type) -> bool:
 
 
 def _culprit(value: object, *, loaded: bool = False) -> tuple[str, object]:
-    """Where the innermost part that fails to be pickled, or loaded, is, as far as it can be told."""
+    """The path of the innermost part that cannot be pickled, or loaded, as far as it can be found, and the part."""
     path = ""
     for _ in range(_DEPTH):
         for step, part in _parts(value):

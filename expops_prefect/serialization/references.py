@@ -1,4 +1,4 @@
-"""The reference dictionaries of a manifest: their markers, and what needs no look for them."""
+"""The reference dictionaries of a manifest: their markers, and the types that cannot contain them."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def is_marked(value: dict[Any, Any]) -> bool:
 
 
 def only_atoms(values: Iterable[object]) -> bool:
-    """Whether there is nothing to look into; in C, because lists of numbers may be long."""
+    """Whether no value can contain references; runs in C, because lists of numbers may be long."""
     return ATOMS.issuperset(map(type, values))

@@ -1,4 +1,4 @@
-"""From a skeleton to the result: references replaced by what their payloads hold."""
+"""Converts a skeleton to the result by replacing references with the content of their payloads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from expops_prefect.serialization.references import ARRAY_MARKER, MODEL_MARKER, 
 
 
 class Resolver:
-    """Puts payloads back in place of references. Lists and dictionaries are changed in place: they are ours."""
+    """Replaces references by their values. It changes lists and dictionaries in place, because it owns them."""
 
     def __init__(self, reader: PayloadReader) -> None:
         self._reader = reader
-        # With the original, so that its id is not given to another object meanwhile.
+        # With the original, so that its id is not reused meanwhile.
         self._done: dict[int, tuple[object, object]] = {}
 
     def resolve(self, value: Any) -> object:

@@ -1,9 +1,9 @@
-"""Classes and functions of the script or notebook that runs, found again by their names.
+"""Finds classes and functions of the running script or notebook again by their names.
 
-The module of a script has another name in each way of running it: ``__main__``, ``__mp_main__`` in a spawned
-process, one that Prefect makes up, or that of its file. A pickle by reference is of no use there, and a class that
-is pickled by value comes back as another class. So a name is stored beside the value: the name of the file by
-which it can be imported, and the path inside of it.
+The name of a script's module depends on how it is run: ``__main__``, ``__mp_main__`` in a spawned process, one
+that Prefect generates, or that of its file. A pickle by reference would not load there, and a class that is pickled
+by value is loaded as another class. So a name is stored with the value: the name by which the file can be imported,
+and the path inside it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _MAINS: Final = ("__main__", "__mp_main__")
 
 
 def is_of_script(value: Any) -> bool:
-    """Whether a class or function belongs to a module whose name says only how it was started."""
+    """Whether a class or function belongs to a module whose name depends on how it was started."""
     module = getattr(value, "__module__", None)
     return isinstance(module, str) and started_by_file(module) and module not in sys.stdlib_module_names
 
 
 def name_of(value: Any) -> str | None:
-    """``module:path`` by which :func:`find` finds a class or function of the script; ``None`` if it has none."""
+    """The ``module:path`` for :func:`find` of a class or function of the script; ``None`` if it has none."""
     module, _, path = callable_name(value).partition(":")
     if "<" in path:  # defined in a function, or a lambda
         return None
     for names in _namespaces(module):
         if _walk(names, path) is value:
             return f"{module}:{path}"
-        # A class that came here by value has lost the names of the classes around it.
+        # A class that was pickled by value has lost the names of its outer classes.
         for outer, held in list(names.items()) if isinstance(value, type) and "." not in path else ():
             if isinstance(held, type) and is_of_script(held) and vars(held).get(path) is value:
                 return f"{module}:{outer}.{path}"
@@ -42,10 +42,10 @@ def name_of(value: Any) -> str | None:
 
 
 def find(name: str, kind: type) -> Any:
-    """The class or function of that name in what runs here; ``None`` if there is none.
+    """The class or function of that name in the running script; ``None`` if there is none.
 
     Args:
-        name: as :func:`name_of` gives it.
+        name: a name from :func:`name_of`.
         kind: ``type`` or ``FunctionType``.
     """
     module, _, path = name.partition(":")
@@ -57,9 +57,9 @@ def find(name: str, kind: type) -> Any:
 
 
 def find_imported(module: str, path: str) -> Any:
-    """What a pickle looks for in a module that is not imported, but runs here as the script; ``None`` if it does not.
+    """An object that a pickle expects in a module, if that module is the running script; else ``None``.
 
-    Importing it would run the script a second time, and give other classes.
+    Importing the module would run the script a second time and create other classes.
     """
     if module in sys.modules:
         return None
@@ -71,7 +71,7 @@ def find_imported(module: str, path: str) -> Any:
 
 
 def running_name(module: str) -> str:
-    """The name under which a script runs here, by that of its file; the latter if it does not run here."""
+    """The module name under which a file runs here as a script; the given name if it does not run here."""
     for name in (*_MAINS, *_loaded()):
         if name in sys.modules and module_name(name) == module:
             return name
@@ -79,10 +79,10 @@ def running_name(module: str) -> str:
 
 
 def load(name: str) -> Any:
-    """What has no form but its name.
+    """Load an object of the script that is stored by its name alone.
 
     Raises:
-        LookupError: it is not in what runs here.
+        LookupError: it is not in the running script.
     """
     for kind in (type, FunctionType):
         found = find(name, kind)
@@ -92,7 +92,7 @@ def load(name: str) -> Any:
 
 
 def _namespaces(module: str) -> Iterator[Mapping[str, Any]]:
-    """Where the script's names are: first what runs now, in a worker by value, then the modules themselves."""
+    """The namespaces of the script: first that of the running flow, which a worker has by value, then the modules."""
     from prefect.context import FlowRunContext, TaskRunContext
 
     task, flow = TaskRunContext.get(), FlowRunContext.get()
@@ -107,7 +107,7 @@ def _namespaces(module: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _loaded() -> list[str]:
-    """The names that Prefect has made up for files of flows."""
+    """The module names that Prefect has generated for flow files."""
     return [name for name in list(sys.modules) if name.startswith(_LOADED)]
 
 

@@ -1,7 +1,7 @@
 """The serializer that Prefect calls.
 
-Prefect finds serializers by name among what is imported, so this class is imported by every decorator,
-and what it does (:mod:`expops_prefect.serialization.envelope`) by the first call.
+Prefect finds serializers by name among the imported classes, so every decorator imports this class. Its
+implementation (:mod:`expops_prefect.serialization.envelope`) is imported by the first call.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # 
     type: str = Field(default="expops", frozen=True)
     detached: bool = Field(
         default=False,
-        description="Leave large parts beside the text, for ExpOpsResultStorage. Set by the cache policy together "
-        "with that storage; any other storage would lose them.",
+        description="Store large parts separately from the text, for ExpOpsResultStorage. Set by the cache policy "
+        "together with that storage; any other storage would lose them.",
     )
-    spill_bytes: int = Field(default=SPILL_BYTES, ge=1, description="From this size on a part is kept beside the text.")
+    spill_bytes: int = Field(
+        default=SPILL_BYTES, ge=1, description="Parts of at least this size (bytes) are stored separately."
+    )
     uri_prefix: str = Field(
         default="",
-        description="What references to payloads start with: empty for paths relative to the cache folder, "
+        description="The prefix of references to payloads: empty for paths relative to the cache folder, "
         "or gs://bucket/project/cache/.",
     )
 
     def dumps(self, obj: Any) -> bytes:
-        """Serialize a result; detached, into an envelope for our storage.
+        """Serialize a result; if ``detached``, into an envelope for our storage.
 
         Raises:
-            ResultNotStorableError: it cannot be pickled; detached, the envelope says so instead.
+            ResultNotStorableError: it cannot be pickled; if ``detached``, the envelope contains the error instead.
         """
         from expops_prefect.serialization import envelope
 
@@ -49,7 +51,7 @@ class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # 
         return envelope.as_text(obj)
 
     def loads(self, blob: bytes) -> Any:
-        """Load what :meth:`dumps` made.
+        """Load the output of :meth:`dumps`.
 
         Raises:
             FormatError: ``blob`` is something else.

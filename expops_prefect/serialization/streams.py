@@ -1,7 +1,7 @@
-"""The pickler and the unpickler: cloudpickle's, and what is of the script by its name too.
+"""The pickler and the unpickler: cloudpickle's, which also store the names of the script's classes and functions.
 
-A stream is one that cloudpickle alone reads: there the classes of the script come by value. Their names stand where
-cloudpickle leaves room: in the ``extra`` of a class, and in a name of a function that its state then sets anew.
+Plain cloudpickle can read a stream; it loads the classes of the script by value. Their names are stored where
+cloudpickle leaves room: in the ``extra`` of a class, and in a function's name, which its state later replaces.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _CLOUDPICKLE: Final = "cloudpickle.cloudpickle"
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles what is of the script by value and by name.
+    """Pickles objects of the script by value and by name.
 
     Attributes:
-        kinds: the types of the objects that were met.
-        named: whether something was met that has a name.
-        names_only: what has a name is pickled by that alone. What a class refers to, such as a lock, need not
-            be picklable then.
+        kinds: the types of the pickled objects.
+        named: whether an object with a name was pickled.
+        names_only: pickle objects with a name by the name alone, so that what a class refers to, such as a lock,
+            need not be picklable.
     """
 
     def __init__(self, file: Any, *, keep: Callable[[pickle.PickleBuffer], bool] | None, names_only: bool) -> None:
@@ -67,7 +67,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         generic = getattr(obj, "__pydantic_generic_metadata__", None) or {}
         origin = generic.get("origin")
         if name is None and origin is not None:
-            # Pydantic makes a class for each parameter, and none of them stands under its name.
+            # Pydantic creates a class for each parameter, and none of them can be found by its name.
             name, parameters = script_names.name_of(origin), generic["args"]
         self.named = self.named or name is not None
         if name is not None and self.names_only:
@@ -92,7 +92,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 class Unpickler(pickle.Unpickler):
-    """Takes from the script that runs here what it has, and the rest by value."""
+    """Loads objects that the running script has from there, and others by value."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         """See :class:`pickle.Unpickler`."""
@@ -132,7 +132,7 @@ class Unpickler(pickle.Unpickler):
         return self._named_as_here(made)
 
     def _named_as_here(self, made: Any) -> Any:
-        """A class or function that came by value, of the module that runs here: it may have been started otherwise."""
+        """Name the module of a class or function loaded by value as it is here, where it may run differently."""
         module = self._modules.get(id(made))
         if module is not None and started_by_file(str(made.__module__)):
             made.__module__ = script_names.running_name(module)
@@ -158,22 +158,22 @@ class Unpickler(pickle.Unpickler):
 
     @functools.cached_property
     def _modules(self) -> dict[int, str]:
-        """The modules of what comes by value, by the names of their files."""
+        """The modules of the objects loaded by value, as the names of their files."""
         return {}
 
     @functools.cached_property
     def _found(self) -> dict[int, Any]:
-        """What was taken from the script, whose state stays as it is there."""
+        """Objects taken from the script, whose state is not replaced."""
         return {}
 
 
 def _cached_property(obj: functools.cached_property[Any]) -> Any:
-    """Before Python 3.12 it holds a lock, and makes one when it is made."""
+    """Leave out the lock that it has before Python 3.12, and creates for itself."""
     return functools.cached_property, (obj.func,), {key: part for key, part in vars(obj).items() if key != "lock"}
 
 
 def _memoryview(obj: memoryview) -> Any:
-    """As itself; cloudpickle would make bytes of it."""
+    """Pickle a memoryview as one; cloudpickle would turn it into bytes."""
     if obj.format == "B" and obj.ndim == 1:
         return memoryview, (bytes(obj) if obj.readonly else bytearray(obj),)
     plain = memoryview(obj.tobytes() if obj.readonly else bytearray(obj.tobytes()))
@@ -185,15 +185,15 @@ def _memoryview(obj: memoryview) -> Any:
 
 
 def _text_file(obj: io.TextIOWrapper) -> Any:
-    """Cloudpickle would make a text in memory of a file that is open for reading."""
+    """Refuse an open file; cloudpickle would turn one that is open for reading into text in memory."""
     for name in ("stdout", "stderr"):
         if obj is getattr(sys, name):
             return getattr, (sys, name)
-    raise pickle.PicklingError("it is an open file; return its path, or what it holds")
+    raise pickle.PicklingError("it is an open file; return its path, or its content")
 
 
 def _of_polars(obj: Any) -> Any:
-    """Polars refuses to pickle what it holds as Python's own objects: they come as a list, the rest as itself."""
+    """Pickle polars columns of Python objects, which polars refuses, as a list, and others as they are."""
     import polars as pl
 
     if type(obj) is pl.Series:

@@ -203,7 +203,7 @@ def test_a_result_without_the_files_that_it_names_is_no_hit(project: Project, tm
     assert RAN[3:] == ["one", "several"]
     assert (tmp_path / "several").read_text() == "several"
     (answer,) = project.explain("latest", "one")
-    assert f"the result names {tmp_path / 'one'}, which is not there any more" in answer.reason
+    assert f"the result contains the path {tmp_path / 'one'}, which no longer exists" in answer.reason
     assert run() == first
     assert len(RAN) == 5
 
