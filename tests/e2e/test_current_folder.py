@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-import pytest
 
 from tests.support.processes import FlowProject
 
@@ -52,7 +49,6 @@ print("TOLD", json.dumps(main(sys.argv[2])))
 """
 
 
-@pytest.mark.skipif(os.sep != "/", reason="paths as they are on Unix")
 def test_each_folder_has_results_of_its_own(shop: FlowProject, tmp_path: Path) -> None:
     shop.configure("prefect: {project_id: shop}\n")
     shop.write("paths.py", FLOW)
