@@ -47,7 +47,7 @@ class Before:
         function: the code object that calls of its function share.
         guards: the objects that its code refers to.
         given: the arguments that can be changed in place; ``None`` if they are not checked again.
-        parts: the parts of its code.
+        parts: the parts of its code's fingerprint.
         ambient: the state of the process that affects computing, when the key was computed.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: the attributes of Prefect's result store before the project's storages replaced them.

@@ -1,7 +1,7 @@
-"""What computing depends on without asking: arithmetic's precision, print options, the locale, options of libraries.
+"""Settings that computing depends on implicitly: decimal precision, print options, the locale, library options.
 
-Only what somebody has changed is told, so that the keys of everybody else stay as they are. It is
-asked for with every key and around every body: a few microseconds, and nothing is imported for it.
+Only changed settings are reported, so that the keys of all other processes stay the same. They are
+read with every key and around every body, which takes a few microseconds and imports nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from expops_prefect._internal.diagnostics import degrade
 
 State: TypeAlias = "dict[str, dict[str, Any]]"
-"""What was changed of what, see :func:`changed`."""
+"""Changed settings by group and name, see :func:`changed`."""
 
 _CONTEXT: Final = decimal.Context(
     28,
@@ -64,13 +64,13 @@ _CATEGORIES: Final = [
     for name in ("LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY")
     if hasattr(_locale, name)
 ]
-"""The rest of the locale, how text is encoded, is the machine's from the start."""
+"""The other category, ``LC_CTYPE`` for the encoding of text, is set by the machine from the start."""
 _DIGITS: Final = 4300
 _DIALECTS: Final = ["excel", "excel-tab", "unix"]
 _OF_DIALECTS: Final = ("delimiter", "quotechar", "doublequote", "escapechar", "lineterminator", "quoting",
                        "skipinitialspace", "strict")  # fmt: skip
 _NOT_DRAWN: Final = frozenset({"backend", "backend_fallback", "interactive", "toolbar", "datapath", "webagg.port"})
-"""Settings of matplotlib that tell where figures are shown, not what is in them."""
+"""Matplotlib settings for where figures are shown, which do not affect their content."""
 
 
 def _zone() -> tuple[Any, ...]:
@@ -81,11 +81,11 @@ _ZONE: Final = _zone()
 
 
 def changed(parts: Collection[str] | None = None) -> State:
-    """What is not as Python and the libraries that are loaded have it from the start: by what, then by name.
+    """The settings that differ from the defaults of Python and the loaded libraries, by group and name.
 
     Args:
-        parts: those of the code that is going to run, see
-            :class:`~expops_prefect.fingerprint.code.CodeFingerprint`; ``None`` if that is not known.
+        parts: the parts of the code that is going to run, see
+            :class:`~expops_prefect.fingerprint.code.CodeFingerprint`; ``None`` if unknown.
     """
     found: State = {}
     for name, module_name, read in _READERS:
@@ -94,9 +94,9 @@ def changed(parts: Collection[str] | None = None) -> State:
             continue
         try:
             held = read(module)
-        except Exception as error:  # noqa: BLE001 - of another release of a library there may be nothing to read
+        except Exception as error:  # noqa: BLE001 - another release of a library may lack the setting
             if not getattr(getattr(module, "__spec__", None), "_initializing", False):
-                said = f"{name} cannot be read ({error!r}); tasks are hits although somebody changes it"
+                said = f"{name} cannot be read ({error!r}); tasks stay hits when it is changed"
                 degrade("settings not read", said, key=name)
             continue
         if held:
@@ -118,7 +118,7 @@ def _less(now: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(value: Any) -> Any:
-    """A value that stays as it is if the list that it was is changed."""
+    """A copy of a setting that later changes of the original list do not affect."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -176,7 +176,7 @@ def _csv(csv: Any) -> dict[str, Any]:
 
 
 def _mimetypes(module: Any) -> dict[str, Any]:
-    """What differs from what the machine's files say; on those a task depends that asks."""
+    """The changes against the machine's files, which are dependencies of the tasks that use them."""
     usual = _mimetypes_usual()
     found: dict[str, Any] = {}
     if module.knownfiles != usual.knownfiles:
@@ -203,7 +203,7 @@ def _tables(module: Any) -> tuple[dict[str, Any], ...]:
 
 @lru_cache(maxsize=1)
 def _mimetypes_usual() -> Any:
-    """The module as nobody has changed it."""
+    """A fresh copy of the module, without changes."""
     spec = importlib.util.find_spec("mimetypes")
     if spec is None or spec.loader is None:
         raise ImportError("mimetypes is not found")
@@ -221,7 +221,7 @@ def _pandas(module: Any) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _pandas_usual(_count: int) -> dict[str, Any]:
-    """The options as they are registered, laid out as pandas holds them; more may be registered later."""
+    """The default options in pandas' own layout; more may be registered later."""
     found: dict[str, Any] = {}
     for path, option in sys.modules["pandas._config.config"]._registered_options.items():
         place = found
@@ -243,7 +243,7 @@ def _differing(now: Mapping[str, Any], usual: Mapping[str, Any], path: str) -> l
 
 
 def _matplotlib(module: Any) -> dict[str, Any]:
-    # As plain dictionaries: asking for the backend by its name would choose one.
+    # As plain dictionaries, because reading the backend by name would choose one.
     now, usual = module.rcParams, module.rcParamsDefault
     if dict.__eq__(now, usual):
         return {}
@@ -256,7 +256,7 @@ def _matplotlib(module: Any) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    """A setting of matplotlib as plain data; of a cycle of colours, its text."""
+    """A matplotlib setting as plain data; a colour cycle as its text."""
     return _kept(value) if value is None or isinstance(value, (str, int, float, list, tuple)) else repr(value)
 
 
@@ -265,7 +265,7 @@ def _sklearn(module: Any) -> dict[str, Any]:
 
 
 def _polars(module: Any) -> dict[str, Any]:
-    # Polars keeps most of it in the environment, whose own table is far quicker than asking by name.
+    # Polars keeps most settings in the environment; reading its internal table is much faster than by name.
     names, data = _polars_names(), getattr(os.environ, "_data", {})
     found = {name: data[encoded] for name, encoded in names if encoded in data}
     for name, read in module._POLARS_CFG_DIRECT_VARS.items():
@@ -311,7 +311,7 @@ _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "csv": ("external:csv", "dist:pandas"),
     "mimetypes": ("external:mimetypes",),
 }
-"""Modules whose state counts only for code that names them, with how its parts begin then."""
+"""Modules whose settings are read only for code that refers to them, with the prefixes of such parts of the code."""
 _READERS: Final[tuple[tuple[str, str, Callable[[Any], dict[str, Any]]], ...]] = (
     ("decimal's context", "decimal", _decimal),
     ("the locale", "locale", _locale_of),
@@ -329,4 +329,4 @@ _READERS: Final[tuple[tuple[str, str, Callable[[Any], dict[str, Any]]], ...]] = 
     ("torch's defaults", "torch", _torch),
     ("mpmath's precision", "mpmath", _mpmath),
 )
-"""What is asked, the module that must be loaded for it, and what asks."""
+"""The group of settings, the module that must be loaded, and the function that reads them."""

@@ -1,4 +1,4 @@
-"""Which watches a piece of code is under: a context variable, followed into the threads that bodies start."""
+"""Tracks which watches apply to the running code: by a context variable, also in threads that bodies start."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from expops_prefect.effects.record import Record
 
 _MARK: Final = "_expops_watch"
-"""The attribute of a thread that a body started."""
+"""The attribute with the link of a thread that a body started."""
 
 
 class Link:
-    """A watch and those around it.
+    """A watch, linked to the surrounding one.
 
-    Contexts and threads that outlive a body hold its link alone; what was seen goes with the watch.
+    Contexts and threads that outlive a body keep only its link; the observations are freed with the watch.
 
     Attributes:
-        record: what the watch notes; ``None`` once its body has ended, and for what is not to be seen.
-        outer: the link around it.
-        quiet: nothing that runs here is seen, by the watches around it neither.
+        record: the observations of the watch; ``None`` after its body has ended, and for unobserved code.
+        outer: the surrounding link.
+        quiet: nothing here is observed, not by the surrounding watches either.
     """
 
     __slots__ = ("outer", "quiet", "record")
@@ -43,18 +43,18 @@ class Running(dict[int, Link]):
     """The links whose bodies run in this process."""
 
     def in_forked_child(self) -> None:
-        """A forked child is no part of the body that forked it."""
+        """Detach a forked child from the body that forked it."""
         for link in self.values():
             link.record = None
         self.clear()
 
 
 running: Final = of_process(Running)
-"""Held here, because the audit hook asks it at every event. While it is empty, nothing else is asked."""
+"""Kept in a module variable, because the audit hook reads it at every event and does nothing else while it is empty."""
 
 
 def innermost() -> Link | None:
-    """The nearest link whose body still runs; ``None`` outside bodies and where nothing is to be seen."""
+    """The nearest link whose body still runs; ``None`` outside bodies and for unobserved code."""
     link = here()
     while link is not None and link.record is None:
         if link.quiet:
@@ -64,10 +64,10 @@ def innermost() -> Link | None:
 
 
 def here() -> Link | None:
-    """The link of this context, or the one that this thread was started under."""
+    """The link of this context, else the one under which this thread was started."""
     link = current.get()
     if link is None:
-        # Not by current_thread(), which makes an object for a thread that is none of Python's.
+        # Not by current_thread(), which creates an object for a thread that Python did not start.
         thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
         if thread is not None:
             link = thread.__dict__.get(_MARK)
@@ -75,7 +75,7 @@ def here() -> Link | None:
 
 
 def records(link: Link | None) -> list[Record]:
-    """What the watches around here note, the innermost first."""
+    """The records of the surrounding watches, the innermost first."""
     found = []
     while link is not None:
         if link.record is not None:
@@ -85,13 +85,13 @@ def records(link: Link | None) -> list[Record]:
 
 
 def follow(thread: Any, link: Link) -> None:
-    """Let what a thread does count for the body that started it."""
+    """Attribute what a thread does to the body that started it."""
     setattr(thread, _MARK, link)
 
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Let nothing that runs here be seen: for traffic of this package's own, and of Prefect's."""
+    """Observe nothing that runs here: for the traffic of this package and of Prefect."""
     token = current.set(Link(None, here(), quiet=True))
     try:
         yield

@@ -1,7 +1,7 @@
-"""What a result was read from: files, folders, environment variables and Prefect Variables.
+"""Dependencies of a result: files, folders, environment variables and Prefect Variables.
 
-They are found while a body runs or stand in its code, so they are no part of the key. The record of the
-result keeps a digest of each, and a look-up compares: what differs is a miss.
+They are found while a body runs, or in its code, so they are not part of the key. The record of the
+result keeps a digest of each. A lookup compares the digests; a difference is a miss.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from expops_prefect.models.effects import CodeEffects, Read
 Kind = Literal["file", "folder", "link", "current folder", "environment", "variable"]
 ABSENT: Final = "absent"
 _DATED: Final = " of "
-"""Between a digest and the time of the last change, where a body asked for that."""
+"""The separator between a digest and the time of the last change, if a body read that time."""
 _SIFTED: Final = " sifted"
-"""After the digest of the names in a data folder, less those that do not count."""
+"""The suffix of a digest of the names in a data folder without the ignored ones."""
 _WORDS: Final = {
     "environment": "the environment variable ",
     "variable": "the Prefect Variable ",
@@ -38,22 +38,22 @@ _WORDS: Final = {
     "current folder": "the current folder",
 }
 _SETTLED_NS: Final = 2_000_000_000
-"""A file that was written so recently may be written again without its times showing it."""
+"""A file that was written this recently may be written again without a change of its times."""
 
 
 class ChangedMeanwhileError(ExpOpsPrefectError):
-    """Something that a body read was changed before its result could be stored."""
+    """A dependency of a body was changed before its result could be stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """One thing that a result was read from.
+    """One dependency of a result.
 
     Attributes:
-        kind: what it is.
-        name: a path, relative where it is below the project's root; or the name of the variable.
-        digest: of the content, the names in a folder, or the value; ``absent`` if there was none. Never a value.
-        stamp: size, times and inode of a file; while they are the same, so is the content. Empty if unknown.
+        kind: the kind of dependency.
+        name: a path, relative if it is below the project's root; or the name of the variable.
+        digest: of the content, the names in a folder, or the value; ``absent`` if it did not exist. Never a value.
+        stamp: size, times and inode of a file; while they are unchanged, so is the content. Empty if unknown.
     """
 
     kind: Kind
@@ -64,14 +64,14 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Digests of the variables that a code names, taken before its body runs."""
+    """Digests of the variables that the code names, computed before its body runs."""
 
     environment: tuple[tuple[str, str], ...]
     variables: tuple[tuple[str, str], ...]
 
 
 def named(code: CodeEffects) -> Named:
-    """Take the digests of the environment and of the Prefect Variables that a code names."""
+    """Compute the digests of the environment variables and the Prefect Variables that the code names."""
     return Named(
         tuple((name, _environment(name)) for name in code.environment),
         tuple((name, _variable(name)) for name in code.variables),
@@ -82,13 +82,13 @@ def taken(before: Named, reads: Iterable[Read], root: Path, rules: DataRules = U
     """The dependencies of a body that has run.
 
     Args:
-        before: the variables, as they were before.
+        before: the variables before the body ran.
         reads: the files and folders that it read.
         root: the project's root.
-        rules: the data folders of its key, and what does not count in them.
+        rules: the data folders of its key, and the names to ignore in them.
 
     Raises:
-        ChangedMeanwhileError: one of them was changed since the body looked at it.
+        ChangedMeanwhileError: one of them was changed since the body read it.
     """
     found: dict[tuple[str, str], Dependency] = {}
     for kind, entries in (("environment", before.environment), ("variable", before.variables)):
@@ -109,12 +109,12 @@ def taken(before: Named, reads: Iterable[Read], root: Path, rules: DataRules = U
 
 
 def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = USUAL) -> str | None:
-    """What differs from when a result was computed, for people; ``None`` if nothing does.
+    """Describe the first dependency that has changed since a result was computed; ``None`` if none has.
 
     Args:
-        dependencies: what it was read from.
+        dependencies: the dependencies of the result.
         root: the project's root.
-        rules: what does not count in data folders.
+        rules: the names to ignore in data folders.
     """
     for dependency in dependencies:
         if dependency.kind == "environment":
@@ -147,7 +147,7 @@ def dump(dependencies: Sequence[Dependency]) -> str:
 
 
 def load(text: str) -> tuple[Dependency, ...]:
-    """Read that text back.
+    """Read the text of :func:`dump`.
 
     Raises:
         FormatError: it is damaged.
@@ -157,18 +157,18 @@ def load(text: str) -> tuple[Dependency, ...]:
     try:
         return tuple(Dependency(*map(_text, entry)) for entry in orjson.loads(text))  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
-        raise FormatError(f"a damaged cache record: its dependencies are not legible ({error})") from error
+        raise FormatError(f"a damaged cache record: its dependencies cannot be read ({error})") from error
 
 
 def described(dependencies: Iterable[Dependency]) -> Iterator[str]:
-    """Each of them for people."""
+    """Describe each dependency for people."""
     for dependency in dependencies:
         yield _words(dependency.kind, dependency.name)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} in place of a text")
+        raise TypeError(f"{type(value).__name__} instead of a string")
     return value
 
 
@@ -178,8 +178,8 @@ def _words(kind: str, name: str) -> str:
 
 def _how(before: str, now: str) -> str:
     if before == ABSENT:
-        return "is there now"
-    return "is gone" if now == ABSENT else "changed"
+        return "exists now"
+    return "no longer exists" if now == ABSENT else "changed"
 
 
 def _of_read(read: Read, root: Path, rules: DataRules) -> Dependency:
@@ -191,7 +191,7 @@ def _of_read(read: Read, root: Path, rules: DataRules) -> Dependency:
         return Dependency("link", name, digest)
     kind: Kind = "folder" if read.listing else "file"
     if not read.listing and not read.dated and read.stamp is not None and os.path.isdir(read.path):  # noqa: PTH112
-        return Dependency(kind, name, _content(read.path, listing=False))  # it is there, whatever is in it
+        return Dependency(kind, name, _content(read.path, listing=False))  # only its existence matters
     stamp = _stamp(read.path)
     if _identity(stamp) != _identity("" if read.stamp is None else " ".join(map(str, read.stamp))):
         raise ChangedMeanwhileError(f"{name} was changed while it ran")
@@ -208,16 +208,16 @@ def _is_below(path: str, folders: Sequence[str]) -> bool:
 
 
 def _relative(path: str, root: Path) -> str:
-    """A path as the record has it: below the root it means the same in every checkout."""
+    """A path as it is recorded: relative below the root, so that it is the same in every checkout."""
     for base in (str(root), os.path.realpath(root)):
         if path.startswith(f"{base}{os.sep}"):
-            return path.removeprefix(f"{base}{os.sep}")  # as it was asked for: a link in it may lead elsewhere later
+            return path.removeprefix(f"{base}{os.sep}")  # with links unresolved, because they may lead elsewhere later
     below = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
     return path if below.startswith(os.pardir) else below
 
 
 def _stamp(path: str) -> str:
-    """Size, modification time, inode and change time; empty for what is not there."""
+    """Size, modification time, inode and change time; empty if the path does not exist."""
     try:
         status = os.stat(path)  # noqa: PTH116 - on the path of every hit
     except (OSError, ValueError):
@@ -239,14 +239,14 @@ def _settled(stamp: str) -> bool:
 def _content(path: str, *, listing: bool, dated: bool = False, sifting: DataRules | None = None) -> str:
     try:
         if listing:
-            found = os.listdir(path)  # noqa: PTH208 - names are all that counts
+            found = os.listdir(path)  # noqa: PTH208 - only names are needed
             kept = sorted(found if sifting is None else (name for name in found if not sifting.ignores(name)))
             sifted = "" if sifting is None else _SIFTED
             if dated:
                 return _digest("\0".join(_entry(path, name) for name in kept)) + f"{_DATED}its entries" + sifted
             return _digest("\0".join(kept)) + sifted
         status = os.stat(path)  # noqa: PTH116 - asked whether it is there
-        # A pipe would wait for somebody who writes.
+        # Reading a pipe would wait for a writer.
         regular = stat.S_ISREG(status.st_mode)
         content = file_digest(path) if regular else f"no file: {stat.S_IFMT(status.st_mode):o}"
         return f"{content}{_DATED}{status.st_mtime_ns}" if dated else content
@@ -259,7 +259,7 @@ def _content(path: str, *, listing: bool, dated: bool = False, sifting: DataRule
 
 
 def _link(path: str) -> str:
-    """The digest of what a link says; that of everything that is no link is one and the same."""
+    """The digest of a link's target; the same text for everything that is not a link."""
     try:
         return _digest(f"link\0{os.readlink(path)}")  # noqa: PTH115 - text
     except (FileNotFoundError, NotADirectoryError):
@@ -276,7 +276,7 @@ def _link_stamp(path: str) -> Stamp | None:
 
 
 def _entry(folder: str, name: str) -> str:
-    """A name in a folder with what ``DirEntry.stat`` tells of it."""
+    """A name in a folder with the fields of ``DirEntry.stat``."""
     try:
         status = os.lstat(f"{folder}{os.sep}{name}")
     except OSError:
@@ -294,7 +294,7 @@ def _environment(name: str) -> str:
 
 
 def _variable(name: str) -> str:
-    """A Prefect Variable's value, asked for at Prefect's API."""
+    """The digest of a Prefect Variable's value, read through Prefect's API."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:

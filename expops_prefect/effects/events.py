@@ -1,9 +1,9 @@
-"""What Python's audit events tell of a body. Events that are not named here are harmless.
+"""Python's audit events that are effects of a body. Events that are not named here are harmless.
 
-Left out are those of importing, compiling and inspecting (``import``, ``compile``, ``exec``, ``marshal.*``,
-``code.*``, ``object.*``, ``sys.*``, ``gc.*``), of memory (``mmap``, ``array``, ``ctypes.*`` but for loading a
-library and looking up its functions), of locks on files that were opened before (``fcntl.*``), of what other events
-tell as well (``glob.glob``, ``os.walk``, ``pathlib.*``, the rest of ``shutil.*``) and of logging (``syslog.*``).
+Left out are events of importing, compiling and inspecting (``import``, ``compile``, ``exec``, ``marshal.*``,
+``code.*``, ``object.*``, ``sys.*``, ``gc.*``), of memory (``mmap``, ``array``, ``ctypes.*`` except loading a library
+and looking up its functions), of locks on files that were opened before (``fcntl.*``), those that other events cover
+(``glob.glob``, ``os.walk``, ``pathlib.*``, the rest of ``shutil.*``), and those of logging (``syslog.*``).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ EFFECTS: Final[dict[str, tuple[Kind, str]]] = {
     "winreg.DeleteKey": ("state", "winreg.DeleteKey"),
     "winreg.DeleteValue": ("state", "winreg.DeleteValue"),
 }
-"""Events that are an effect whatever their arguments."""
+"""Events that are an effect regardless of their arguments."""
 
 CHANGES: Final[dict[str, tuple[int, int | None]]] = {
     "os.remove": (0, 1),
@@ -90,7 +90,7 @@ CHANGES: Final[dict[str, tuple[int, int | None]]] = {
     "shutil.copytree": (1, None),
     "shutil.move": (1, None),
 }
-"""Events that change a file: where the changed path stands among the arguments, and the folder it is relative to."""
+"""Events that change a file: the positions of the path and of its folder's descriptor among the arguments."""
 
 LISTINGS: Final = frozenset({"os.listdir", "os.scandir"})
 MADE: Final = {"tempfile.mkstemp": "tempfile.mkstemp", "tempfile.mkdtemp": "tempfile.mkdtemp"}

@@ -1,6 +1,6 @@
-"""Bodies are followed into the threads that they start, and into the pools of threads that they use.
+"""Follows bodies into the threads that they start and the thread pools that they use.
 
-What is followed is the watch, and the place in the recorded run: what such a thread logs is the task's.
+A thread inherits the watch and the place in the recorded run, so that what it logs belongs to the task.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from expops_prefect.run_context import RunContext
 _EVENTS_OF_THREADS = sys.version_info >= (3, 12)
 _POOL_OF_THREADS = "multiprocessing.pool"
 _GIVEN = ("apply_async", "_map_async", "imap", "imap_unordered")
-"""The methods of a pool of threads that all others go through; each takes the function first."""
+"""The methods of a thread pool that all others call; the function is their first argument."""
 
 
 class _Replaced:
-    """What is replaced in this process: ``threading``, and the pools of threads once they are imported."""
+    """What is replaced in this process: ``threading``, and thread pools once they are imported."""
 
     def __init__(self) -> None:
         self.lock = ForkSafeLock()
@@ -38,7 +38,7 @@ class _Replaced:
 
 
 def install() -> None:
-    """Replace what starts threads and what gives work to a pool, once each."""
+    """Replace the functions that start threads and that submit work to a pool, once each."""
     here = of_process(_Replaced)
     if len(here.modules) == 2:
         return
@@ -58,7 +58,7 @@ def install() -> None:
 def _followed_start(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def followed(self: threading.Thread, *args: Any, **kwargs: Any) -> None:
-        if running and not _EVENTS_OF_THREADS:  # else the audit hook hears of it
+        if running and not _EVENTS_OF_THREADS:  # otherwise the audit hook sees it
             link = innermost()
             if link is not None:
                 heard(note_thread, self._bootstrap, link, sys._getframe(0))  # type: ignore[attr-defined]
@@ -70,7 +70,7 @@ def _followed_start(start: Callable[..., None]) -> Callable[..., None]:
 
 
 def _mark(thread: threading.Thread, frame: FrameType) -> None:
-    """Tell a thread whose it is, if the project's own code starts it: those of libraries may serve several tasks."""
+    """Mark a thread with its task if the project's code starts it; threads of libraries may serve several tasks."""
     if place_of(frame.f_code.co_filename) is Place.PROJECT and origin_of(frame) is not None:
         run_context.follow(thread, run_context.place())
 
@@ -85,7 +85,7 @@ def _followed_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future
             return submit(self, *args, **kwargs)
         future = submit(self, made[0], *args[1:], **kwargs)
         if made[0].is_noted:
-            future.add_done_callback(made[0].over)  # it may be cancelled, and then never runs
+            future.add_done_callback(made[0].over)  # a cancelled call never runs
         return future
 
     setattr(followed, STANDS_FOR, submit)
@@ -97,7 +97,7 @@ def _followed_gift(give: Callable[..., Any]) -> Callable[..., Any]:
     def followed(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         made: list[_Work] = []
         if args:
-            # Its threads are noted where they are started: what they still do at the end counts by that.
+            # Its threads are noted when they start, which covers what they still do at the end.
             heard(_take, made, args[0], sys._getframe(1), noted=False)
         return give(self, made[0], *args[1:], **kwargs) if made else give(self, *args, **kwargs)
 
@@ -114,7 +114,7 @@ def _take(made: list[_Work], function: Callable[..., Any], frame: FrameType, *, 
 
 
 class _Work:
-    """A call that a body gave to a pool, whose threads may be older than the body."""
+    """A call that a body submitted to a pool, whose threads may be older than the body."""
 
     __slots__ = ("_function", "_link", "_place", "_record")
 
@@ -130,7 +130,7 @@ class _Work:
 
     @property
     def is_noted(self) -> bool:
-        """Whether a watch waits for it."""
+        """Whether a watch tracks its end."""
         return self._record is not None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Whether a body drew from the generators of random numbers that a whole process shares.
+"""Detects whether a body drew from the process's global random generators.
 
-This is asked twice around every task, so the states are not copied: both Mersenne Twisters are looked at where they
-lie in memory, 624 words and a position among them. Any draw moves the position or makes new words.
+This is checked twice around every task, so the states are not copied. Both Mersenne Twisters are read in place in
+memory: 624 words and a position. Any draw moves the position or generates new words.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ import orjson
 from expops_prefect._internal.process import of_process
 
 _FRESH: Final = (623, 624)
-"""Where numpy's global generator stands before anybody has drawn."""
+"""The positions of numpy's global generator before the first draw."""
 _DRAWS_AT_IMPORT: Final = {"random": "rich.style"}
-"""A module that draws once, when it is imported, and what it computes does not depend on that."""
+"""By generator, a module that draws once when it is imported, without effect on what it computes."""
 _DRAW_ALONGSIDE: Final = (
     *("coolname", "websockets.asyncio.connection", "websockets.client", "websockets.legacy.protocol"),
     *("websockets.legacy.client", "prefect.utilities.math", "prefect._internal._observation_delivery"),
     *("prefect.input.run_input", "google.api_core.retry.retry_base"),
 )
-"""Modules that draw for Prefect, in whatever thread: names of runs, keep-alives, waits."""
+"""Modules that draw for Prefect, in any thread: for names of runs, keep-alives and waits."""
 _IMPORTED: Final = "imported"
 _OTHERS: Final = "others"
 _Words: Final = ctypes.c_uint32 * 625
 
 
 class _Draws:
-    """What is known of the global generators of this process.
+    """The known state of the global generators of this process.
 
     Attributes:
-        alongside: how often the modules that draw for Prefect have done so.
+        alongside: how often the modules that draw for Prefect have drawn.
         waiting: those of them that are not imported yet.
-        numpy: numpy's state when it was last asked for, because asking takes longer than a small task.
+        numpy: numpy's state when it was last read, because reading it takes longer than a small task.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class _Draws:
 
 
 def snapshot(leave_out: Collection[str]) -> dict[str, Any]:
-    """The states of the global generators, but for those that a body seeds itself."""
+    """The states of the global generators, except those that a body seeds itself."""
     states = {name: state(module) for name, module, state in _generators() if name not in leave_out}
     states[_IMPORTED] = [name for name in _DRAWS_AT_IMPORT.values() if name in sys.modules]
     states[_OTHERS] = of_process(_Draws).alongside
@@ -61,7 +61,7 @@ def snapshot(leave_out: Collection[str]) -> dict[str, Any]:
 
 
 def drawn(before: dict[str, Any], leave_out: Collection[str]) -> list[str]:
-    """The generators whose state is another than before."""
+    """The generators whose state has changed."""
     found = []
     for name, module, state in _generators():
         if name in leave_out:
@@ -71,7 +71,7 @@ def drawn(before: dict[str, Any], leave_out: Collection[str]) -> list[str]:
                 found.append(name)  # numpy was imported by the body
         elif state(module) != before[name]:
             if name == "random" and before[_OTHERS] != of_process(_Draws).alongside:
-                continue  # it cannot be told who moved it
+                continue  # it is unknown which code moved it
             importing = _DRAWS_AT_IMPORT.get(name)
             if importing is None or importing in before[_IMPORTED] or importing not in sys.modules:
                 found.append(name)
@@ -79,7 +79,7 @@ def drawn(before: dict[str, Any], leave_out: Collection[str]) -> list[str]:
 
 
 def left_behind(seeded: Collection[str]) -> str:
-    """The states of generators that a body has seeded, for :func:`restore`; empty if there are none."""
+    """The states of the generators that a body seeded, for :func:`restore`; empty if it seeded none."""
     states = {}
     if "random" in seeded:
         version, words, gauss = random.getstate()
@@ -93,7 +93,7 @@ def left_behind(seeded: Collection[str]) -> str:
 
 
 def restore(states: str) -> None:
-    """Leave the generators as a body did that is not executed now."""
+    """Set the generators to the state in which a body left them that is not executed now."""
     for name, (first, *rest) in orjson.loads(states).items():
         if name == "random":
             random.setstate((first, tuple(_unpacked(rest[0])), rest[1]))
@@ -116,7 +116,7 @@ def _unpacked(text: str) -> list[int]:
 
 
 def install() -> None:
-    """Count what Prefect draws, in the modules that have been imported since the last time."""
+    """Count Prefect's draws in modules that were imported since the last call."""
     waiting = of_process(_Draws).waiting
     for name in [name for name in waiting if name in sys.modules]:
         waiting.remove(name)
@@ -129,7 +129,7 @@ def install() -> None:
 
 
 class _Counting(ModuleType):
-    """The module :mod:`random`, as those see it who draw for Prefect."""
+    """A proxy of :mod:`random` for modules that draw for Prefect, which counts draws."""
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(random, name)
@@ -147,7 +147,7 @@ def _counted(draw: Callable[..., Any]) -> Callable[..., Any]:
 
 def _generators() -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
     yield "random", getattr(random, "_inst", None), _python
-    # Modules that are still being imported elsewhere have no generator yet.
+    # Modules that another thread is still importing have no generator yet.
     numpy = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
     if numpy is not None:
         yield "numpy", numpy, _numpy
@@ -169,8 +169,8 @@ def _python(generator: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _lies_as_known() -> bool:
-    """Whether Python's generator is laid out in memory as it has been in every version: the position, the words."""
-    generator = random.Random(1)  # noqa: S311 - it is looked at only
+    """Whether Python's generator has the known memory layout, the same in all versions: position, then words."""
+    generator = random.Random(1)  # noqa: S311 - only its memory is read
     if random.Random.__basicsize__ < object.__basicsize__ + ctypes.sizeof(_Words):
         return False
     for _ in range(2):
@@ -183,10 +183,10 @@ def _lies_as_known() -> bool:
 
 
 def _numpy(generator: Any) -> Any:
-    """Where the generator stands, with the second of a pair of normal deviates that it keeps for the next call.
+    """The generator's position, and the normal deviate that it keeps for the next call, because it makes them in pairs.
 
-    The deviate takes a copy of the whole state, a tenth of a millisecond; but where there was none, one cannot appear
-    without the position changing.
+    Reading the deviate copies the whole state, which takes a tenth of a millisecond. This is avoided if there was none
+    before, because one cannot appear without a change of the position.
     """
     position = _numpy_position(generator)
     known = of_process(_Draws).numpy
@@ -203,7 +203,7 @@ def _numpy_position(generator: Any) -> tuple[Any, ...]:
     if type(bits).__name__ != "MT19937":  # numpy.random.set_bit_generator
         return id(bits), repr(bits.state)
     address = _address(bits)
-    words = _Words.from_address(address)  # numpy publishes where it lies; the position comes last
+    words = _Words.from_address(address)  # numpy publishes the address; the position comes last
     return address, words[624], words[0], words[1], words[623]
 
 

@@ -1,4 +1,4 @@
-"""The audit hook: what it makes of an event that happens while a body runs."""
+"""The audit hook, which turns events during a body into observations."""
 
 # ruff: noqa: ARG001 - the handlers of events have one signature
 
@@ -21,24 +21,24 @@ from expops_prefect.models.effects import Kind
 
 _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _NAMES_ALONE: Final = ("<frozen os>", *(f"{os.sep}{name}.py" for name in ("os", "glob", "pathlib", "shutil")))
-"""Of files in which folders are walked by their entries' names."""
+"""The ends of the files that walk folders by the names of their entries."""
 _TMPFILE: Final = getattr(os, "O_TMPFILE", 0)
 _WALKERS: Final = frozenset(
     {"_rmtree_unsafe", "_rmtree_safe_fd", "_rmtree_safe_fd_step", "_fwalk", "fwalk", "_get_default_tempdir"}
 )
-"""Functions of Python's own that open folders by the number of another, or that make files to try a folder."""
+"""Python's own functions that open folders by another's descriptor, or that create files to test a folder."""
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH120, PTH100 - text
 real_stat: Final = os.stat
 real_lstat: Final = os.lstat
 openers: Final[set[CodeType]] = set()
-"""The code of what stands for ``os.open``: there the folder that a path is relative to is known."""
+"""The code of the replacement of ``os.open``, which knows the folder that a path is relative to."""
 _noting: Final[set[int]] = set()
-"""The threads that note an event, which may open files itself. Held here, because every event asks for it."""
+"""The threads that are noting an event, which may open files itself. At module level, as every event reads it."""
 Handler = Callable[[str, tuple[Any, ...], Link, FrameType], None]
 
 
 def hook(event: str, arguments: tuple[Any, ...]) -> None:
-    """Hear of an event; this is called for every one of the process, so what it does outside bodies is little."""
+    """Handle an event. This runs for every event of the process, so it does very little outside bodies."""
     if not running:
         return
     handler = _HANDLERS.get(event)
@@ -50,9 +50,9 @@ def hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def heard(note: Callable[..., None], *arguments: Any, **options: Any) -> None:
-    """Note something, unless it happens because something is being noted in this thread.
+    """Note something, unless this thread is already noting something.
 
-    Whatever goes wrong stays here: it would be raised into the user's call.
+    Exceptions are caught here, because they would be raised into the user's call.
     """
     thread = threading.get_ident()
     if thread in _noting:
@@ -68,7 +68,7 @@ def heard(note: Callable[..., None], *arguments: Any, **options: Any) -> None:
 
 
 def is_own(error: BaseException) -> bool:
-    """Whether an error arose in our code; else a signal's handler raised it and it is its receiver's."""
+    """Whether an error arose in our code; otherwise a signal handler raised it, and it is re-raised."""
     trace: TracebackType | None = error.__traceback__
     last = ""
     while trace is not None:
@@ -78,12 +78,12 @@ def is_own(error: BaseException) -> bool:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """What tells cheaply whether a file is still the same."""
+    """The fields that cheaply tell whether a file is unchanged."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def link_stamp(status: os.stat_result) -> Stamp:
-    """The same of a link itself, and of everything that is no link."""
+    """The same for a link itself; a constant for everything that is not a link."""
     return stamp_of(status) if stat.S_ISLNK(status.st_mode) else (0, 0, 0)
 
 
@@ -96,7 +96,7 @@ def _effect(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType
 
 
 def _request(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
-    """A file that is named by a URL is opened as any other."""
+    """Note a request, except for a ``file:`` URL, which is opened like any other file."""
     origin = origin_of(frame)
     if origin is not None and not str(arguments[0]).startswith(("file:", "data:")):
         for record in records(link):
@@ -104,7 +104,7 @@ def _request(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
 
 
 def _database(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
-    """A database in memory is a way to compute."""
+    """Note a database, except one in memory, which only serves computing."""
     name = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
     if name in ("", ":memory:") or name.startswith("file::memory:") or "mode=memory" in name:
         return
@@ -115,7 +115,7 @@ def _database(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTy
 
 
 def _library(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
-    """Compiled code that the project itself calls does what nobody sees; packages load libraries all the time."""
+    """Note a library that the project itself loads: its effects are unknown. Packages load libraries all the time."""
     outer: FrameType | None = frame
     while outer is not None and "ctypes" in outer.f_code.co_filename:
         outer = outer.f_back
@@ -130,11 +130,11 @@ def _thread(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType
 
 
 def note_thread(function: Any, link: Link, frame: FrameType) -> None:
-    """Follow a thread that is being started, unless it is one of Prefect's.
+    """Follow a thread that is being started, unless it belongs to Prefect.
 
     Args:
         function: what the thread will run.
-        frame: where :mod:`threading` starts it.
+        frame: the frame in which :mod:`threading` starts it.
     """
     origin = origin_of(frame)
     if origin is None:
@@ -166,7 +166,7 @@ def _listing(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
     if _is_walker(frame) and not frame.f_code.co_name.endswith("fwalk"):
         return
     path = paths.absolute(arguments[0])
-    # An entry tells its size and time, which nothing else hears; the library's own functions ask for names alone.
+    # An entry gives its size and time, without another event; Python's own functions read only names.
     dated = event == "os.scandir" and not frame.f_code.co_filename.endswith(_NAMES_ALONE)
     if path is not None and link.record is not None and link.record.knows(path, listing=True, dated=dated):
         return
@@ -195,11 +195,11 @@ def _opened(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType
 
 
 def _path_of_open(given: Any, mode: str | None, frame: FrameType) -> tuple[str | None, FrameType]:
-    """The path that is opened, ``None`` if it cannot be told, and where it is opened: the event lacks the folder."""
+    """The opened path, ``None`` if unknown, and the opening frame; the event itself lacks the folder."""
     if frame.f_code in openers:
         return paths.absolute(given, frame.f_locals["dir_fd"]), frame.f_back or frame
     if mode is None and not isinstance(given, int) and not os.path.isabs(os.fspath(given)):  # noqa: PTH117 - text
-        return None, frame  # os.open under a name that was bound before it was replaced
+        return None, frame  # os.open under a name that was bound before the replacement
     return paths.absolute(given), frame
 
 
@@ -208,7 +208,7 @@ def _changed_by_opening(link: Link, path: str, mode: str | None, flags: int, ori
         return
     status = _status(path)
     if status is not None and stat.S_ISDIR(status.st_mode):
-        return  # tempfile tells open() the folder, and its opener the file
+        return  # tempfile passes the folder to open(), and the file to its opener
     if status is not None and flags & os.O_RDWR and not flags & os.O_TRUNC:
         note_read(link, path, origin, _call("open", path, mode))
     note_write(link, path, _call("open" if mode else "os.open", path, mode), origin)
@@ -225,17 +225,17 @@ def note_read(
     dated: bool = False,
     status: os.stat_result | None = None,
 ) -> None:
-    """Note that a file is read, or a folder listed, unless it is no data.
+    """Note that a file is read or a folder is listed, unless it is not data.
 
     Args:
         link: the watches.
-        path: absolute; ``None`` if it cannot be told.
+        path: absolute; ``None`` if unknown.
         origin: the project's code that caused it.
-        call: how people know the call.
+        call: the call, for people.
         listing: the names in a folder are read.
-        asked: it was asked whether it is there.
-        dated: its times were asked for.
-        status: what the file system says of it, if that is known.
+        asked: only its existence is read.
+        dated: its times are read.
+        status: its ``stat`` result, if known.
     """
     if path is None:
         for record in records(link):
@@ -259,7 +259,7 @@ def note_read(
 
 
 def note_link(link: Link, path: str | None, origin: Origin) -> None:
-    """Note that it was asked whether something is a link, or where it leads."""
+    """Note that code reads whether a path is a link, or its target."""
     if path is None or paths.is_kernel(path):
         for record in records(link):
             record.effect("environment", "os.readlink", origin)
@@ -276,7 +276,7 @@ def note_current_folder(link: Link, path: str, origin: Origin) -> None:
 
 
 def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, asked: bool) -> bool:
-    """Note what is read but has no content that could be compared; tell whether it is such."""
+    """Note a read of something without comparable content; return whether it is such."""
     if stat.S_ISREG(status.st_mode) and not paths.is_kernel(path):
         return False
     if stat.S_ISDIR(status.st_mode):
@@ -288,7 +288,7 @@ def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origi
 
 
 def note_write(link: Link, path: str | None, call: str, origin: Origin) -> None:
-    """Note that a file is changed, unless a library keeps it for itself."""
+    """Note that a file is changed, unless it is a library's own cache."""
     if path is not None and (paths.is_sink(path) or (not origin.direct and paths.is_cache(path))):
         return
     for record in records(link):
@@ -306,7 +306,7 @@ def _changed(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
         return
     there = path is not None and _status(path) is not None
     if path is not None and ((event == "os.mkdir" and there) or (event in _NEED_FILE and not there)):
-        note_read(link, path, origin, "os.path.exists", asked=True)  # it fails, and that depends on what is there
+        note_read(link, path, origin, "os.path.exists", asked=True)  # it fails, depending on whether the path exists
         return
     if event == "os.rename":
         source = paths.absolute(arguments[0], arguments[2] if len(arguments) > 2 else None)

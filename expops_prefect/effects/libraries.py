@@ -1,6 +1,6 @@
-"""Light wrappers around the functions of :mod:`~expops_prefect.effects.readers`, put in place once they are imported.
+"""Wraps the functions of :mod:`~expops_prefect.effects.readers` once their libraries are imported.
 
-Outside bodies a wrapper only calls the function. Whatever goes wrong in noting leaves the call alone.
+Outside bodies a wrapper only calls the function. An error in noting does not affect the call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WRITING: Final = re.compile(r"^(?:write_|sink_|serialize|save|to_)")
 
 
 class _Awaited:
-    """The readers of libraries that this process has not imported yet, and the modules in which they are."""
+    """The readers of libraries that this process has not imported yet, and their modules."""
 
     def __init__(self) -> None:
         self.readers = list(READERS)
@@ -40,7 +40,7 @@ class _Awaited:
 
 
 def install() -> None:
-    """Wrap what has been imported since the last time."""
+    """Wrap the readers in modules that were imported since the last call."""
     loaded, awaited = sys.modules, of_process(_Awaited)
     if not loaded.keys().isdisjoint(awaited.modules):  # on the way of every task run
         for reader in [reader for reader in awaited.readers if reader.module in loaded]:
@@ -49,7 +49,7 @@ def install() -> None:
             try:
                 _wrap(reader)
             except (AttributeError, TypeError):
-                continue  # another version of the library, or a type that takes no change: its code tells
+                continue  # another version of the library, or an immutable type: the analysis of code covers it
 
 
 def _wrap(reader: Reader) -> None:
@@ -65,7 +65,7 @@ def _wrap(reader: Reader) -> None:
 
 
 def _replace(package: str, function: Any, wrapper: Any) -> None:
-    """Put the wrapper wherever the library itself names the function; what users named is left alone."""
+    """Replace the function in all modules of its library; names in users' modules are left alone."""
     for name, module in list(sys.modules.items()):
         if name == package or name.startswith(f"{package}."):
             for key, value in list(getattr(module, "__dict__", {}).items()):
@@ -90,12 +90,12 @@ def _note(
     reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], whole: tuple[Any, ...], link: Link, frame: FrameType
 ) -> None:
     if reader.use == "plan" and place_of(frame.f_code.co_filename) is not Place.PROJECT:
-        return  # polars' own functions on frames make and run plans all the time
+        return  # polars' own functions on frames create and run plans all the time
     if reader.use == "known files":
         while frame.f_globals.get("__name__") == reader.module and frame.f_back is not None:
             frame = frame.f_back
         if place_of(frame.f_code.co_filename) is not Place.PROJECT:
-            return  # libraries name the type of whatever they open
+            return  # libraries guess the type of everything they open
     origin = origin_of(frame)
     if origin is None:
         return
@@ -154,7 +154,7 @@ def _is_elsewhere(filesystem: Any) -> bool:
 
 
 def _paths(value: Any) -> Iterator[str]:
-    """The paths that an argument names; files that are open already were heard of when they were opened."""
+    """The paths in an argument; files that are already open were noted when they were opened."""
     if isinstance(value, str | os.PathLike):
         text = os.fspath(value)
         yield os.fsdecode(text)
@@ -183,7 +183,7 @@ def note_path(link: Link, path: str, call: str, origin: Origin, *, writes: bool 
 
 
 def _below(path: str) -> Iterable[tuple[str, bool]]:
-    """The files that a library finds at a path, and the folders that it lists for that."""
+    """The files that a library finds at a path, and the folders that it lists to find them."""
     if os.path.isdir(path):  # noqa: PTH112
         return _folder(path)
     if glob.has_magic(path) and not os.path.lexists(path):
@@ -216,10 +216,10 @@ def _folder(path: str) -> Iterator[tuple[str, bool]]:
 
 
 def _plan(plan: Any, reader: Reader, link: Link, origin: Origin) -> None:
-    """The files of a plan that was made elsewhere, such as by the module, are read when it is carried out."""
+    """Note the files of a plan that was created elsewhere, such as by the module; they are read when it is run."""
     for names in _SCANNED.findall(plan.explain(optimized=False)):
         if re.search(r"\.\.\. \d+ other sources?$", names):
-            # Not all are named. Where the first is known, the body made the plan, and all were noted then.
+            # Not all are named. If the first is known, the body created the plan, and all were noted then.
             first = paths.absolute(names.split(", ")[0])
             for record in records(link):
                 if first is None or not record.knows(first):
@@ -230,5 +230,5 @@ def _plan(plan: Any, reader: Reader, link: Link, origin: Origin) -> None:
 
 
 def is_noted(function: Any) -> bool:
-    """Whether calls of this very object are noted: not of one that was named before its wrapper was put in place."""
+    """Whether calls of this object are noted; false for a function that was bound before it was wrapped."""
     return hasattr(function, STANDS_FOR)

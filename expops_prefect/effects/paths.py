@@ -1,4 +1,4 @@
-"""Files that are no part of what a task computes from: Python's, the installed packages', the system's, caches."""
+"""Tells data from other files: those of Python, of installed packages, of the system, and caches."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def _fonts() -> tuple[str, ...]:
 
 
 def _split(paths: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The paths themselves, and as they begin a path below one of them."""
+    """The paths themselves, and as prefixes of paths below them."""
     return frozenset(paths), tuple(path.rstrip(os.sep) + os.sep for path in paths)
 
 
 @lru_cache(maxsize=8192)
 def is_no_data(path: str, *, direct: bool) -> bool:
-    """Whether reading this file tells nothing of a task's inputs.
+    """Whether this file is not an input of a task.
 
     Args:
         path: absolute.
-        direct: the project's own code opens it: what it keeps in the user's cache folder itself, or asks the kernel,
-            is data.
+        direct: whether the project's code itself opens it; then files in the user's cache folder and of the kernel are
+            data.
     """
     exact, below = _always()
     if path in exact or path.startswith(below):
@@ -74,13 +74,13 @@ def is_no_data(path: str, *, direct: bool) -> bool:
 
 
 def is_cache(path: str) -> bool:
-    """Whether a library keeps this file for itself."""
+    """Whether this file is a library's own cache."""
     exact, below = _caches()
     return path in exact or path.startswith(below) or f"{os.sep}__pycache__" in path
 
 
 def is_kernel(path: str) -> bool:
-    """Whether the system answers with what it measures."""
+    """Whether the system generates the content from its current state."""
     return path.startswith(("/proc/", "/sys/"))
 
 
@@ -90,22 +90,22 @@ def is_random(path: str) -> bool:
 
 
 def is_sink(path: str) -> bool:
-    """Whether what is written there is gone, or printed."""
+    """Whether written data is discarded or printed."""
     return path in ("/dev/null", "/dev/full", "/dev/zero", "/dev/stdout", "/dev/stderr", "nul", "NUL")
 
 
 def is_around(path: str) -> bool:
-    """Whether a folder holds the current one or Python's own: that those lead elsewhere is no matter of data."""
+    """Whether a folder contains the current folder or Python's own, whose links are not data."""
     start = path.rstrip(os.sep) + os.sep
     return any(f"{folder}{os.sep}".startswith(start) for folder in (os.getcwd(), *_own()))  # noqa: PTH109 - text
 
 
 def absolute(path: object, folder: int | None = None) -> str | None:
-    """The absolute path that an event names; ``None`` where that cannot be told.
+    """The absolute path that an event names; ``None`` if unknown.
 
     Args:
-        path: text, bytes or an open file's number.
-        folder: the number of an open folder that the path is relative to.
+        path: a string, bytes or a file descriptor.
+        folder: the descriptor of an open folder that the path is relative to.
     """
     if path is None:
         return os.getcwd()  # noqa: PTH109 - text
@@ -130,7 +130,7 @@ def _of_descriptor(number: int) -> str | None:
 
 
 def shown(path: str) -> str:
-    """A path for people: as seen from the current folder, or from the home folder."""
+    """A path for people, relative to the current folder or the home folder."""
     try:
         here, home = os.getcwd(), str(Path.home())  # noqa: PTH109
     except (OSError, RuntimeError):

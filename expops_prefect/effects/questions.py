@@ -1,8 +1,8 @@
-"""Whether a file is there, how large and old it is, where a link leads: questions of which no audit hook is told.
+"""Observes queries without audit events: whether a file exists, its size and times, where a link leads.
 
 ``os.stat``, ``os.lstat``, ``os.access``, ``os.readlink`` and ``os.getcwd`` are replaced in :mod:`os`, once; all of
-:mod:`os.path` and :mod:`pathlib` asks through them. Outside bodies they only call the originals, as they do where a
-body asks for the same path again. So is ``os.open``, of whose folder the event says nothing.
+:mod:`os.path` and :mod:`pathlib` uses them. Outside bodies, and for a path that a body has already queried, they only
+call the originals. ``os.open`` is replaced too, because its event does not include the folder.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _EXISTENCE: Final = frozenset(
     {"exists", "lexists", "isfile", "isdir", "getsize", "is_file", "is_dir", "is_mount"}
     | {"is_socket", "is_fifo", "is_block_device", "is_char_device", "mkdir", "makedirs"}
 )
-"""Functions whose answer follows from a file's content, or from its being there."""
+"""Functions whose answer depends only on a file's content or existence."""
 _LINKS: Final = frozenset({"islink", "is_symlink", "readlink"})
-"""Functions whose answer is what a link itself says."""
+"""Functions whose answer depends on a link itself."""
 _FOLLOWING: Final = frozenset({"realpath", "_joinrealpath", "_realpath"})
-"""Functions that ask of each part of a path whether it is a link."""
+"""Functions that query each part of a path for links."""
 _ASIDE: Final = frozenset({"resolve", "ismount", "samefile", "_samefile", "walk", "fwalk", "_fwalk"})
-"""Functions that ask more than they answer."""
+"""Functions that query more than their answer depends on."""
 _ASKING: Final = (f"{os.sep}glob.py", f"{os.sep}shutil.py")
-"""Libraries that have functions of such names, beside those of paths."""
+"""Modules, besides those for paths, with functions of such names."""
 
 
 def install() -> None:
@@ -59,7 +59,7 @@ def install() -> None:
 
 
 def _opening(real: Callable[..., int]) -> Callable[..., int]:
-    """``os.open``, whose event does not tell the folder that the path is relative to."""
+    """Wrap ``os.open``, whose event does not include the folder that the path is relative to."""
 
     def opening(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         return real(path, flags, mode) if dir_fd is None else real(path, flags, mode, dir_fd=dir_fd)
@@ -90,7 +90,7 @@ def _asking(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _asking_where(real: Callable[[], str]) -> Callable[[], str]:
-    """``os.getcwd``, by which relative paths are made absolute."""
+    """Wrap ``os.getcwd``, which makes relative paths absolute."""
 
     @functools.wraps(real)
     def asking() -> str:
@@ -107,10 +107,10 @@ def _asking_where(real: Callable[[], str]) -> Callable[[], str]:
 
 
 def _asked_where(answer: str, link: Link, frame: FrameType | None) -> None:
-    """Libraries make paths absolute for themselves, so the project's own calls alone count."""
+    """Note the current folder for the project's own calls only: libraries make paths absolute internally."""
     while frame is not None and place_of(frame.f_code.co_filename) is Place.PATHS:
         if frame.f_code.co_name == "cwd":
-            return  # what that is used for cannot be told: its code says so
+            return  # the use of the answer is unknown; the analysis of code covers it
         frame = frame.f_back
     if frame is not None and place_of(frame.f_code.co_filename) is Place.PROJECT:
         origin = origin_of(frame)
@@ -149,7 +149,7 @@ def _asked(
 
 
 def _question(frame: FrameType | None) -> str | None:
-    """What a call asks for, if for anything: ``content``, ``times`` or ``link``."""
+    """What a call queries: ``content``, ``times`` or ``link``; ``None`` if its answer depends on none of them."""
     asked = "times"
     while frame is not None:
         code = frame.f_code

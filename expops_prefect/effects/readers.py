@@ -1,7 +1,7 @@
-"""Functions of libraries that open files by themselves, in C or Rust, where Python's audit hook does not hear of it.
+"""Library functions that open files in C or Rust, without audit events.
 
-Most are where a library's own functions come together, so that a name which was imported long before counts as well.
-What a body reads through anything else of a compiled library is known from its code alone.
+Most of them are internal functions that a library's public ones call, so that names imported earlier are covered too.
+Other reads of compiled libraries are found only by the analysis of code.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Use = Literal["read", "write", "mode", "sql", "database", "by caller", "plan", "known files"]
-"""``mode`` says it among the arguments; ``by caller`` by the name of the library's function that calls; ``known files``
-are those that the module has a list of."""
+"""``mode``: an argument tells; ``by caller``: the name of the library's calling function tells; ``known files``: the
+module has a list of the files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A function that is given the path of a file or folder.
+    """A function that receives the path of a file or folder.
 
     Attributes:
-        module: where it is found, once that is imported.
-        name: its name there, ``Class.method`` for a method.
-        use: what becomes of the path.
-        parameter: the name of the path among the arguments; of the text, for SQL.
-        place: where it stands among the positional arguments, ``self`` not counted.
-        shown: the call as people know it.
+        module: the module that contains it.
+        name: its name in the module, ``Class.method`` for a method.
+        use: how it uses the path.
+        parameter: the name of the argument with the path, or with the text for SQL.
+        place: the position of that argument, without ``self``.
+        shown: the call, for people.
     """
 
     module: str
@@ -36,7 +36,7 @@ class Reader:
 
     @property
     def call(self) -> str:
-        """The call as people know it."""
+        """The call, for people."""
         return self.shown or f"{self.module.partition('.')[0]}.{self.name.removesuffix('.__init__')}"
 
 

@@ -1,4 +1,4 @@
-"""What one watch has noted so far."""
+"""The observations of one watch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Stamp = tuple[int, int, int]
 
 
 class Record:
-    """What a body has done so far. Threads note side by side: each step is one operation on a dictionary.
+    """What a body has done so far. Safe for threads, because each step is one operation on a dictionary.
 
     Args:
-        scratch: folders whose files do not count, each ending with a separator.
-        code: what its calls have in common with others; ``None`` where that does not count.
+        scratch: folders whose files are ignored, each ending with a separator.
+        code: the code object that calls of its function share; ``None`` to ignore other calls.
     """
 
     __slots__ = ("_code", "_effects", "_private", "_reads", "_started", "_written", "scratch", "unfinished")
@@ -30,7 +30,7 @@ class Record:
         self.scratch = scratch
         self._code = code
         self.unfinished: set[object] = set()
-        """Calls that the body gave to a pool of threads and that have not ended."""
+        """Calls that the body submitted to a thread pool and that have not ended."""
         self._effects: dict[tuple[str, str, int], Effect] = {}
         self._reads: dict[tuple[str, bool | None], Read] = {}
         self._written: set[str] = set()
@@ -38,23 +38,23 @@ class Record:
         self._started: list[tuple[weakref.ref[threading.Thread], Origin]] = []
 
     def effect(self, kind: Kind, call: str, origin: Origin, *, seedable: bool = False) -> None:
-        """Note an effect; several of one kind in one line are one."""
+        """Note an effect; several of one kind on one line are noted once."""
         key = (kind, origin.file, origin.line) if origin.file else (kind, call, 0)
         if key not in self._effects and len(self._effects) < MOST_EFFECTS:
             file = os.path.abspath(origin.file) if origin.file else ""  # noqa: PTH100
             found = self._effects[key] = Effect(kind, call, file, origin.line, seedable)
             if self._code is not None:
-                shown.note(self._code, found)  # at once, for the calls beside this one
+                shown.note(self._code, found)  # immediately, for concurrent calls
 
     def knows(self, path: str, *, listing: bool = False, dated: bool = False, of_link: bool = False) -> bool:
-        """Whether this read is noted already."""
+        """Whether this read is already noted."""
         found = self._reads.get((path, None if of_link else listing))
         return found is not None and (found.dated or not dated)
 
     def read(
         self, path: str, stamp: Stamp | None, origin: Origin, *, listing: bool = False, dated: bool = False
     ) -> None:
-        """Note a file that was read, or a folder that was listed, as it was the first time."""
+        """Note a file that was read, or a folder that was listed, with its first stamp."""
         if path in self._written or path.startswith(self.scratch) or self.is_private(path):
             return
         key = (path, listing)
@@ -66,7 +66,7 @@ class Record:
         self._add(key, Read(path, listing, stamp, dated), origin)
 
     def link(self, path: str, stamp: Stamp | None, origin: Origin) -> None:
-        """Note a link whose text was read, as it was the first time."""
+        """Note a link whose target was read, with its first stamp."""
         known = path in self._written or path.startswith(self.scratch) or self.is_private(path)
         if not known and (path, None) not in self._reads:
             self._add((path, None), Read(path, listing=False, stamp=stamp, link=True), origin)
@@ -82,7 +82,7 @@ class Record:
             self.effect("file read", f"more than {MOST_READS} files", origin)
 
     def write(self, path: str | None, call: str, origin: Origin) -> None:
-        """Note a change of a file or folder, unless it is private; ``None`` is a path that cannot be told."""
+        """Note a change of a file or folder, unless it is private; ``None`` is an unknown path."""
         if path is not None:
             if path.startswith(self.scratch) or self.is_private(path):
                 return
@@ -90,11 +90,11 @@ class Record:
         self.effect("file write", call, origin)
 
     def private(self, path: str, call: str, origin: Origin) -> None:
-        """Note a temporary file or folder that the body makes: it counts if it is there at the end."""
+        """Note a temporary file or folder that the body creates; it is an effect if it still exists at the end."""
         self._private[path] = call, origin
 
     def is_private(self, path: str) -> bool:
-        """Whether a path is that of a temporary file of the body's, or below such a folder."""
+        """Whether a path is a temporary file of the body, or below a temporary folder."""
         if not self._private:
             return False
         while path not in self._private:
@@ -105,14 +105,14 @@ class Record:
         return True
 
     def thread(self, thread: threading.Thread, origin: Origin) -> None:
-        """Note a thread that the project's own code started: it counts if it runs on at the end."""
+        """Note a thread that the project's code started; it is an effect if it still runs at the end."""
         self._started.append((weakref.ref(thread), origin))
 
     def end(self, exists: Any) -> None:
-        """Note what is left of the body.
+        """Note temporary files and threads that outlive the body.
 
         Args:
-            exists: tells whether something is at a path; Python's own ``os.lstat``.
+            exists: Python's original ``os.lstat``, which tells whether a path exists.
         """
         for path, (call, origin) in list(self._private.items()):
             if not path.startswith(self.scratch) and _is_there(path, exists):
@@ -125,7 +125,7 @@ class Record:
             self.effect("process", "ThreadPoolExecutor.submit", Origin("", 0, direct=False))
 
     def seen(self) -> Seen:
-        """What was noted."""
+        """All observations."""
         return Seen(tuple(self._effects.values()), tuple(self._reads.values()))
 
 

@@ -1,4 +1,4 @@
-"""The seeds of Python's, numpy's and torch's global random numbers: each process and step draws its own."""
+"""Seeds for the global generators of Python, numpy and torch: each process and step has its own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 
 
 def derived_seed(base: int | None, *names: str) -> int:
-    """A seed of 32 bits for what has these names; the same in every process and on every machine."""
+    """A 32-bit seed for these names; the same in every process and on every machine."""
     text = "\0".join((str(base), *names))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from generators with this seed; afterwards they go on where they were.
+    """Seed the generators, and restore their states afterwards.
 
-    So what follows draws the same whether this was executed or came from the cache.
+    So the code that follows draws the same numbers whether this was executed or came from the cache.
     """
     import numpy as np
 

@@ -1,7 +1,7 @@
-"""What the code of tasks has shown in this process.
+"""Remembers the effects of tasks' code in this process.
 
-A call that opens a connection is heard; those that send over it later are not. So what one call did counts for all
-later calls of the same code.
+Opening a connection is observed, but not later calls that send over it. So an effect of one call applies to all later
+calls of the same code.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _LASTING: Final = frozenset({"network", "database", "process", "unknown"})
 
 
 class _Shown(dict[object, Effect]):
-    """The first such effect of each code. A forked child keeps it, as it keeps the connections."""
+    """The first lasting effect of each code object. A forked child keeps it, because it keeps the connections."""
 
 
 def code_of(function: Callable[..., Any]) -> object:
-    """What calls of one function have in common: its compiled code.
+    """The compiled code of a function, which its calls share.
 
-    Not its fingerprint, which also tells the values of globals: an open connection may be one of them. Functions that
-    a factory makes share their code, and perhaps what they use.
+    Not its fingerprint, which depends on the values of globals, such as an open connection. Functions from one factory
+    share their code, and perhaps a connection.
     """
     function = inspect.unwrap(function)
     while isinstance(function, (functools.partial, MethodType)):
@@ -39,11 +39,11 @@ def code_of(function: Callable[..., Any]) -> object:
 
 
 def note(code: object, effect: Effect) -> None:
-    """A call of this code has shown an effect."""
+    """Note an effect of a call of this code."""
     if effect.kind in _LASTING:
         of_process(_Shown).setdefault(code, effect)
 
 
 def earlier(code: object) -> Effect | None:
-    """The effect for which calls of this code are executed in this process; ``None`` while it has shown none."""
+    """The lasting effect of an earlier call of this code in this process; ``None`` if there was none."""
     return of_process(_Shown).get(code)

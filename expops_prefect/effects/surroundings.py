@@ -1,6 +1,6 @@
-"""What a body leaves behind in its process beside results: the import path, precision, logging's set-up, open figures.
+"""Detects what a body changes in its process: the import path, precision, the logging set-up, open figures.
 
-No event tells of these; they are few, and small enough to be compared around every body.
+These changes have no audit events. They are few and small enough to compare around every body.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _threads() -> tuple[Any, ...]:
 
 
 def _backend() -> Any:
-    """Where matplotlib shows figures; it is chosen when the first one is drawn, which is no change."""
+    """Matplotlib's backend; choosing it automatically for the first figure is not a change."""
     matplotlib = sys.modules.get("matplotlib")
     found = dict.get(getattr(matplotlib, "rcParams", {}), "backend")
     return found.lower() if isinstance(found, str) else None
@@ -85,15 +85,15 @@ _COMPARED: Final[dict[str, Callable[[], Any]]] = {
     "threading's settings": _threads,
 }
 _AFTER_IMPORTS: Final[dict[str, Callable[[], Any]]] = {"abc.ABCMeta.register": abc.get_cache_token}
-"""What importing changes as well, so that it is compared only where nothing was imported."""
+"""What imports change too, so that it is compared only if nothing was imported."""
 
 
 def snapshot(parts: Collection[str] | None = None, state: ambient.State | None = None) -> Snapshot:
-    """What is there now.
+    """The current state.
 
     Args:
-        parts: those of the code that is going to run; ``None`` if that is not known.
-        state: what :func:`~expops_prefect.effects.ambient.changed` has just said; without it that is asked again.
+        parts: the parts of the code that is going to run; ``None`` if unknown.
+        state: the current result of :func:`~expops_prefect.effects.ambient.changed`; by default it is computed.
     """
     found: Snapshot = {name: ask() for name, ask in _COMPARED.items()}
     for name, ask in _AFTER_IMPORTS.items():
@@ -108,11 +108,11 @@ def snapshot(parts: Collection[str] | None = None, state: ambient.State | None =
 
 
 def changed(before: Snapshot, result: Any) -> list[str]:
-    """What is another than before.
+    """What has changed, for people.
 
     Args:
-        before: as :func:`snapshot` gave it.
-        result: what the body gave back: a figure in it is no figure that is left behind.
+        before: the state from :func:`snapshot`.
+        result: what the body returned; a figure in it is not left behind.
     """
     found = [name for name, ask in _COMPARED.items() if ask() != before[name]]
     if len(sys.modules) == before[_IMPORTED]:

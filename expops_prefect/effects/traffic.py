@@ -1,4 +1,4 @@
-"""Prefect's requests in the event loop of a body: what connects runs in tasks that show no code of Prefect's."""
+"""Hides Prefect's requests in a body's event loop: they connect in asyncio tasks without Prefect on the stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from expops_prefect.fingerprint.identity import STANDS_FOR
 
 
 def install() -> None:
-    """Let what Prefect's client does in an event loop not be seen, once the client has been imported."""
+    """Exclude the requests of Prefect's async client from observation, once it is imported."""
     client = getattr(sys.modules.get("prefect.client.base"), "PrefectHttpxAsyncClient", None)
     if client is not None and not hasattr(client.send, STANDS_FOR):
         client.send = _unseen(client.send)

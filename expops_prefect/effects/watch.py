@@ -1,4 +1,4 @@
-"""What a task's body does beside computing, seen while it runs."""
+"""Watches what a task's body does beside computing."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _CALLS: Final = {"random": "random (global generator)", "numpy": "numpy.random (
 
 
 class watching:  # noqa: N801 - a context, used as a verb
-    """Watch a body: what it opens, writes, connects to and starts, in its threads and coroutines too.
+    """Watch a body: what it opens, writes, connects to and starts, also in its threads and coroutines.
 
-    Bodies inside bodies are watched by each; what happens in the inner one is seen by the outer ones as well. Around
-    an awaited coroutine it has to stand in the same task.
+    Watches nest: what happens in an inner body is observed by the outer watches too. Around an awaited coroutine, use
+    it in the same asyncio task.
 
     Args:
-        known: what the code of the task tells: the generators that it seeds are left alone.
-        scratch: folders whose files do not count, such as this package's own.
-        code: what calls of its function have in common, see :func:`~expops_prefect.effects.shown.code_of`.
+        known: the effects found in the code of the task; the generators that it seeds are ignored.
+        scratch: folders whose files are ignored, such as this package's own.
+        code: the code object that calls of its function share, see :func:`~expops_prefect.effects.shown.code_of`.
 
     Attributes:
-        overlapped: another body ran at the same time elsewhere in the process, so it cannot be told which of them drew
+        overlapped: whether another body ran at the same time in the process, so that it is unknown which of them drew
             from a global generator.
     """
 
@@ -62,7 +62,7 @@ class watching:  # noqa: N801 - a context, used as a verb
         return self
 
     def _meet(self) -> None:
-        """Find the bodies that run beside this one."""
+        """Find the bodies that run concurrently."""
         around = set()
         link = self._link.outer
         while link is not None:
@@ -71,7 +71,7 @@ class watching:  # noqa: N801 - a context, used as a verb
         watches = of_process(_Watches)
         with watches.lock:
             for other in list(watches.open.values()):
-                # A body around this one waits for it, unless it runs in another thread.
+                # A surrounding body waits for this one, unless it runs in another thread.
                 if id(other._link) not in around or other._thread != self._thread:
                     self.overlapped = True
                     if id(other._link) not in around:
@@ -91,12 +91,12 @@ class watching:  # noqa: N801 - a context, used as a verb
             if self._token is not None:
                 current.reset(self._token)
         except ValueError:
-            pass  # a generator was finished in another context; the link says that it has ended
+            pass  # a generator was closed in another context; its link is marked as ended anyway
         try:
             if not self.overlapped:
                 for name in generators.drawn(self._before, self._seeds):
                     if name == "random" and self._resolved:
-                        continue  # Prefect's own threads draw from it too, and the code is known not to
+                        continue  # Prefect's own threads draw from it too, and the code does not
                     call = _CALLS.get(name, f"{name} (global generator)")
                     self._record.effect("random", call, _NOTHING, seedable=True)
             self._record.end(real_lstat)
@@ -106,7 +106,7 @@ class watching:  # noqa: N801 - a context, used as a verb
         self._before = {}
 
     def seen(self) -> Seen:
-        """What the body did, less what is harmless; after the body, however it ended."""
+        """What the body did, without harmless events; call it after the body, however it ended."""
         return self._record.seen()
 
 
@@ -114,9 +114,9 @@ class _Watches:
     """The watches of this process.
 
     Attributes:
-        lock: held while one begins or ends.
-        installed: whether the audit hook is there, which cannot be taken back.
-        open: those whose bodies run. Bodies side by side share the generators.
+        lock: held while a watch begins or ends.
+        installed: whether the audit hook is installed; it cannot be removed.
+        open: the watches whose bodies run; concurrent bodies share the generators.
     """
 
     def __init__(self) -> None:

@@ -236,7 +236,7 @@ def test_sync_signs_what_it_copies_and_nothing_else(opened: Project, tmp_path: P
         (b"# only a comment\n\n", "no key"),
         (b"short\n", "fewer than 32"),
         (OLD.encode() + b"\nshort-secret\n", "fewer than 32"),
-        (b"\xff" * 64, "no text"),
+        (b"\xff" * 64, "not text"),
     ],
 )
 def test_a_wrong_key_file_is_an_error(shop: Path, content: bytes | None, says: str) -> None:

@@ -110,7 +110,7 @@ def test_what_was_asked_decides_what_is_compared(tmp_path: Path) -> None:
     Path("data/two").unlink()
     Path("data/one").unlink()
     Path("data").rmdir()
-    assert changed(found["a folder"], tmp_path) == "data is gone"
+    assert changed(found["a folder"], tmp_path) == "data no longer exists"
 
 
 def test_of_a_link_it_is_compared_where_it_leads(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_of_a_link_it_is_compared_where_it_leads(tmp_path: Path) -> None:
         "is_symlink": lambda path: Path(path).is_symlink(),
     }
     for name, ask in questions.items():
-        for path, to_none in (("current", "is gone"), ("in.csv", "is gone"), ("none", None)):
+        for path, to_none in (("current", "no longer exists"), ("in.csv", "no longer exists"), ("none", None)):
             seen, _ = seen_by(lambda ask=ask, path=path: ask(path))  # type: ignore[misc]
             assert not seen.effects
             assert [read.link for read in seen.reads] == [True], (name, path)
@@ -131,7 +131,7 @@ def test_of_a_link_it_is_compared_where_it_leads(tmp_path: Path) -> None:
             assert changed(held, tmp_path) is None
             (tmp_path / "elsewhere" / "data").mkdir(parents=True)
             os.symlink("data/one" if path == "current" else "data", tmp_path / "elsewhere" / path)
-            as_now = "is there now" if path == "none" else "changed"
+            as_now = "exists now" if path == "none" else "changed"
             assert changed(held, tmp_path / "elsewhere") == f"the link {path} {as_now}"
             shutil.rmtree("elsewhere")
             Path("elsewhere").mkdir()
@@ -211,4 +211,4 @@ def test_types_of_files_are_read_from_the_machines_lists(tmp_path: Path, monkeyp
     found = load(dump(taken(Named((), ()), seen.reads, tmp_path)))
     assert changed(found, tmp_path) is None
     later.write_text("shop/table table\n")
-    assert changed(found, tmp_path) == "later.types is there now"
+    assert changed(found, tmp_path) == "later.types exists now"
