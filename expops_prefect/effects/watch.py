@@ -37,11 +37,11 @@ class watching:  # noqa: N801 - a context, used as a verb
             from a global generator.
     """
 
-    __slots__ = ("_before", "_link", "_record", "_resolved", "_seeds", "_thread", "_token", "overlapped")
+    __slots__ = ("_before", "_draws_nothing", "_link", "_record", "_seeds", "_thread", "_token", "overlapped")
 
     def __init__(self, known: CodeEffects | None = None, *, scratch: Sequence[str] = (), code: object = None) -> None:
         self._seeds = known.seeds if known is not None else frozenset()
-        self._resolved = known is not None and known.resolved
+        self._draws_nothing = known is not None and known.resolved and not known.may_draw
         self._record = Record(tuple(folder.rstrip("/\\") + "/" for folder in scratch), code)
         self._link = Link(self._record, None)
         self._before: dict[str, Any] = {}
@@ -95,7 +95,7 @@ class watching:  # noqa: N801 - a context, used as a verb
         try:
             if not self.overlapped:
                 for name in generators.drawn(self._before, self._seeds):
-                    if name == "random" and self._resolved:
+                    if name == "random" and self._draws_nothing:
                         continue  # Prefect's own threads draw from it too, and the code does not
                     call = _CALLS.get(name, f"{name} (global generator)")
                     self._record.effect("random", call, _NOTHING, seedable=True)

@@ -57,6 +57,7 @@ class CodeEffects:
         resolved: whether every call goes to something known; if not, an equal call of the same run does not get
             its result.
         unresolved: the first few unknown calls, for people.
+        may_draw: whether it calls a package that may draw from Python's global generator of random numbers.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -66,6 +67,7 @@ class CodeEffects:
     reads: tuple[str, ...] = ()
     resolved: bool = True
     unresolved: tuple[str, ...] = ()
+    may_draw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

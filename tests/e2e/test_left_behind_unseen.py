@@ -7,12 +7,15 @@ import json
 from tests.support.processes import FlowProject
 
 FLOW = """
-import ctypes, json, os
+import ctypes, json, os, sqlite3
 from pathlib import Path
 
+import pandas as pd
+import sqlalchemy as sa
 from {module} import flow, task
 
 told = {{}}
+PLACE = Path(__file__).stem + ".db"
 LIBC = ctypes.CDLL(None)
 c_rmdir = LIBC.rmdir
 
@@ -83,8 +86,56 @@ def made_below(folder):
     return 1
 
 
+ENGINE = sa.create_engine("sqlite:///" + PLACE)
+with ENGINE.begin() as connection:  # the pool has an open connection from now on
+    connection.execute(sa.text("create table if not exists sales (a integer)"))
+
+
+@task
+def stored(rows):
+    frame = pd.DataFrame(rows).rename(columns=str.lower)
+    frame.to_sql("sales", ENGINE, if_exists="append", index=False)
+    return len(frame)
+
+
+class Store:
+    def __init__(self, engine):
+        self.engine = engine
+
+    def bulk(self, rows):
+        pd.DataFrame(rows).to_sql("sales", self.engine, if_exists="append", index=False)
+
+
+STORE = Store(ENGINE)
+
+
+@task
+def stored_by(rows):
+    STORE.bulk(rows)
+    return len(rows)
+
+
+@task
+def attached(place):
+    memory = sqlite3.connect(":memory:")
+    memory.execute("attach ? as there", (place,))
+    memory.execute("insert into there.sales values (100)")
+    memory.commit()
+    return 1
+
+
+made = {{"task": task, "LINES": told.setdefault("lines", [])}}
+exec("@task\\ndef of_text(x):\\n    LINES.append(x)\\n    return 1\\n", made)
+
+
 @flow
 def main():
+    stored([{{"A": 1}}])
+    stored_by([{{"a": 10}}])
+    attached(PLACE)
+    made["of_text"](1)
+    with ENGINE.connect() as connection:
+        told["sales"] = connection.execute(sa.text("select sum(a) from sales")).scalar()
     in_c("one")
     told["one"] = Path("one").is_dir()
     by_global("one")

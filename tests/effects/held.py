@@ -37,4 +37,11 @@ HELD: Final = [
     ("random", "uuid.uuid4",
      "import collections, uuid\nKEYS = collections.defaultdict(uuid.uuid4)\ndef task(x):\n return KEYS[x]"),
     ("state", "PICK", "RNG = random.Random(3)\nPICK = RNG.choice\ndef task(x):\n return PICK(x)"),
+    ("clock", "time.time",
+     "class Clock:\n def __call__(self):\n  return time.time()\nCLOCK = Clock()\ndef task(x):\n return CLOCK()"),
+    ("clock", "time.time",
+     "class Clock:\n def __enter__(self):\n  return time.time()\n def __exit__(self, *_):\n  pass\nCLOCK = Clock()\n"
+     "def task(x):\n with CLOCK as now:\n  return now"),
+    ("state", "self.n += …",
+     "class Count:\n n = 0\n def __call__(self):\n  self.n += 1\n  return self.n\nCOUNT = Count()\ndef task(x):\n return COUNT()"),
 ]  # fmt: skip

@@ -3,21 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from tests.effects.held import HELD
-
-
-class Case(NamedTuple):
-    """An expression with an effect; ``x`` is the function's parameter."""
-
-    kind: str
-    call: str
-    imports: str
-    expression: str
-
+from tests.effects.libraries import LIBRARIES, Case
 
 EXPRESSIONS: Final = [
+    *LIBRARIES,
     Case("clock", "time.time", "import time", "time.time() + x"),
     Case("clock", "datetime.now", "from datetime import datetime", "str(datetime.now()) + x"),
     Case("clock", "dt.datetime.utcnow", "import datetime as dt", "dt.datetime.utcnow().isoformat()"),
@@ -78,6 +70,7 @@ EXPRESSIONS: Final = [
     Case("database", "pl.DataFrame().write_database", "import polars as pl", "pl.DataFrame(x).write_database('t', 'u')"),
     Case("database", "dd.from_pandas().to_sql", "import dask.dataframe as dd",
          "dd.from_pandas(x, 2).to_sql('t', 'u')"),
+    Case("database", "getattr", "import pandas as pd", "getattr(pd.DataFrame(x), 'to_' + 'sql')('t', None)"),
     Case("database", "partial", "from functools import partial", "partial(x.to_sql, 't')"),
     Case("network", "pd.DataFrame().to_gbq", "import pandas as pd", "pd.DataFrame(x).to_gbq('t')"),
     Case("file write", "pd.DataFrame().to_clipboard", "import pandas as pd", "pd.DataFrame(x).to_clipboard()"),
@@ -370,6 +363,10 @@ FINE: Final = [
     " at: float = field(default_factory=time.time)\ndef task(x):\n return Report(x, at=0.0)",
     "import operator\ndef task(x):\n return sorted(x, key=operator.attrgetter('time', 'node'))",
     "def task(x, name='mean'):\n return getattr(np, name)(x)",
+    "import polars as pl\ndef task(x):\n return pl.Series(x).shuffle(seed=3), pl.DataFrame(x).sample(2, seed=3)",
+    "import dask.array as da\ndef task(x):\n return da.random.default_rng(3).normal(size=x).sum()",
+    "import sqlite3, pandas as pd\ndef task(x):\n db = sqlite3.connect(':memory:')\n pd.DataFrame(x).to_sql('t', db)\n"
+    " return db.execute('select known, loaded from t').fetchall()",
     "import re\nWORD = re.compile('a').match\ndef task(x):\n return WORD(x)",
     "import polars as pl\ndef task(x):\n return pl.SQLContext(t=pl.DataFrame(x)).execute('select * from t').collect()",
     "import pandas as pd\nclass Rows(list):\n def to_sql(self):\n  return 'values'\ndef task(x):\n return Rows(x).to_sql()",

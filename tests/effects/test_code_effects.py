@@ -220,8 +220,59 @@ def test_code_without_a_source_is_no_proof(load: Callable[..., ModuleType]) -> N
     space: dict[str, Any] = {"__name__": "typed"}
     exec(compile("import time\ndef task(x):\n    return time.time() + x", "<cell>", "exec"), space)
     found = effects_of(space["task"])
-    assert [(effect.kind, effect.call) for effect in found.effects] == [("clock", "time.time")]
+    unknown = ("unknown", "task, whose source is not there")
+    assert [(effect.kind, effect.call) for effect in found.effects] == [unknown, ("clock", "time.time")]
     assert not found.resolved
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "made = lambda x: OUT.append(x)",
+        "class Made:\n def __call__(self, x):\n  return open('a', 'a').write(x)\nmade = Made()",
+        "class Made:\n def go(self, x):\n  return x\nmade = Made().go",
+        "def outer():\n def made(x):\n  return x\n return made\nmade = outer()",
+    ],
+)
+def test_what_a_text_has_made_is_not_known(text: str, load: Callable[..., ModuleType]) -> None:
+    module = load("of_text", {"of_text.py": f"exec({text!r})\ndef task(x):\n    return made(x)\n"})
+    found = effects_of(module.task)
+    told = [reasons.effect(effect).text for effect in found.effects]
+    assert any("whose source is not there" in text for text in told), told
+
+
+def test_code_with_a_text_is_known(load: Callable[..., ModuleType]) -> None:
+    """Two lambdas on one line, a generated constructor, and the text of a cell of a notebook."""
+    source = """
+        import dataclasses, linecache
+        PICKS = {"a": lambda x: x + 1, "b": lambda x: x * 2}
+        @dataclasses.dataclass
+        class Row:
+            n: int
+        CELL = "def cell(x):\\n    return x\\n"
+        linecache.cache["<cell 1>"] = (len(CELL), None, CELL.splitlines(True), "<cell 1>")
+        exec(compile(CELL, "<cell 1>", "exec"))
+        def task(x):
+            return PICKS[x](x), Row(x), cell(x)
+        """
+    assert effects_of(load("with_text", {"with_text.py": source}).task).effects == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("networkx.gnp_random_graph(x, 0.5)", True),
+        ("statistics.NormalDist().samples(x)", True),
+        ("numpy.sort(x)", False),
+        ("math.sqrt(x)", False),
+    ],
+)
+def test_whether_a_library_may_draw(call: str, expected: bool, load: Callable[..., ModuleType]) -> None:
+    found = effects_of(
+        load("may", {"may.py": f"import {call.partition('.')[0]}\ndef task(x):\n    return {call}\n"}).task
+    )
+    assert found.resolved
+    assert found.may_draw is expected
 
 
 def test_what_is_read_by_name(load: Callable[..., ModuleType]) -> None:

@@ -515,6 +515,8 @@ def test_a_folder_of_this_package_is_left_alone(tmp_path: Path) -> None:
 def test_a_seeded_generator_is_left_alone() -> None:
     assert watched(random.random, CodeEffects(seeds=frozenset({"random"}))) == Seen()
     assert watched(random.random, CodeEffects(seeds=frozenset({"numpy"}), resolved=False)).effects
+    assert watched(random.random, CodeEffects(may_draw=True)).effects  # by a library that the code calls
+    assert watched(random.random, CodeEffects()) == Seen()  # by a thread of Prefect's
 
 
 # Bodies in bodies, and beside each other ---------------------------------------------------------

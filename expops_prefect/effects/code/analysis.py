@@ -13,7 +13,7 @@ from expops_prefect.effects.code.body import Body
 from expops_prefect.effects.code.held import told_by_callable, told_by_class
 from expops_prefect.effects.code.names import SourceModule
 from expops_prefect.effects.code.values import MISSING, Class, Function, Summary, Value
-from expops_prefect.effects.table import Table, methods, table
+from expops_prefect.effects.table import Table, methods, random, table
 from expops_prefect.fingerprint import bytecode
 from expops_prefect.fingerprint.ownership import Owner
 from expops_prefect.fingerprint.sources import plain_functions
@@ -80,6 +80,7 @@ def _code_effects(
         reads=tuple(whole.reads)[:_MOST_UNRESOLVED],
         resolved=not whole.unresolved,
         unresolved=tuple(whole.unresolved)[:_MOST_UNRESOLVED],
+        may_draw=any(map(random.may_draw, whole.libraries.union(cls.__module__.partition(".")[0] for cls in classes))),
     )
 
 
@@ -267,7 +268,7 @@ class Analysis:
         if name in found.used or "*" in found.used:
             return True
         if name.startswith("__") and name.endswith("__"):
-            return name not in _MAKERS and cls.key in found.run
+            return name not in _MAKERS and (cls.key in found.run or cls.live is not None)
         # Somebody else's code calls what it asks its users to define.
         if cls.key in found.run and ((name == "keys" and "__getitem__" in cls.methods) or classes.is_hook(cls, method)):
             return True
@@ -294,6 +295,9 @@ class Analysis:
         summary.unresolved.setdefault(getattr(code, "co_qualname", code.co_name) if code is not None else "?")
         if code is None:
             return
+        if getattr(function.names, "without_source", False):
+            told = f"{code.co_name}, whose source is not there"
+            summary.effects.setdefault(Effect("unknown", told, function.names.file, code.co_firstlineno))
         summary.parameters = code.co_varnames[: code.co_argcount]
         found = bytecode.references(code)
         for chain in (*found.names, *found.free):
@@ -358,6 +362,7 @@ def _copied(summary: Summary) -> Summary:
         texts=dict(summary.texts),
         run=dict(summary.run),
         reads=dict(summary.reads),
+        libraries=set(summary.libraries),
     )
 
 

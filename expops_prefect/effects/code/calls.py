@@ -26,14 +26,6 @@ from expops_prefect.effects.table import (
 )
 from expops_prefect.models.effects import KINDS
 
-_ALIASES: Final = frozenset(
-    """
-    numpy.asarray numpy.asanyarray numpy.ravel numpy.reshape numpy.squeeze numpy.transpose numpy.atleast_1d
-    numpy.atleast_2d numpy.swapaxes numpy.moveaxis torch.from_numpy torch.as_tensor builtins.vars typing.cast
-    builtins.memoryview numpy.broadcast_to numpy.ascontiguousarray
-    """.split()
-)
-"""What may give back its argument, or a view of it."""
 _PARTS: Final = frozenset({"builtins.next", "builtins.min", "builtins.max", "builtins.anext", "functools.reduce"})
 _HOLDERS: Final = ("builtins", "itertools", "collections", "functools", "operator", "copy", "contextlib", "types")
 _PLAIN: Final = frozenset(
@@ -52,8 +44,6 @@ _MAKES_CLASS: Final = frozenset(
 _IMPORTS: Final = ("importlib.import_module", "importlib.reload", "importlib.util")
 _GENERATORS: Final = ("numpy.random.Generator", "numpy.random._generator.Generator", "numpy.random.default_rng",
                       "numpy.random.RandomState", "numpy.random.mtrand.RandomState", "random.Random")  # fmt: skip
-_SCHEMES: Final = ("http://", "https://", "s3://", "gs://", "gcs://", "az://", "abfs://", "abfss://", "ftp://",
-                   "sftp://", "hdfs://", "r2://", "adl://", "webhdfs://", "ssh://")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +80,7 @@ class KnownCalls(SettingsCalls):
             if special is not None:
                 return special
         kinds = [(path, self.table.kind(path)) for path in paths]
+        self.summary.libraries.update(path.partition(".")[0] for path in paths)
         path, kind = next(((p, k) for p, k in kinds if k in KINDS), ("", None))
         if kind is None:
             path, kind = next(((p, k) for p, k in kinds if k is not None), (paths[0], None))
@@ -116,7 +107,7 @@ class KnownCalls(SettingsCalls):
             return fresh(call.given).made(taints=frozenset()) if "tqdm" in path else PLAIN
         given = call.given
         top, _, name = path.partition(".")
-        if path in _ALIASES and given:
+        if path in methods.ALIASES and given:
             return Value(origins=given[-1 if path == "typing.cast" else 0].all_origins, taints=taints(given))
         if path in _PARTS and given:
             return part(fresh(given)).made(fresh=all(value.fresh for value in given))
@@ -140,7 +131,7 @@ class KnownCalls(SettingsCalls):
         """Note that a file is read; what reads a path reads of the network if the path says so."""
         self.summary.reads.setdefault(written(call.node))
         for value in call.arguments[:1]:
-            if isinstance(value.constant, str) and value.constant.startswith(_SCHEMES):
+            if isinstance(value.constant, str) and value.constant.startswith(files.SCHEMES):
                 self.effect("network", call.node)
 
     def _is_sink(self, path: str, call: Call) -> bool:

@@ -177,6 +177,9 @@ class Expressions(MethodCalls):
         handed_on = tuple(c for value in call.given for c in value.callees)
         if any(path in _LOOK_AT_CLASSES for path in function.paths) or function.attribute in _LOOK_AT_CLASSES:
             handed_on = tuple(c for c in handed_on if not isinstance(c, Class))
+        if not function.callees and function.instance is not None and "__call__" in function.instance.methods:
+            function = self.analysis.attribute(function, "__call__")
+            call = replace(call, function=function)
         if not function.callees:
             self.change_given(call)
             self._handed_on(call)
@@ -253,6 +256,8 @@ class Expressions(MethodCalls):
 
     def _binop(self, node: ast.BinOp) -> Value:
         left, right = self.value(node.left), self.value(node.right)
+        if isinstance(node.op, ast.Add) and isinstance(left.constant, str) and isinstance(right.constant, str):
+            return constant(left.constant + right.constant)
         kind = left.type if left.type == right.type or left.type.startswith("pathlib.") else ""
         made = fresh((left, right), type=kind)
         if isinstance(node.op, ast.Sub) and left.taints & self.measured and right.taints & self.measured:

@@ -11,6 +11,8 @@ from expops_prefect.effects.code.classes import subclasses
 from expops_prefect.effects.code.state import is_shared
 from expops_prefect.effects.code.values import FRESH, PLAIN, Class, Function, Value, fresh, pairs, part, taints
 from expops_prefect.effects.table import (
+    HARMLESS,
+    database,
     files,
     lazy,
     methods,
@@ -57,9 +59,14 @@ class MethodCalls(KnownCalls):
             special = self._special(path, call)
             if special is not None:
                 return special
+        self.summary.libraries.update(path.partition(".")[0] for path in call.function.paths)
+        if receiver.private and name in database.RUNS_SQL:
+            self._runs_sql(call)
         kinds = [k for p in call.function.paths if (k := self.table.kind(p)) is not None]
         kind = next((k for k in kinds if k in KINDS), kinds[0] if kinds else None)
-        if kind is None or kind not in KINDS or kind == "lazy data":
+        if name in database.WRITES_TABLES and any(value.private for value in call.given):
+            kind = HARMLESS  # into a database in memory
+        elif kind is None or kind not in KINDS or kind == "lazy data":
             kind = self._sure(call, receiver, name) or kind
         if kind is not None and kind in KINDS and kind != "lazy data":
             self.escape(*call.given)
@@ -87,14 +94,25 @@ class MethodCalls(KnownCalls):
             return Value(taints=receiver.taints)
         return self._given_back(call, receiver, name, kind)
 
+    def _runs_sql(self, call: Call) -> None:
+        """A text that a database in memory runs: it may open files, and ask for the time."""
+        known = [value.constant for value in call.arguments[:1] if isinstance(value.constant, str)]
+        node: ast.AST = call.node
+        if not known and self.function.node is not None:
+            node = self.function.node  # it is made somewhere in the body
+        parts = (part_.value for part_ in ast.walk(node) if isinstance(part_, ast.Constant))
+        text = "\n".join((*known, *(part_ for part_ in parts if isinstance(part_, str))))
+        for kind, pattern in database.IN_SQL.items():
+            if pattern.search(text):
+                self.effect(kind, call.node)
+
     def _sure(self, call: Call, receiver: Value, name: str) -> str | None:
         """The kind of a method whose name leaves no doubt, of an object of a package that else only computes."""
         paths = call.function.paths
         if receiver.private or receiver.instance is not None or not any(map(self.table.kind, paths)):
             return None
-        if self._known_to_hold(receiver) or any(
-            self.table.is_exact(path) or self.table.is_given(path) for path in paths
-        ):
+        exact = any(self.table.is_exact(path) or self.table.is_given(path) for path in paths)
+        if exact or self._known_to_hold(receiver):
             return None
         return sure_method(name, paths)
 
@@ -137,6 +155,13 @@ class MethodCalls(KnownCalls):
     def _draws(self, call: Call, name: str) -> None:
         keywords = random.RANDOM_STATE.get(name)
         receiver = call.function.receiver or Value()
+        frame = receiver.type.startswith(random.FRAMES) or (
+            name == "shuffle" and not call.given and not call.unused and not receiver.type
+        )
+        if frame and name in random.OF_FRAMES and not receiver.type.startswith(random.SEEDED_TYPES):
+            seeds = (random.OF_FRAMES[name], "random_state")
+            self.needs_seed(call.argument(-1, *seeds), call, "")
+            return
         if keywords is None or self._known_to_hold(receiver) or self.is_generator(receiver):
             return
         if receiver.type.startswith(("torch", "scipy", "random")) or not self._is_frame_sample(call):

@@ -13,7 +13,14 @@ from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodTy
 from typing import Any, Final, Protocol
 
 from expops_prefect.effects.code.definitions import factories_in, held_in, metaclass_in, methods_in
-from expops_prefect.effects.code.naming import is_of_object, named_paths, paths_of, type_path
+from expops_prefect.effects.code.naming import (
+    is_method_of_text,
+    is_of_object,
+    is_without_source,
+    named_paths,
+    paths_of,
+    type_path,
+)
 from expops_prefect.effects.code.values import (
     GLOBAL,
     MISSING,
@@ -73,6 +80,11 @@ class LiveNames:
                 return None
         found = self._function.__globals__.get(name, MISSING)
         return of_builtin(name) if found is MISSING else of_live(found, name)
+
+    @property
+    def without_source(self) -> bool:
+        """Whether there is no text that its code may have been made of."""
+        return is_without_source(self._function)
 
 
 def of_builtin(name: str) -> Value | None:
@@ -228,6 +240,8 @@ def is_generated(name: str, function: FunctionType) -> bool:
     """Whether a method was made by ``dataclasses`` and the like out of what the class statement says."""
     if owner_of_function(function) is not Owner.PROJECT:
         return True
+    if is_method_of_text(function):
+        return False
     return (
         name.startswith("__") and function.__code__.co_filename.startswith("<") and of_function(function).node is None
     )

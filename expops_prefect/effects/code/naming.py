@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
-from types import MethodType, ModuleType
-from typing import Any
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Final
 
 from expops_prefect.effects.table import normalised
+
+_NO_FILES: Final = ("<string>", "<stdin>")
+"""Files of code that was run as a text, or read from the standard input."""
 
 
 def type_path(value: Any) -> str:
@@ -63,3 +67,23 @@ def _static(value: Any, name: str) -> Any:
     except Exception:  # noqa: BLE001 - the edge to users' code: reading an attribute may run any
         return None
     return found if isinstance(found, str) or name == "__self__" else None
+
+
+def is_without_source(function: FunctionType) -> bool:
+    """Whether there is no text that a function may have been made of: a text was run, or the standard input."""
+    if "__wrapped__" in function.__dict__:
+        return False  # somebody's decorator has made it
+    code = function.__code__
+    if code.co_filename in _NO_FILES:
+        return True
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    return ("lambda" if code.co_name.startswith("<") else code.co_name) not in text
+
+
+def is_method_of_text(function: FunctionType) -> bool:
+    """Whether a method stands in a class statement of a text that was run, and was not generated for a class."""
+    code = function.__code__
+    stands = getattr(code, "co_qualname", "")  # Python 3.10 has none
+    return (
+        code.co_filename in _NO_FILES and stands.endswith(f".{code.co_name}") and not stands.startswith("__create_fn__")
+    )

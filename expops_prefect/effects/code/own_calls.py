@@ -94,6 +94,7 @@ class OwnCalls(State):
         mine.used |= summary.used
         mine.run |= summary.run
         mine.reads |= summary.reads
+        mine.libraries |= summary.libraries
         for origin, effect in summary.changes.items():
             value = bound.get(origin)
             if value is not None:

@@ -244,6 +244,7 @@ class Summary:
         unresolved: the calls that are not known.
         run: the classes of the project that it makes objects of.
         reads: the calls that read files.
+        libraries: the packages of which it calls something.
         texts: the calls that run a text as code, which may call anything that the module has.
     """
 
@@ -264,4 +265,5 @@ class Summary:
     unresolved: dict[str, None] = field(default_factory=dict)
     run: dict[object, Class] = field(default_factory=dict)
     reads: dict[str, None] = field(default_factory=dict)
+    libraries: set[str] = field(default_factory=set)
     texts: dict[Effect, None] = field(default_factory=dict)

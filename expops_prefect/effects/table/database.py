@@ -51,4 +51,23 @@ HANDLES = re.compile(
 HANDLES_OF = ("pyspark.", "botocore.client.", "boto3.resources.")
 """Where the classes have other names, and each is such a way."""
 
+RUNS_SQL = frozenset("execute executemany executescript sql query from_query".split())
+"""Methods of a database in memory that run a text."""
+
+WRITES_TABLES = frozenset({"to_sql", "write_database"})
+"""Methods of frames that write into the database that they are given."""
+
+IN_SQL = {
+    "database": re.compile(
+        r"\b(attach|vacuum\b.*\binto|load_extension|copy|export|import|install|load|readfile|writefile)\b",
+        re.IGNORECASE | re.DOTALL,
+    ),
+    "clock": re.compile(
+        r"""\bcurrent_(time|date|timestamp)\b|'now'|\b(now|today|getdate)\s*\(|\b(date|time|datetime|julianday|unixepoch)\s*\(\s*\)""",
+        re.IGNORECASE,
+    ),
+    "random": re.compile(r"\b(random|randomblob|uuid|gen_random_uuid|setseed)\s*\(", re.IGNORECASE),
+}
+"""What in such a text reaches out of the memory, or asks for what is not in the database."""
+
 MEMORY_BY_DEFAULT = frozenset({"duckdb.connect"})

@@ -146,3 +146,8 @@ MEMORY = frozenset({"io.BytesIO", "io.StringIO", "_io.BytesIO", "_io.StringIO"})
 
 READS = frozenset("read_text read_bytes iterdir glob rglob exists is_file is_dir stat lstat read_csv".split())
 """Methods of paths that read or list them, or ask about them."""
+
+SCHEMES = ("http://", "https://", "s3://", "gs://", "gcs://", "az://", "abfs://", "abfss://", "ftp://",
+                   "sftp://", "hdfs://", "r2://", "adl://", "webhdfs://", "ssh://")  # fmt: skip
+
+"""Of URLs, which are read through the network."""

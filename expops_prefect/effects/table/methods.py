@@ -27,6 +27,7 @@ SURE = {
         exec_driver_sql create_table_as write_sql
     """,
     "file write": "to_clipboard",
+    "random": "effect_spread encrypt_at_time generate_key generate_private_key",
     "prefect": "create_flow_run_from_deployment create_flow_run set_task_run_state set_flow_run_state",
 }
 
@@ -67,6 +68,7 @@ BY_RECEIVER = {
         mysql sqlite con dbsession db_session session_maker duck duckdb_conn
         """,
     ),
+    "random": ("encrypt", "fernet cipher crypto secret_box"),
     "file write": ("mode format option parquet csv json orc text jdbc save start toTable", "write writestream"),
 }
 """Methods that count on a receiver of one of these names, or of one that ends with it after an underscore."""
@@ -131,3 +133,12 @@ SINKS = """
     mlflow wandb neptune
 """
 """What a time may be given to: it is shown or measured, and enters no result."""
+
+ALIASES = frozenset(
+    """
+    numpy.asarray numpy.asanyarray numpy.ravel numpy.reshape numpy.squeeze numpy.transpose numpy.atleast_1d
+    numpy.atleast_2d numpy.swapaxes numpy.moveaxis torch.from_numpy torch.as_tensor builtins.vars typing.cast
+    builtins.memoryview numpy.broadcast_to numpy.ascontiguousarray
+    """.split()
+)
+"""What may give back its argument, or a view of it."""
