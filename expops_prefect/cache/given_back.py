@@ -59,7 +59,7 @@ def _parts(value: Any) -> Iterable[Any]:
 def _memory(value: Any) -> Iterator[Any]:
     """A mutable value and those whose memory it shares: the array under a view, the buffer under the array."""
     for _ in range(_MOST_BASES):
-        if value is None or _is_one_in_a_process(value) or is_constant(value):
+        if value is None or _keeps_identity(value) or is_constant(value):
             return
         yield value
         package = type(value).__module__.partition(".")[0]
@@ -73,7 +73,7 @@ def _memory(value: Any) -> Iterator[Any]:
             return
 
 
-def _is_one_in_a_process(value: Any) -> bool:
+def _keeps_identity(value: Any) -> bool:
     """Whether a hit returns the same object, not a copy."""
     if isinstance(value, BuiltinFunctionType):
         return value.__self__ is None or isinstance(value.__self__, ModuleType)

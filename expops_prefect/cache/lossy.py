@@ -50,7 +50,7 @@ class _Comparison:
             return "" if same else f"{_name(kind)} becomes {_name(now)}{where}"
         if kind in (list, tuple):
             if len(one) != len(other):
-                return f"only {len(other)} of {len(one)} items are kept{where}"
+                return f"it has {len(other)} items instead of {len(one)}{where}"
             parts = [(f"{path}[{place}]", *both) for place, both in enumerate(zip(one, other, strict=True))]
         elif kind is dict:
             if gone := [key for key in one if key not in other]:

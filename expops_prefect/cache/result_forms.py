@@ -65,7 +65,9 @@ def told(result: Any, packed: Packed | None, root: Path, task: str = "") -> tupl
         if is_for_the_flow(error):
             raise
     changes = any(other.__module__ not in _KEPT or issubclass(other, BaseException) for other in kinds)
-    return place_of(root) if walk.rooted else "", _stands(result, packed, root, task) if changes and packed else ""
+    return place_of(root) if walk.rooted else "", _differing_forms(
+        result, packed, root, task
+    ) if changes and packed else ""
 
 
 def _is_data(result: Any) -> bool:
@@ -98,7 +100,7 @@ def remember(value: Any, stands: str, root: Path) -> None:
         raise IntegrityError(f"the record's fingerprints cannot be read: {error}") from error
 
 
-def _stands(result: Any, packed: Packed, root: Path, task: str) -> str:
+def _differing_forms(result: Any, packed: Packed, root: Path, task: str) -> str:
     if len(packed.manifest) + sum(payload.ref.size for payload in packed.payloads) > _LARGEST:
         return ""
     stored = standing.forms_of(result, roots_of(root))

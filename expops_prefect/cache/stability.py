@@ -52,7 +52,7 @@ def unstable_arguments(task: str, components: KeyComponents, looked_at: Collecti
     for name, value in components.values.items():
         if type(value) in _PLAIN or hasattr(type(value), "shape"):
             continue
-        if standing.is_unstable(value) or (name not in looked_at and _changes(task, name, value, components)):
+        if standing.is_unstable(value) or (name not in looked_at and _differs_again(task, name, value, components)):
             found.append(name)
             tell(task, name, type(value))
     return tuple(found)
@@ -83,7 +83,7 @@ def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
     for part in code.parts:
         kind, _, rest = part.partition(":")
         module, _, name = rest.partition(":")
-        why = _made_anew(module, name.partition("#")[0]) if kind == "const" else ""
+        why = _why_unstable(module, name.partition("#")[0]) if kind == "const" else ""
         if why:
             found.append(part)
             if first("not stable", part):
@@ -99,7 +99,7 @@ def unstable_constants(task: str, code: CodeFingerprint) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _changes(task: str, name: str, value: Any, components: KeyComponents) -> bool:
+def _differs_again(task: str, name: str, value: Any, components: KeyComponents) -> bool:
     """Whether the fingerprint differs a second time; checked again only if it did."""
     known, stable = f"{task} {name} {type(value).__qualname__}", of_process(_Stable)
     if known not in stable:
@@ -114,7 +114,7 @@ def _changes(task: str, name: str, value: Any, components: KeyComponents) -> boo
     return False
 
 
-def _made_anew(module: str, name: str) -> str:
+def _why_unstable(module: str, name: str) -> str:
     loaded = _module(module)
     held: Mapping[str, Any] = vars(loaded) if loaded is not None else {}
     value, file = held.get(name), held.get("__file__")

@@ -80,7 +80,7 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
             place, stands = result_forms.told(result, content.packed, project.settings.root, _task(context, path))
             record = replace(record, files=content.files, below_root=place, stands=stands)
         if context is not None and context.observed is not None:
-            record = _with_what_was_seen(record, context, context.observed, found)
+            record = _with_observations(record, context, context.observed, found)
         if context is not None:
             context.object_key = record.object_key
         if paired and context is not None:
@@ -89,7 +89,7 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
             results.publish(project, path, record, context)
     except ExpOpsPrefectError as error:
         said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
-        degrade("results not stored", said, key=_once_for(error, path))
+        degrade("results not stored", said, key=_report_key(error, path))
         _not_stored(context, str(error))
         if not paired:
             raise
@@ -132,7 +132,7 @@ def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
             retries.note(context)
     except ExpOpsPrefectError as error:
         said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
-        degrade("records not stored", said, key=_once_for(error, path))
+        degrade("records not stored", said, key=_report_key(error, path))
         _not_stored(context, str(error))
     finally:
         computed = session().current(path)
@@ -178,7 +178,7 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
         found: tuple[Dependency, ...] = ()
         if record is not None:
             found = dependencies.load(record.dependencies)
-            why = _stands_against(context, record, found, project)
+            why = _why_unusable(context, record, found, project)
             if why is not None and context is not None:
                 context.why = why
             if why is not None:
@@ -206,7 +206,7 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
         return None
     except Exception as error:  # noqa: BLE001 - the edge to Prefect, which silently takes it for a miss
         said = str(error) if isinstance(error, ExpOpsPrefectError) else repr(error)
-        degrade("cache not readable", f"{_short(path)}: {said}; the task is executed", key=_once_for(error, path))
+        degrade("cache not readable", f"{_short(path)}: {said}; the task is executed", key=_report_key(error, path))
         if context is not None:
             context.why = reasons.unreadable(said)
         return None
@@ -216,7 +216,7 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
     return _metadata(record)
 
 
-def _stands_against(
+def _why_unusable(
     context: CacheContext | None, record: CacheRecord, found: tuple[Dependency, ...], project: Project
 ) -> Reason | None:
     """Why a result must not be used for a task run although its key matches; ``None`` if it may be used."""
@@ -234,7 +234,7 @@ def _stands_against(
     return None if what is None else reasons.dependency(what)
 
 
-def _with_what_was_seen(
+def _with_observations(
     record: CacheRecord, context: CacheContext, observed: Observed, found: tuple[Dependency, ...]
 ) -> CacheRecord:
     return replace(
@@ -260,7 +260,7 @@ def _miss(context: CacheContext | None, path: str) -> IntegrityError:
     return IntegrityError(f"no valid result under {path}")
 
 
-def _once_for(error: Exception, path: str) -> str:
+def _report_key(error: Exception, path: str) -> str:
     """The key for reporting an error once: a store that fails is reported once, not for each result."""
     return "" if isinstance(error, BackendError) else path
 

@@ -109,7 +109,7 @@ def _is_named(module: str, parts: Collection[str]) -> bool:
 
 
 def loaded() -> frozenset[str]:
-    """Of what there can be an answer now."""
+    """The groups of settings whose modules are loaded."""
     return frozenset(name for name, module_name, _ in _READERS if module_name in sys.modules)
 
 
@@ -194,7 +194,7 @@ _TABLES: Final = ("default", "default common", "default suffix", "default encodi
 
 
 def _tables(module: Any) -> tuple[dict[str, Any], ...]:
-    """Its tables; those that answer are there once it has been initialised."""
+    """Its tables; those that it uses exist once it is initialised."""
     names = ("types_map", "common_types", "suffix_map", "encodings_map")
     defaults = tuple(getattr(module, f"_{name}_default") for name in names)
     held = module._db

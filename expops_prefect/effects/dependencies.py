@@ -30,7 +30,7 @@ _DATED: Final = " of "
 """The separator between a digest and the time of the last change, if a body read that time."""
 _SIFTED: Final = " sifted"
 """The suffix of a digest of the names in a data folder without the ignored ones."""
-_WORDS: Final = {
+_LABELS: Final = {
     "environment": "the environment variable ",
     "variable": "the Prefect Variable ",
     "folder": "the folder ",
@@ -95,11 +95,11 @@ def taken(before: Named, reads: Iterable[Read], root: Path, rules: DataRules = U
         for name, digest in entries:
             current = _environment(name) if kind == "environment" else _variable(name)
             if current != digest:
-                raise ChangedMeanwhileError(f"{_words(kind, name)} was changed while it ran")
+                raise ChangedMeanwhileError(f"{_label(kind, name)} was changed while it ran")
             found[kind, name] = Dependency("environment" if kind == "environment" else "variable", name, digest)
     for read in reads:
         if read.link and f"{root}{os.sep}".startswith(f"{read.path.rstrip(os.sep)}{os.sep}"):
-            continue  # where the project itself lies is another folder on each machine
+            continue  # the project's own folder differs on each machine
         if read.current:
             made = Dependency("current folder", "", _digest(_relative(read.path, root)))
         else:
@@ -127,7 +127,7 @@ def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = U
             path = os.path.join(root, dependency.name)  # noqa: PTH118 - on the path of every hit
             if dependency.kind == "link":
                 if (current := _link(path)) != dependency.digest:
-                    return f"{_words('link', dependency.name)} {_how(dependency.digest, current)}"
+                    return f"{_label('link', dependency.name)} {_change(dependency.digest, current)}"
                 continue
             if dependency.stamp and _stamp(path) == dependency.stamp:
                 continue
@@ -135,7 +135,7 @@ def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = U
             listing = dependency.kind == "folder"
             current = _content(path, listing=listing, dated=_DATED in dependency.digest, sifting=sifting)
         if current != dependency.digest:
-            return f"{_words(dependency.kind, dependency.name)} {_how(dependency.digest, current)}"
+            return f"{_label(dependency.kind, dependency.name)} {_change(dependency.digest, current)}"
     return None
 
 
@@ -163,7 +163,7 @@ def load(text: str) -> tuple[Dependency, ...]:
 def described(dependencies: Iterable[Dependency]) -> Iterator[str]:
     """Describe each dependency for people."""
     for dependency in dependencies:
-        yield _words(dependency.kind, dependency.name)
+        yield _label(dependency.kind, dependency.name)
 
 
 def _text(value: Any) -> str:
@@ -172,11 +172,11 @@ def _text(value: Any) -> str:
     return value
 
 
-def _words(kind: str, name: str) -> str:
-    return f"{_WORDS.get(kind, '')}{name}"
+def _label(kind: str, name: str) -> str:
+    return f"{_LABELS.get(kind, '')}{name}"
 
 
-def _how(before: str, now: str) -> str:
+def _change(before: str, now: str) -> str:
     if before == ABSENT:
         return "exists now"
     return "no longer exists" if now == ABSENT else "changed"

@@ -25,7 +25,7 @@ from expops_prefect.run_context import RunContext
 
 _EVENTS_OF_THREADS = sys.version_info >= (3, 12)
 _POOL_OF_THREADS = "multiprocessing.pool"
-_GIVEN = ("apply_async", "_map_async", "imap", "imap_unordered")
+_POOL_METHODS = ("apply_async", "_map_async", "imap", "imap_unordered")
 """The methods of a thread pool that all others call; the function is their first argument."""
 
 
@@ -51,8 +51,8 @@ def install() -> None:
         if _POOL_OF_THREADS in sys.modules and _POOL_OF_THREADS not in here.modules:
             here.modules.add(_POOL_OF_THREADS)
             pool: Any = sys.modules[_POOL_OF_THREADS].ThreadPool
-            for name in _GIVEN:
-                setattr(pool, name, _followed_gift(getattr(pool, name)))
+            for name in _POOL_METHODS:
+                setattr(pool, name, _followed_method(getattr(pool, name)))
 
 
 def _followed_start(start: Callable[..., None]) -> Callable[..., None]:
@@ -92,7 +92,7 @@ def _followed_submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future
     return followed
 
 
-def _followed_gift(give: Callable[..., Any]) -> Callable[..., Any]:
+def _followed_method(give: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(give)
     def followed(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         made: list[_Work] = []

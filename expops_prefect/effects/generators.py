@@ -161,14 +161,14 @@ def _torch(generator: Any) -> Any:
 
 
 def _python(generator: Any) -> Any:
-    if type(generator) is not random.Random or not _lies_as_known():
+    if type(generator) is not random.Random or not _has_known_layout():
         return random.getstate()
     words = _Words.from_address(id(generator) + object.__basicsize__)
     return words[0], words[1], words[2], words[624], generator.gauss_next  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1)
-def _lies_as_known() -> bool:
+def _has_known_layout() -> bool:
     """Whether Python's generator has the known memory layout, the same in all versions: position, then words."""
     generator = random.Random(1)  # noqa: S311 - only its memory is read
     if random.Random.__basicsize__ < object.__basicsize__ + ctypes.sizeof(_Words):

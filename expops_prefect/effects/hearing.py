@@ -20,7 +20,7 @@ from expops_prefect.effects.record import Stamp
 from expops_prefect.models.effects import Kind
 
 _CHANGING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_NAMES_ALONE: Final = ("<frozen os>", *(f"{os.sep}{name}.py" for name in ("os", "glob", "pathlib", "shutil")))
+_NAME_WALKERS: Final = ("<frozen os>", *(f"{os.sep}{name}.py" for name in ("os", "glob", "pathlib", "shutil")))
 """The ends of the files that walk folders by the names of their entries."""
 _TMPFILE: Final = getattr(os, "O_TMPFILE", 0)
 _WALKERS: Final = frozenset(
@@ -96,7 +96,7 @@ def _effect(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType
 
 
 def _request(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
-    """Note a request, except for a ``file:`` URL, which is opened like any other file."""
+    """Note a request, except for ``data:`` URLs and ``file:`` URLs, which are opened like other files."""
     origin = origin_of(frame)
     if origin is not None and not str(arguments[0]).startswith(("file:", "data:")):
         for record in records(link):
@@ -167,7 +167,7 @@ def _listing(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
         return
     path = paths.absolute(arguments[0])
     # An entry gives its size and time, without another event; Python's own functions read only names.
-    dated = event == "os.scandir" and not frame.f_code.co_filename.endswith(_NAMES_ALONE)
+    dated = event == "os.scandir" and not frame.f_code.co_filename.endswith(_NAME_WALKERS)
     if path is not None and link.record is not None and link.record.knows(path, listing=True, dated=dated):
         return
     origin = origin_of(frame)
@@ -251,7 +251,7 @@ def note_read(
         for record in records(link):
             record.effect("file read", call, origin)
         return
-    if status is not None and not listing and _odd(link, path, status, call, origin, asked=asked):
+    if status is not None and not listing and _without_content(link, path, status, call, origin, asked=asked):
         return
     stamp = None if status is None else stamp_of(status)
     for record in records(link):
@@ -275,7 +275,7 @@ def note_current_folder(link: Link, path: str, origin: Origin) -> None:
         record.current_folder(path, origin)
 
 
-def _odd(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, asked: bool) -> bool:
+def _without_content(link: Link, path: str, status: os.stat_result, call: str, origin: Origin, *, asked: bool) -> bool:
     """Note a read of something without comparable content; return whether it is such."""
     if stat.S_ISREG(status.st_mode) and not paths.is_kernel(path):
         return False

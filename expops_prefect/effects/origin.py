@@ -44,7 +44,7 @@ class Place(enum.Enum):
     """A library that only passes paths on: its caller counts as the direct cause."""
     PROJECT = enum.auto()
     BODY = enum.auto()
-    """The wrapper of a task's function, between the task and the libraries that call it."""
+    """The wrapper of a task's function; without project code above it, the task is itself a library's function."""
     OURS = enum.auto()
     """Prefect and this package."""
     IMPORT = enum.auto()

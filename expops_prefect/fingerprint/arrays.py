@@ -184,7 +184,7 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
     ]
     if value.device.type == "meta":
         return walk.refuse(value, "it has no data")
-    more = _on_tensor(walk, value, torch)
+    more = _tensor_state(walk, value, torch)
     plain = value.detach()
     if plain.layout is not torch.strided:
         plain = plain.to_dense() if not plain.is_sparse else plain.coalesce()
@@ -198,7 +198,7 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
     return named("tensor", *head, buffer(b"A", _bytes_of(data)), *more)
 
 
-def _on_tensor(walk: Walk, value: Any, torch: Any) -> list[bytes]:
+def _tensor_state(walk: Walk, value: Any, torch: Any) -> list[bytes]:
     """The other state that a task can read from a tensor, where it differs from the default."""
     more = []
     # A computed tensor has no gradient, and Torch warns when it is read.

@@ -24,26 +24,26 @@ def encode_chunks(walk: Walk, array: Any) -> bytes:
     Chunks, offsets, all-valid bitmaps and the bytes under nulls are ignored.
     """
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    return named("arrow", string(str(array.type)), _values(walk, array.type, chunks), *_unsaid(walk, array.type))
+    return named("arrow", string(str(array.type)), _values(walk, array.type, chunks), *_beyond_text(walk, array.type))
 
 
-def _unsaid(walk: Walk, kind: Any) -> list[bytes]:
+def _beyond_text(walk: Walk, kind: Any) -> list[bytes]:
     """What a type's text omits: parameters of extension types, metadata of its fields, sorted keys."""
     if isinstance(kind, pa.BaseExtensionType):
         parameters = kind.__arrow_ext_serialize__() if isinstance(kind, pa.ExtensionType) else b""
         if walk.classes is not None and isinstance(kind, pa.ExtensionType):
             walk.classes.add(type(kind))
         name = string(str(kind.extension_name))
-        return [named("extension", name, walk.encode(bytes(parameters or b"")), *_unsaid(walk, kind.storage_type))]
+        return [named("extension", name, walk.encode(bytes(parameters or b"")), *_beyond_text(walk, kind.storage_type))]
     more = []
     for number in range(kind.num_fields if pa.types.is_nested(kind) else 0):
         field = kind.field(number)
         inner = [walk.encode(dict(field.metadata))] if field.metadata else []
-        inner += _unsaid(walk, field.type)
+        inner += _beyond_text(walk, field.type)
         if inner:
             more.append(named("field", size(number), *inner))
     if pa.types.is_dictionary(kind):
-        more += _unsaid(walk, kind.value_type)
+        more += _beyond_text(walk, kind.value_type)
     if pa.types.is_map(kind) and kind.keys_sorted and "sorted" not in str(kind):
         more.append(named("sorted"))
     return more
@@ -187,12 +187,12 @@ def encode_schema(walk: Walk, value: Any) -> bytes:
 def encode_field(walk: Walk, value: Any) -> bytes:
     """A field by name, type, nullability and metadata."""
     plain = walk.encode((value.name, str(value.type), value.nullable, value.metadata))
-    return named("arrow field", plain, *_unsaid(walk, value.type))
+    return named("arrow field", plain, *_beyond_text(walk, value.type))
 
 
 def encode_type(walk: Walk, value: Any) -> bytes:
     """A type by its text, which contains most of its parameters, and by the others."""
-    return named("arrow type", string(str(value)), *_unsaid(walk, value))
+    return named("arrow type", string(str(value)), *_beyond_text(walk, value))
 
 
 def encode_scalar(walk: Walk, value: Any) -> bytes:

@@ -373,7 +373,7 @@ EXACT: Final[dict[type, Encoder]] = {
     staticmethod: _wrapper("staticmethod", "__func__"),
     property: _wrapper("property", "fget", "fset", "fdel"),
 }
-"""By exact type; a subclass is encoded by its pickled state."""
+"""Encoders by exact type; a subclass is encoded by its pickled state."""
 
 FAMILIES: Final[dict[type, Encoder]] = {
     enum.Enum: _enum,
@@ -386,4 +386,4 @@ FAMILIES: Final[dict[type, Encoder]] = {
     # The files that open() returns do not derive from io.IOBase, only from its base class.
     io.IOBase.__mro__[1]: _refused(_FILE_REASON),
 }
-"""By a base class."""
+"""Encoders by base class."""

@@ -193,7 +193,7 @@ class Walk:
         for member in self._stack[stack:]:
             self._place.pop(id(member), None)
         del self._stack[stack:]
-        return self.refuse(value, f"it cannot be looked at ({said(error)})", error)
+        return self.refuse(value, f"it cannot be read ({said(error)})", error)
 
     def meet(self, value: object) -> None:
         """Note a mutable part with several references: it may be the same object as an earlier one."""

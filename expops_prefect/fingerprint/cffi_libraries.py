@@ -109,4 +109,4 @@ ENCODERS: Final[dict[str, Encoder]] = {
     "cffi.api:FFI": _declared,
     "cffi.api:_make_ffi_library.<locals>.FFILibrary": _opened,
 }
-"""By module and name of the class."""
+"""Encoders by module and name of the class."""

@@ -93,14 +93,14 @@ def encode_index(walk: Walk, value: Any) -> bytes:
             # By value: levels and codes may contain unused entries, and in another order.
             level = value.get_level_values(number)
             parts.append(walk.at(f".get_level_values({number})", level.rename(None)))
-        if not all(map(_as_usual, value.levels, value.codes)):
+        if not all(map(_adds_nothing, value.levels, value.codes)):
             parts.append(named("levels", *(walk.encode(level.rename(None)) for level in value.levels)))
         return walk.leave(value, named("multiindex", head, names, *parts))
     parts = [_frequency(walk, value), walk.at(".array", _plain(value.array))]
     return walk.leave(value, named("index", head, names, *parts))
 
 
-def _as_usual(level: Any, codes: Any) -> bool:
+def _adds_nothing(level: Any, codes: Any) -> bool:
     """Whether a level contains exactly the used values in their order, so that it adds nothing to them."""
     used = np.unique(np.asarray(codes))
     return len(used) - int(len(used) > 0 and used[0] < 0) == len(level) and bool(level.is_monotonic_increasing)

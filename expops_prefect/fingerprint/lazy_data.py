@@ -22,7 +22,7 @@ from expops_prefect.fingerprint.identity import class_name
 _MOST_PLAN: Final = 64 << 20
 _MOST_FILES: Final = 5000
 _REMOTE: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_WHY: Final = "its source files cannot be determined ({}); pass their paths as DataFile, or the computed data"
+_REASON: Final = "its source files cannot be determined ({}); pass their paths as DataFile, or the computed data"
 _FUNCTIONS: Final = frozenset(
     {"OpaquePython", "AnonymousFunction", "PythonScan", "PythonFunction", "Anonymous", "Opaque"}
 )
@@ -33,7 +33,7 @@ _FUNCTIONS: Final = frozenset(
 _EVERYTHING: Final = DataRules(names=())
 
 
-class _CannotTellError(Exception):
+class _UnknownSourceError(Exception):
     """A source of a plan is not a local file."""
 
 
@@ -42,16 +42,16 @@ def _content(path: str) -> tuple[str, str]:
     if path.startswith("file://"):
         path = path[len("file://") :]
     if _REMOTE.match(path):
-        raise _CannotTellError(f"{path} is not on this machine")
+        raise _UnknownSourceError(f"{path} is not on this machine")
     path = os.path.expanduser(path)  # noqa: PTH111 - a string is needed
     if Path(path).exists():
         return path, data_digest(path)
     if glob.has_magic(path):
         found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - patterns may be absolute
         if len(found) > _MOST_FILES:
-            raise _CannotTellError(f"{path} matches more than {_MOST_FILES} files")
+            raise _UnknownSourceError(f"{path} matches more than {_MOST_FILES} files")
         return path, "\n".join(f"{one} {data_digest(one)}" for one in found)
-    raise _CannotTellError(f"{path} does not exist")
+    raise _UnknownSourceError(f"{path} does not exist")
 
 
 def _form(walk: Walk, value: Any, plan: Any, files: list[str]) -> bytes:
@@ -66,8 +66,8 @@ def _refusing(encode: Encoder) -> Encoder:
     def encoder(walk: Walk, value: Any) -> bytes:
         try:
             return encode(walk, value)
-        except (_CannotTellError, OSError) as error:
-            return walk.refuse(value, _WHY.format(error), error)
+        except (_UnknownSourceError, OSError) as error:
+            return walk.refuse(value, _REASON.format(error), error)
 
     return encoder
 
@@ -80,7 +80,7 @@ def _polars(walk: Walk, value: Any) -> bytes:
 
     data = value.serialize()
     if len(data) > _MOST_PLAN:
-        raise _CannotTellError("it contains too much data itself")
+        raise _UnknownSourceError("it contains too much data itself")
     # Not by serialize(format="json"), which emits a warning.
     plan = io.BytesIO()
     value._ldf.serialize_json(plan)
@@ -97,12 +97,12 @@ def _scanned(plan: Any) -> Iterator[str]:
                 waiting.extend(part)
         elif isinstance(part, dict):
             if functions := _FUNCTIONS.intersection(part):
-                raise _CannotTellError(f"it contains a Python function, {min(functions)}")
+                raise _UnknownSourceError(f"it contains a Python function, {min(functions)}")
             scan = part.get("Scan")
             if isinstance(scan, dict):
                 yield from _sources(scan.get("sources"))
                 if isinstance(kind := scan.get("scan_type"), dict) and _FUNCTIONS.intersection(kind):
-                    raise _CannotTellError("a source in Python")
+                    raise _UnknownSourceError("a source in Python")
             waiting.extend(part.values())
 
 
@@ -110,11 +110,11 @@ def _sources(sources: Any) -> Iterator[str]:
     if isinstance(sources, dict) and set(sources) == {"Buffers"}:
         return  # their bytes are part of the plan
     if not isinstance(sources, dict) or set(sources) != {"Paths"}:
-        raise _CannotTellError("it reads open files")
+        raise _UnknownSourceError("it reads open files")
     for path in sources["Paths"]:
         inner = path.get("inner", path.get("Local")) if isinstance(path, dict) else path
         if not isinstance(inner, str):
-            raise _CannotTellError("a source of an unknown kind")
+            raise _UnknownSourceError("a source of an unknown kind")
         yield inner
 
 
@@ -128,14 +128,14 @@ def _dataset(walk: Walk, value: Any) -> bytes:
         parts = [walk.at(f".children[{index}]", child) for index, child in enumerate(value.children)]
         return named("dataset", text(class_name(type(value))), walk.encode(value.schema), *parts)
     if not isinstance(value, dataset.FileSystemDataset):
-        raise _CannotTellError("it reads no files")
+        raise _UnknownSourceError("it reads no files")
     files = value.filesystem
     prefix = ""
     while isinstance(files, fs.SubTreeFileSystem):
         prefix = files.base_path + prefix
         files = files.base_fs
     if not isinstance(files, fs.LocalFileSystem):
-        raise _CannotTellError(f"its files are in a {type(files).__name__}")
+        raise _UnknownSourceError(f"its files are in a {type(files).__name__}")
     options = getattr(value, "_scan_options", None) or {}
     said = (
         value.schema,
@@ -158,7 +158,7 @@ def _dask(walk: Walk, value: Any) -> bytes:
         if kind.startswith("Read"):
             files += _read(part)
         elif not part.dependencies() and kind not in ("FromPandas", "Literal"):
-            raise _CannotTellError(f"it begins with {kind}")
+            raise _UnknownSourceError(f"it begins with {kind}")
     return _form(walk, value, _expression(walk, value.expr), files)
 
 
@@ -181,14 +181,14 @@ def _read(part: Any) -> list[str]:
             given = part.operand(name)
             paths = list(given) if isinstance(given, (list, tuple)) else [given]
             return [os.fspath(path) for path in paths]
-    raise _CannotTellError(f"the files that {type(part).__name__} reads")
+    raise _UnknownSourceError(f"the files that {type(part).__name__} reads")
 
 
 def _file_manager(walk: Walk, value: Any) -> bytes:
     """An xarray file manager."""
     given = getattr(value, "_args", ())
     if not given or not isinstance(given[0], (str, os.PathLike)):
-        raise _CannotTellError("it reads an open file")
+        raise _UnknownSourceError("it reads an open file")
     mode = str(getattr(value, "_mode", ""))
     return named("file manager", text(class_name(type(value))), walk.encode((_content(os.fspath(given[0])), mode)))
 
@@ -198,7 +198,7 @@ def _lock(_walk: Walk, value: Any) -> bytes:
 
 
 def _refused(walk: Walk, value: Any) -> bytes:
-    return walk.refuse(value, _WHY.format("a " + type(value).__name__))
+    return walk.refuse(value, _REASON.format("a " + type(value).__name__))
 
 
 def _delayed(walk: Walk, value: Any) -> bytes:

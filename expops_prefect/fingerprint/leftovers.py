@@ -51,11 +51,11 @@ def what_is_left(value: Any, cls: Any, reduced: tuple[Any, ...]) -> dict[str, An
     """The attributes of an object that its reduction leaves out; empty for nearly all objects."""
     if issubclass(cls, BaseException):
         return _of_exception(value)
-    said_by = _said_by(cls)
-    if said_by is object:
+    reducing = _reducing_class(cls)
+    if reducing is object:
         return {}
     state = reduced[2] if len(reduced) > 2 else None
-    own, library, first = _place_of(cls, said_by)
+    own, library, first = _place_of(cls, reducing)
     if own and (library or state is not None):
         return {}  # intended
     if state is not None and type(state) is not dict:
@@ -67,7 +67,7 @@ def what_is_left(value: Any, cls: Any, reduced: tuple[Any, ...]) -> dict[str, An
 
 
 @functools.lru_cache(maxsize=4096)
-def _said_by(cls: Any) -> Any:
+def _reducing_class(cls: Any) -> Any:
     """The class that defines how objects are reduced."""
     for base in cls.__mro__:
         if any(name in vars(base) for name in _SAYS):
@@ -76,10 +76,10 @@ def _said_by(cls: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _place_of(cls: Any, said_by: Any) -> tuple[bool, bool, int]:
+def _place_of(cls: Any, reducing: Any) -> tuple[bool, bool, int]:
     """Whether both classes are of one package, whether ``cls`` is a library's, and the end of the checked MRO."""
-    own = said_by.__module__.partition(".")[0] == cls.__module__.partition(".")[0]
-    place = cls.__mro__.index(said_by)
+    own = reducing.__module__.partition(".")[0] == cls.__module__.partition(".")[0]
+    place = cls.__mro__.index(reducing)
     return own, owner_of_module(cls.__module__) is not Owner.PROJECT, place + own
 
 

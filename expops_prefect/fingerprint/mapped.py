@@ -90,4 +90,4 @@ ENCODERS: Final[dict[str, Encoder]] = {
     "sqlalchemy.orm.mapper:Mapper": _mapper,
     "sqlalchemy.orm.attributes:QueryableAttribute": _attribute,
 }
-"""By module and name of the class."""
+"""Encoders by module and name of the class."""

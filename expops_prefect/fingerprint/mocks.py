@@ -19,10 +19,10 @@ def encode_mock(walk: Walk, value: Any) -> bytes:
     known = walk.enter(value)
     if known is not None:
         return known
-    return walk.leave(value, named("mock", _told(walk, value)))
+    return walk.leave(value, named("mock", _configuration(walk, value)))
 
 
-def _told(walk: Walk, value: Any) -> bytes:
+def _configuration(walk: Walk, value: Any) -> bytes:
     """A mock's configuration; empty for one that was only used, because use creates child mocks."""
     held = object.__getattribute__(value, "__dict__")
     parts: list[tuple[str, bytes]] = []
@@ -51,6 +51,6 @@ def _form(walk: Walk, part: Any) -> bytes:
         return _NOTHING if type(part).__module__ == "unittest.mock" else walk.encode(part)
     if walk.enter(part) is not None:
         return _NOTHING  # its parent, or a mock that was already encoded
-    told = _told(walk, part)
+    told = _configuration(walk, part)
     walk.leave(part, told)
     return told

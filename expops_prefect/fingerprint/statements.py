@@ -54,4 +54,4 @@ ENCODERS: Final[dict[str, Encoder]] = {
     "sqlalchemy.sql.selectable:SelectBase": _statement,
     "sqlalchemy.sql.dml:UpdateBase": _statement,
 }
-"""By module and name of the class."""
+"""Encoders by module and name of the class."""

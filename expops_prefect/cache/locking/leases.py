@@ -28,7 +28,7 @@ from expops_prefect.stores.kv.base import JSON, Versioned
 LEASE_FORMAT: Final = 1
 BEATS: Final = 3
 """Renewals per length of a lease."""
-_AGAIN: Final = 10
+_RETRIES: Final = 10
 """After a failure, the renewal is tried again after one part in this many of the lease's length."""
 _LIMIT: Final = 10_000
 _HOST: Final = socket.gethostname()
@@ -163,7 +163,7 @@ class HeldLease:
             except BackendError as error:
                 degrade("leases not renewed", f"{error}; others may compute the same results meanwhile")
                 renewed = False
-            self._plan(self.lease.seconds / (BEATS if renewed else _AGAIN))
+            self._plan(self.lease.seconds / (BEATS if renewed else _RETRIES))
 
     def give_back(self, holder: str) -> None:
         """Release the lease for one holder; after the last one it is free. Safe to repeat."""
