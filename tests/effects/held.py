@@ -9,6 +9,9 @@ HELD: Final = [
     ("clock", "Report.at",
      "from dataclasses import dataclass, field\nfrom datetime import datetime\n@dataclass\nclass Report:\n n: int\n"
      " at: datetime = field(default_factory=datetime.now)\ndef task(x):\n return Report(x)"),
+    ("clock", "Report.at",
+     "from dataclasses import dataclass, field\n@dataclass\nclass Report:\n at: float = field(default_factory=time.time)\n"
+     "def task(x):\n return Report().at"),
     ("clock", "Sum.at",
      "from dataclasses import dataclass, field\n@dataclass\nclass Base:\n at: float = field(default_factory=time.time)\n"
      "@dataclass\nclass Sum(Base):\n n: int = 1\ndef task(x):\n return Sum(n=x)"),

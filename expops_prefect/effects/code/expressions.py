@@ -90,6 +90,7 @@ class Expressions(MethodCalls):
                     fresh=base.fresh and not shared,
                     receiver=base,
                     attribute=node.attr,
+                    taints=known.taints | base.taints,
                 )
                 return kept.made(callees=known.callees)
         if base.instance is not None:

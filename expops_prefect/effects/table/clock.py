@@ -22,7 +22,7 @@ ENTRIES = {
         arrow.now arrow.utcnow arrow.Arrow.now arrow.Arrow.utcnow
         django.utils.timezone.now maya.now whenever.Instant.now whenever.ZonedDateTime.now
         prefect.types._datetime.now prefect.utilities.dates
-        humanize.naturaltime dateparser.parse
+        humanize.naturaltime dateparser.parse logging.makeLogRecord
     """,
 }
 
