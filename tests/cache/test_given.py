@@ -132,7 +132,7 @@ def test_a_glance_is_taken_of_plain_data_alone() -> None:
 
 FLOW = """
 from executions import ran
-from expops_prefect import flow, task
+from expops_prefect import EXPOPS, flow, task
 
 class Steady:
     def __getstate__(self):
@@ -150,7 +150,7 @@ def steady(x):
     ran("steady")
     return 1
 
-@task
+@task(cache_policy=EXPOPS)
 def shifting(x):
     ran("shifting")
     return 1
@@ -171,7 +171,7 @@ def test_one_look_tells_all(tmp_path: Path) -> None:
         done = shop.run("flow.py").ok()
         assert done.executions == executed, done.output
         assert done.output.count("LOOKED") == looks, done.output
-        assert "shifting: its parameter 'x' is not stable" in done.output
+        assert "shifting: its parameter 'x' is not stable" in done.output, done.output
         assert "changes objects that it did not create" not in done.output
     found = [item for item in shop.project().explain(shop.last_run().run_id) if item.label.startswith("shifting")]
     assert {item.because for item in found} == {"not stable"}
