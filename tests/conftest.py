@@ -68,13 +68,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its level, by what it asks for, and begin with those that take longest."""
+    """Mark each test with its level, by what it asks for."""
     for item in items:
         if not any(item.get_closest_marker(level) for level in LEVELS):
             asked = fixtures_of(item)
             integration = not shared_servers.SERVERS.keys().isdisjoint(asked)
             item.add_marker("e2e" if "flow_processes" in asked else "integration" if integration else "unit")
-    items.sort(key=lambda item: LEVELS.index(level_of(item)))
 
 
 def level_of(item: pytest.Item) -> str:
@@ -156,10 +155,6 @@ def shop(tmp_path: Path, backends: str, flow_processes: None, request: pytest.Fi
 @pytest.fixture(scope="session")
 def prefect_server() -> str:
     """The URL of Prefect's API, which Prefect uses in a test that asks for it."""
-    from prefect.flow_engine import BaseFlowRunEngine
-
-    # A flow's end would wait for up to a second for the thread that sends its heartbeats, which sleeps.
-    BaseFlowRunEngine.heartbeat_seconds = None  # type: ignore[assignment, method-assign]
     return shared_servers.address("prefect_server")
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
+from typing import Final
+
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from expops_prefect.cache.storage import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.models.names import normalise, short_hash
@@ -11,6 +16,8 @@ from expops_prefect.project import Project
 from expops_prefect.serialization.serializer import ExpOpsSerializer
 
 _logger = logging.getLogger("prefect.expops")
+_BUSY: Final = 503
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 class Blocks:
@@ -38,15 +45,30 @@ class Blocks:
 
 
 def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
-    """The block under this name, saved if needed; loading takes one request, saving half a dozen."""
+    """The block under this name, saved if needed; loading takes one request, saving half a dozen.
+
+    Prefect's client would wait for minutes while its server is busy. A flow must not wait for this block.
+    """
     try:
-        with suppress(ValueError):  # not found, or written by another release
-            known = ExpOpsResultStorage.load(name, _sync=True)  # type: ignore[call-arg]
-            if isinstance(known, ExpOpsResultStorage) and _place(known) == _place(block):
-                return known
-        block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            for pause in (*_PAUSES, None):
+                try:
+                    return _loaded_or_saved(block, name)
+                except PrefectHTTPStatusError as error:
+                    if pause is None or error.response.status_code != _BUSY:
+                        raise
+                    time.sleep(pause)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: the cache works without the saved block
         _logger.debug("block %s not saved (%s): results load in this project only", name, error)
+    return block
+
+
+def _loaded_or_saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
+    with suppress(ValueError):  # not found, or written by another release
+        known = ExpOpsResultStorage.load(name, _sync=True)  # type: ignore[call-arg]
+        if isinstance(known, ExpOpsResultStorage) and _place(known) == _place(block):
+            return known
+    block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
     return block
 
 

@@ -74,3 +74,21 @@ def test_without_the_api_the_cache_has_its_block(monkeypatch: pytest.MonkeyPatch
     block = in_a_new_process(monkeypatch, project)
     assert block._block_document_id is None
     assert block.project_root == str(project.settings.root)
+
+
+def test_a_server_that_is_busy_is_asked_again_at_once(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    send = httpx.Client.send
+    refused: list[httpx.URL] = []
+
+    def busy(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        if request.url.path.endswith("/block_documents/") and len(refused) < 3:
+            refused.append(request.url)
+            return httpx.Response(503, request=request)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(httpx.Client, "send", busy)
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    assert in_a_new_process(monkeypatch, project)._block_document_id is not None
+    assert len(refused) == 3
+    assert sum(pauses) < 2, "Prefect's own pauses grow to half a minute"

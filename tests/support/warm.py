@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import os
 import runpy
 import select
@@ -29,10 +28,6 @@ import prefect.logging.configuration
 import prefect.task_engine
 
 _PATH = sys.path[1:]
-# A flow's end would wait for up to a second for the thread that sends its heartbeats, which sleeps.
-prefect.flow_engine.BaseFlowRunEngine.heartbeat_seconds = None  # type: ignore[assignment, method-assign]
-# Without that wait an event is often on its way at the end, which Prefect then warns of.
-logging.getLogger("EventsWorker").setLevel(logging.ERROR)
 
 
 def serve(descriptor: int) -> dict[str, Any] | None:
