@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +16,6 @@ from expops_prefect.serialization.serializer import ExpOpsSerializer
 
 _logger = logging.getLogger("prefect.expops")
 _BUSY: Final = 503
-_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 class Blocks:
@@ -51,13 +49,13 @@ def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
     """
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            for pause in (*_PAUSES, None):
+            for last in (False, False, True):
                 try:
                     return _loaded_or_saved(block, name)
                 except PrefectHTTPStatusError as error:
-                    if pause is None or error.response.status_code != _BUSY:
+                    # The client has paused for about two seconds.
+                    if last or error.response.status_code != _BUSY:
                         raise
-                    time.sleep(pause)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: the cache works without the saved block
         _logger.debug("block %s not saved (%s): results load in this project only", name, error)
     return block

@@ -81,7 +81,7 @@ def test_a_server_that_is_busy_is_asked_again_at_once(monkeypatch: pytest.Monkey
     refused: list[httpx.URL] = []
 
     def busy(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
-        if request.url.path.endswith("/block_documents/") and len(refused) < 3:
+        if request.url.path.endswith("/block_documents/") and len(refused) < 2:
             refused.append(request.url)
             return httpx.Response(503, request=request)
         return send(self, request, **options)
@@ -90,5 +90,5 @@ def test_a_server_that_is_busy_is_asked_again_at_once(monkeypatch: pytest.Monkey
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
     assert in_a_new_process(monkeypatch, project)._block_document_id is not None
-    assert len(refused) == 3
-    assert sum(pauses) < 2, "Prefect's own pauses grow to half a minute"
+    assert len(refused) == len(pauses) == 2
+    assert max(pauses) < 4, "Prefect's own pauses grow to half a minute"
