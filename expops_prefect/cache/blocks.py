@@ -9,6 +9,7 @@ from typing import Final
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from expops_prefect._internal.process import ForkSafeLock
 from expops_prefect.cache.storage import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.models.names import normalise, short_hash
 from expops_prefect.project import Project
@@ -28,18 +29,32 @@ class Blocks:
         project: the project.
 
     Attributes:
-        storages: the result storage and the key storage.
-        serializer: the serializer that belongs to them.
+        serializer: the serializer that belongs to the storages.
     """
 
     def __init__(self, project: Project) -> None:
-        root, project_id = str(project.settings.root), project.project_id
-        place = f"{root}|{project.kv.describe()}|{project.objects.describe()}"
-        name = f"expops-{_block_name(project_id)}-{short_hash(place, 12)}"
-        results = _saved(ExpOpsResultStorage(project_root=root, project_id=project_id), name)
-        self.storages = results, ExpOpsKeyStorage(project_root=root, project_id=project_id)
+        self._project = project
+        self._lock = ForkSafeLock()
+        self._storages: tuple[ExpOpsResultStorage, ExpOpsKeyStorage] | None = None
         spill, prefix = project.settings.cache.spill_bytes, project.reference_prefix
         self.serializer = ExpOpsSerializer(detached=True, spill_bytes=spill, uri_prefix=prefix)
+
+    @property
+    def storages(self) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
+        """The result storage and the key storage. The first caller asks Prefect's API for them."""
+        if self._storages is None:
+            with self._lock:
+                if self._storages is None:
+                    self._storages = _storages_of(self._project)
+        return self._storages
+
+
+def _storages_of(project: Project) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:
+    root, project_id = str(project.settings.root), project.project_id
+    place = f"{root}|{project.kv.describe()}|{project.objects.describe()}"
+    name = f"expops-{_block_name(project_id)}-{short_hash(place, 12)}"
+    results = _saved(ExpOpsResultStorage(project_root=root, project_id=project_id), name)
+    return results, ExpOpsKeyStorage(project_root=root, project_id=project_id)
 
 
 def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
