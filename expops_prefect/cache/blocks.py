@@ -17,6 +17,7 @@ from expops_prefect.serialization.serializer import ExpOpsSerializer
 
 _logger = logging.getLogger("prefect.expops")
 _BUSY: Final = 503
+_ATTEMPTS: Final = 5
 
 
 class Blocks:
@@ -64,12 +65,12 @@ def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
     """
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            for last in (False, False, True):
+            for attempt in range(_ATTEMPTS):
                 try:
                     return _loaded_or_saved(block, name)
                 except PrefectHTTPStatusError as error:
                     # The client has paused for about two seconds.
-                    if last or error.response.status_code != _BUSY:
+                    if attempt == _ATTEMPTS - 1 or error.response.status_code != _BUSY:
                         raise
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: the cache works without the saved block
         _logger.debug("block %s not saved (%s): results load in this project only", name, error)

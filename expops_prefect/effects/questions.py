@@ -13,7 +13,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, innermost, running
@@ -29,6 +29,7 @@ from expops_prefect.effects.hearing import (
 from expops_prefect.effects.origin import Place, origin_of, place_of
 from expops_prefect.fingerprint.identity import STANDS_FOR
 
+_Path = TypeVar("_Path", str, bytes)
 _EXISTENCE: Final = frozenset(
     {"exists", "lexists", "isfile", "isdir", "getsize", "is_file", "is_dir", "is_mount"}
     | {"is_socket", "is_fifo", "is_block_device", "is_char_device", "mkdir", "makedirs"}
@@ -52,10 +53,11 @@ def install() -> None:
         for functions in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
             if real in functions:
                 functions.add(asking)
-    os.getcwd = _asking_where(os.getcwd)
+    os.getcwd, os.getcwdb = _asking_where(os.getcwd), _asking_where(os.getcwdb)
     accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 keeps the originals
     if accessor is not None:
         accessor.stat, accessor.readlink = staticmethod(os.stat), staticmethod(os.readlink)
+        accessor.getcwd = staticmethod(os.getcwd)
 
 
 def _opening(real: Callable[..., int]) -> Callable[..., int]:
@@ -89,16 +91,16 @@ def _asking(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     return asking
 
 
-def _asking_where(real: Callable[[], str]) -> Callable[[], str]:
-    """Wrap ``os.getcwd``, which makes relative paths absolute."""
+def _asking_where(real: Callable[[], _Path]) -> Callable[[], _Path]:
+    """Wrap ``os.getcwd`` or ``os.getcwdb``, which make relative paths absolute."""
 
     @functools.wraps(real)
-    def asking() -> str:
+    def asking() -> _Path:
         answer = real()
         if running:
             link = innermost()
             if link is not None:
-                heard(_asked_where, answer, link, sys._getframe(1))
+                heard(_asked_where, os.fsdecode(answer), link, sys._getframe(1))
         return answer
 
     asking.__module__ = "os"  # pickled by name
@@ -108,10 +110,11 @@ def _asking_where(real: Callable[[], str]) -> Callable[[], str]:
 
 def _asked_where(answer: str, link: Link, frame: FrameType | None) -> None:
     """Note the current folder for the project's own calls only: libraries make paths absolute internally."""
+    asked = ""
     while frame is not None and place_of(frame.f_code.co_filename) is Place.PATHS:
-        if frame.f_code.co_name == "cwd":
-            return  # the use of the answer is unknown; the analysis of code covers it
-        frame = frame.f_back
+        asked, frame = frame.f_code.co_name, frame.f_back
+    if asked == "cwd":
+        return  # the use of Path.cwd() itself cannot be told; the analysis of the code reports it
     if frame is not None and place_of(frame.f_code.co_filename) is Place.PROJECT:
         origin = origin_of(frame)
         if origin is not None:

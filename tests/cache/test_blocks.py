@@ -90,5 +90,6 @@ def test_a_server_that_is_busy_is_asked_again_at_once(monkeypatch: pytest.Monkey
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
     assert in_a_new_process(monkeypatch, project)._block_document_id is not None
-    assert len(refused) == len(pauses) == 2
+    assert len(refused) == 2
+    # The real server may be busy, too, for a moment.
     assert max(pauses) < 4, "Prefect's own pauses grow to half a minute"

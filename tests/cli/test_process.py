@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,9 @@ def test_a_narrow_terminal_gets_what_can_be_read(recorded: Project, tmp_path: Pa
     (train,) = [number for number, line in enumerate(lines) if line.startswith("train #1")]
     first = recorded.runs()[1].run_id
     # Whether the column fits beside the others depends on whether one says what was saved.
-    assert any(first[-8:] in line for line in lines[train : train + 4]), lines
-    assert "    last metrics: loss 0.25" in lines[train + 1 : train + 5]
+    row = [lines[train], *takewhile(lambda line: line.startswith(" "), lines[train + 1 :])]
+    assert any(first[-8:] in line for line in row), lines
+    assert "    last metrics: loss 0.25" in row
     assert not any(0 < len(line.strip()) < 4 for line in lines), "no letters one below the other"
 
 
