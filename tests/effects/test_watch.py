@@ -26,8 +26,10 @@ import numpy as np
 import pytest
 
 from expops_prefect.effects.chain import apart, innermost
+from expops_prefect.effects.origin import Place, place_of
 from expops_prefect.effects.watch import watching
 from expops_prefect.models.effects import CodeEffects, Seen
+from expops_prefect.tracking import wrapping
 
 Body = Callable[[], Any]
 OLDER = ThreadPoolExecutor(1)
@@ -179,7 +181,11 @@ def test_a_file_is_a_read(body: Body) -> None:
     seen = watched(body)
     assert calls(seen) == set()
     assert reads(seen) == {("in.csv", False, True)}
-    assert seen.reads[0].stamp == (status.st_size, status.st_mtime_ns, status.st_ino)
+    assert next(read for read in seen.reads if not read.current).stamp == (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ino,
+    )
 
 
 def test_a_file_that_is_not_there_is_a_read_too() -> None:
@@ -588,3 +594,7 @@ def test_a_forked_child_is_not_watched() -> None:
         os.waitpid(child, 0)
         assert os.read(receiver, 1) == b"1"
     assert calls(watch.seen()) == {("process", "os.fork")}
+
+
+def test_the_module_around_bodies_is_known() -> None:
+    assert place_of(wrapping.__file__) is Place.BODY
