@@ -51,8 +51,8 @@ class Page:
         self._do("size", width=width, height=height)
 
     def text(self) -> str:
-        """All that can be read on the page."""
-        return str(self.evaluate("document.body.innerText"))
+        """All that can be read on the page, without the marks where a long word may be broken."""
+        return str(self.evaluate("document.body.innerText")).replace("\N{ZERO WIDTH SPACE}", "")
 
     def hover(self, selector: str) -> None:
         """Move the mouse over an element."""

@@ -129,11 +129,23 @@ def start_prefect_server(folder: Path) -> tuple[Server, str]:
     home.mkdir(parents=True)
     env = {
         **clean_environment(home),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true",
         "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
     }
     env.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.prefect_server",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     return Server(command, f"http://127.0.0.1:{port}/api/health", folder / "server.log", env, shared=True), (
         f"http://127.0.0.1:{port}/api"
     )

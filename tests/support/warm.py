@@ -28,6 +28,8 @@ import prefect.logging.configuration
 import prefect.task_engine
 
 _PATH = sys.path[1:]
+# The thread that sends Prefect's heartbeats ends up to a second after its flow, and the flow waits for it.
+prefect.flow_engine.BaseFlowRunEngine.heartbeat_seconds = None  # type: ignore[assignment]
 
 
 def serve(descriptor: int) -> dict[str, Any] | None:
