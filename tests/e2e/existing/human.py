@@ -7,6 +7,7 @@ from executions import ran
 from prefect import flow, get_client, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import get_run_context
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.variables import Variable
@@ -34,10 +35,12 @@ def publish(text: str, note: str) -> str:
 def answer(flow_run_id) -> None:
     with get_client(sync_client=True) as client:
         for _ in range(600):
+            # A run is paused before it has said what it asks for; until then no answer is accepted.
             if client.read_flow_run(flow_run_id).state.is_paused():
-                break
+                answered = client.resume_flow_run(flow_run_id, run_input={"approved": True, "note": "fine"})
+                if answered.status == SetStateStatus.ACCEPT:
+                    return
             time.sleep(0.1)
-        client.resume_flow_run(flow_run_id, run_input={"approved": True, "note": "fine"})
 
 
 @flow
