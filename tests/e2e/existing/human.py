@@ -6,8 +6,8 @@ import time
 from executions import ran
 from prefect import flow, get_client, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.context import get_run_context
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.context import get_run_context
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.variables import Variable
