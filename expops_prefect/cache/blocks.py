@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import Final
 
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from expops_prefect._internal.diagnostics import degrade
 from expops_prefect._internal.process import ForkSafeLock
 from expops_prefect.cache.storage import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.models.names import normalise, short_hash
 from expops_prefect.project import Project
 from expops_prefect.serialization.serializer import ExpOpsSerializer
 
-_logger = logging.getLogger("prefect.expops")
 _BUSY: Final = 503
 _ATTEMPTS: Final = 5
 
@@ -73,7 +72,7 @@ def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
                     if attempt == _ATTEMPTS - 1 or error.response.status_code != _BUSY:
                         raise
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: the cache works without the saved block
-        _logger.debug("block %s not saved (%s): results load in this project only", name, error)
+        degrade("storage block not saved", f"{name}: {error}; Prefect's API cannot name where results are stored", key=name)
     return block
 
 

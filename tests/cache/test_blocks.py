@@ -66,12 +66,17 @@ def test_a_block_that_somebody_changed_is_saved_again(monkeypatch: pytest.Monkey
     assert loaded.project_root == str(project.settings.root)
 
 
-def test_without_the_api_the_cache_has_its_block(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+def test_without_the_api_the_cache_has_its_block(
+    monkeypatch: pytest.MonkeyPatch, project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise httpx.ConnectError("nobody there")
 
     monkeypatch.setattr(httpx.Client, "send", fail)
     block = in_a_new_process(monkeypatch, project)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "prefect.expops"]
+    assert said.startswith("storage block not saved: ")
+    assert "nobody there" in said
     assert block._block_document_id is None
     assert block.project_root == str(project.settings.root)
 
