@@ -72,7 +72,9 @@ def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
                     if attempt == _ATTEMPTS - 1 or error.response.status_code != _BUSY:
                         raise
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: the cache works without the saved block
-        degrade("storage block not saved", f"{name}: {error}; Prefect's API cannot name where results are stored", key=name)
+        degrade(
+            "storage block not saved", f"{name}: {error}; Prefect's API cannot name where results are stored", key=name
+        )
     return block
 
 

@@ -32,6 +32,9 @@ LEFT_BEHIND: Final = [
     ("type().all.append", "class A:\n all = []\n def __init__(self):\n  type(self).all.append(1)", "A()"),
     ("type().n = …", "class A:\n n = 0", "setattr_of(x)\ndef setattr_of(a):\n type(a).n = 1"),
     ("A.register", "class A(abc.ABC):\n pass\nclass B:\n pass", "A.register(B)"),
+    ("told_apart.register", "@functools.singledispatch\ndef told_apart(x):\n return 0", "told_apart.register(int)(abs)"),
+    ("told_apart.register", "@functools.singledispatch\ndef told_apart(x):\n return 0", "0\n @told_apart.register\n def _(x: int):\n  return 1"),
+    ("HANDLERS.append", "HANDLERS = []", "0\n @HANDLERS.append\n def _(x: int):\n  return 1"),
     ("self.rows.append", "class A:\n def __init__(self):\n  self.rows = LOG\n def add(self, n):\n  self.rows.append(n)", "A().add(x)"),
     # Factories of fields.
     ("A.n", "@dataclasses.dataclass\nclass A:\n n: int = dataclasses.field(default_factory=itertools.count().__next__)", "A()"),

@@ -13,6 +13,8 @@ from expops_prefect.effects.code.values import FRESH, GLOBAL, UNKNOWN, Class, Fu
 
 ANYHOW: Final = {"**": UNKNOWN}
 """Keywords of a call of which is not known what it is given."""
+_OF_PROPERTIES: Final = ("setter", "getter", "deleter", "validator", "default")
+"""Decorators of methods that belong to the attribute that they are asked of."""
 
 
 class Making(OwnCalls):
@@ -131,7 +133,10 @@ class Making(OwnCalls):
     def definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """What the definition of a function runs: its decorators and defaults."""
         for decorator in node.decorator_list:
-            self.value(decorator)
+            if isinstance(decorator, ast.Attribute) and decorator.attr not in _OF_PROPERTIES:
+                self.value(ast.copy_location(ast.Call(decorator, [], []), decorator))  # it is called with the function
+            else:
+                self.value(decorator)
         for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
             self.value(default)
 

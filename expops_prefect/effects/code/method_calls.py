@@ -49,7 +49,7 @@ class MethodCalls(KnownCalls):
         own_classes = [c for c in receiver.callees if isinstance(c, Class)]
         if own_classes and name == "__subclasses__":
             return subclasses(own_classes[0])
-        if own_classes and name == "register":
+        if receiver.callees and name == "register":  # of an abstract class, or of a function for single dispatch
             self.change(receiver, call.node)
         if own_classes and not name.startswith("__"):  # Model.model_validate makes an object
             self.escape(self.own_call(own_classes, (), {"**": fresh(call.given)}))
