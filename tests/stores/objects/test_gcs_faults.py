@@ -40,7 +40,7 @@ def copies(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(proxy: GCSProxy, gcs_bucket: str, copies: Path) -> GCSObjects:
-    return GCSObjects(bucket=gcs_bucket, prefix="shop/", endpoint=proxy.url, copies=copies, timeout=2)
+    return GCSObjects(bucket=gcs_bucket, prefix="shop/", endpoint=proxy.url, copies=copies, timeout=10)
 
 
 def files(folder: Path) -> list[str]:
@@ -167,8 +167,9 @@ def test_an_object_that_is_not_there_asks_for_the_bucket_once(store: GCSObjects)
     ],
 )
 def test_what_refusals_say(
-    store: GCSObjects, proxy: GCSProxy, method: str, status: int, call: Callable[[GCSObjects], object], words: str
+    proxy: GCSProxy, gcs_bucket: str, method: str, status: int, call: Callable[[GCSObjects], object], words: str
 ) -> None:
+    store = GCSObjects(bucket=gcs_bucket, prefix="shop/", endpoint=proxy.url, timeout=2)
     proxy.refuse, proxy.status = method, status
     with pytest.raises(ObjectStoreError, match=words) as caught:
         call(store)
