@@ -12,7 +12,7 @@ XDIST ?= 3
 COMPAT = $(addprefix tests/e2e/test_,execution_counts.py when_not_to_cache.py existing_flows.py cached_subflows.py \
   transactions.py instrumented_flows.py task_runners.py) tests/transparency
 
-.PHONY: demo test test-unit test-integration test-e2e test-all test-values nightly soak fuzz compat prefect-suite check-tools lint bench bench-report pictures clean
+.PHONY: demo test test-unit test-integration test-e2e test-all test-values nightly soak fuzz compat prefect-suite check-tools lint bench bench-report docs docs-serve pictures clean
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -77,9 +77,18 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks
 
-## The same, and write the table into the README.
+## The same, and write the table and the raw samples into the documents.
 bench-report: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks --report README.md
+	$(BIN)/python -m tests.benchmarks --report docs/benchmarks.md --json docs/benchmarks.json
+
+## Build the site into site/; a broken link, a public name without docstring and every other warning fail it.
+docs: $(VENV)/.dev
+	$(BIN)/python -m tests.documents
+	$(BIN)/zensical build --strict --clean
+
+## Show the site on this machine, and build it anew when a page changes.
+docs-serve: $(VENV)/.dev
+	$(BIN)/zensical serve
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
@@ -121,4 +130,4 @@ pictures: check-tools $(VENV)/.node
 	MAKE_PICTURES=1 $(BIN)/python -m pytest tests/browser
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
+	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

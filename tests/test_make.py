@@ -33,7 +33,9 @@ def test_the_suite_is_run_after_lint_and_after_the_look_for_tools() -> None:
     assert "-m 'unit and not nightly and not values'" in make("--dry-run", "test-unit").stdout
     assert "MAKE_PICTURES=1" in make("--dry-run", "pictures").stdout
     assert "-m tests.benchmarks" in make("--dry-run", "bench").stdout
-    assert "-m tests.benchmarks --report README.md" in make("--dry-run", "bench-report").stdout
+    assert "-m tests.benchmarks --report docs/benchmarks.md" in make("--dry-run", "bench-report").stdout
+    assert "zensical build --strict" in make("--dry-run", "docs").stdout
+    assert "zensical serve" in make("--dry-run", "docs-serve").stdout
     assert "-m tests.fuzz" in make("--dry-run", "fuzz").stdout
     assert "tests/prefect_contract" in make("--dry-run", "compat").stdout
 

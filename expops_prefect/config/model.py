@@ -103,7 +103,13 @@ EffectName = Annotated[StrictStr, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
 
 
 class ProcessCache(_Closed):
-    """``prefect.cache.processes.<name>``."""
+    """``prefect.cache.processes.<name>``: settings of one process, which take precedence over those for all.
+
+    Attributes:
+        enabled: ``true`` asks to cache this process, whatever its task does; ``false`` switches its cache off.
+        ttl: how long its results are valid; setting it asks to cache the process, too.
+        default: which rule its task follows, if neither ``enabled`` nor ``ttl`` decides.
+    """
 
     enabled: StrictBool | None = None
     ttl: Duration | None = None
@@ -111,7 +117,29 @@ class ProcessCache(_Closed):
 
 
 class CacheSettings(_Closed):
-    """``prefect.cache``; sizes in bytes."""
+    """``prefect.cache``; sizes in bytes.
+
+    Attributes:
+        enabled: whether tasks are cached at all.
+        default: which tasks are cached if nobody asked for it. ``pure``: those that only compute; ``all``: those that
+            return something; ``none``: none. Without it, ``pure`` for flows and ``all`` for ExpOps projects.
+        ttl: how long results are valid, for example ``30d``; without it for ever.
+        none_results: whether the result ``None`` is cached.
+        mmap: how a hit maps large arrays into memory: ``true`` copy-on-write, ``readonly``, or ``false`` for not at
+            all.
+        verify: when the digest of a payload is computed. ``auto``: always before unpickling, and for raw arrays and
+            frames when size, times or inode differ; ``always``: on every hit.
+        small_bytes: results up to this size are kept in their record too, so that a hit is one read; at most
+            262,144.
+        spill_bytes: arrays and frames from this size on become files of their own.
+        single_flight: whether, of task runs that want one result at the same time, one computes it and the others
+            wait.
+        lease_seconds: how long a lease is valid without renewal; then another process takes over.
+        signing_key_file: a file with the keys that sign records, relative to the project's root.
+        ignore_files: names of files and folders that do not count in data folders; replaces the default list.
+        effects: what calls do that are not known, by their dotted name; ``harmless`` if they only compute.
+        processes: settings by the name of a process.
+    """
 
     enabled: StrictBool = True
     default: CacheDefault | None = None
@@ -159,7 +187,14 @@ class CacheSettings(_Closed):
 
 
 class RecordSettings(_Closed):
-    """``prefect.record``; times in seconds."""
+    """``prefect.record``; times in seconds.
+
+    Attributes:
+        enabled: whether runs are recorded.
+        flush_seconds: how often records are delivered to the stores.
+        final_flush_seconds: how long the end of a run waits for the last delivery.
+        artifacts: whether a run's summary is written to Prefect's UI.
+    """
 
     enabled: StrictBool = True
     flush_seconds: Seconds = 0.5
@@ -168,7 +203,16 @@ class RecordSettings(_Closed):
 
 
 class PrefectSection(_Closed):
-    """``prefect``, the section of this package."""
+    """``prefect``, the section of this package.
+
+    Attributes:
+        project_id: the name of the project in shared stores; without it, the name of the project's folder.
+        runtime_dir: the folder in which local backends store data, relative to the project's root; without it
+            ``.<project_id>/``.
+        shared_group: ``true`` shares the runtime folder with its group; a name shares it with that group.
+        cache: what is cached, and how.
+        record: what is recorded.
+    """
 
     project_id: StrictStr | None = None
     runtime_dir: StrictStr | None = None
@@ -181,7 +225,20 @@ class PrefectSection(_Closed):
 
 
 class BackendSection(_Open):
-    """``experiment.cache.backend``: ExpOps' own keys. Backends of other distributions may have more."""
+    """``experiment.cache.backend``: ExpOps' own keys. Backends of other distributions may have more.
+
+    Attributes:
+        type: the KV store: ``local`` or ``sqlite``, ``gcp`` or ``firestore``, or the name of a store of your own.
+            Without it ``local``.
+        path: the SQLite file, relative to the project's root; without it ``metrics.sqlite`` in the runtime folder.
+        db_path: the same, under an older name.
+        gcp_project: the id of the Google Cloud project; ``gcp`` needs it.
+        credentials_json: a service account's key file, relative to the project's root; without it Google's
+            application default credentials.
+        emulator_host: ``host:port`` of a Firestore emulator.
+        firebase_api_key: the key with which ExpOps' web app reads Firestore.
+        firebase_api_key_file: a file that holds that key, relative to the project's root.
+    """
 
     type: StrictStr | None = None
     path: StrictStr | None = None
@@ -194,7 +251,13 @@ class BackendSection(_Open):
 
 
 class ObjectStoreSection(_Open):
-    """``experiment.cache.object_store``: see :class:`BackendSection`."""
+    """``experiment.cache.object_store``: see :class:`BackendSection`.
+
+    Attributes:
+        type: the object store: ``local``, ``gcs``, or the name of a store of your own. Without it ``gcs`` if
+            ``MLOPS_GCS_BUCKET`` is set, else ``local``.
+        bucket: the name of the bucket; ``gcs`` needs it.
+    """
 
     type: StrictStr | None = None
     bucket: StrictStr | None = None
@@ -208,7 +271,13 @@ class CacheSection(_Open):
 
 
 class ProcessSection(_Open):
-    """One of the pipeline's processes."""
+    """``experiment.pipeline.processes``: a list, one entry for each process.
+
+    Attributes:
+        name: the name of the process, which is that of its task.
+        parameters: values that the task reads with ``process_parameters``; part of its key only.
+        hyperparameters: the same.
+    """
 
     name: Annotated[StrictStr, Field(min_length=1)]
     parameters: dict[Any, Any] | None = None
@@ -220,7 +289,12 @@ class ProcessSection(_Open):
 
 
 class PipelineSection(_Open):
-    """``experiment.pipeline``, or its legacy place."""
+    """``experiment.pipeline``, or its legacy place.
+
+    Attributes:
+        process_adjlist: the graph that ExpOps' UI draws: on each line a process and those that follow it.
+        processes: the processes.
+    """
 
     process_adjlist: StrictStr | None = None
     processes: list[ProcessSection] | None = None
@@ -248,7 +322,12 @@ class DataHashSection(_Open):
 
 
 class DataSection(_Open):
-    """``data``."""
+    """``data``.
+
+    Attributes:
+        path: a data file or folder; when its content changes, every task is executed again.
+        hash: the section that held the path in older projects.
+    """
 
     path: StrictStr | None = None
     hash: DataHashSection | None = None
@@ -261,7 +340,17 @@ class ModelSection(_Open):
 
 
 class ConfigFile(_Open):
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        scripts: the Python files of an ExpOps project, for ``expops-prefect run``.
+        environment: the environment of an ExpOps project; part of the keys of its processes.
+        reproducibility: part of every key; ``random_seed`` in it seeds the global random generators.
+        data: the project's data.
+        experiment: the stores, the pipeline, and parameters.
+        model: the section that held the cache in the oldest projects.
+        prefect: the section of this package.
+    """
 
     scripts: dict[str, Any] | None = None
     environment: Any = None

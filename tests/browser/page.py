@@ -73,7 +73,7 @@ class Page:
 
         Args:
             name: what it is called in the test's output.
-            shown_as: its file's name in ``docs/``, written when the pictures of the README are asked for.
+            shown_as: its file's name in ``docs/``, written when the pictures of the documents are asked for.
         """
         OUTPUT.mkdir(exist_ok=True)
         path = OUTPUT / f"{name}.png"

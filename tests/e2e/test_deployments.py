@@ -1,9 +1,8 @@
-"""The example flows as deployments: the README's commands, a worker of a process pool, another checkout, a kill."""
+"""The example flows as deployments: the documents' commands, a worker of a process pool, another checkout, a kill."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,14 +15,11 @@ import pytest
 
 from expops_prefect import Project
 from expops_prefect.record.run_records import RunRecord
+from tests.documents.pages import commands, pages
 from tests.support.server import clean_environment, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTION = (ROOT / "README.md").read_text().partition("## Deployments")[2].partition("\n## ")[0]
-COMMANDS = [
-    line.partition(" # ")[0].strip() for line in re.findall(r"```bash\n(.*?)```", SECTION, re.S)[0].splitlines()
-]
-SERVER, POOL, DEPLOY, WORKER, *RUNS = COMMANDS
+SERVER, POOL, DEPLOY, WORKER, *RUNS = commands(pages()["docs/deployments.md"])
 
 
 class Checkout:
@@ -71,7 +67,7 @@ class Checkout:
 
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
-    """A worker as the README starts it, somewhere else than the code."""
+    """A worker as the documents start it, somewhere else than the code."""
     monkeypatch.setenv("EXPOPS_RUNTIME_DIR", str(tmp_path / "kept"))
     somewhere = Checkout(tmp_path, "where the worker is")
     somewhere.run(POOL)

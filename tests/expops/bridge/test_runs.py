@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.documents.pages import blocks, pages
 from tests.expops.bridge.project import BRANCHES, ExpOpsProject, branch, plain
 from tests.support.backends import Cloud
 
@@ -173,15 +174,8 @@ def test_a_split_with_a_function_and_sizes_of_its_own(expops_project: ExpOpsProj
 def test_it_is_deployed_like_any_flow(expops_project: ExpOpsProject, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    expops_project.write(
-        "pipeline.py",
-        """
-        from pathlib import Path
-        from expops_prefect import Project
-
-        pipeline = Project.open(Path(__file__).parent).as_flow(log_prints=True)
-        """,
-    )
+    (shown,) = blocks(pages()["docs/expops-projects.md"], "python")
+    expops_project.write("pipeline.py", shown.replace("as_flow()", "as_flow(log_prints=True)"))
     loaded: Any = load_flow_from_entrypoint(f"{expops_project.root / 'pipeline.py'}:pipeline")
     assert loaded.name == "shop"
     assert loaded.log_prints

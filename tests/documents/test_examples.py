@@ -1,4 +1,4 @@
-"""What the README shows is run: commands, scripts, configuration, and the table of the command line."""
+"""What the documents show is run: commands, scripts, configuration."""
 
 from __future__ import annotations
 
@@ -19,24 +19,19 @@ from expops_prefect.config import CacheSettings, RecordSettings
 from expops_prefect.record.process_rows import Row
 from expops_prefect.stores.kv.firestore.settings import FirestoreSettings
 from expops_prefect.stores.objects.gcs.settings import GCSSettings
-from tests.cli.commands import commands_of
 from tests.config.support import settings_of
+from tests.documents.pages import ROOT, blocks, commands, pages
 from tests.support.processes import FlowProject, short
 from tests.support.server import Server, clean_environment, free_port
 
-pytestmark = pytest.mark.xdist_group("readme")
+pytestmark = pytest.mark.xdist_group("documents")
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = pages()
 
 
-def commands() -> list[str]:
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
-    return [line.partition(" # ")[0].strip() for line in lines if line.strip()]
+def page(name: str) -> str:
+    """The text of one page of the site."""
+    return PAGES[f"docs/{name}.md"]
 
 
 # Commands ----------------------------------------------------------------------------------------
@@ -47,7 +42,7 @@ LOOK = [
     ".venv/bin/expops-prefect runs show latest",
     ".venv/bin/expops-prefect cache list",
 ]
-SERVE = "expops-prefect ui"
+SERVE = ["expops-prefect ui", "expops-prefect ui --port 0 --no-browser"]
 DEPLOYMENTS = [  # run by tests/e2e/test_deployments.py
     "prefect server start",
     "prefect work-pool create expops --type process",
@@ -55,18 +50,62 @@ DEPLOYMENTS = [  # run by tests/e2e/test_deployments.py
     "prefect worker start --pool expops",
     "prefect deployment run train-digits/digits --watch",
 ]
+SIGN = ["openssl rand -hex 32 > signing.key", "chmod 600 signing.key"]
 ONE_PART = ".venv/bin/python -m pytest tests/e2e"
 NOT_HERE = {
     "make test": "this suite",
     "make lint": "runs before this suite",
-    "make bench": "compares speeds on a quiet machine; tests/test_make.py shows that it is planned",
+    "make docs": "runs what tests/documents/test_pages.py runs",
+    "make docs-serve": "goes on until it is stopped; tests/test_make.py shows that it is planned",
     "make prefect-suite PREFECT_CHECKOUT=…": "needs a checkout of Prefect, whose own tests it runs",
+    "make bench": "compares speeds on a quiet machine; tests/test_make.py shows that it is planned",
+    "make bench-report": "the same",
     "pip install expops-prefect": "needs a package index",
+    "expops-prefect doctor --project ~/churn --count": "starts a server; tests/cli/test_counting.py runs it",
+    "expops-prefect sync --to gcp --gcp-project churn-prod --bucket churn-cache": "needs an account of Google Cloud",
+}
+# What a command comes to in the demo, where it is not success.
+ANOTHER_END = {
+    "cache show train/0f3a": "no cached result under 'train/0f3a'",
+    "cache explain latest train": "no process or step 'train'",
+    "cache invalidate --process train --older-than 30d --dry-run": "no cached result matches",
+    "runs diff 0f3a latest": "no run '0f3a'",
+    "run": "scripts is empty",
+    "run --param train.epochs=3": "scripts is empty",
+    "run --param train_model.epochs=10": "scripts is empty",
 }
 
 
-def test_every_command_of_the_readme_is_run_here() -> None:
-    assert set(commands()) == {DEMO, *LOOK, SERVE, *DEPLOYMENTS, ONE_PART, *NOT_HERE}
+def inspecting() -> list[str]:
+    """The commands of the documents that are run in the demo, in the order of the pages."""
+    shown = dict.fromkeys(command for text in PAGES.values() for command in commands(text))
+    ours = [command for command in shown if command.startswith("expops-prefect ")]
+    return [command.partition(" ")[2] for command in ours if command not in {*SERVE, *NOT_HERE}]
+
+
+def test_every_command_of_the_documents_is_run() -> None:
+    shown = {command for text in PAGES.values() for command in commands(text)}
+    elsewhere = {DEMO, *LOOK, *SERVE, *DEPLOYMENTS, *SIGN, ONE_PART, *NOT_HERE}
+    assert shown == {*elsewhere, *(f"expops-prefect {command}" for command in inspecting())}
+
+
+@pytest.mark.usefixtures("printed")
+def test_every_inspecting_command_works(demo: Demo) -> None:
+    assert inspecting()
+    assert set(ANOTHER_END) < set(inspecting())
+    for line in inspecting():
+        done = demo.run(f"expops-prefect {line}", cwd=demo.new if line == "init" else None)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == int(line in ANOTHER_END), f"{line}: {done.stdout}{done.stderr}"
+        assert ANOTHER_END.get(line, "") in done.stderr
+        assert done.stdout or line in ANOTHER_END
+
+
+def test_a_command_that_lacks_a_choice_says_so(demo: Demo) -> None:
+    assert "`expops-prefect sync --to gcp`" in page("stores")
+    done = demo.run("expops-prefect sync --to gcp")
+    assert done.returncode == 2
+    assert "which Google Cloud project?" in done.stderr
 
 
 class Demo:
@@ -78,8 +117,11 @@ class Demo:
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         (self.root / ".venv").symlink_to(sys.prefix)
         bin_folder = str(Path(sys.executable).parent)
+        self.new = folder / "a new project"
+        self.new.mkdir()
         self.env = {
-            **clean_environment(folder / "home"),
+            **clean_environment(folder / "prefect"),
+            "HOME": str(folder / "home"),
             "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]]),
         }
 
@@ -144,7 +186,7 @@ def test_the_demo_says_where_to_look(demo: Demo, printed: str, tmp_path: Path) -
     assert "prefect server start" in printed
     assert "expops-prefect runs show latest" in printed
     (command,) = re.findall(r"ExpOps' UI: (.*)$", printed, re.MULTILINE)
-    assert command == f".venv/bin/{SERVE}"
+    assert command == f".venv/bin/{SERVE[0]}"
     shows_the_demo(demo, command, tmp_path / "ui.log")
 
 
@@ -194,47 +236,6 @@ def test_one_part_of_the_suite_can_be_run() -> None:
     assert "tests/e2e/test_execution_counts.py::" in done.stdout
 
 
-# The table of the command line -------------------------------------------------------------------
-
-
-def table() -> list[str]:
-    return re.findall(r"^\| `expops-prefect ([^`]+)` \|", README, re.MULTILINE)
-
-
-def test_the_table_has_every_command() -> None:
-    known = set(commands_of())
-    # The words before the first argument.
-    shown = {next((line[:end] for end in ends(line) if line[:end] in known), line) for line in table()}
-    assert shown == known
-
-
-def ends(line: str) -> list[int]:
-    return [*(match.start() for match in re.finditer(" ", line)), len(line)]
-
-
-# What a command of the table comes to in the demo, where it is not success.
-ANOTHER_END = {
-    "cache show train/0f3a": "no cached result under 'train/0f3a'",
-    "runs diff 0f3a latest": "no run '0f3a'",
-    "cache invalidate train/0f3a": "no cached result matches",
-    "sync --to gcp": "which Google Cloud project?",
-    "run": "scripts is empty",
-}
-
-
-@pytest.mark.usefixtures("printed")
-def test_every_command_of_the_table_works(demo: Demo, tmp_path: Path) -> None:
-    shown_above = {command.removeprefix(".venv/bin/expops-prefect ") for command in LOOK}
-    assert shown_above < set(table())
-    for line in set(table()) - shown_above - {"ui"}:  # which goes on until it is stopped: see above
-        done = demo.run(f"expops-prefect {line}", cwd=tmp_path if line == "init" else None)
-        assert "Traceback" not in done.stderr
-        code = 2 if line == "sync --to gcp" else int(line in ANOTHER_END)
-        assert done.returncode == code, f"{line}: {done.stdout}{done.stderr}"
-        assert ANOTHER_END.get(line, "") in done.stderr
-        assert done.stdout or line in ANOTHER_END
-
-
 # Scripts -----------------------------------------------------------------------------------------
 
 CONFIG = """
@@ -262,15 +263,19 @@ import threading
 
 from expops_prefect import EXPOPS, Project, flow
 
+short = runpy.run_path("README-1.py", run_name="__main__")
+assert short["main"]() == {"rate": 0.1}
+print("SHORT", short["main"].name)
+
 for _ in range(2):
-    first = runpy.run_path("block_1.py", run_name="__main__")
+    first = runpy.run_path("getting-started-1.py", run_name="__main__")
 print("FIRST", first["main"].name)
 
-second = runpy.run_path("block_2.py")
+second = runpy.run_path("getting-started-2.py")
 assert [second["nightly"](), second["nightly"]()] == [["monday"] * 2] * 2
 print("SECOND")
 
-third = runpy.run_path("block_3.py")
+third = runpy.run_path("caching-1.py")
 assert third["fetch"].cache_policy == EXPOPS - "session"
 
 
@@ -283,29 +288,61 @@ def parts():
 
 parts()
 print("THIRD")
+
+counted = runpy.run_path("extending-1.py")
+from expops_prefect.fingerprint.values import fingerprint
+assert fingerprint(counted["Connection"]("a")) == fingerprint(counted["Connection"]("a"))
+assert fingerprint(counted["Connection"]("a")) != fingerprint(counted["Connection"]("b"))
+assert fingerprint(counted["Model"]([1])) == fingerprint(counted["Model"]([1]))
+assert fingerprint(counted["Model"]([1])) != fingerprint(counted["Model"]([2]))
+print("FOURTH")
+
+runpy.run_path("tracking-1.py")
 """
+EXCERPTS = {  # files that the suite runs, from which a page shows a part
+    ("docs/extending.md", 0): "tests/stores/shelf/shelf_stores/__init__.py",
+    ("docs/extending.md", 1): "tests/stores/test_shelf.py",
+}
+AS_A_FILE = {("docs/expops-projects.md", 0)}
+"""Deployed in a project of ExpOps by tests/expops, in the same words."""
+
+
+def scripts() -> dict[str, str]:
+    """The scripts of all documents by a name; those that are parts of other files are left out."""
+    found = {}
+    for name, text in PAGES.items():
+        own = [
+            block
+            for number, block in enumerate(blocks(text, "python"))
+            if (name, number) not in {*EXCERPTS, *AS_A_FILE}
+        ]
+        found.update({f"{Path(name).stem}-{number}.py": block for number, block in enumerate(own, 1)})
+    return found
 
 
 @pytest.mark.usefixtures("flow_processes")
 def test_every_script_runs(tmp_path: Path) -> None:
-    scripts = blocks("python")
-    assert len(scripts) == 3
-    readme = FlowProject(tmp_path, CONFIG, name="readme")
-    readme.write("README.md", README)
-    readme.write("pipelines.py", PIPELINES)
-    for number, script in enumerate(scripts, 1):
-        readme.write(f"block_{number}.py", script)
-    readme.write("driver.py", DRIVER)
-    done = readme.run("driver.py").ok()
-    assert re.findall("^(FIRST|SECOND|THIRD)", done.output, re.MULTILINE) == ["FIRST", "SECOND", "THIRD"]
+    assert set(scripts()) == set(re.findall(r"[\w-]+-\d\.py", DRIVER))
+    shop = FlowProject(tmp_path, CONFIG, name="readme")
+    shop.write("rows.csv", "1\n2\n")
+    shop.write("pipelines.py", PIPELINES)
+    for name, script in scripts().items():
+        shop.write(name, script)
+    shop.write("driver.py", DRIVER)
+    done = shop.run("driver.py").ok()
+    words = ["SHORT", "FIRST", "SECOND", "THIRD", "FOURTH"]
+    assert re.findall("^(SHORT|FIRST|SECOND|THIRD|FOURTH)", done.output, re.MULTILINE) == words
     assert done.executions == {"extract": 1}
     assert "uncached" not in done.output
 
-    project = readme.project()
-    parts, nightly_again, nightly, again, main = project.runs()
+    project = shop.project()
+    parts, nightly_again, nightly, again, main, short_again, short_first = project.runs()
+    assert f"{parts.flow} completed" in done.output, "printed by the page about tracking"
     assert [run.flow for run in (main, again, nightly, nightly_again, parts)] == [
         *("main", "main", "nightly", "nightly", "parts")
     ]
+    assert calls(project.rows(short_first.run_id)) == {"train": "completed"}
+    assert calls(project.rows(short_again.run_id)) == {"train": "cached"}
     assert calls(project.rows(main.run_id)) == {"load": "completed", "train": "completed"}
     assert calls(project.rows(again.run_id)) == {"load": "cached", "train": "cached"}
     assert calls(project.rows(nightly.run_id)) == {"extract": "completed"}
@@ -314,11 +351,18 @@ def test_every_script_runs(tmp_path: Path) -> None:
     for run in (main, again):
         loss = project.metrics(run.run_id)["//process[@name='train']"]["loss"]
         assert loss == {"1": 0.3, "2": 0.15, "3": pytest.approx(0.1)}, "the rate of the configuration"
+    for run in (short_first, short_again):
+        assert set(project.metrics(run.run_id)["//process[@name='train']"]["loss"]) == {"1", "2", "3"}
+
+
+def test_excerpts_are_parts_of_files_that_are_run() -> None:
+    for (name, number), file in EXCERPTS.items():
+        assert blocks(PAGES[name], "python")[number] in (ROOT / file).read_text(), f"{name} differs from {file}"
 
 
 @pytest.mark.usefixtures("printed")
 def test_the_example_of_an_existing_flow(demo: Demo) -> None:
-    assert "`flows/plain.py`" in README
+    assert "`flows/plain.py`" in page("getting-started")
     done = demo.run(".venv/bin/python -m flows.plain")
     assert done.stdout.splitlines()[-1] == "90"
     newest = demo.project.runs()[0]
@@ -326,11 +370,23 @@ def test_the_example_of_an_existing_flow(demo: Demo) -> None:
     assert calls(demo.project.rows(newest.run_id)) == {"extract": "completed", "total": "completed"}
 
 
+# Signing -----------------------------------------------------------------------------------------
+
+
+def test_the_signing_key_is_made_and_read(tmp_path: Path) -> None:
+    for command in SIGN:
+        subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    (config,) = blocks(page("security"), "yaml")
+    settings = settings_of(tmp_path, config)
+    assert settings.signing_key_file == tmp_path / "signing.key"
+    assert not settings.warnings or "can be read by other users" not in " ".join(settings.warnings)
+
+
 # Configuration -----------------------------------------------------------------------------------
 
 
 def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) -> None:
-    _, config, _ = blocks("yaml")
+    (config,) = blocks(page("configuration"), "yaml")
     settings = settings_of(tmp_path / "elsewhere", config)
     assert (settings.project_id, settings.runtime_dir) == ("shop", tmp_path / "elsewhere" / ".shop")
     assert settings.reproducibility == {"random_seed": 7}
@@ -346,14 +402,20 @@ def test_the_configuration_is_accepted_and_names_the_defaults(tmp_path: Path) ->
     assert settings.record == RecordSettings()
 
 
-def test_the_rule_of_caching(tmp_path: Path) -> None:
-    cache = settings_of(tmp_path / "elsewhere", blocks("yaml")[0]).cache
+@pytest.mark.parametrize("name", ["README.md", "docs/caching.md"])
+def test_the_rule_of_caching(tmp_path: Path, name: str) -> None:
+    cache = settings_of(tmp_path / "elsewhere", blocks(PAGES[name], "yaml")[0]).cache
     assert (cache.default_for("load"), cache.default_for("train")) == ("pure", "all")
     assert (cache.asked_for("fetch"), cache.asked_for("train")) == (True, False)
 
 
+def test_single_flight(tmp_path: Path) -> None:
+    _, config = blocks(page("caching"), "yaml")
+    assert settings_of(tmp_path / "elsewhere", config).cache.single_flight
+
+
 def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
-    config = blocks("yaml")[-1]
+    (config,) = blocks(page("stores"), "yaml")
     settings = settings_of(tmp_path / "churn", config)
     assert isinstance(settings.kv, FirestoreSettings)
     assert settings.kv.gcp_project == "my-gcp-project-id"
@@ -363,18 +425,12 @@ def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
     assert settings.objects.credentials_json == settings.kv.credentials_json
 
 
-def test_the_variables_that_it_names_are_read() -> None:
-    from expops_prefect.config import load
-    from expops_prefect.stores import registry
-
-    named = set(re.findall(r"\b(?:EXPOPS|MLOPS)_[A-Z_]+", README)) - {"MLOPS_WORKSPACE_DIR", "EXPOPS_SQLITE_DIR"}
-    assert named
-    assert all(map(registry.kv_settings, registry.names(registry.KV_GROUP)))
-    assert all(map(registry.object_settings, registry.names(registry.OBJECT_GROUP)))
-    assert named <= {*load._ENVIRONMENT, *registry.environment()}
-
-
-def test_links_lead_to_files_of_the_repository() -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert targets
-    assert all((ROOT / target).is_file() for target in targets)
+def test_no_configuration_is_shown_untested() -> None:
+    counted = {name: len(blocks(text, "yaml")) for name, text in PAGES.items() if "```yaml" in text}
+    assert counted == {
+        "README.md": 1,
+        "docs/caching.md": 2,
+        "docs/configuration.md": 1,
+        "docs/security.md": 1,
+        "docs/stores.md": 1,
+    }
