@@ -18,7 +18,7 @@ from tests.support.backends import Cloud
 
 
 def costs(cli: Command, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    # A server of its own takes long to start; the commands of the documents are run as they are.
+    # A server of its own takes long to start; the test takes the one of the suite.
     monkeypatch.setattr(isolated_environment, "prefect_of_its_own", lambda environ, folder: dict(environ))
     printed = cli("doctor", "--project", root, "--count", "--json")
     assert printed.code == 0, printed
