@@ -22,7 +22,7 @@ _LOOKED_AT: Final = 20
 
 
 def diff_runs(
-    first: str,
+    first: str = "latest",
     second: str | None = None,
     *,
     unfold: Unfold = False,
@@ -37,7 +37,7 @@ def diff_runs(
     Example: expops-prefect runs diff 0f3a latest
 
     Args:
-        first: a run: its id, the start or the end of its digits, or ``latest``.
+        first: a run: its id, the start or the end of its digits, or ``latest``, which is the default.
         second: the other run.
         unfold: print a line for each call of a mapped or looped task.
         project: the project's root folder; by default found from the current folder.

@@ -15,7 +15,7 @@ from expops_prefect.views.folding import Fold, fold
 
 
 def explain(
-    run: str,
+    run: str = "latest",
     process: str | None = None,
     *,
     unfold: Unfold = False,
@@ -31,7 +31,7 @@ def explain(
     Example: expops-prefect cache explain latest train
 
     Args:
-        run: its id, the start or the end of its digits, or ``latest``.
+        run: its id, the start or the end of its digits, or ``latest``, which is the default.
         process: only this process or step; by default all.
         unfold: print a line for each call of a mapped or looped task.
         project: the project's root folder; by default found from the current folder.

@@ -57,13 +57,13 @@ def list_runs(*, project: Path | None = None, limit: Limit = 20, json: bool = Fa
 
 
 @app.command
-def show(run: str, *, unfold: Unfold = False, project: Path | None = None, json: bool = False) -> int:
+def show(run: str = "latest", *, unfold: Unfold = False, project: Path | None = None, json: bool = False) -> int:
     """Show a run: what was executed, what came from the cache and which run computed it, metrics and charts.
 
     Example: expops-prefect runs show latest
 
     Args:
-        run: its id, the start or the end of its digits, or ``latest``.
+        run: its id, the start or the end of its digits, or ``latest``, which is the default.
         unfold: print a line for each call of a mapped or looped task.
         project: the project's root folder; by default found from the current folder.
         json: print JSON.

@@ -46,6 +46,13 @@ def test_runs_list(cli: Command, recorded: Project) -> None:
     assert len(cli("runs", "list", "--limit", 1, "--json").json()) == 1
 
 
+@pytest.mark.parametrize("command", [("runs", "show"), ("runs", "diff"), ("cache", "explain"), ("graph",)])
+def test_without_a_name_it_is_the_latest_run(cli: Command, recorded: Project, command: tuple[str, ...]) -> None:
+    assert recorded.runs()[0].run_id == recorded.run("latest").run_id
+    alone, named = cli(*command, "--json"), cli(*command, "latest", "--json")
+    assert (alone.code, alone.json()) == (0, named.json())
+
+
 def test_runs_show(cli: Command, recorded: Project) -> None:
     second, first = recorded.runs()
     shown = cli("runs", "show", "latest")

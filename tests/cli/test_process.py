@@ -141,7 +141,6 @@ def test_as_a_module_from_a_folder_of_the_project(recorded: Project, tmp_path: P
         (["runs", "list", "--nope"], "Unknown option"),
         (["runs", "list", "--limit", "0"], "Must be >= 1"),
         (["runs", "list", "--limit", "x"], "unable to convert"),
-        (["runs", "show"], "requires an argument"),
         (["cache", "show"], "requires an argument"),
         (["runs", "show", "a", "b"], "nused"),
         (["doctor", "--project"], "requires an argument"),
