@@ -231,6 +231,7 @@ class FlowDecorator:
 
 
 flow = FlowDecorator()
+"""Prefect's ``flow``, recorded in its project. Its arguments are those of :meth:`FlowDecorator.__call__`."""
 
 
 def _leaves_policy_open(options: dict[str, Any]) -> bool:

@@ -17,10 +17,13 @@ from expops_prefect.serialization import SPILL_BYTES
 class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # Prefect dispatches on the bare class
     """Serializes results as a manifest with payloads.
 
-    On its own it writes self-contained text, so it may be used with any storage::
+    On its own it writes self-contained text, so it may be used with any storage.
 
+    Example:
+        ```python
         @task(persist_result=True, result_serializer=ExpOpsSerializer())
         def load() -> pd.DataFrame: ...
+        ```
     """
 
     type: str = Field(default="expops", frozen=True)

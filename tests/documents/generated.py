@@ -97,7 +97,6 @@ def _configuration() -> str:
 
 def _section(key: str, cls: type[BaseModel]) -> str:
     title = f"`{key}`" if key else "Other keys of the file"
-    anchor = f"section-{re.sub('[^a-z_]+', '-', key.replace('<name>', 'name')).strip('-')}" if key else "other-keys"
     types, said = get_type_hints(cls, include_extras=True), attributes(cls)
     rows = []
     for name, field in cls.model_fields.items():
@@ -108,7 +107,7 @@ def _section(key: str, cls: type[BaseModel]) -> str:
         also = f" Environment: {', '.join(f'`{variable}`' for variable in variables)}." if variables else ""
         rows.append((f"`{name}`", type_text(types[name]), _default(field.get_default(call_default_factory=True)),
                      sentence(said[name]) + also))  # fmt: skip
-    return f"### {title} {{ #{anchor} }}\n\n" + _table(("key", "type", "default", "what it does"), rows)
+    return f"### {title}\n\n" + _table(("key", "type", "default", "what it does"), rows)
 
 
 def _is_section(path: str, kind: object) -> bool:
@@ -141,6 +140,8 @@ def type_text(kind: Any) -> str:
         return f"list of {_plural(type_text(arguments[0]))}"
     if origin is dict:
         value = type_text(arguments[1])
+        if value == "section":
+            return "sections by name"
         return "mapping" if value == "anything" else f"mapping of {type_text(arguments[0])} to {value}"
     return " or ".join(filter(None, map(type_text, arguments)))
 

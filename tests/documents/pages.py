@@ -11,8 +11,7 @@ FOLDER: Final = ROOT / "docs"
 README: Final = "README.md"
 _FENCED: Final = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
-_REFERENCE: Final = re.compile(r"\]\[([\w.]+)\]")
-_HEADING: Final = re.compile(r"^#+ (.+?)(?: \{ #([\w-]+) \})?$", re.MULTILINE)
+_HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def pages() -> dict[str, str]:
@@ -38,19 +37,14 @@ def links(text: str) -> list[str]:
     return [target for target in found if not target.startswith(("http:", "https:"))]
 
 
-def references(text: str) -> set[str]:
-    """The names that a document refers to in the API reference."""
-    return set(_REFERENCE.findall(_FENCED.sub("", text)))
-
-
 def documented(text: str) -> set[str]:
     """The names that a page of the API reference shows."""
     return set(re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE))
 
 
 def anchors(text: str) -> set[str]:
-    """The places of a page that a link can name."""
-    return {given or slug(title) for title, given in _HEADING.findall(_FENCED.sub("", text))}
+    """The places of a page that a link can name: its headings, and the names that it documents."""
+    return {slug(title) for title in _HEADING.findall(_FENCED.sub("", text))} | documented(text)
 
 
 def slug(title: str) -> str:
