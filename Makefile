@@ -8,11 +8,16 @@ PINNED = $$($(BIN)/python -c 'import sys; print("-c $(CONSTRAINTS)" if sys.versi
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINNED)
 # More than the two cores of a small machine: tests wait for servers and processes most of the time.
 XDIST ?= 3
-# Flows from end to end, where Prefect's engine and ours meet.
-COMPAT = $(addprefix tests/e2e/test_,execution_counts.py when_not_to_cache.py existing_flows.py cached_subflows.py \
-  transactions.py instrumented_flows.py task_runners.py) tests/transparency
+# What make coverage runs: paths and options of pytest.
+COVERED ?= tests/cache tests/config tests/fingerprint tests/cli
 
-.PHONY: demo test test-unit test-integration test-e2e test-all test-values nightly soak fuzz compat prefect-suite check-tools lint bench bench-report docs docs-serve pictures clean
+.PHONY: help demo test test-unit test-integration test-e2e test-all test-values nightly soak fuzz coverage matrix dist prefect-suite check-tools lint bench bench-report docs docs-serve pictures clean
+
+## Show this.
+help:
+	@awk '/^## / { said = substr($$0, 4) } \
+	  /^[a-z][a-z0-9 -]*:/ && said { split($$0, parts, ":"); gsub(" ", ", ", parts[1]); \
+	    printf "make %s\n    %s\n", parts[1], said; said = "" }' $(firstword $(MAKEFILE_LIST))
 
 ## Run the example flow twice, the second time from the cache.
 demo: $(VENV)/.demo
@@ -49,14 +54,20 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz
 
-## What we take from Prefect, and flows from end to end, with the oldest releases and the newest that installs.
-compat: $(VENV)/bin/python
-	@set -e; for prefect in 'prefect==3.8.0' 'prefect==3.8.8' 'prefect>=3.8,<4'; do \
-	  echo "$$prefect"; rm -rf $(VENV)/compat; $(PYTHON) -m venv $(VENV)/compat; \
-	  $(VENV)/compat/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' "$$prefect"; \
-	  $(VENV)/compat/bin/prefect --version; \
-	  $(VENV)/compat/bin/python -m pytest -q -n $(XDIST) tests/prefect_contract $(COMPAT); \
-	done
+## Lines and branches that tests reach, also in the flow processes that they start: make coverage COVERED=tests/cache
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -n $(XDIST) $(COVERED)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+## Build the wheel and the source distribution, look into both, and use the wheel in an environment of its own.
+dist: $(VENV)/.dev
+	$(BIN)/python -m tests.dist
+
+## Tests on each Python and Prefect that is allowed, on the lowest and newest libraries: make matrix CELLS='--only lowest'
+matrix: $(VENV)/.dev
+	$(BIN)/python -m tests.matrix $(CELLS)
 
 ## Prefect's own tests, plain and with our flow and task: make prefect-suite PREFECT_CHECKOUT=path. Fetches no sources.
 prefect-suite: $(VENV)/.prefect-suite
@@ -67,9 +78,11 @@ prefect-suite: $(VENV)/.prefect-suite
 check-tools: $(VENV)/.dev
 	@$(BIN)/python -m tests.support.tools
 
+## Style, spelling, types and layers.
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -129,5 +142,6 @@ $(VENV)/.node: tests/interop/package.json | check-tools
 pictures: check-tools $(VENV)/.node
 	MAKE_PICTURES=1 $(BIN)/python -m pytest tests/browser
 
+## Remove what the other targets made.
 clean:
-	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist site .cache test-output

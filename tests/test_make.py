@@ -37,7 +37,17 @@ def test_the_suite_is_run_after_lint_and_after_the_look_for_tools() -> None:
     assert "zensical build --strict" in make("--dry-run", "docs").stdout
     assert "zensical serve" in make("--dry-run", "docs-serve").stdout
     assert "-m tests.fuzz" in make("--dry-run", "fuzz").stdout
-    assert "tests/prefect_contract" in make("--dry-run", "compat").stdout
+    assert "-m tests.dist" in make("--dry-run", "dist").stdout
+    assert "coverage run -m pytest" in make("--dry-run", "coverage").stdout
+    assert "-m tests.matrix --quick" in make("--dry-run", "matrix", "CELLS=--quick").stdout
+
+
+def test_help_tells_of_every_target() -> None:
+    lines = make("help").stdout.splitlines()
+    told = {name for line in lines if line.startswith("make ") for name in line.removeprefix("make ").split(", ")}
+    (phony,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:")]
+    assert told == set(phony.split()[1:])
+    assert all(line.startswith(("make ", "    ")) for line in lines)
 
 
 def other_python(folder: Path, body: str) -> str:

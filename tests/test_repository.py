@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "expops_prefect"
 TOP_LEVEL = {
     *("pyproject.toml", "Makefile", ".gitignore", ".ci", "configs", "flows", "tests", "expops_prefect"),
-    *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "zensical.toml"),
+    *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "zensical.toml", ".pre-commit-config.yaml"),
 }
 README = (ROOT / "README.md").read_text()
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -80,7 +80,6 @@ HOSTS = {
     "docs/index.md": {"www.prefect.io"},
     "CHANGELOG.md": {"keepachangelog.com", "semver.org"},
     "LICENSE": {"www.apache.org"},
-    "pyproject.toml": {"github.com"},
 }
 HOST = re.compile(r"(?:https?|git\+ssh|ssh|ftp)://(?:[^/@\s]*@)?([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 ANYWHERE = {"127.0.0.1", "localhost", "www.w3.org"}

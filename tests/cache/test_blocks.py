@@ -1,4 +1,4 @@
-"""The result storage block in Prefect's API: saved once, found again by later processes."""
+"""The storage blocks in Prefect's API: saved once, found again by later processes, shown by Prefect's UI."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.blocks.core import Block
 
 from expops_prefect._internal.process import Parts
 from expops_prefect.cache.blocks import Blocks
-from expops_prefect.cache.storage import ExpOpsResultStorage
+from expops_prefect.cache.storage import ExpOpsKeyStorage, ExpOpsResultStorage
 from expops_prefect.config import load_settings
 from expops_prefect.project import Project
 
@@ -98,3 +99,32 @@ def test_a_server_that_is_busy_is_asked_again_at_once(monkeypatch: pytest.Monkey
     assert len(refused) == 2
     # The real server may be busy, too, for a moment.
     assert max(pauses) < 4, "Prefect's own pauses grow to half a minute"
+
+
+@pytest.mark.parametrize("kind", [ExpOpsResultStorage, ExpOpsKeyStorage])
+def test_what_prefects_page_of_blocks_shows(kind: type[Block], prefect_server: str) -> None:
+    kind.register_type_and_schema()
+    with httpx.Client(base_url=f"{prefect_server}/") as api:
+        asked = {"block_types": {"name": {"like_": kind.get_block_type_name()}}}
+        (shown,) = api.post("block_types/filter", json=asked).raise_for_status().json()
+        by_type = {"block_schemas": {"block_type_id": {"any_": [shown["id"]]}}}
+        newest = api.post("block_schemas/filter", json=by_type).raise_for_status().json()[0]
+    assert shown["slug"] == kind.get_block_type_slug()
+    assert shown["description"].startswith("Keeps ")
+    assert "\n" not in shown["description"], "the page shows one paragraph"
+    fence, example = shown["code_example"].split("```python\n")
+    assert not fence.strip()
+    code = example.removesuffix("\n").removesuffix("```")
+    assert kind.__name__ in code
+    compile(code, "the example", "exec")
+    # An address that nobody is known to serve would show as a broken picture or link.
+    assert shown["logo_url"] is None
+    assert shown["documentation_url"] is None
+    assert not shown["is_protected"]
+    assert sorted(newest["capabilities"]) == ["read-path", "write-path"]
+    fields = newest["fields"]["properties"]
+    assert {name: field["title"] for name, field in fields.items()} == {
+        "project_root": "Project Root",
+        "project_id": "Project Id",
+    }
+    assert all(field["description"].endswith(".") for field in fields.values())
