@@ -39,9 +39,7 @@ def test_signatures_are_the_kept_ones() -> None:
     found = "".join(f"{line}\n" for line in surface())
     if os.environ.get("KEEP_SURFACE"):
         KEPT.write_text(found)
-    assert found == KEPT.read_text(), (
-        f"if it is meant, run with KEEP_SURFACE=1, and look at what changed in {KEPT.name}"
-    )
+    assert found == KEPT.read_text(), f"if it is meant, keep it: KEEP_SURFACE=1, and look at {KEPT.name}"
 
 
 def surface() -> Iterator[str]:

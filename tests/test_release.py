@@ -1,4 +1,4 @@
-"""What decides about a release: the look into distributions (``make dist``) and the table of cells (``make matrix``)."""
+"""What decides about a release: the look into distributions (``make dist``) and the table of ``make matrix``."""
 
 from __future__ import annotations
 
