@@ -28,7 +28,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "expops_prefect"
 TOP_LEVEL = {
     *("pyproject.toml", "Makefile", ".gitignore", ".ci", "configs", "flows", "tests", "expops_prefect"),
-    *("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "zensical.toml", ".pre-commit-config.yaml"),
+    *(
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "zensical.toml",
+        ".pre-commit-config.yaml",
+    ),
 }
 README = (ROOT / "README.md").read_text()
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
