@@ -282,7 +282,7 @@ def flows(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     made = Flows(folder.name, kinds, found)
     # Task runs reach the server in events, a moment later. What is missing then is shown by the tests.
     with suppress(AssertionError):
-        wait_until(made.told, 15, "all task runs are told")
+        wait_until(made.told, 120, "all task runs are told")
     for name in ("shop_limit", *(f"watermark_{form}" for form in FORMS)):
         Variable.unset(name)
     return made
