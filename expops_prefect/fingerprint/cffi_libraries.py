@@ -53,7 +53,9 @@ def _data(walk: Walk, value: Any) -> bytes:
     kind = backend.typeof(value)
     if kind.kind == "function":
         place = int(backend.cast(backend.new_primitive_type("uintptr_t"), value))
-        return named("function of a library", text(kind.cname), *_of_address(place))
+        file, offset = _at_address(place)
+        note_foreign(walk, value, file)
+        return named("function of a library", text(kind.cname), *((_of_file(file), text(str(offset))) if file else ()))
     if kind.kind == "array" and kind.item.kind == "primitive":
         return named("array of C", text(kind.cname), walk.encode(bytes(backend.buffer(value))))
     if kind.kind == "primitive":
@@ -72,16 +74,16 @@ class _Place(ctypes.Structure):
     )
 
 
-def _of_address(place: int) -> tuple[bytes, ...]:
+def _at_address(place: int) -> tuple[str, int]:
+    """The file of the library that has a function there, and how far in; an empty name if it cannot be told."""
     found = _Place()
     try:
         known = ctypes.CDLL(None).dladdr(ctypes.c_void_p(place), ctypes.byref(found))
     except (AttributeError, TypeError):  # Windows
         known = 0
     if not known or not found.file:
-        return ()
-    offset = place - (found.base or 0)
-    return _of_file(found.file.decode(errors="replace")), text(str(offset))
+        return "", 0
+    return found.file.decode(errors="replace"), place - (found.base or 0)
 
 
 def _quoted(value: Any) -> str:

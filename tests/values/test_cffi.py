@@ -20,7 +20,7 @@ import cffi
 import _declared
 from _built import ffi as built_ffi, lib
 from executions import ran
-from expops_prefect import flow, task
+from expops_prefect import EXPOPS, flow, task
 
 FILE = str(Path(__file__).parent / "libtwice.so")
 ffi = cffi.FFI()
@@ -31,19 +31,19 @@ twice = OPENED.twice
 NUMBERS = ffi.new("int[2]", [1, 2])
 
 
-@task
+@task(cache_policy=EXPOPS)
 def opened(x):
     ran("opened")
     return OPENED.twice(x)
 
 
-@task
+@task(cache_policy=EXPOPS)
 def of_a_module(x):
     ran("of_a_module")
     return OF_A_MODULE.twice(x)
 
 
-@task
+@task(cache_policy=EXPOPS)
 def function(x):
     ran("function")
     return twice(x)
@@ -119,3 +119,8 @@ def test_libraries_count_by_their_bytes(tmp_path: Path) -> None:
     rest = shop.run("flow.py", hashseed=3).ok()
     assert rest.executions.keys() == {"built", "declared", "numbers"}, rest.output
     assert "OUT [3, 3, 3, 1, 12, 3]" in rest.output
+    shop.write("flow.py", FLOW.replace("(cache_policy=EXPOPS)", ""))
+    assert shop.run("flow.py").ok().executions["opened"] == 1
+    unasked = shop.run("flow.py").ok()
+    # What a library does that was loaded by its file stands in no code; a built module is as any other package.
+    assert unasked.executions == {"opened": 1, "of_a_module": 1, "function": 1}, unasked.output

@@ -93,6 +93,6 @@ def test_the_walk_goes_on_after_a_part_that_raises() -> None:
     inner.append(inner)
     assert constant_form([inner, [1, "a"]]) == constant_form([inner, [1, "a"]])
     assert constant_form([inner, [1, "a"]]) != constant_form([inner, [1, "b"]])
-    with pytest.raises(FingerprintError, match=r"looked at|no state"):
+    with pytest.raises(FingerprintError, match="its state cannot be read"):
         fingerprint(inner)
     assert pickle.loads(pickle.dumps(fingerprint([1])))

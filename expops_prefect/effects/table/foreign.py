@@ -11,7 +11,7 @@ ENTRIES = {
 
 CLASSES = frozenset(
     {
-        *("ctypes.CDLL", "ctypes.CFuncPtr", "cffi_backend.Lib", "_cffi_backend.Lib"),
+        *("ctypes.CDLL", "ctypes.CFuncPtr", "_cffi_backend.Lib", "_cffi_backend._CDataBase"),
         "cffi.api._make_ffi_library.<locals>.FFILibrary",
     }
 )
