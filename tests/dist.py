@@ -102,7 +102,19 @@ def outside_the_tree(wheel: Path, folder: Path) -> Iterator[str]:
     (project / "main.py").write_text(FLOW)
     python = str(environment / "bin" / "python")
     run(sys.executable, "-m", "uv", "--no-config", "venv", "--quiet", "--python", sys.executable, str(environment))
-    run(sys.executable, "-m", "uv", "--no-config", "pip", "install", "--quiet", "--python", python, str(wheel))
+    run(
+        sys.executable,
+        "-m",
+        "uv",
+        "--no-config",
+        "pip",
+        "install",
+        "--quiet",
+        "--compile-bytecode",
+        "--python",
+        python,
+        str(wheel),
+    )
     place = run(python, "-c", f"import {PACKAGE}; print({PACKAGE}.__file__)", cwd=project)
     if not place.startswith(str(environment)):
         yield f"the package is imported from {place}, not from the environment"

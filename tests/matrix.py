@@ -52,8 +52,18 @@ FLOWS: Final = (
 )
 """Flows from end to end, where Prefect's engine and the package's meet."""
 
-LIBRARIES: Final = ("tests/serialization", "tests/fingerprint", "tests/stores", "tests/cli", "tests/config")
+LIBRARIES: Final = ("tests/serialization", "tests/fingerprint", "tests/stores", "tests/config")
 """Where the libraries do their work: unit tests, for the cells of the lowest versions."""
+
+LEFT_OUT: Final = (
+    # These need ExpOps, which no cell has.
+    "tests/serialization/test_expops.py",
+    "tests/stores/kv/test_firestore_expops.py",
+    "tests/config/test_version_hash.py",
+    # These tell values apart that pandas before 3 or NumPy before 2 does not have.
+    "tests/fingerprint/test_golden.py",
+    "tests/fingerprint/test_libraries.py",
+)
 
 CONSTRAINTS: Final[dict[str, tuple[str, ...]]] = {}
 """What a cell's environment needs besides, by its name: versions that exclude each other and do not say so."""
@@ -122,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def tests_of() -> Iterator[tuple[str, ...]]:
     """All paths that cells run."""
-    yield from (CONTRACT, FLOWS, LIBRARIES)
+    yield from (CONTRACT, FLOWS, LIBRARIES, LEFT_OUT)
 
 
 def supported_pythons() -> list[str]:
@@ -224,7 +234,7 @@ class Runner:
             made = uv("venv", "--quiet", "--clear", "--python", str(program), str(folder), log=log)
             python = folder / "bin" / "python"
             if made.returncode == 0:
-                made = uv("pip", "sync", "--quiet", "--python", str(python), str(pinned), log=log)
+                made = uv("pip", "sync", "--quiet", "--compile-bytecode", "--python", str(python), str(pinned), log=log)
             if made.returncode != 0:
                 return "FAILED", f"could not be installed, see {path.relative_to(ROOT)}"
             # The default suite takes warnings for errors, on the versions that are pinned for it.
@@ -244,7 +254,7 @@ class Runner:
     def _runs_of(self, cell: Cell) -> Iterator[Sequence[str]]:
         yield self._tests
         if cell.libraries == "lowest" and self._tests != CONTRACT:
-            yield ("-m", "unit", *LIBRARIES)
+            yield ("-m", "unit", *LIBRARIES, *(f"--ignore={path}" for path in LEFT_OUT))
 
 
 def needs_another_python(refusal: str) -> bool:

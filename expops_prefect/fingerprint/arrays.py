@@ -62,7 +62,8 @@ def dtype_form(walk: Walk, dtype: np.dtype[Any]) -> bytes:
     """The form of a dtype: byte order, fields with their offsets and titles, sub-arrays, metadata, class of records."""
     form = _dtype_form(walk, dtype)
     kind = dtype.type if dtype.fields is not None and dtype.type is not np.void else None
-    if dtype.metadata is None and kind is None:
+    # Some releases of NumPy give a date type that was pickled empty metadata in place of none.
+    if not dtype.metadata and kind is None:
         return form
     metadata = dict(dtype.metadata or {})
     return named("dtype with more", form, walk.encode(metadata), text(class_name(kind) if kind else ""))

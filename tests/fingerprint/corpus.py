@@ -325,7 +325,7 @@ def frames() -> dict[str, Any]:
         "frame int32": base.astype({"a": "int32"}),
         "frame nullable": base.astype({"a": "Int64"}),
         "frame arrow": base.astype({"a": "int64[pyarrow]"}),
-        "frame object": base.astype({"b": object}),
+        "frame object": base.astype({"a": object}),
         "frame index": base.set_axis([3, 4, 5]),
         "frame range index": base.set_axis(range(1, 4)),
         "frame index name": base.rename_axis("k"),
