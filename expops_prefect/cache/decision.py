@@ -26,12 +26,12 @@ class Decision:
 
     Attributes:
         why_not: why it is executed every time; ``None`` if it is cached.
-        told: its author or the configuration asked for caching, so effects do not prevent it.
+        requested: its author or the configuration asked for caching, so effects do not prevent it.
         watched: its body is observed, and what it reads and does is kept with the result.
     """
 
     why_not: Reason | None
-    told: bool
+    requested: bool
     watched: bool
 
 
@@ -45,19 +45,19 @@ def decide(project: Project, task: Any, name: str, code: CodeEffects) -> Decisio
         code: the effects found in its code.
     """
     rule = rule_of(project, task, name)
-    told = is_told(project, task, name)
+    requested = asks_for_caching(project, task, name)
     if rule == "all":
-        return Decision(None, told=True, watched=False)
-    if told:
-        return Decision(None, told=True, watched=True)
+        return Decision(None, requested=True, watched=False)
+    if requested:
+        return Decision(None, requested=True, watched=True)
     if getattr(task, "on_commit_hooks", None) or getattr(task, "on_rollback_hooks", None):
-        return Decision(reasons.TRANSACTION_HOOKS, told=False, watched=False)
+        return Decision(reasons.TRANSACTION_HOOKS, requested=False, watched=False)
     if rule == "none":
-        return Decision(reasons.not_asked_for(name), told=False, watched=False)
+        return Decision(reasons.not_asked_for(name), requested=False, watched=False)
     found = forbidding(project, code.effects)
     if found:
-        return Decision(reasons.effect(found[0], more=len(found) - 1), told=False, watched=False)
-    return Decision(None, told=False, watched=True)
+        return Decision(reasons.effect(found[0], more=len(found) - 1), requested=False, watched=False)
+    return Decision(None, requested=False, watched=True)
 
 
 def rule_of(project: Project, task: Any, name: str) -> CacheDefault:
@@ -66,7 +66,7 @@ def rule_of(project: Project, task: Any, name: str) -> CacheDefault:
     return project.settings.cache.default_for(name) or own
 
 
-def is_told(project: Project, task: Any, name: str) -> bool:
+def asks_for_caching(project: Project, task: Any, name: str) -> bool:
     """Whether this task's decorator or the configuration asks for it to be cached."""
     if project.settings.cache.asked_for(name):
         return True

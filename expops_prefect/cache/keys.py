@@ -209,8 +209,8 @@ def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surroun
     given = Given(made.components.values, made.components.digests) if surrounded else None
     guards = made.components.code.guards
     parts = made.components.code.parts
-    before = Before(made.effects, made.decision.told, made.function, guards, given, parts, made.state)
-    if not made.decision.told:
+    before = Before(made.effects, made.decision.requested, made.function, guards, given, parts, made.state)
+    if not made.decision.requested:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
         before.store = {name: getattr(store, name) for name in names_of_store}
@@ -310,9 +310,9 @@ def _made(
     config, config_made_of = _config_digest(project, name, configured)
     key = names.CacheKey(name, fingerprint(entering), config, code.digest)
     function = shown.code_of(task.fn)
-    if not decision.told and (earlier := shown.earlier(function)) is not None:
+    if not decision.requested and (earlier := shown.earlier(function)) is not None:
         results.withdraw(project, str(key))
-        return Decision(reasons.earlier(earlier), told=False, watched=False)
+        return Decision(reasons.earlier(earlier), requested=False, watched=False)
     components = KeyComponents(values, digests, notes, others, config_made_of, code, root, process)
     return _Made(key, components, configured, decision, effects, function, state)
 
@@ -329,7 +329,7 @@ def _tell(project: Project, task: Any, name: str, decision: Decision, effects: C
     found = forbidding(project, effects.effects)
     if decision.why_not is not None and decision.why_not.kind == "effect":
         tell_once(name, found[0], decorated=is_decorated(task))
-    elif decision.watched and decision.told and found:
+    elif decision.watched and decision.requested and found:
         warn_once(project, name, found[0], decorated=is_decorated(task))
 
 

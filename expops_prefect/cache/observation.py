@@ -43,7 +43,7 @@ class Before:
 
     Attributes:
         code: the effects found in its code.
-        told: its decorator or the configuration asks for it to be cached, whatever it does.
+        requested: its decorator or the configuration asks for it to be cached, whatever it does.
         function: the code object that calls of its function share.
         guards: the objects that its code refers to.
         given: the arguments that can be changed in place; ``None`` if they are not checked again.
@@ -54,7 +54,7 @@ class Before:
     """
 
     code: CodeEffects
-    told: bool
+    requested: bool
     function: object = None
     guards: Guards | None = None
     given: Given | None = None
@@ -117,16 +117,16 @@ class Observation:
         effects = decision.forbidding(cache_context.project, effects)
         # Traffic over a connection that another call opened is not observed.
         earlier = None if effects else shown.earlier(before.function)
-        all_told = (
+        found = (
             *decision.forbidding(cache_context.project, before.code.effects),
             *effects,
             *filter(None, [earlier]),
         )
-        told = _dump(all_told[:_MOST_EFFECTS])
+        dumped = _dump(found[:_MOST_EFFECTS])
         seeds = before.code.seeds and cache_context.project.settings.random_seed is None
         left = generators.left_behind(before.code.seeds) if seeds else ""
-        cache_context.observed = Observed(self._named, seen.reads, self._is_proven(seen), told, left)
-        if before.told:
+        cache_context.observed = Observed(self._named, seen.reads, self._is_proven(seen), dumped, left)
+        if before.requested:
             return
         if effects:
             self._refuse(reasons.effect(effects[0], more=len(effects) - 1), transaction, context)
@@ -147,7 +147,7 @@ class Observation:
     def close(self) -> None:
         """Stop watching. If the body failed, its effects still withdraw an older result under its key."""
         self._stop()
-        if not self._returned and self._watch is not None and not self._before.told:
+        if not self._returned and self._watch is not None and not self._before.requested:
             self._returned = True
             if decision.forbidding(self._context.project, self._watch.seen().effects):
                 self._withdraw()

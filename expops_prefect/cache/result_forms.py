@@ -15,12 +15,12 @@ from blake3 import blake3
 from expops_prefect._internal.figures import undisturbed
 from expops_prefect.cache import lossy, stability
 from expops_prefect.errors import IntegrityError
-from expops_prefect.fingerprint import standing
+from expops_prefect.fingerprint import original_forms
 from expops_prefect.fingerprint.canonical import ATOMS, Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import roots_of
 from expops_prefect.fingerprint.foreign import is_for_the_flow
+from expops_prefect.fingerprint.original_forms import Forms
 from expops_prefect.fingerprint.registry import resolve
-from expops_prefect.fingerprint.standing import Forms
 from expops_prefect.serialization.manifest import Packed, unpack
 from expops_prefect.serialization.payloads import Mapping, PayloadRef
 from expops_prefect.stores.objects.base import Buffer
@@ -36,7 +36,7 @@ _LARGEST: Final = 64 << 20
 """Larger results are not loaded again for comparison."""
 
 
-def told(result: Any, packed: Packed | None, root: Path, task: str = "") -> tuple[str, str]:
+def describe(result: Any, packed: Packed | None, root: Path, task: str = "") -> tuple[str, str]:
     """What the record says of a result's value.
 
     Args:
@@ -87,14 +87,14 @@ def remember(value: Any, stands: str, root: Path) -> None:
 
     Args:
         value: the loaded result.
-        stands: the fingerprints in the record, see :func:`told`.
+        stands: the fingerprints in the record, see :func:`describe`.
         root: the project's folder.
     """
     stored, _, loaded = stands.partition(" ")
     try:
         forms = Forms.load(loaded)
-        standing.remember(value, forms, Forms.load(stored))
-        if standing.forms_of(value, roots_of(root)) != forms:
+        original_forms.remember(value, forms, Forms.load(stored))
+        if original_forms.forms_of(value, roots_of(root)) != forms:
             stability.came_back_otherwise(value)
     except ValueError as error:
         raise IntegrityError(f"the record's fingerprints cannot be read: {error}") from error
@@ -103,7 +103,7 @@ def remember(value: Any, stands: str, root: Path) -> None:
 def _differing_forms(result: Any, packed: Packed, root: Path, task: str) -> str:
     if len(packed.manifest) + sum(payload.ref.size for payload in packed.payloads) > _LARGEST:
         return ""
-    stored = standing.forms_of(result, roots_of(root))
+    stored = original_forms.forms_of(result, roots_of(root))
     try:
         if stored is None:
             return ""
@@ -112,7 +112,7 @@ def _differing_forms(result: Any, packed: Packed, root: Path, task: str) -> str:
             seen.append(again)
             # Also if the fingerprints are equal: what a class leaves out of its state is not in a fingerprint.
             lossy.tell(task, result, again)
-            loaded = standing.forms_of(again, roots_of(root))
+            loaded = original_forms.forms_of(again, roots_of(root))
             if loaded is None or stored == loaded:
                 return ""
     except BaseException as error:

@@ -18,7 +18,7 @@ from expops_prefect._internal.diagnostics import first
 from expops_prefect._internal.process import of_process
 from expops_prefect.effects.table import normalised, table
 from expops_prefect.errors import FingerprintError
-from expops_prefect.fingerprint import lazy_imports, standing
+from expops_prefect.fingerprint import lazy_imports, original_forms
 from expops_prefect.fingerprint.canonical import ATOMS
 from expops_prefect.fingerprint.code import CodeFingerprint
 from expops_prefect.fingerprint.identity import module_name, started_by_file
@@ -52,7 +52,9 @@ def unstable_arguments(task: str, components: KeyComponents, looked_at: Collecti
     for name, value in components.values.items():
         if type(value) in _PLAIN or hasattr(type(value), "shape"):
             continue
-        if standing.is_unstable(value) or (name not in looked_at and _differs_again(task, name, value, components)):
+        if original_forms.is_unstable(value) or (
+            name not in looked_at and _differs_again(task, name, value, components)
+        ):
             found.append(name)
             tell(task, name, type(value))
     return tuple(found)
@@ -172,7 +174,7 @@ def _called(call: ast.Call, held: Mapping[str, Any]) -> str:
 
 def came_back_otherwise(value: Any) -> None:
     """Warn that a result has another fingerprint each time that it is loaded."""
-    standing.mark_unstable(value)
+    original_forms.mark_unstable(value)
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if first("not stable", f"loaded {kind}"):
         _logger.warning(

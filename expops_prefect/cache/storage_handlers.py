@@ -77,7 +77,7 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
             record = results.write_result(project, path, body, context, no_hit=no_hit)
         if isinstance(content, Envelope) and content.result is not None:
             (result,), content.result = content.result, None
-            place, stands = result_forms.told(result, content.packed, project.settings.root, _task(context, path))
+            place, stands = result_forms.describe(result, content.packed, project.settings.root, _task(context, path))
             record = replace(record, files=content.files, below_root=place, stands=stands)
         if context is not None and context.observed is not None:
             record = _with_observations(record, context, context.observed, found)
@@ -223,7 +223,7 @@ def _why_unusable(
     before = None if context is None else context.before
     if record.below_root and record.below_root != result_forms.place_of(project.settings.root):
         return reasons.OTHER_CHECKOUT
-    if context is not None and before is not None and not before.told:
+    if context is not None and before is not None and not before.requested:
         if record.effects:
             return reasons.of_record(record.effects)
         if not record.watched and (not before.code.resolved or before.code.reads or before.code.seeds):

@@ -36,8 +36,8 @@ def _configuration(walk: Walk, value: Any) -> bytes:
     parts += [(f".{name}", _form(walk, child)) for name, child in dict(held.get("_mock_children") or {}).items()]
     kept = ("_mock_", "_spec_", "method_calls")
     parts += [(f"={name}", _form(walk, part)) for name, part in held.items() if not name.startswith(kept)]
-    told = sorted((name, form) for name, form in parts if form)
-    return named("told", *(text(name) + form for name, form in told)) if told else _NOTHING
+    configured = sorted((name, form) for name, form in parts if form)
+    return named("told", *(text(name) + form for name, form in configured)) if configured else _NOTHING
 
 
 def _usual(parent: Any, name: str) -> Any:
@@ -51,6 +51,6 @@ def _form(walk: Walk, part: Any) -> bytes:
         return _NOTHING if type(part).__module__ == "unittest.mock" else walk.encode(part)
     if walk.enter(part) is not None:
         return _NOTHING  # its parent, or a mock that was already encoded
-    told = _configuration(walk, part)
-    walk.leave(part, told)
-    return told
+    configured = _configuration(walk, part)
+    walk.leave(part, configured)
+    return configured

@@ -9,7 +9,7 @@ from typing import Final
 from blake3 import blake3
 
 from expops_prefect.errors import FingerprintError
-from expops_prefect.fingerprint import standing
+from expops_prefect.fingerprint import original_forms
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Note, Refusal, Walk
 from expops_prefect.fingerprint.encoding_primitives import FORMAT, roots_of
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
@@ -57,12 +57,12 @@ def fingerprint(
     if type(value) in ATOMS and not (root is not None and type(value) is str):
         form = ENCODERS[type(value)](_NO_WALK, value)
         return blake3(_HEAD + form).hexdigest()
-    walking = standing.StandingWalk if standing.any_known() else Walk
+    walking = original_forms.OriginalFormsWalk if original_forms.any_known() else Walk
     walk = walking(resolve, classes=classes, notes=notes, roots=roots_of(root))
     try:
         form = walk.encode(value)
         if walk.shared:
-            form = standing.whole_form(value, SharedWalk(walk).encode(value))
+            form = original_forms.whole_form(value, SharedWalk(walk).encode(value))
     except Refusal as refusal:
         path = name + refusal.path
         kind = f"{refusal.kind.__module__}.{refusal.kind.__qualname__}"

@@ -90,7 +90,7 @@ class CacheRecord:
     """A digest of the project's location, if the result names paths below it: not a hit in another checkout."""
     stands: str = ""
     """The fingerprints of the result as returned and as loaded, where they differ; see
-    :mod:`expops_prefect.fingerprint.standing`."""
+    :mod:`expops_prefect.fingerprint.original_forms`."""
     watched: bool = False
     """Whether its body was watched while it ran, so that the dependencies are complete."""
     proven: bool = False

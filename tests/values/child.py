@@ -44,7 +44,7 @@ def loaded(value: Any) -> str:
         packed = pack(value)
     except ResultNotStorableError:
         return "not storable"
-    _, stands = result_forms.told(value, packed, Path("/nowhere"))
+    _, stands = result_forms.describe(value, packed, Path("/nowhere"))
     again = unpack(packed.manifest, result_forms.Held(packed))
     if stands:
         result_forms.remember(again, stands, Path("/nowhere"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from expops_prefect.effects.code import classes, names
 from expops_prefect.effects.code.body import Body
-from expops_prefect.effects.code.held import told_by_callable, told_by_class
+from expops_prefect.effects.code.held import effect_of_callable, effect_of_class
 from expops_prefect.effects.code.names import SourceModule
 from expops_prefect.effects.code.values import MISSING, Class, Function, Summary, Value
 from expops_prefect.effects.table import Table, methods, random, table
@@ -66,9 +66,9 @@ def _code_effects(
         if what != "none" or (default is not None and default.constant is None):
             effects.setdefault(effect)
     effects |= dict.fromkeys(whole.changes.values())
-    told = {told_by_class(cls, analysis.table) for cls in classes}
-    told |= {told_by_callable(held, analysis.table) for held in functions}
-    for kind, name in sorted(filter(None, told)):
+    open_already = {effect_of_class(cls, analysis.table) for cls in classes}
+    open_already |= {effect_of_callable(held, analysis.table) for held in functions}
+    for kind, name in sorted(filter(None, open_already)):
         if all(effect.kind != kind for effect in effects):
             effects[Effect(kind, name)] = None  # nothing is heard of a connection that is open already
     ordered = sorted(effects, key=lambda effect: (_rank(effect), effect.file, effect.line))
@@ -296,8 +296,8 @@ class Analysis:
         if code is None:
             return
         if getattr(function.names, "without_source", False):
-            told = f"{code.co_name}, whose source is not there"
-            summary.effects.setdefault(Effect("unknown", told, function.names.file, code.co_firstlineno))
+            unread = f"{code.co_name}, whose source is not there"
+            summary.effects.setdefault(Effect("unknown", unread, function.names.file, code.co_firstlineno))
         summary.parameters = code.co_varnames[: code.co_argcount]
         found = bytecode.references(code)
         for chain in (*found.names, *found.free):

@@ -215,9 +215,9 @@ class Expressions(MethodCalls):
             if kind in ("database", "network"):
                 self.effect(kind, call.node)
             elif value.receiver is not None and value.attribute not in methods.DATA and not value.callees:
-                told = sure_method(value.attribute, value.paths)
-                if told is not None:
-                    self.effect(told, call.node)
+                kind = sure_method(value.attribute, value.paths)
+                if kind is not None:
+                    self.effect(kind, call.node)
 
     def spread(self, value: Value) -> None:
         """``**x`` of an object asks it for its keys."""

@@ -21,7 +21,7 @@ _MOST: Final = 100
 _MOST_LOOKED_AT: Final = 1_000
 
 
-def told_by_class(cls: type, known: Table) -> tuple[Kind, str] | None:
+def effect_of_class(cls: type, known: Table) -> tuple[Kind, str] | None:
     """The kind of what an object of a class is for, with the name of the class; ``None`` for one that computes.
 
     It is a function of a library that was loaded by its file, or a way to a database or through the network: an
@@ -37,7 +37,7 @@ def told_by_class(cls: type, known: Table) -> tuple[Kind, str] | None:
     return None
 
 
-def told_by_callable(function: Any, known: Table) -> tuple[Kind, str] | None:
+def effect_of_callable(function: Any, known: Table) -> tuple[Kind, str] | None:
     """The kind of a function that is held somewhere for whoever calls it: by a default, a field, a container."""
     if isinstance(function, type):
         return None
@@ -51,8 +51,8 @@ def told_by_callable(function: Any, known: Table) -> tuple[Kind, str] | None:
 def with_arguments(known: CodeEffects, values: Iterable[Any], marks: Mapping[str, str]) -> CodeEffects:
     """The effects of a task that is given these arguments: functions among them count as called."""
     given = table(marks.items())
-    told = {found for value in callables_in(values) if (found := told_by_callable(value, given)) is not None}
-    effects = [Effect(kind, name) for kind, name in sorted(told) if all(kind != e.kind for e in known.effects)]
+    held = {found for value in callables_in(values) if (found := effect_of_callable(value, given)) is not None}
+    effects = [Effect(kind, name) for kind, name in sorted(held) if all(kind != e.kind for e in known.effects)]
     return replace(known, effects=(*known.effects, *effects)) if effects else known
 
 

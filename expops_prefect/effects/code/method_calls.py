@@ -81,10 +81,10 @@ class MethodCalls(KnownCalls):
         if own is not None:
             return own
         if kind is None and not self._known_to_hold(receiver) and isinstance(node, ast.Attribute):
-            told = self._by_name(node.value, name)
-            if told is not None:
+            by_name = self._by_name(node.value, name)
+            if by_name is not None:
                 self.escape(*call.given)
-                self.effect(told, call.node)
+                self.effect(by_name, call.node)
                 return FRESH
         changed = self._changes(call, receiver, name)
         given = any(name in call.keywords and call.keywords[name].constant is not None for name in random.KEYWORDS)
@@ -200,9 +200,9 @@ class MethodCalls(KnownCalls):
         kind = methods_by_name().get(name)
         if kind is not None:
             return kind
-        for told, names in methods_by_receiver().get(name, ()):
+        for kind, names in methods_by_receiver().get(name, ()):
             if any(r in names or any(r.endswith("_" + known) for known in names) for r in receivers(node)):
-                return told
+                return kind
         return None
 
     def _changes(self, call: Call, receiver: Value, name: str) -> bool:

@@ -48,7 +48,7 @@ class Forms:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _Restored:
     value: Callable[[], Any]
     loaded: Forms
     stored: Forms
@@ -65,7 +65,7 @@ class _Table:
 
     def __init__(self) -> None:
         self.lock = ForkSafeLock()
-        self.known: OrderedDict[int, _Standing] = OrderedDict()
+        self.known: OrderedDict[int, _Restored] = OrderedDict()
         self.held: OrderedDict[int, object] = OrderedDict()
         self.unstable: dict[int, weakref.ref[Any]] = {}
 
@@ -102,7 +102,7 @@ def remember(value: object, loaded: Forms, stored: Forms) -> None:
     except TypeError:
         reference = lambda: value  # noqa: E731
     with _table.lock:
-        _table.known[key] = _Standing(reference, loaded, stored)
+        _table.known[key] = _Restored(reference, loaded, stored)
         _table.known.move_to_end(key)
         if not isinstance(reference, weakref.ref):
             _table.held[key] = value
@@ -134,7 +134,7 @@ def any_known() -> bool:
     return bool(_table.known)
 
 
-def _of(value: object) -> _Standing | None:
+def _of(value: object) -> _Restored | None:
     found = _table.known.get(id(value))
     return found if found is not None and found.value() is value else None
 
@@ -145,7 +145,7 @@ def whole_form(value: object, form: bytes) -> bytes:
     return found.stored.whole if found is not None and form == found.loaded.whole else form
 
 
-class StandingWalk(Walk):
+class OriginalFormsWalk(Walk):
     """A walk in which loaded values have the forms of the stored ones."""
 
     __slots__ = ()
