@@ -101,20 +101,9 @@ def outside_the_tree(wheel: Path, folder: Path) -> Iterator[str]:
     project.mkdir()
     (project / "main.py").write_text(FLOW)
     python = str(environment / "bin" / "python")
-    run(sys.executable, "-m", "uv", "--no-config", "venv", "--quiet", "--python", sys.executable, str(environment))
-    run(
-        sys.executable,
-        "-m",
-        "uv",
-        "--no-config",
-        "pip",
-        "install",
-        "--quiet",
-        "--compile-bytecode",
-        "--python",
-        python,
-        str(wheel),
-    )
+    uv = (sys.executable, "-m", "uv", "--no-config")
+    run(*uv, "venv", "--quiet", "--python", sys.executable, str(environment))
+    run(*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, str(wheel))
     place = run(python, "-c", f"import {PACKAGE}; print({PACKAGE}.__file__)", cwd=project)
     if not place.startswith(str(environment)):
         yield f"the package is imported from {place}, not from the environment"
