@@ -35,6 +35,11 @@ class ForkSafeLock:
         self._lock = threading.Lock()
 
 
+def is_being_imported(module: Any) -> bool:
+    """Whether a thread is importing a module now, which does not have all of its names yet."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
 class Parts:
     """Objects of which an owner has one of each kind, created on first use.
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from expops_prefect._internal.diagnostics import degrade
+from expops_prefect._internal.process import is_being_imported
 
 State: TypeAlias = "dict[str, dict[str, Any]]"
 """Changed settings by group and name, see :func:`changed`."""
@@ -95,7 +96,7 @@ def changed(parts: Collection[str] | None = None) -> State:
         try:
             held = read(module)
         except Exception as error:  # noqa: BLE001 - another release of a library may lack the setting
-            if not getattr(getattr(module, "__spec__", None), "_initializing", False):
+            if not is_being_imported(module):
                 said = f"{name} cannot be read ({error!r}); tasks stay hits when it is changed"
                 degrade("settings not read", said, key=name)
             continue

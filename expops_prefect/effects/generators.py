@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import orjson
 
-from expops_prefect._internal.process import of_process
+from expops_prefect._internal.process import ForkSafeLock, is_being_imported, of_process
 
 _FRESH: Final = (623, 624)
 """The positions of numpy's global generator before the first draw."""
@@ -41,14 +41,16 @@ class _Draws:
     """The known state of the global generators of this process.
 
     Attributes:
+        lock: held while draws in a module begin to be counted.
         alongside: how often the modules that draw for Prefect have drawn.
         waiting: those of them that are not imported yet.
         numpy: numpy's state when it was last read, because reading it takes longer than a small task.
     """
 
     def __init__(self) -> None:
+        self.lock = ForkSafeLock()
         self.alongside = 0
-        self.waiting = list(_DRAW_ALONGSIDE)
+        self.waiting: tuple[str, ...] = _DRAW_ALONGSIDE
         self.numpy: dict[str, Any] = {}
 
 
@@ -117,15 +119,19 @@ def _unpacked(text: str) -> list[int]:
 
 def install() -> None:
     """Count Prefect's draws in modules that were imported since the last call."""
-    waiting = of_process(_Draws).waiting
-    for name in [name for name in waiting if name in sys.modules]:
-        waiting.remove(name)
-        module = sys.modules[name]
-        for key, value in list(vars(module).items()):
-            if value is random:
-                setattr(module, key, _Counting("random", random.__doc__))
-            elif getattr(value, "__self__", None) is random.random.__self__:  # type: ignore[attr-defined]
-                setattr(module, key, _counted(value))
+    here = of_process(_Draws)
+    loaded = sys.modules
+    if not any(name in loaded for name in here.waiting):
+        return
+    with here.lock:
+        imported = [name for name in here.waiting if name in loaded and not is_being_imported(loaded[name])]
+        for module in map(loaded.__getitem__, imported):
+            for key, value in list(vars(module).items()):
+                if value is random:
+                    setattr(module, key, _Counting("random", random.__doc__))
+                elif getattr(value, "__self__", None) is random.random.__self__:  # type: ignore[attr-defined]
+                    setattr(module, key, _counted(value))
+        here.waiting = tuple(name for name in here.waiting if name not in imported)
 
 
 class _Counting(ModuleType):

@@ -11,10 +11,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from expops_prefect._internal.process import of_process
+from expops_prefect._internal.process import ForkSafeLock, is_being_imported, of_process
 from expops_prefect.effects import paths
 from expops_prefect.effects.chain import Link, innermost, records, running
 from expops_prefect.effects.hearing import heard, note_read, note_write
@@ -32,24 +33,31 @@ _WRITING: Final = re.compile(r"^(?:write_|sink_|serialize|save|to_)")
 
 
 class _Awaited:
-    """The readers of libraries that this process has not imported yet, and their modules."""
+    """The readers of libraries that this process has not imported yet, and their modules.
+
+    Attributes:
+        lock: held while readers are wrapped; a body that begins meanwhile would not be observed.
+    """
 
     def __init__(self) -> None:
+        self.lock = ForkSafeLock()
         self.readers = list(READERS)
-        self.modules = {reader.module for reader in READERS}
+        self.modules = frozenset(reader.module for reader in READERS)
 
 
 def install() -> None:
     """Wrap the readers in modules that were imported since the last call."""
     loaded, awaited = sys.modules, of_process(_Awaited)
-    if not loaded.keys().isdisjoint(awaited.modules):  # on the way of every task run
-        for reader in [reader for reader in awaited.readers if reader.module in loaded]:
-            awaited.readers.remove(reader)
-            awaited.modules.discard(reader.module)
-            try:
+    if loaded.keys().isdisjoint(awaited.modules):  # on the way of every task run
+        return
+    with awaited.lock:
+        imported = {name for name in awaited.modules if name in loaded and not is_being_imported(loaded[name])}
+        for reader in [reader for reader in awaited.readers if reader.module in imported]:
+            # Another version of the library, or an immutable type: the analysis of code covers it.
+            with suppress(AttributeError, TypeError):
                 _wrap(reader)
-            except (AttributeError, TypeError):
-                continue  # another version of the library, or an immutable type: the analysis of code covers it
+        awaited.readers = [reader for reader in awaited.readers if reader.module not in imported]
+        awaited.modules -= imported
 
 
 def _wrap(reader: Reader) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from expops_prefect._internal.process import of_process
+from expops_prefect._internal.process import is_being_imported, of_process
 from expops_prefect.fingerprint.bytecode import may_name_a_module
 from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.constants import constant_form
@@ -232,7 +232,7 @@ def _changed(module: str, name: str, parsed: _Module, guards: Guards) -> bytes:
     statement = statements[0]
     current = vars(loaded).get(name)
     guards.name(vars(loaded), name)
-    if getattr(getattr(loaded, "__spec__", None), "_initializing", False):
+    if is_being_imported(loaded):
         return b""  # another thread is importing it: a name that is not bound yet was not rebound
     if isinstance(statement, (ast.Assign, ast.AnnAssign)):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]

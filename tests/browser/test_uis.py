@@ -199,6 +199,9 @@ def test_prefects_ui(shop: FlowProject, page: Page) -> None:
     page.picture("prefect-metrics")
 
     (task_run,) = (row.fields["task_run_id"] for row in project.rows(run.run_id) if row.label == "load")
+    # Task runs reach the server in events, a moment later, and the page does not ask again.
+    known = f"{os.environ['PREFECT_API_URL']}/task_runs/{task_run}"
+    wait_until(lambda: httpx.get(known).json().get("state_name") == "Cached", 60, "the server knows the task run")
     page.open(f"{ui_url}/runs/task-run/{task_run}?tab=Artifacts")
     page.wait_for_text("Cached", "From the cache")
     page.picture("prefect-task-run")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
+import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -21,6 +27,10 @@ from lxml import etree
 from polars import read_csv
 from pyarrow.parquet import read_table
 
+from expops_prefect._internal.process import Parts
+from expops_prefect.effects import generators, libraries
+from expops_prefect.effects.readers import READERS as KNOWN
+from expops_prefect.effects.readers import Reader
 from expops_prefect.effects.watch import watching
 from expops_prefect.models.effects import Seen
 
@@ -128,6 +138,51 @@ def test_temporary_files_of_libraries_are_harmless() -> None:
             pl.read_parquet(f"{folder}/a")
 
     assert watched(body) == Seen()
+
+
+@pytest.mark.parametrize("module", [libraries, generators])
+def test_bodies_that_begin_at_once_all_wait_until_they_can_be_observed(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    """As mapped task runs do, right after a library was imported."""
+    monkeypatch.setattr(module, "of_process", Parts())
+    drawing = ModuleType("drawing")
+    vars(drawing).update(choice=random.choice, sample=random.sample, uniform=random.uniform)
+    monkeypatch.setitem(sys.modules, "drawing", drawing)
+    monkeypatch.setattr(generators, "_DRAW_ALONGSIDE", ("drawing",))
+    wrapped: list[object] = []
+    begin = threading.Barrier(8)
+
+    def wrap(one: object) -> object:
+        wrapped.append(one)
+        time.sleep(0.01)
+        return one
+
+    monkeypatch.setattr(module, "_wrap" if module is libraries else "_counted", wrap)
+
+    def body(_: int) -> int:
+        begin.wait()
+        module.install()
+        return len(wrapped)
+
+    with ThreadPoolExecutor(8) as pool:
+        known = set(pool.map(body, range(8)))
+    assert known == {len(wrapped)} != {0}
+    assert len(set(map(id, wrapped))) == len(wrapped)
+
+
+def test_a_module_that_a_thread_is_importing_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "of_process", Parts())
+    wrapped: list[Reader] = []
+    monkeypatch.setattr(libraries, "_wrap", wrapped.append)
+    name = next(reader.module for reader in KNOWN if reader.module in sys.modules)
+    with monkeypatch.context() as importing:
+        importing.setattr(sys.modules[name].__spec__, "_initializing", True, raising=False)
+        libraries.install()
+    assert name not in {reader.module for reader in wrapped}
+    wrapped.clear()
+    libraries.install()
+    assert {reader.module for reader in wrapped} == {name}
 
 
 def test_functions_keep_their_names() -> None:
