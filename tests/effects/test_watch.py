@@ -509,6 +509,7 @@ HONEST = [
 ]
 
 
+@pytest.mark.filterwarnings("default:x")  # one of the bodies warns
 @pytest.mark.parametrize("body", HONEST)
 def test_honest_bodies_show_nothing(body: Body) -> None:
     assert watched(body) == Seen()
