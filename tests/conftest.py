@@ -14,7 +14,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from prefect.flow_engine import BaseFlowRunEngine
 
 import expops_prefect
 from expops_prefect._internal.process import of_process
@@ -33,7 +32,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell that starts the suite in the background switches Ctrl-C off, and every program would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    BaseFlowRunEngine.heartbeat_seconds = None  # type: ignore[assignment]  # as in the processes that warm.py forks
     if hasattr(config, "workerinput"):
         os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-", dir=os.environ[shared_servers.FOLDER])
         return

@@ -100,6 +100,11 @@ def reach(level: str, *, prefect: bool) -> None:
         os.environ["PREFECT_API_URL"] = url
         if "prefect.context" in sys.modules:
             sys.modules["prefect.context"].refresh_global_settings_context()
+    if prefect:
+        # Not sooner: Prefect reads its settings when it is imported. As in the processes that warm.py forks.
+        from prefect.flow_engine import BaseFlowRunEngine
+
+        BaseFlowRunEngine.heartbeat_seconds = None  # type: ignore[assignment]
 
 
 def _folder() -> Path:
