@@ -98,12 +98,12 @@ class Result:
 
     cell: Cell
     outcome: Outcome
-    told: str
+    summary: str
     seconds: float = 0.0
 
     def line(self) -> str:
         """Its line of the table."""
-        return f"{self.cell.name:22} {self.outcome:10} {self.seconds:5.0f} s  {self.told}"
+        return f"{self.cell.name:22} {self.outcome:10} {self.seconds:5.0f} s  {self.summary}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -210,12 +210,12 @@ class Runner:
             earlier = self._before[same]
             outcome = "FAILED" if earlier.outcome == "FAILED" else "as before"
             return Result(cell, outcome, f"the same versions as {earlier.cell.name}")
-        outcome, told = self._test(cell, program, pinned)
-        result = self._before[same] = Result(cell, outcome, told, time.monotonic() - began)
+        outcome, summary = self._test(cell, program, pinned)
+        result = self._before[same] = Result(cell, outcome, summary, time.monotonic() - began)
         return result
 
     def _resolve(self, cell: Cell, program: Path, pinned: Path) -> str | None:
-        """Write the versions of a cell; returns why there are none."""
+        """Write the versions of a cell, or return why there are none."""
         wanted = LOGS / f"{cell.name}.in"
         prefect = [] if cell.libraries in ("lowest", "newest") else [f"prefect=={cell.libraries}"]
         wanted.write_text("\n".join([*requirements(), *prefect, *CONSTRAINTS.get(cell.name, ()), ""]))
@@ -246,10 +246,10 @@ class Runner:
         shutil.rmtree(folder)
         (version,) = re.findall(r"^prefect==(\S+)", pinned.read_text(), re.MULTILINE)
         counts = re.findall(r"^=* ?(\d+ (?:passed|failed|error).*?) in [\d.]+s", path.read_text(), re.MULTILINE)
-        told = f"Prefect {version}: {', then '.join(counts)}"
+        summary = f"Prefect {version}: {', then '.join(counts)}"
         if not any(codes):
-            return "passed", told
-        return "FAILED", f"{told}; see {path.relative_to(ROOT)}"
+            return "passed", summary
+        return "FAILED", f"{summary}; see {path.relative_to(ROOT)}"
 
     def _runs_of(self, cell: Cell) -> Iterator[Sequence[str]]:
         yield self._tests

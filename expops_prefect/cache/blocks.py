@@ -72,9 +72,8 @@ def _saved(block: ExpOpsResultStorage, name: str) -> ExpOpsResultStorage:
                     if attempt == _ATTEMPTS - 1 or error.response.status_code != _BUSY:
                         raise
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: the cache works without the saved block
-        degrade(
-            "storage block not saved", f"{name}: {error}; Prefect's API cannot name where results are stored", key=name
-        )
+        said = f"{name}: {error}; other processes cannot load its results through Prefect's API"
+        degrade("storage block not saved", said, key=name)
     return block
 
 

@@ -46,7 +46,7 @@ def contestants() -> dict[str, Callable[[float, int, list[str]], Result]]:
 def measure(bench: Bench) -> Iterator[Measure]:
     """Executions, then hits in later flow runs; each contestant in flows of its own decorator.
 
-    In a flow of ours, Prefect's task runs would be recorded, too, and pay for it.
+    A flow of ours also records Prefect's task runs, and would make them slower.
     """
     tasks = contestants()
     results: list[dict[str, list[Result]]] = []

@@ -2,8 +2,8 @@
 
 Most of its transactions read before they write. If another one commits in between, SQLite refuses the write at once
 (SQLITE_BUSY_SNAPSHOT), the server answers 503, and the client pauses for 2, 4, 8, 16 and 32 seconds before it gives
-up. With four processes that run flows, a sixth of the runs meet this. Here a transaction takes the lock for writing
-when it begins, as Prefect itself does where it knows of the danger, so that the others wait for milliseconds instead.
+up. Four processes that ran 436 flows met 72 refusals. Here a transaction takes the lock for writing when it begins, as
+Prefect itself does where it knows of the danger, so that the others wait for milliseconds instead.
 """
 
 from __future__ import annotations
