@@ -17,8 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def make(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
     program = require_program("make", "apt-get install make")
+    # The suite is itself run by make, which hands its own options down to every make below it.
+    handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    usual = {name: value for name, value in os.environ.items() if name not in handed_down}
     return subprocess.run(
-        [program, *arguments], cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, check=False
+        [program, *arguments], cwd=cwd, capture_output=True, text=True, env={**usual, **env}, check=False
     )
 
 
