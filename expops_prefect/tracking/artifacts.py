@@ -1,6 +1,6 @@
 """A run's summary, its metrics and the sources of its hits as Prefect artifacts.
 
-A thread writes them at the end of the run. The run waits a few seconds at most for the first two, and a
+A thread writes them at the end of the run. The run waits a few seconds at most for its summary, and a
 process waits as long for the rest before it ends. Failures are counted.
 
 From a store that bills each document almost nothing is read: this process knows most of it already.
@@ -100,8 +100,10 @@ class _Writer:
     def _run(self) -> None:
         try:
             client = _client()
-            self._summarise(client)
+            summary = self._summary()
+            self._send_summary(client, summary)
             self.summarised.set()
+            self._send_tables(client, summary)
             self._link_hits(client)
         except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
             if not self._given_up.is_set():
@@ -110,11 +112,9 @@ class _Writer:
             of_process(_Writers).discard(self)
             self.summarised.set()
 
-    def _summarise(self, client: SyncPrefectClient) -> None:
-        from prefect.client.schemas.actions import ArtifactCreate
-
-        project, run, lines = self._project, self._record.run_id, self._overview.lines
-        summary = Summary(
+    def _summary(self) -> Summary:
+        lines = self._overview.lines
+        return Summary(
             record=self._record,
             lines=lines,
             objects={line.key: place for line in lines[:SHOWN_LINES] if (place := self._object(line))},
@@ -125,17 +125,22 @@ class _Writer:
             calls=self._overview.calls,
             log_url=_log_url,
         )
-        made = _artifact(
-            "markdown", summary.markdown(), f"ExpOps: run {run}", flow_run_id=UUID(self._record.flow_run_id)
-        )
+
+    def _send_summary(self, client: SyncPrefectClient, summary: Summary) -> None:
+        """Write the summary with an event, for automations."""
+        from prefect.client.schemas.actions import ArtifactCreate
+
+        title = f"ExpOps: run {self._record.run_id}"
+        made = _artifact("markdown", summary.markdown(), title, flow_run_id=UUID(self._record.flow_run_id))
         if not self._given_up.is_set():
-            # With an event, for automations.
-            client.create_artifact(ArtifactCreate(key=artifact_key(project.project_id), **made))
+            client.create_artifact(ArtifactCreate(key=artifact_key(self._project.project_id), **made))
+
+    def _send_tables(self, client: SyncPrefectClient, summary: Summary) -> None:
         for what, rows in (("metrics", summary.metric_rows()), ("calls", summary.call_rows())):
             if rows:
-                title = f"{what.capitalize()} of run {run}"
+                title = f"{what.capitalize()} of run {self._record.run_id}"
                 made = _artifact("table", json.dumps(rows), title, flow_run_id=self._record.flow_run_id)
-                self._send(client, {"key": artifact_key(project.project_id, what), **made})
+                self._send(client, {"key": artifact_key(self._project.project_id, what), **made})
 
     def _send(self, client: SyncPrefectClient, made: Mapping[str, object]) -> None:
         """Write an artifact without an event, which an ending process might have to wait for."""
