@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from expops_prefect.fingerprint import buffers
-from expops_prefect.fingerprint.canonical import Encoder, Walk
+from expops_prefect.fingerprint.canonical import SOLE, Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import buffer, integer, named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
 from expops_prefect.fingerprint.leftovers import attributes_of
@@ -30,13 +30,16 @@ _SPARSE_PARTS: Final = {
 
 
 def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
-    """An array by class, dtype, shape and elements in C order, regardless of its memory layout."""
+    """An array by class, dtype, shape, elements in C order and what a task can tell of its memory."""
     cls = type(value)
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
     if cls is np.ndarray:
         if walk.classes is not None:
             walk.classes.add(cls)
         if not value.dtype.hasobject and value.dtype.kind != "T":
-            return named("numpy.ndarray", dtype_form(walk, value.dtype), _shape(value), elements(walk, value))
+            plain_parts = dtype_form(walk, value.dtype), _shape(value), elements(walk, value)
+            return named("numpy.ndarray", *plain_parts, *_memory(value.flags))
     elif cls.__reduce__ is not np.ndarray.__reduce__ or cls.__reduce_ex__ is not np.ndarray.__reduce_ex__:
         from expops_prefect.fingerprint.objects import encode_object
 
@@ -45,13 +48,25 @@ def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     if known is not None:
         return known
     plain = value.view(np.ndarray)
-    parts = [dtype_form(walk, value.dtype), _shape(value), elements(walk, plain)]
+    parts = [dtype_form(walk, value.dtype), _shape(value), elements(walk, plain), *_memory(value.flags)]
     if cls is np.ndarray:
         return walk.leave(value, named("numpy.ndarray", *parts))
     if walk.classes is not None:
         walk.classes.add(cls)
     state = {} if isinstance(value, np.memmap) else attributes_of(value, cls)
     return walk.leave(value, named("array", text(class_name(cls)), *parts, walk.at(".__dict__", dict(state))))
+
+
+def _memory(flags: Any) -> Iterator[bytes]:
+    """The order of an array's elements in memory, and whether somebody made it read-only.
+
+    Sums over one order differ from those over the other in their last bits. Views are left out: whether they
+    may be written, and their steps, depend on what they were taken from, which may be a mapped file.
+    """
+    if flags.f_contiguous and not flags.c_contiguous:
+        yield named("column by column")
+    if flags.owndata and not flags.writeable:
+        yield named("read-only")
 
 
 def _shape(value: np.ndarray[Any, Any]) -> bytes:
@@ -134,6 +149,8 @@ def encode_scalar(walk: Walk, value: np.generic) -> bytes:
 
 def encode_masked(walk: Walk, value: Any) -> bytes:
     """A masked array; no mask equals an all-false mask, into which pickling turns it."""
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -158,6 +175,8 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
 
     if walk.classes is not None:
         walk.classes.add(type(value))
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
     names = _SPARSE_PARTS.get(value.format)
     if names is None:
         return encode_object(walk, value)
@@ -173,6 +192,8 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
     """A Torch tensor by class, dtype, device kind, shape, ``requires_grad``, elements and attached state."""
     import torch
 
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
     if walk.classes is not None:
         walk.classes.add(type(value))
     head = [

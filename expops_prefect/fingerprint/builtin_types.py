@@ -101,7 +101,8 @@ def _bytearray(walk: Walk, value: bytearray) -> bytes:
 def _memoryview(walk: Walk, value: memoryview) -> bytes:
     data = value.cast("B") if value.c_contiguous and value.nbytes else value.tobytes()
     shape = walk.encode(value.shape)
-    return named("memoryview", string(value.format), shape, buffer(b"b", data))
+    head = string(value.format) + walk.encode(value.readonly) + shape
+    return named("memoryview", head, buffer(b"b", data))
 
 
 def _namespace(walk: Walk, value: types.SimpleNamespace) -> bytes:

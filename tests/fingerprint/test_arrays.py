@@ -32,7 +32,7 @@ ARRAY_DTYPES = st.one_of(
 
 @given(hnp.arrays(ARRAY_DTYPES, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)))
 @settings(max_examples=300, deadline=None)
-def test_layout_means_nothing(array: Any) -> None:
+def test_copies_and_views_agree(array: Any) -> None:
     array = np.asarray(array)
     digest = fingerprint(array)
     pickled = pickle.loads(pickle.dumps(array, protocol=5))
@@ -41,17 +41,35 @@ def test_layout_means_nothing(array: Any) -> None:
         # NumPy itself turns some foreign byte orders into the native one.
         pickled if pickled.dtype == array.dtype else array,
         np.ascontiguousarray(array).reshape(array.shape),
-        np.asfortranarray(array).reshape(array.shape),
         array[..., ::-1][..., ::-1] if array.ndim else array,
     ]
     if array.ndim:
         wide = np.zeros((array.shape[0] * 2, *array.shape[1:]), array.dtype)
         wide[::2] = array
         same.append(wide[::2])
-    frozen = array.copy()
-    frozen.setflags(write=False)
-    same.append(frozen)
+    same.append(np.broadcast_to(array, array.shape))  # a view that cannot be written
     assert [fingerprint(other) for other in same] == [digest] * len(same)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(float), np.dtype(object), np.dtype("U3"), np.dtype([("a", "i4")])])
+def test_what_a_task_can_tell_of_an_array_in_memory_counts(dtype: np.dtype[Any]) -> None:
+    array = np.zeros((2, 3), dtype)
+    by_column, frozen = np.asfortranarray(array), array.copy()
+    frozen.setflags(write=False)
+    assert by_column.tobytes("A") == by_column.copy("K").tobytes("A")
+    assert fingerprint(by_column) == fingerprint(by_column.copy("K")) != fingerprint(array)
+    assert fingerprint(array.T) != fingerprint(array.T.copy())
+    assert fingerprint(frozen) not in {fingerprint(array), fingerprint(by_column)}
+    with pytest.raises(ValueError, match="read-only"):
+        frozen[0, 0] = array[0, 0]
+
+
+def test_one_array_twice_is_not_two_equal_ones() -> None:
+    kinds = np.zeros(2), pd.DataFrame({"a": [1]}), pd.Series([1]), np.ma.array([1]), sp.csr_array(np.eye(2))
+    for one in kinds:
+        other = one.copy()
+        assert fingerprint([one, one]) == fingerprint([other, other]) != fingerprint([one, other])
+        assert fingerprint({"a": one, "b": [one]}) != fingerprint({"a": one, "b": [other]})
 
 
 @given(
@@ -76,11 +94,13 @@ def test_equal_exactly_for_equal_dtype_shape_and_bytes(left: Any, right: Any) ->
 def test_large_arrays_in_any_layout(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).random(shape)
     digest = fingerprint(array)
-    assert fingerprint(np.asfortranarray(array)) == digest
     wide = np.zeros((*shape[:-1], shape[-1] * 2))
     wide[..., ::2] = array
     assert fingerprint(wide[..., ::2]) == digest
-    changed = np.asfortranarray(array)
+    by_column = np.asfortranarray(array)
+    assert (fingerprint(by_column) == digest) == (array.ndim == 1)
+    assert fingerprint(by_column) == fingerprint(by_column.copy("K"))
+    changed = array.copy()
     changed[tuple(side // 2 for side in shape)] += 1
     assert fingerprint(changed) != digest
 

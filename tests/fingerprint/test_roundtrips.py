@@ -115,7 +115,7 @@ def test_values_survive_copies(value: Any) -> None:
 @given(ARRAYS)
 def test_arrays_survive_copies_and_layouts(array: np.ndarray[Any, Any]) -> None:
     digest = assert_stable(array)
-    assert fingerprint(np.asfortranarray(array) if array.ndim else array.copy()) == digest
+    assert_stable(np.asfortranarray(array))
     if array.ndim:
         padded = np.empty((*array.shape[:-1], array.shape[-1] * 2), array.dtype)
         padded[..., ::2] = array
