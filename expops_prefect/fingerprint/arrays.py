@@ -33,7 +33,7 @@ def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     """An array by class, dtype, shape, elements in C order and what a task can tell of its memory."""
     cls = type(value)
     if sys.getrefcount(value) > SOLE:
-        walk.meet(value)
+        walk.meet_array(value)
     if cls is np.ndarray:
         if walk.classes is not None:
             walk.classes.add(cls)
@@ -150,7 +150,7 @@ def encode_scalar(walk: Walk, value: np.generic) -> bytes:
 def encode_masked(walk: Walk, value: Any) -> bytes:
     """A masked array; no mask equals an all-false mask, into which pickling turns it."""
     if sys.getrefcount(value) > SOLE:
-        walk.meet(value)
+        walk.meet_array(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -176,7 +176,7 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
     if walk.classes is not None:
         walk.classes.add(type(value))
     if sys.getrefcount(value) > SOLE:
-        walk.meet(value)
+        walk.meet_array(value)
     names = _SPARSE_PARTS.get(value.format)
     if names is None:
         return encode_object(walk, value)
@@ -193,7 +193,7 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
     import torch
 
     if sys.getrefcount(value) > SOLE:
-        walk.meet(value)
+        walk.meet_array(value)
     if walk.classes is not None:
         walk.classes.add(type(value))
     head = [

@@ -27,7 +27,7 @@ _PANDAS: Final = frozenset(
 def encode_frame(walk: Walk, value: Any) -> bytes:
     """A frame by class, column names, columns, index and attributes; its layout in blocks is ignored."""
     if sys.getrefcount(value) > SOLE:
-        walk.meet(value)
+        walk.meet_array(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -47,7 +47,7 @@ def _shown(names: Any, index: int) -> str:
 def encode_series(walk: Walk, value: Any) -> bytes:
     """A series by class, name, values, index and attributes."""
     if sys.getrefcount(value) > SOLE:
-        walk.meet(value)
+        walk.meet_array(value)
     known = walk.enter(value)
     if known is not None:
         return known

@@ -49,7 +49,7 @@ GIB = 1 << 30
 def _peak(shop: FlowProject, executions: int) -> int:
     shop.write("main.py", FLOW)
     done = shop.run("main.py").ok()
-    assert done.executions["large"] == executions
+    assert done.executions["large"] == executions, done.output
     (line,) = [line for line in done.output.splitlines() if line.startswith("peak")]
     return int(line.split()[1])
 

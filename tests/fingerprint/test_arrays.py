@@ -388,3 +388,16 @@ def test_buffers_of_out_of_band_pickling() -> None:
     assert fingerprint(pickle.PickleBuffer(b"abc")) == fingerprint(pickle.PickleBuffer(bytearray(b"abc")))
     assert fingerprint(pickle.PickleBuffer(b"abc")) != fingerprint(b"abc")
     assert fingerprint(s.Plain(a=np.arange(3))) == fingerprint(s.Plain(a=np.arange(3)))
+
+
+class Fitted:
+    def __init__(self, seen: Any) -> None:
+        self.seen = seen
+
+
+def test_arrays_that_objects_share_are_not_told_apart() -> None:
+    """Models that were fitted on one array share it until one of them comes from the cache."""
+    array = np.zeros(2)
+    together = [Fitted(array), Fitted(array), array]
+    apart = [Fitted(array.copy()), Fitted(array.copy()), array]
+    assert fingerprint(together) == fingerprint(apart)
