@@ -175,6 +175,12 @@ def gcs_endpoint() -> str:
     return shared_servers.address("gcs_endpoint")
 
 
+@pytest.fixture(scope="session")
+def redis_host() -> str:
+    """Where the Redis server listens, ``host:port``."""
+    return shared_servers.address("redis_host")
+
+
 @pytest.fixture
 def gcs_bucket(gcs_endpoint: str) -> str:
     """A new bucket."""

@@ -30,6 +30,8 @@ experiment:
       # type: gcp              # Firestore, for several machines
       # gcp_project: my-gcp-project-id
       # credentials_json: firestore.json     # relative to this project; keep it out of git
+      # type: redis            # Redis, for several machines; its password: MLOPS_REDIS_PASSWORD
+      # host: redis.internal
     # object_store:            # without it: files below .{name}/
     #   type: gcs
     #   bucket: my-gcs-bucket-name

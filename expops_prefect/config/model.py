@@ -228,8 +228,8 @@ class BackendSection(_Open):
     """``experiment.cache.backend``: ExpOps' own keys. Backends of other distributions may have more.
 
     Attributes:
-        type: the KV store: ``local`` or ``sqlite``, ``gcp`` or ``firestore``, or the name of a store of your own.
-            Without it ``local``.
+        type: the KV store: ``local`` or ``sqlite``, ``gcp`` or ``firestore``, ``redis``, or the name of a store of
+            your own. Without it ``local``.
         path: the SQLite file, relative to the project's root; without it ``metrics.sqlite`` in the runtime folder.
         db_path: the same, under an older name.
         gcp_project: the id of the Google Cloud project; ``gcp`` needs it.
@@ -238,6 +238,15 @@ class BackendSection(_Open):
         emulator_host: ``host:port`` of a Firestore emulator.
         firebase_api_key: the key with which ExpOps' web app reads Firestore.
         firebase_api_key_file: a file that holds that key, relative to the project's root.
+        host: the host of ``redis``; without it ``localhost``.
+        port: its port; without it 6379.
+        db: the number of the database; without it 0.
+        username: the user of Redis' access list.
+        password: the password of Redis; better in the environment.
+        tls: whether to encrypt the connection to Redis.
+        ca_file: the certificates to trust, relative to the project's root; without it those of the system.
+        sentinels: ``host:port`` of each of Redis' sentinels, in place of ``host`` and ``port``.
+        service: the name under which the sentinels know the server.
     """
 
     type: StrictStr | None = None
@@ -248,6 +257,15 @@ class BackendSection(_Open):
     emulator_host: StrictStr | None = None
     firebase_api_key: StrictStr | None = None
     firebase_api_key_file: StrictStr | None = None
+    host: StrictStr | None = None
+    port: Any = None
+    db: Any = None
+    username: StrictStr | None = None
+    password: StrictStr | None = None
+    tls: Any = None
+    ca_file: StrictStr | None = None
+    sentinels: Any = None
+    service: StrictStr | None = None
 
 
 class ObjectStoreSection(_Open):

@@ -20,6 +20,7 @@ _OWN: Final[Mapping[str, Mapping[str, str]]] = {
         "sqlite": "expops_prefect.stores.kv.sqlite.settings:SQLiteSettings",
         "gcp": "expops_prefect.stores.kv.firestore.settings:FirestoreSettings",
         "firestore": "expops_prefect.stores.kv.firestore.settings:FirestoreSettings",
+        "redis": "expops_prefect.stores.kv.redis.settings:RedisSettings",
     },
     OBJECT_GROUP: {
         "local": "expops_prefect.stores.objects.local.settings:LocalObjectSettings",

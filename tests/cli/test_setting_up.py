@@ -36,7 +36,7 @@ def test_init_writes_a_configuration_that_is_accepted(cli: Command, tmp_path: Pa
 def test_every_line_that_is_commented_out_is_accepted_too(cli: Command, tmp_path: Path) -> None:
     cli("init")
     lines = CONFIG.read_text().splitlines()
-    chosen = [line for line in lines if not line.lstrip().startswith("# type: gcp")]
+    chosen = [line for line in lines if not line.lstrip().startswith(("# type: gcp", "# type: redis", "# host"))]
     sections = [line.replace("# ", "", 1) if line.lstrip().startswith("# ") else line for line in chosen]
     prose = ("ExpOps' project", "Part of every", "A data file", "The graph that", "key of its own")
     made = [line for line in sections if not line.lstrip().startswith(prose)]
@@ -191,7 +191,10 @@ def test_doctor_shows_no_secret(cli: Command, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("FIREBASE_API_KEY", secret)
     for backend in (
         f"{{type: local, firebase_api_key: {secret}}}",
-        f"{{type: redis, firebase_api_key: {secret}}}",
+        f"{{type: mongo, firebase_api_key: {secret}}}",
+        f"{{type: redis, port: 1, password: {secret}}}",
+        f"{{type: redis, port: x, password: {secret}}}",
+        f"{{type: redis, password: [{secret}]}}",
         f"{{type: local, credentials_json: {{private_key: {secret}}}}}",
         f"{{firebase_api_key: {secret}, firebase_api_key: {secret}}}",
     ):

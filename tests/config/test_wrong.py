@@ -44,9 +44,18 @@ def backend(text: str, place: str = "experiment: {cache: {backend: %s}}") -> str
 
 WRONG = [
     # Backends
-    Wrong(backend("{type: redis}"), "experiment.cache.backend.type", ["'redis'", "firestore, gcp, local, sqlite"]),
+    Wrong(
+        backend("{type: mongo}"), "experiment.cache.backend.type", ["'mongo'", "firestore, gcp, local, redis, sqlite"]
+    ),
+    Wrong(backend("{type: redis, hots: a}"), "experiment.cache.backend.hots", ["'a'", "host, port, db"]),
+    Wrong(backend("{type: redis, port: 70000}"), "experiment.cache.backend.port", ["70000", "65535"]),
+    Wrong(backend("{type: redis, db: x}"), "experiment.cache.backend.db", ["'x'", "a number"]),
+    Wrong(backend("{type: redis, tls: maybe}"), "experiment.cache.backend.tls", ["'maybe'", "true, false"]),
+    Wrong(backend("{type: redis, service: a}"), "experiment.cache.backend.service", ["together with sentinels"]),
+    Wrong(backend("{type: redis, sentinels: [a]}"), "experiment.cache.backend.sentinels", ["a list of host:port"]),
+    Wrong(backend("{type: redis}"), "MLOPS_REDIS_PORT", ["'x'", "a number"], {"MLOPS_REDIS_PORT": "x"}),
     Wrong(backend("{type: 3}"), "experiment.cache.backend.type", ["3", "text"]),
-    Wrong(backend("redis"), "experiment.cache.backend", ["'redis'", "a mapping"]),
+    Wrong(backend("mongo"), "experiment.cache.backend", ["'mongo'", "a mapping"]),
     Wrong(backend("{type: gcp}"), "experiment.cache.backend.gcp_project", ["empty", "Google Cloud project"]),
     Wrong(backend("{type: gcp, gcp_project: ''}"), "experiment.cache.backend.gcp_project", ["empty"]),
     Wrong(backend("{type: gcp, gcp_project: 12}"), "experiment.cache.backend.gcp_project", ["12", "text"]),
@@ -56,9 +65,9 @@ WRONG = [
     Wrong(backend("{path: [a]}"), "experiment.cache.backend.path", ["a list", "text"]),
     Wrong(backend("{path: '~nosuchuser/kv'}"), "experiment.cache.backend.path", ["~nosuchuser", "no such user"]),
     Wrong(
-        backend("redis", "experiment: {parameters: {cache: {backend: %s}}}"), "parameters.cache.backend", ["'redis'"]
+        backend("mongo", "experiment: {parameters: {cache: {backend: %s}}}"), "parameters.cache.backend", ["'mongo'"]
     ),
-    Wrong(backend("{type: redis}", "model: {cache: {backend: %s}}"), "model.cache.backend.type", ["'redis'"]),
+    Wrong(backend("{type: mongo}", "model: {cache: {backend: %s}}"), "model.cache.backend.type", ["'mongo'"]),
     Wrong("experiment: {cache: [1]}", "experiment.cache", ["a list", "a mapping"]),
     Wrong("experiment: digits", "experiment", ["'digits'", "a mapping"]),
     Wrong("experiment: {cache: {object_store: {type: s3}}}", "object_store.type", ["'s3'", "gcs, local"]),
@@ -147,7 +156,7 @@ WRONG = [
     Wrong(b"a: caf\xe9", "not UTF-8", ["byte 6 is 0xe9"]),
     Wrong("a: x".encode("utf-16"), "not UTF-8", ["save the file as UTF-8"]),
     # The environment
-    Wrong("", "MLOPS_KV_BACKEND", ["'redis'", "firestore, gcp, local, sqlite"], {"MLOPS_KV_BACKEND": "redis"}),
+    Wrong("", "MLOPS_KV_BACKEND", ["'mongo'", "firestore, gcp, local, redis, sqlite"], {"MLOPS_KV_BACKEND": "mongo"}),
     Wrong("", "experiment.cache.backend.gcp_project", ["GOOGLE_CLOUD_PROJECT"], {"MLOPS_KV_BACKEND": "gcp"}),
     Wrong("", "EXPOPS_RUNTIME_DIR", ["no such user"], {"EXPOPS_RUNTIME_DIR": "~nosuchuser/x"}),
     Wrong("", "MLOPS_KV_PATH", ["no such user"], {"MLOPS_KV_PATH": "~nosuchuser/x"}),
@@ -225,14 +234,14 @@ def files(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     "wrong",
     [
-        Wrong(backend("{type: redis}"), "experiment.cache.backend.type", []),
+        Wrong(backend("{type: mongo}"), "experiment.cache.backend.type", []),
         Wrong(backend("{type: gcp}"), "gcp_project", []),
         Wrong("experiment: {cache: {object_store: {type: gcs, bucket: 12}}}", "object_store.bucket", []),
         Wrong("prefect: {cach: {}}", "prefect.cach", []),
         Wrong("a: [", "not YAML", []),
         Wrong("- 1", "a list", []),
         Wrong("", "EXPOPS_PROJECT_ROOT", [], {"EXPOPS_PROJECT_ROOT": "/does/not/exist"}),
-        Wrong("", "MLOPS_KV_BACKEND", [], {"MLOPS_KV_BACKEND": "redis"}),
+        Wrong("", "MLOPS_KV_BACKEND", [], {"MLOPS_KV_BACKEND": "mongo"}),
     ],
     ids=str,
 )
@@ -272,7 +281,7 @@ def test_a_bare_policy_says_it_once_runs_uncached_and_stores_nothing(
     from prefect import task as plain_task
 
     executed = []
-    root = make_project(tmp_path / "shop", backend("{type: redis}"))
+    root = make_project(tmp_path / "shop", backend("{type: mongo}"))
     monkeypatch.setenv("EXPOPS_PROJECT_ROOT", str(root))
     before = files(tmp_path)
 
@@ -290,6 +299,6 @@ def test_a_bare_policy_says_it_once_runs_uncached_and_stores_nothing(
     assert executed == [1, 1]
     errors = [record.getMessage() for record in caplog.records if record.name == "prefect.expops"]
     assert len(errors) == 1
-    assert "'redis'" in errors[0]
+    assert "'mongo'" in errors[0]
     assert "uncached" in errors[0]
     assert files(tmp_path) == before

@@ -42,6 +42,10 @@ ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
     "experiment.cache.backend.credentials_json": ("GOOGLE_APPLICATION_CREDENTIALS",),
     "experiment.cache.backend.emulator_host": ("FIRESTORE_EMULATOR_HOST",),
     "experiment.cache.backend.firebase_api_key": ("FIREBASE_API_KEY", "NEXT_PUBLIC_FIREBASE_API_KEY"),
+    "experiment.cache.backend.host": ("MLOPS_REDIS_HOST",),
+    "experiment.cache.backend.port": ("MLOPS_REDIS_PORT",),
+    "experiment.cache.backend.db": ("MLOPS_REDIS_DB",),
+    "experiment.cache.backend.password": ("MLOPS_REDIS_PASSWORD",),
     "experiment.cache.object_store.bucket": ("MLOPS_GCS_BUCKET",),
 }
 """The variables that stand for a key."""

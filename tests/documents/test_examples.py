@@ -18,6 +18,7 @@ from expops_prefect import Project
 from expops_prefect.config import CacheSettings, RecordSettings
 from expops_prefect.record.process_rows import Row
 from expops_prefect.stores.kv.firestore.settings import FirestoreSettings
+from expops_prefect.stores.kv.redis.settings import RedisSettings
 from expops_prefect.stores.objects.gcs.settings import GCSSettings
 from tests.config.support import settings_of
 from tests.documents.pages import ROOT, blocks, commands, pages
@@ -415,7 +416,7 @@ def test_single_flight(tmp_path: Path) -> None:
 
 
 def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
-    (config,) = blocks(page("stores"), "yaml")
+    config, _ = blocks(page("stores"), "yaml")
     settings = settings_of(tmp_path / "churn", config)
     assert isinstance(settings.kv, FirestoreSettings)
     assert settings.kv.gcp_project == "my-gcp-project-id"
@@ -425,6 +426,13 @@ def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
     assert settings.objects.credentials_json == settings.kv.credentials_json
 
 
+def test_the_configuration_of_redis(tmp_path: Path) -> None:
+    _, config = blocks(page("stores"), "yaml")
+    found = settings_of(tmp_path / "churn", config).kv
+    assert isinstance(found, RedisSettings)
+    assert (found.host, found.port, found.password) == ("redis.internal", 6379, None)
+
+
 def test_no_configuration_is_shown_untested() -> None:
     counted = {name: len(blocks(text, "yaml")) for name, text in PAGES.items() if "```yaml" in text}
     assert counted == {
@@ -432,5 +440,5 @@ def test_no_configuration_is_shown_untested() -> None:
         "docs/caching.md": 2,
         "docs/configuration.md": 1,
         "docs/security.md": 1,
-        "docs/stores.md": 1,
+        "docs/stores.md": 2,
     }

@@ -100,7 +100,7 @@ def test_doctor_runs_the_checks_of_a_store(shop: FlowProject) -> None:
         ("{type: shelf}", ["experiment.cache.backend.folder is empty", "shelf needs one"]),
         ("{type: shelf, folder: 3}", ["experiment.cache.backend.folder is 3"]),
         ("{type: shelf, folder: kv, floor: 2}", ["experiment.cache.backend.floor", "folder"]),
-        ("{type: shlef}", ["'shlef'", "firestore, gcp, local, shelf, sqlite"]),
+        ("{type: shlef}", ["'shlef'", "firestore, gcp, local, redis, shelf, sqlite"]),
     ],
 )
 def test_a_wrong_section_is_one_clear_message(shop: FlowProject, section: str, said: list[str]) -> None:

@@ -23,7 +23,7 @@ class Server:
 
     Args:
         command: what to run.
-        health: the URL that answers once it is up.
+        health: the URL that answers once it is up; ``tcp://host:port`` for a port that takes connections.
         log: the file that takes its output.
         env: its whole environment.
         cwd: its current folder.
@@ -67,6 +67,10 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
         try:
+            if url.startswith("tcp://"):
+                host, _, port = url.removeprefix("tcp://").partition(":")
+                with socket.create_connection((host, int(port)), timeout=2):
+                    return True
             with urllib.request.urlopen(url, timeout=2) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):

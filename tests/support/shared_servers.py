@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support import emulators
+from tests.support.redis_server import start_redis_server
 from tests.support.server import Server, start_prefect_server, stop_all
 
 FOLDER: Final = "EXPOPS_TEST_FOLDER"
@@ -29,6 +30,7 @@ SERVERS: Final[dict[str, Callable[[Path], tuple[Server, str]]]] = {
     "prefect_server": start_prefect_server,
     "firestore_host": emulators.start_firestore_emulator,
     "gcs_endpoint": emulators.start_gcs_server,
+    "redis_host": start_redis_server,
 }
 """By the fixture that asks for the server."""
 # Kept, so that nothing warns when one is forgotten that runs on: the process that leads the suite ends it.

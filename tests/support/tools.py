@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.support.emulators import _find_emulator
+from tests.support.redis_server import ADVICE
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ TOOLS = (
         "google-cloud-cli-firestore-emulator",
         ("gcloud", "components", "install", "--quiet", "cloud-firestore-emulator"),
     ),
+    Tool("Redis", lambda: shutil.which("redis-server") is not None, ADVICE, "redis-server"),
     Tool("Node.js 18 or newer, for ExpOps' listener SDK", node_found, "apt-get install nodejs", "nodejs"),
     Tool("npm", lambda: shutil.which("npm") is not None, "apt-get install npm", "npm"),
     Tool(

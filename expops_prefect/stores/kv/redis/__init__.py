@@ -1,0 +1,1 @@
+"""The KV store on Redis."""
