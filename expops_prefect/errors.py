@@ -10,10 +10,14 @@
     │   └── ObjectStoreError      ... the object store
     │       └── ObjectStoreRefusedError   ... and will not until somebody changes something: do not retry
     ├── IntegrityError            stored bytes are missing, changed or unknown
+    │   └── ResultNotLoadableError    ... or whole, but this process lacks what is needed to load them
     ├── FormatError               a stored format or version that this release does not support
     ├── FingerprintError          a value or a function that cannot be fingerprinted
     ├── RunNotFoundError          no run matches a name, or several do (also a LookupError)
-    ├── ProcessNotFoundError      a run has no process or step of this name (also a LookupError)
+    ├── ProcessNotFoundError      a run has no process or step of this name, or several calls (also a LookupError)
+    ├── ResultNotFoundError       no stored result matches a key, or several do (also a LookupError)
+    │   ├── ResultNotStoredError      ... because it was never stored in the project
+    │   └── ResultRemovedError        ... because it was removed, or replaced by a later one
     ├── LeaseLostError            another process has taken over the computation
     └── ResultNotStorableError    a result that cannot be pickled
 
@@ -98,6 +102,10 @@ class IntegrityError(ExpOpsPrefectError):
     """Stored bytes are missing, differ from what was written, or are malformed."""
 
 
+class ResultNotLoadableError(IntegrityError):
+    """A stored result is whole, but this process lacks what is needed to load it: a package, a class, a script."""
+
+
 class FormatError(ExpOpsPrefectError):
     """A stored format or version that this release does not support."""
 
@@ -131,7 +139,19 @@ class RunNotFoundError(ExpOpsPrefectError, LookupError):
 
 
 class ProcessNotFoundError(ExpOpsPrefectError, LookupError):
-    """A run has no process or step of this name."""
+    """A run has no process or step of this name, or several calls match it."""
+
+
+class ResultNotFoundError(ExpOpsPrefectError, LookupError):
+    """No stored result matches a key, or several do."""
+
+
+class ResultNotStoredError(ResultNotFoundError):
+    """A result that was never stored in the project: the call failed, is not cached, or Prefect keeps its result."""
+
+
+class ResultRemovedError(ResultNotFoundError):
+    """A result that was stored, and removed or replaced since."""
 
 
 class LeaseLostError(ExpOpsPrefectError):

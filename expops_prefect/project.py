@@ -292,6 +292,38 @@ class Project:
 
         return explain(self.kv, self.objects, self.run(run), process)
 
+    def result(self, name: RunName, process: str | None = None, *, call: int | None = None) -> Any:
+        """What a task returned in a run, or the stored result under a key.
+
+        It is verified as a hit is, before anything is loaded. An expired result can be read as long as it is stored.
+
+        Args:
+            name: the run, named as for :meth:`run`; or, without a process, a cache key or a unique start of its parts,
+                as ``expops-prefect cache list`` prints it.
+            process: the process or step, as shown or as in your code, or a probe path.
+            call: which of several calls, from 1.
+
+        Raises:
+            RunNotFoundError: see :meth:`run`.
+            ProcessNotFoundError: the run has no such process, step or call, or several match.
+            ResultNotFoundError: no stored result matches; as a ResultNotStoredError it was never stored, as a
+                ResultRemovedError it was removed or replaced. The message says what to do.
+            IntegrityError: it is damaged; as a ResultNotLoadableError it is whole, but this process lacks something
+                that it needs.
+            FormatError: another release stored it.
+            BackendError: a store failed.
+
+        Example:
+            ```python
+            from expops_prefect import Project
+
+            model = Project.open().result("latest", "train", call=3)
+            ```
+        """
+        from expops_prefect.cache import reading
+
+        return reading.load(self, reading.find(self, name, process, call))
+
     def cache_record(self, key: names.CacheKey) -> cache_records.CacheRecord | None:
         """The cache record under a key; ``None`` also for one of a newer release."""
         return cache_records.read_cache_record(self.kv, key)

@@ -11,9 +11,9 @@ from typing import Any
 from cyclopts import App
 
 from expops_prefect._internal.formatting import age, duration, moment
-from expops_prefect.cache import reasons
+from expops_prefect.cache import reading, reasons
 from expops_prefect.cli.explain import explain
-from expops_prefect.cli.output import OK, ProblemError, print_json, print_line, print_note, print_table, size
+from expops_prefect.cli.output import OK, print_json, print_line, print_note, print_table, size
 from expops_prefect.cli.project_lookup import Limit, is_empty, open_project
 from expops_prefect.effects import dependencies
 from expops_prefect.errors import FormatError
@@ -54,7 +54,7 @@ def list_records(*, project: Path | None = None, task: str | None = None, limit:
         ["key", "computed", "took", "size", "run"],
         [
             (
-                short_key(key),
+                key.short,
                 age(record.ended_at),
                 duration(record.execution_time),
                 size(record.size),
@@ -81,7 +81,7 @@ def show(key: str, *, project: Path | None = None, json: bool = False) -> int:
         json: print JSON.
     """
     opened = open_project(project)
-    found, record = _find(opened, key)
+    found, record = reading.find_key(opened, key)
     objects = [(record.object_key, record.size - sum(item.size for item in record.payloads))]
     objects += [(item.key, item.size) for item in record.payloads]
     present = {name: opened.objects.stat(name) is not None for name, _ in objects}
@@ -122,25 +122,6 @@ def _dependencies(record: CacheRecord) -> tuple[dependencies.Dependency, ...]:
 
 def _records(project: Project, beginning: str) -> Iterator[tuple[CacheKey, CacheRecord]]:
     return iter(()) if is_empty(project) else read_cache_records(project.kv, beginning=beginning)
-
-
-def _find(project: Project, text: str) -> tuple[CacheKey, CacheRecord]:
-    matching = [item for item in _records(project, text.split("/")[0]) if item[0].begins_with(text)]
-    # A task's whole name means that task, even if other names start with it.
-    exact = [item for item in matching if item[0].task == text.split("/")[0]]
-    matching = exact or matching
-    if len(matching) == 1:
-        return matching[0]
-    place = project.kv.describe()
-    if not matching:
-        raise ProblemError(f"no cached result under {text!r} in {place}; see expops-prefect cache list")
-    some = ", ".join(short_key(key) for key, _ in matching[:3]) + (", …" if len(matching) > 3 else "")
-    raise ProblemError(f"{text!r} matches {len(matching)} cached results in {place}: {some}; give more of the key")
-
-
-def short_key(key: CacheKey) -> str:
-    """A short cache key for display, long enough for ``cache show``."""
-    return f"{key.task}/{key.inputs[:8]}/{key.config[:8]}/{key.function[:8]}"
 
 
 def _as_json(key: CacheKey, record: CacheRecord) -> dict[str, Any]:

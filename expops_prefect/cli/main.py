@@ -11,7 +11,7 @@ from typing import Final
 
 from cyclopts import App
 
-from expops_prefect.cli import cache, diff, doctor, graph, init, maintenance, run, runs, sync, ui
+from expops_prefect.cli import cache, diff, doctor, graph, init, load, maintenance, run, runs, sync, ui
 from expops_prefect.cli.output import PROBLEM, WRONG_USAGE, UsageError, print_error
 from expops_prefect.errors import ExpOpsPrefectError
 
@@ -27,6 +27,7 @@ app.command(init.init)
 app.command(doctor.doctor)
 runs.app.command(diff.diff_runs, name="diff")
 app.command(runs.app)
+cache.app.command(load.load_result, name="load")
 cache.app.command(maintenance.invalidate_records, name="invalidate")
 cache.app.command(maintenance.verify_records, name="verify")
 cache.app.command(maintenance.collect_garbage, name="gc")

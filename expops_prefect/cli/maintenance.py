@@ -14,7 +14,6 @@ from cyclopts.validators import Number
 from pydantic import TypeAdapter, ValidationError
 
 from expops_prefect._internal.formatting import age
-from expops_prefect.cli.cache import short_key
 from expops_prefect.cli.output import (
     OK,
     PROBLEM,
@@ -246,7 +245,7 @@ def _print_entries(entries: list[tuple[Entry, str]]) -> None:
         ["key", "computed", "size", "run", ""],
         [
             (
-                entry.name if entry.key is None else short_key(entry.key),
+                entry.name if entry.key is None else entry.key.short,
                 age(entry.record.ended_at),
                 size(entry.record.size),
                 short_run(entry.record.run_id),

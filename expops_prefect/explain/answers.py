@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from expops_prefect._internal.formatting import moment
-from expops_prefect.errors import FormatError, ProcessNotFoundError
+from expops_prefect.errors import FormatError
 from expops_prefect.explain.differences import Difference
 from expops_prefect.explain.history import History
 from expops_prefect.models import names
 from expops_prefect.models.misses import MissKind
 from expops_prefect.record import process_rows, run_records
-from expops_prefect.record.cache_records import read_cache_record
+from expops_prefect.record.cache_records import read_cache_record, read_removal
 from expops_prefect.record.process_rows import Row
 from expops_prefect.record.run_records import RunRecord
-from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import KVStore
 from expops_prefect.stores.objects.base import ObjectStore
 
@@ -111,7 +109,7 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
     paths = {row.path for row in rows}
     executed = {_process(row.path) for row in rows if row.status != "cached"}
     if process is not None:
-        rows = _of_process(run, rows, process)
+        rows = process_rows.rows_named(run.run_id, rows, process)
     rows.sort(key=lambda row: (row.started_at or 0.0, row.path))
     history = History(kv, objects, run)
     return [
@@ -135,25 +133,6 @@ def _explain_all(history: History, row: Row, paths: Container[str]) -> Iterator[
 def _process(path: str) -> str:
     parsed = names.parse_path(path)
     return path if parsed is None else parsed.process
-
-
-def _of_process(run: RunRecord, rows: list[Row], process: str) -> list[Row]:
-    found = [row for row in rows if _matches(row, process)]
-    if not found:
-        known = list(dict.fromkeys(_process(row.path) for row in rows))
-        some = f"; it has {', '.join(known[:_NAMED])}{', …' if len(known) > _NAMED else ''}" if known else ""
-        raise ProcessNotFoundError(
-            f"no process or step {process!r} in run {run.run_id}{some}; see expops-prefect runs show {run.run_id[-8:]}"
-        )
-    return found
-
-
-def _matches(row: Row, wanted: str) -> bool:
-    parsed = names.parse_path(row.path)
-    known = {row.path, row.label, names.readable(row.path)}
-    if parsed is not None:
-        known |= {parsed.process} if parsed.step is None else {parsed.step}
-    return not known.isdisjoint({wanted, names.process_name(wanted), names.normalise(wanted)})
 
 
 def _explain(history: History, row: Row) -> Explanation:
@@ -235,12 +214,10 @@ def _explain_miss(history: History, row: Row, calls: int, reason: str) -> Explan
 def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[Because, str] | None:
     """Why there is no result although this key was computed before; ``None`` if it was not."""
     same = next((item for item in history.earlier_rows(row.path) if item[1].get("cache_key") == str(key)), None)
-    found = tolerant_reads.get(history.kv, names.removed_key(key.record_key))
-    note: dict[str, Any] = found if isinstance(found, dict) else {}
-    at, how = note.get("at"), str(note.get("how"))
+    removal = read_removal(history.kv, key)
     ended = (same[1].get("ended_at") or 0.0) if same is not None else 0.0
-    if isinstance(at, int | float) and ended <= at <= (row.started_at or at):
-        return "removed", f"its result was {how} at {moment(at)} ({_HOW.get(how, 'cache')})"
+    if removal is not None and ended <= removal.at <= (row.started_at or removal.at):
+        return "removed", f"its result was {removal.text}"
     if same is None:
         return None
     run_id, fields = same
@@ -251,7 +228,3 @@ def _computed_before(history: History, row: Row, key: names.CacheKey) -> tuple[B
     if fields.get("status") in ("completed", "cached"):
         return "removed", f"its result, of run {run_id} or an earlier one, is not in the cache any more"
     return None
-
-
-_NAMED: Final = 10
-_HOW: Final = {"invalidated": "cache invalidate", "collected": "cache gc", "repaired": "cache verify --repair"}

@@ -235,6 +235,14 @@ def first_call_path(path: str) -> str:
     return path if parsed.layers else process_path(parsed.process, 1)
 
 
+def total_path(path: str) -> str:
+    """The path of the row that sums up all calls of a path's name."""
+    parsed = parse_path(path)
+    if parsed is None:
+        return path
+    return process_path(parsed.process) if parsed.step is None else step_path(parsed.inside, parsed.step)
+
+
 def encode(text: str) -> str:
     """ExpOps' encoding of a name in a key or document id: ``p_`` and URL-safe base64 without padding."""
     return "p_" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -434,6 +442,11 @@ class CacheKey:
     def __str__(self) -> str:
         """The transaction key and object path, ``<task>/<inputs>/<config>/<function>``."""
         return f"{self.task}/{self.inputs}/{self.config}/{self.function}"
+
+    @property
+    def short(self) -> str:
+        """A short form for display, long enough to find it by."""
+        return f"{self.task}/{self.inputs[:8]}/{self.config[:8]}/{self.function[:8]}"
 
     @classmethod
     def parse(cls, text: str) -> CacheKey | None:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import orjson
 
+from expops_prefect._internal.formatting import moment
 from expops_prefect.errors import FormatError
 from expops_prefect.models import names
 from expops_prefect.models.record_format import PLAIN_FORMAT, load
@@ -186,6 +187,35 @@ def parse_record_key(key: str) -> names.CacheKey | None:
     if path is None or path.layers or path.step is not None:
         return None
     return names.CacheKey.parse(f"{path.process}/{inputs}/{config}/{function}")
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The last removal of a record: when (epoch seconds), and by which command."""
+
+    at: float
+    how: str
+
+    @property
+    def text(self) -> str:
+        """For people: ``invalidated at 2026-11-25 03:11:21 UTC (cache invalidate)``."""
+        return f"{self.how} at {moment(self.at)} ({_COMMANDS.get(self.how, 'cache')})"
+
+
+_COMMANDS: Final = {"invalidated": "cache invalidate", "collected": "cache gc", "repaired": "cache verify --repair"}
+
+
+def read_removal(kv: KVStore, key: names.CacheKey) -> Removal | None:
+    """The last removal of the record under a key; ``None`` if none is known.
+
+    Raises:
+        KVError: the store failed.
+    """
+    value = tolerant_reads.get(kv, names.removed_key(key.record_key))
+    at = value.get("at") if isinstance(value, dict) else None
+    return (
+        Removal(float(at), str(value.get("how"))) if isinstance(value, dict) and isinstance(at, int | float) else None
+    )
 
 
 def leads_to(metadata: str, record: CacheRecord, key: str | None) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from expops_prefect._internal.redaction import masked_message
+from expops_prefect.errors import ProcessNotFoundError
 from expops_prefect.models import names
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON, KVStore
@@ -20,6 +21,8 @@ OF_ONE_CALL: Final = frozenset({"cache_key", "miss", "miss_reason", "not_kept", 
 """Fields that make no sense for several calls: a sum keeps those of the first call."""
 BY_PREFECT: Final = "Prefect's own cache"
 """The value of ``cached_by`` for a result from Prefect's own cache."""
+_NAMED: Final = 10
+"""How many processes a message names."""
 _TIMES: Final = (
     *("started_at", "ended_at", "execution_time"),
     *("cached_started_at", "cached_ended_at", "cached_execution_time", "waited_seconds"),
@@ -160,6 +163,41 @@ def labels_of(called: Iterable[tuple[str, str]]) -> dict[str, str]:
 def row_labels(rows: Iterable[Row]) -> dict[str, str]:
     """:func:`labels_of` of rows."""
     return labels_of((row.path, row.label) for row in rows)
+
+
+def rows_named(run_id: str, rows: Iterable[Row], name: str) -> list[Row]:
+    """The rows of the process or step of a name, with those of its calls.
+
+    Args:
+        run_id: the run, for the message.
+        rows: its rows.
+        name: as shown or as in your code, or a probe path.
+
+    Raises:
+        ProcessNotFoundError: no row has this name.
+    """
+    rows = list(rows)
+    found = [row for row in rows if _is_named(row, name)]
+    if not found:
+        known = list(dict.fromkeys(_process(row.path) for row in rows))
+        some = f"; it has {', '.join(known[:_NAMED])}{', …' if len(known) > _NAMED else ''}" if known else ""
+        raise ProcessNotFoundError(
+            f"no process or step {name!r} in run {run_id}{some}; see expops-prefect runs show {run_id[-8:]}"
+        )
+    return found
+
+
+def _is_named(row: Row, wanted: str) -> bool:
+    parsed = names.parse_path(row.path)
+    known = {row.path, row.label, names.readable(row.path)}
+    if parsed is not None:
+        known |= {parsed.process} if parsed.step is None else {parsed.step}
+    return not known.isdisjoint({wanted, names.process_name(wanted), names.normalise(wanted)})
+
+
+def _process(path: str) -> str:
+    parsed = names.parse_path(path)
+    return path if parsed is None else parsed.process
 
 
 def read_rows(kv: KVStore, run: str) -> list[Row]:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from expops_prefect.errors import FormatError, IntegrityError
+from expops_prefect.errors import FormatError, ResultNotLoadableError
 from expops_prefect.models import names
 from expops_prefect.serialization import SPILL_BYTES, pickling
 from expops_prefect.serialization.packing import Packer
@@ -88,7 +88,8 @@ def unpack(manifest: bytes, reader: PayloadReader) -> object:
 
     Raises:
         FormatError: it is not a manifest, or written by another release.
-        IntegrityError: it or a payload is damaged, or this process lacks something that it needs.
+        IntegrityError: it or a payload is damaged; a ResultNotLoadableError if this process lacks something that it
+            needs.
     """
     linked = _read_header(manifest)
     value = pickling.loads(manifest)
@@ -97,7 +98,8 @@ def unpack(manifest: bytes, reader: PayloadReader) -> object:
     try:
         return Resolver(reader).resolve(value)
     except _REFERENCE_ERRORS as error:
-        raise IntegrityError(f"a reference of the manifest cannot be resolved in this process: {error!r}") from error
+        message = f"a reference of the manifest cannot be resolved in this process: {error!r}"
+        raise ResultNotLoadableError(message) from error
 
 
 def _header(linked: bool) -> bytes:

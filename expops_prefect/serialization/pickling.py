@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from expops_prefect._internal.figures import undisturbed
 from expops_prefect._internal.process import of_process
-from expops_prefect.errors import IntegrityError, ResultNotStorableError
+from expops_prefect.errors import ResultNotLoadableError, ResultNotStorableError
 
 if TYPE_CHECKING:
     from expops_prefect.serialization.streams import Pickler
@@ -147,13 +147,13 @@ def loads(stream: bytes | memoryview, buffers: list[memoryview] | None = None) -
     """The value of a stream whose bytes were verified, with the buffers that :func:`dumps` kept separate.
 
     Raises:
-        IntegrityError: it cannot be unpickled in this process.
+        ResultNotLoadableError: it cannot be unpickled in this process.
     """
     try:
         return _load(stream, buffers)
     except _READ_ERRORS as error:
         message = f"the stored result cannot be unpickled in this process ({type(error).__name__}: {error})"
-        raise IntegrityError(message) from error
+        raise ResultNotLoadableError(message) from error
 
 
 def _load(stream: bytes | memoryview, buffers: list[memoryview] | None) -> object:

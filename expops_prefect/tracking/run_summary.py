@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from expops_prefect.models.names import parse_path, process_path, step_path
+from expops_prefect.models.names import parse_path, total_path
 from expops_prefect.record.cache_records import CacheRecord
 from expops_prefect.record.process_rows import BY_PREFECT, Row, saved_seconds, single_calls
 from expops_prefect.stores.kv.base import JSON, MetricValue
@@ -250,28 +250,18 @@ class RunSummary:
         self.elsewhere = True
         sums: dict[str, Row] = {}
         for row in rows:
-            total = _total(row.path)
+            total = total_path(row.path)
             if total == row.path and sum(row.calls.values()) > 1:
                 sums[total] = row
         for row in single_calls(rows):
             if row.status != "running":
                 known = objects.get(row.fields.get("cache_key") or "")
-                self.ended(_total(row.path), row.label, row.status, row.fields, known, call=row.path)
+                self.ended(total_path(row.path), row.label, row.status, row.fields, known, call=row.path)
         for total, row in sums.items():
             # Rows of older releases do not identify the first call.
             line = self._lines.setdefault(total, ProcessSummary(total, row.label))
             line.calls = Counter(row.calls)
             line.started, line.ended = row.started_at, row.fields.get("ended_at_latest") or row.ended_at
-
-
-def _total(path: str) -> str:
-    """The probe path of the row that sums up all calls of the row's name."""
-    parsed = parse_path(path)
-    if parsed is None:
-        return path
-    if parsed.step is None:
-        return process_path(parsed.process)
-    return step_path(parsed.inside, parsed.step)
 
 
 def _process(path: str) -> str:

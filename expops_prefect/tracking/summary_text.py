@@ -315,6 +315,4 @@ def _unbroken(said: str) -> str:
 
 def _short(key: str) -> str:
     parsed = CacheKey.parse(key)
-    return (
-        key[:40] if parsed is None else f"{parsed.task}/{parsed.inputs[:8]}/{parsed.config[:8]}/{parsed.function[:8]}"
-    )
+    return key[:40] if parsed is None else parsed.short

@@ -272,6 +272,9 @@ for _ in range(2):
     first = runpy.run_path("getting-started-1.py", run_name="__main__")
 print("FIRST", first["main"].name)
 
+runpy.run_path("caching-2.py")
+print("READ")
+
 second = runpy.run_path("getting-started-2.py")
 assert [second["nightly"](), second["nightly"]()] == [["monday"] * 2] * 2
 print("SECOND")
@@ -331,14 +334,15 @@ def test_every_script_runs(tmp_path: Path) -> None:
         shop.write(name, script)
     shop.write("driver.py", DRIVER)
     done = shop.run("driver.py").ok()
-    words = ["SHORT", "FIRST", "SECOND", "THIRD", "FOURTH"]
-    assert re.findall("^(SHORT|FIRST|SECOND|THIRD|FOURTH)", done.output, re.MULTILINE) == words
+    words = ["SHORT", "FIRST", "READ", "SECOND", "THIRD", "FOURTH"]
+    assert re.findall("^(SHORT|FIRST|READ|SECOND|THIRD|FOURTH)", done.output, re.MULTILINE) == words
     assert done.executions == {"extract": 1}
     assert "uncached" not in done.output
 
     project = shop.project()
     parts, nightly_again, nightly, again, main, short_again, short_first = project.runs()
     assert f"{parts.flow} completed" in done.output, "printed by the page about tracking"
+    assert "{'rows': 2, 'rate': 0.3}" in done.output, "read back by the page about caching"
     assert [run.flow for run in (main, again, nightly, nightly_again, parts)] == [
         *("main", "main", "nightly", "nightly", "parts")
     ]

@@ -27,7 +27,7 @@ ENTRIES = {
         pandas.read_sql_table pandas.io.sql polars.read_database polars.read_database_uri connectorx
         adbc_driver_manager adbc_driver_postgresql adbc_driver_sqlite adbc_driver_snowflake turbodbc_arrow
         prefect_sqlalchemy prefect_snowflake prefect_dbt.cli soda petl.fromdb petl.todb shelve dbm lmdb plyvel
-        rocksdb tinydb zodb BTrees leveldb alembic.command
+        rocksdb tinydb zodb BTrees leveldb alembic.command expops_prefect.Project expops_prefect.project.Project
     """,
     "harmless": """
         sqlalchemy sqlalchemy.engine.URL sqlalchemy.engine.url sqlalchemy.orm sqlalchemy.text
