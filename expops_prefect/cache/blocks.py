@@ -38,6 +38,7 @@ class Blocks:
         self._storages: tuple[ExpOpsResultStorage, ExpOpsKeyStorage] | None = None
         spill, prefix = project.settings.cache.spill_bytes, project.reference_prefix
         self.serializer = ExpOpsSerializer(detached=True, spill_bytes=spill, uri_prefix=prefix)
+        self.serializer._root = project.settings.root
 
     @property
     def storages(self) -> tuple[ExpOpsResultStorage, ExpOpsKeyStorage]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
     from prefect.serializers import Serializer
 
+    from expops_prefect.cache.files.tree import Scanned
     from expops_prefect.cache.key_components import KeyComponents, KeySnapshot
     from expops_prefect.cache.locking.leases import HeldLease
     from expops_prefect.cache.observation import Before
@@ -112,6 +113,7 @@ class Observed:
         proven: see :class:`CacheRecord`.
         effects: what it did beside computing, in the record's format.
         generators: the state in which it left the global random generators, in the record's format.
+        files: the files and folders of its result, see :mod:`expops_prefect.cache.files`.
     """
 
     named: Named
@@ -119,6 +121,7 @@ class Observed:
     proven: bool
     effects: str
     generators: str
+    files: tuple[tuple[str, tuple[Scanned, ...]], ...] = ()
 
 
 @dataclass(slots=True)

@@ -47,14 +47,14 @@ def decide(project: Project, task: Any, name: str, code: CodeEffects) -> Decisio
     rule = rule_of(project, task, name)
     requested = asks_for_caching(project, task, name)
     if rule == "all":
-        return Decision(None, requested=True, watched=False)
+        return Decision(None, requested=True, watched=leaves_files(code))
     if requested:
         return Decision(None, requested=True, watched=True)
     if getattr(task, "on_commit_hooks", None) or getattr(task, "on_rollback_hooks", None):
         return Decision(reasons.TRANSACTION_HOOKS, requested=False, watched=False)
     if rule == "none":
         return Decision(reasons.not_asked_for(name), requested=False, watched=False)
-    found = forbidding(project, code.effects)
+    found = forbidding(project, certain(code))
     if found:
         return Decision(reasons.effect(found[0], more=len(found) - 1), requested=False, watched=False)
     return Decision(None, requested=False, watched=True)
@@ -92,6 +92,18 @@ def forbidding(project: Project, effects: tuple[Effect, ...]) -> tuple[Effect, .
     if project.settings.random_seed is None:
         return effects
     return tuple(effect for effect in effects if not effect.seedable)
+
+
+def leaves_files(code: CodeEffects) -> bool:
+    """Whether the files that a task writes may be part of its result: what its body writes then tells."""
+    return code.makes_files and not code.hidden_writes
+
+
+def certain(code: CodeEffects) -> tuple[Effect, ...]:
+    """The effects in the code of a task that count whatever its body does."""
+    if not leaves_files(code):
+        return code.effects
+    return tuple(effect for effect in code.effects if effect.kind != "file write")
 
 
 def plain_policy(task: Any) -> CachePolicy | None:

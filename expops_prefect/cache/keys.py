@@ -29,6 +29,7 @@ from expops_prefect.cache.blocks import Blocks
 from expops_prefect.cache.context import CacheContext, uses_configuration
 from expops_prefect.cache.decision import (
     Decision,
+    certain,
     decide,
     forbidding,
     is_decorated,
@@ -326,7 +327,7 @@ def _digest_of(state: Any, root: Path) -> str:
 
 def _tell(project: Project, task: Any, name: str, decision: Decision, effects: CodeEffects) -> None:
     """Log once whether a task with an effect is cached."""
-    found = forbidding(project, effects.effects)
+    found = forbidding(project, certain(effects))
     if decision.why_not is not None and decision.why_not.kind == "effect":
         tell_once(name, found[0], decorated=is_decorated(task))
     elif decision.watched and decision.requested and found:

@@ -7,7 +7,7 @@ the cache, unless the task's decorator or the configuration asks for it to be ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -18,16 +18,18 @@ from expops_prefect._internal.diagnostics import degrade, first
 from expops_prefect.cache import decision, reasons, results
 from expops_prefect.cache.argument_changes import Given
 from expops_prefect.cache.context import CacheContext, Observed, computing
+from expops_prefect.cache.files.produced import produced
+from expops_prefect.cache.files.tree import NotStorableError
 from expops_prefect.cache.given_back import given_back
 from expops_prefect.cache.session import session
 from expops_prefect.effects import dependencies, generators, shown, surroundings
 from expops_prefect.effects.ambient import State
 from expops_prefect.effects.dependencies import Dependency, Named
 from expops_prefect.effects.seeding import derived_seed, seeded
-from expops_prefect.effects.watch import watching
+from expops_prefect.effects.watch import note_file, watching
 from expops_prefect.fingerprint.files import counting
 from expops_prefect.fingerprint.guards import Guards
-from expops_prefect.models.effects import CodeEffects, Effect, Seen
+from expops_prefect.models.effects import CodeEffects, Effect
 
 if TYPE_CHECKING:
     from expops_prefect.cache.reasons import Reason
@@ -113,19 +115,26 @@ class Observation:
         if seen is None:
             cache_context.refuse(reasons.unsettled("its body could not be watched"))
             return
-        effects = (*seen.effects, *self._changed_arguments(), *self._left_behind(result), *self._given_back(result))
-        effects = decision.forbidding(cache_context.project, effects)
+        project = cache_context.project
+        try:
+            made = produced(result, (), seen, project.settings.root, project.data_rules())
+        except (NotStorableError, OSError) as error:
+            self._refuse(reasons.unsettled(str(error)), transaction, context)
+            degrade("results not cached", str(error), key=str(error), about=cache_context.label)
+            return
+        in_code = decision.certain(before.code)
+        found = (*made.effects, *self._changed_arguments(), *self._left_behind(result), *self._given_back(result))
+        effects = decision.forbidding(project, found)
         # Traffic over a connection that another call opened is not observed.
         earlier = None if effects else shown.earlier(before.function)
-        found = (
-            *decision.forbidding(cache_context.project, before.code.effects),
-            *effects,
-            *filter(None, [earlier]),
-        )
-        dumped = _dump(found[:_MOST_EFFECTS])
+        told = (*decision.forbidding(project, in_code), *effects, *filter(None, [earlier]))
+        dumped = _dump(told[:_MOST_EFFECTS])
         seeds = before.code.seeds and cache_context.project.settings.random_seed is None
         left = generators.left_behind(before.code.seeds) if seeds else ""
-        cache_context.observed = Observed(self._named, seen.reads, self._is_proven(seen), dumped, left)
+        proven = before.code.resolved and not (
+            in_code or made.effects or made.reads or before.code.environment or before.code.variables
+        )
+        cache_context.observed = Observed(self._named, made.reads, proven, dumped, left, made.paths)
         if before.requested:
             return
         if effects:
@@ -138,7 +147,8 @@ class Observation:
         """Leave a result to Prefect, and withdraw an older one under its key."""
         self._withdraw()
         self._context.refuse(why)
-        self._leave_to_prefect(transaction, context)
+        if not self._before.requested:
+            self._leave_to_prefect(transaction, context)
 
     def _withdraw(self) -> None:
         if self._context.why not in (reasons.ABSENT, reasons.ELSEWHERE):
@@ -155,11 +165,6 @@ class Observation:
     def _stop(self) -> None:
         with suppress(Exception):
             self._stack.close()
-
-    def _is_proven(self, seen: Seen) -> bool:
-        code = self._before.code
-        nothing = not (seen.reads or seen.effects or code.effects or code.environment or code.variables)
-        return nothing and code.resolved
 
     def _changed_arguments(self) -> tuple[Effect, ...]:
         given, cache_context = self._before.given, self._context
@@ -193,10 +198,12 @@ class Observation:
         session().committed(self._context)
 
 
-def inherit(found: tuple[Dependency, ...]) -> None:
-    """Add the dependencies of a hit to the task runs in whose bodies it happened."""
+def inherit(found: tuple[Dependency, ...], files: Iterable[str] = ()) -> None:
+    """Add the dependencies and the files of a hit to what the bodies did in which it happened."""
     for cache_context in computing.get():
         cache_context.inherited += found
+    for path in files:
+        note_file(path)
 
 
 def settled(cache_context: CacheContext) -> tuple[Dependency, ...]:

@@ -140,6 +140,11 @@ class StoredPayloads:
         """How files are mapped."""
         return self.project.settings.cache.mmap
 
+    @property
+    def project_root(self) -> Path:
+        """The project's root."""
+        return self.project.settings.root
+
     def data(self, ref: PayloadRef) -> Buffer:
         """A payload's bytes, verified.
 

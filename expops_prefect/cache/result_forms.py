@@ -108,7 +108,7 @@ def _differing_forms(result: Any, packed: Packed, root: Path, task: str) -> str:
         if stored is None:
             return ""
         with undisturbed() as seen:
-            again = unpack(packed.manifest, Held(packed))
+            again = unpack(packed.manifest, Held(packed, root))
             seen.append(again)
             # Also if the fingerprints are equal: what a class leaves out of its state is not in a fingerprint.
             lossy.tell(task, result, again)
@@ -127,7 +127,8 @@ class Held:
 
     mmap: Mapping = "off"
 
-    def __init__(self, packed: Packed) -> None:
+    def __init__(self, packed: Packed, root: Path) -> None:
+        self.project_root = root
         self._payloads = {payload.ref: payload for payload in packed.payloads}
 
     def data(self, ref: PayloadRef) -> Buffer:

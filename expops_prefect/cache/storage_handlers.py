@@ -25,6 +25,8 @@ from prefect.serializers import Serializer
 from expops_prefect._internal.diagnostics import degrade
 from expops_prefect.cache import observation, prefect_metadata, reasons, result_forms, results, retries
 from expops_prefect.cache.context import CacheContext, Observed
+from expops_prefect.cache.files import restoring, storing
+from expops_prefect.cache.files.restoring import NotRestoredError
 from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.waiting import await_, wait
 from expops_prefect.cache.payloads import StoredPayloads
@@ -34,9 +36,11 @@ from expops_prefect.cache.session import session
 from expops_prefect.effects import dependencies, generators
 from expops_prefect.effects.dependencies import ChangedMeanwhileError, Dependency
 from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityError
-from expops_prefect.models.record_format import RECORD_FORMAT, is_newer
+from expops_prefect.models.record_format import DEPENDENCIES_FORMAT, FILES_FORMAT, is_newer
 from expops_prefect.project import Project
+from expops_prefect.record import file_lists
 from expops_prefect.record.cache_records import COMPLETED, CacheRecord
+from expops_prefect.record.file_lists import StoredPath
 from expops_prefect.serialization.envelope import Envelope
 from expops_prefect.serialization.manifest import pack
 
@@ -73,11 +77,23 @@ def store(project_of: ProjectOf, path: str, content: bytes) -> None:
                 degrade("results not cached", f"{_short(path)}: {context.not_stored}", key=path)
         if no_hit and context is not None and context.kept is not None and context.kept == results.digest_of(body):
             return  # The same result is already stored, and is still not a hit.
+        files: tuple[StoredPath, ...] = ()
         with project.objects_availability.watch():
+            if context is not None and context.observed is not None and context.observed.files and not no_hit:
+                try:
+                    files = storing.store(project, context.observed.files)
+                except ChangedMeanwhileError as error:
+                    no_hit, context.not_stored = "meanwhile", str(error)
             record = results.write_result(project, path, body, context, no_hit=no_hit)
+            if files:
+                record = storing.with_list(project, record, files)
+        if files and not isinstance(content, Envelope):
+            # Another serializer keeps absolute paths, which would be wrong elsewhere.
+            record = replace(record, below_root=result_forms.place_of(project.settings.root))
         if isinstance(content, Envelope) and content.result is not None:
             (result,), content.result = content.result, None
-            place, stands = result_forms.describe(result, content.packed, project.settings.root, _task(context, path))
+            root = project.settings.root
+            place, stands = result_forms.describe(result, content.packed, root, _task(context, path))
             record = replace(record, files=content.files, below_root=place, stands=stands)
         if context is not None and context.observed is not None:
             record = _with_observations(record, context, context.observed, found)
@@ -197,22 +213,32 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
             if context is not None:
                 content = _loaded(_content(project, record, manifest), record, project.settings.root)
                 context.verified = Found(record, content)
+        restored: list[str] = []
+        if record.file_list:
+            with project.objects_availability.watch():
+                files = file_lists.of_record(record, project.objects.get)
+                restored = restoring.restore(project, record, files)
         if record.generators:
             generators.restore(record.generators)
     except IntegrityError as error:
         degrade("damaged results", f"{_short(path)}: {error}; the task is executed again", key=path)
         if context is not None:
-            context.why = reasons.damaged(str(error))
+            context.verified, context.why = None, reasons.damaged(str(error))
+        return None
+    except NotRestoredError as error:
+        degrade("files not restored", f"{_short(path)}: {error}; the task is executed", key=path)
+        if context is not None:
+            context.verified, context.why = None, reasons.dependency(str(error))
         return None
     except Exception as error:  # noqa: BLE001 - the edge to Prefect, which silently takes it for a miss
         said = str(error) if isinstance(error, ExpOpsPrefectError) else repr(error)
         degrade("cache not readable", f"{_short(path)}: {said}; the task is executed", key=_report_key(error, path))
         if context is not None:
-            context.why = reasons.unreadable(said)
+            context.verified, context.why = None, reasons.unreadable(said)
         return None
     if context is not None:
         context.components = context.before = None
-    observation.inherit(found)
+    observation.inherit(found, restored)
     return _metadata(record)
 
 
@@ -245,8 +271,8 @@ def _with_observations(
         effects=observed.effects,
         generators=observed.generators,
         dependencies=dependencies.dump(found),
-        # An earlier release would not compare the dependencies.
-        format=RECORD_FORMAT if found else record.format,
+        # An earlier release would not compare the dependencies, or put back the files.
+        format=FILES_FORMAT if record.file_list else DEPENDENCIES_FORMAT if found else record.format,
     )
 
 

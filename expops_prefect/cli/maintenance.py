@@ -142,6 +142,7 @@ def verify_records(*, repair: bool = False, project: Path | None = None, json: b
             ]
             + [(item.stored.kv_key, "", "NOT SIGNED") for item in found.broken if not item.stored.trusted]
             + [(item.stored.kv_key, "", "OF ANOTHER KEY") for item in found.broken if item.misleading]
+            + [(item.stored.kv_key, "list of its files", "DAMAGED") for item in found.broken if item.stored.lost_files]
             + [(key, "", "DAMAGED") for key in found.unreadable],
         )
     print_line(

@@ -137,6 +137,8 @@ class CacheSettings(_Closed):
         lease_seconds: how long a lease is valid without renewal; then another process takes over.
         signing_key_file: a file with the keys that sign records, relative to the project's root.
         ignore_files: names of files and folders that do not count in data folders; replaces the default list.
+        files: what a hit does with a file of its result that somebody changed: ``keep`` it under another name,
+            ``replace`` it, or ``refuse`` to put the result's back, so that the task is executed.
         effects: what calls do that are not known, by their dotted name; ``harmless`` if they only compute.
         processes: settings by the name of a process.
     """
@@ -153,6 +155,7 @@ class CacheSettings(_Closed):
     lease_seconds: Seconds = 30
     signing_key_file: StrictStr | None = None
     ignore_files: tuple[FileName, ...] = IGNORED
+    files: Literal["keep", "replace", "refuse"] = "keep"
     effects: Annotated[dict[EffectName, EffectKind], _Section] = Field(default_factory=dict)
     processes: Annotated[dict[str, Annotated[ProcessCache, _Section]], _Section] = Field(default_factory=dict)
 

@@ -101,7 +101,7 @@ def taken(before: Named, reads: Iterable[Read], root: Path, rules: DataRules = U
         if read.link and f"{root}{os.sep}".startswith(f"{read.path.rstrip(os.sep)}{os.sep}"):
             continue  # the project's own folder differs on each machine
         if read.current:
-            made = Dependency("current folder", "", _digest(_relative(read.path, root)))
+            made = Dependency("current folder", "", _digest(relative(read.path, root)))
         else:
             made = _of_read(read, root, rules)
         found[made.kind, made.name] = made
@@ -122,7 +122,7 @@ def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = U
         elif dependency.kind == "variable":
             current = _variable(dependency.name)
         elif dependency.kind == "current folder":
-            current = _digest(_relative(os.getcwd(), root))  # noqa: PTH109 - text
+            current = _digest(relative(os.getcwd(), root))  # noqa: PTH109 - text
         else:
             path = os.path.join(root, dependency.name)  # noqa: PTH118 - on the path of every hit
             if dependency.kind == "link":
@@ -183,7 +183,7 @@ def _change(before: str, now: str) -> str:
 
 
 def _of_read(read: Read, root: Path, rules: DataRules) -> Dependency:
-    name = _relative(read.path, root)
+    name = relative(read.path, root)
     if read.link:
         digest = _link(read.path)
         if _link_stamp(read.path) != read.stamp:
@@ -207,7 +207,7 @@ def _is_below(path: str, folders: Sequence[str]) -> bool:
     return any(real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
-def _relative(path: str, root: Path) -> str:
+def relative(path: str, root: Path) -> str:
     """A path as it is recorded: relative below the root, so that it is the same in every checkout."""
     for base in (str(root), os.path.realpath(root)):
         if path.startswith(f"{base}{os.sep}"):

@@ -209,9 +209,11 @@ def _changed_by_opening(link: Link, path: str, mode: str | None, flags: int, ori
     status = _status(path)
     if status is not None and stat.S_ISDIR(status.st_mode):
         return  # tempfile passes the folder to open(), and the file to its opener
-    if status is not None and flags & os.O_RDWR and not flags & os.O_TRUNC:
+    partial = status is not None and not flags & (os.O_TRUNC | os.O_EXCL)
+    if partial and flags & os.O_RDWR:
         note_read(link, path, origin, _call("open", path, mode))
-    note_write(link, path, _call("open" if mode else "os.open", path, mode), origin)
+    call = _call("open" if mode else "os.open", path, mode)
+    note_write(link, path, call, origin, absent=status is None, partial=partial)
 
 
 def note_read(
@@ -223,6 +225,7 @@ def note_read(
     listing: bool = False,
     asked: bool = False,
     dated: bool = False,
+    exists: bool = False,
     status: os.stat_result | None = None,
 ) -> None:
     """Note that a file is read or a folder is listed, unless it is not data.
@@ -233,8 +236,9 @@ def note_read(
         origin: the project's code that caused it.
         call: the call, for people.
         listing: the names in a folder are read.
-        asked: only its existence is read.
+        asked: only its status is read.
         dated: its times are read.
+        exists: only its existence is read.
         status: its ``stat`` result, if known.
     """
     if path is None:
@@ -255,7 +259,7 @@ def note_read(
         return
     stamp = None if status is None else stamp_of(status)
     for record in records(link):
-        record.read(path, stamp, origin, listing=listing, dated=dated)
+        record.read(path, stamp, origin, listing=listing, dated=dated, asked=exists)
 
 
 def note_link(link: Link, path: str | None, origin: Origin) -> None:
@@ -287,12 +291,21 @@ def _without_content(link: Link, path: str, status: os.stat_result, call: str, o
     return True
 
 
-def note_write(link: Link, path: str | None, call: str, origin: Origin) -> None:
-    """Note that a file is changed, unless it is a library's own cache."""
+def note_write(
+    link: Link,
+    path: str | None,
+    call: str,
+    origin: Origin,
+    *,
+    absent: bool = False,
+    partial: bool = False,
+    folder: bool = False,
+) -> None:
+    """Note that a file is changed, unless it is a library's own cache; see :class:`Write` of the models."""
     if path is not None and (paths.is_sink(path) or (not origin.direct and paths.is_cache(path))):
         return
     for record in records(link):
-        record.write(path, call, origin)
+        record.write(path, call, origin, absent=absent, partial=partial, folder=folder)
 
 
 def _changed(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameType) -> None:
@@ -306,14 +319,21 @@ def _changed(event: str, arguments: tuple[Any, ...], link: Link, frame: FrameTyp
         return
     there = path is not None and _status(path) is not None
     if path is not None and ((event == "os.mkdir" and there) or (event in _NEED_FILE and not there)):
-        note_read(link, path, origin, "os.path.exists", asked=True)  # it fails, depending on whether the path exists
+        # It fails, depending on whether the path exists.
+        note_read(link, path, origin, "os.path.exists", asked=True, exists=True)
         return
     if event == "os.rename":
         source = paths.absolute(arguments[0], arguments[2] if len(arguments) > 2 else None)
         note_write(link, source, _call(event, source), origin)
-    note_write(link, path, _call(event, path), origin)
+    partial = event in _PARTIAL and there
+    note_write(link, path, _call(event, path), origin, absent=not there, partial=partial, folder=event == "os.mkdir")
 
 
+_PARTIAL: Final = frozenset(
+    {"os.truncate", "os.chmod", "os.chown", "os.chflags", "os.utime", "os.setxattr", "os.removexattr", "shutil.chown"}
+    | {"shutil.copytree"}
+)
+"""Events that leave the rest of what is at a path."""
 _NEED_FILE: Final = frozenset({"os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.utime", "shutil.rmtree"})
 
 

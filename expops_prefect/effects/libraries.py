@@ -187,7 +187,10 @@ def note_path(link: Link, path: str, call: str, origin: Origin, *, writes: bool 
         for each, listing in _below(found):
             note_read(link, each, origin, call, listing=listing)
     if writes:
-        note_write(link, found, f'{call}("{paths.shown(found)}")', origin)
+        there = os.path.lexists(found)
+        # A dataset's files are written into a folder, beside what is there.
+        partial = there and (reads or os.path.isdir(found))  # noqa: PTH112
+        note_write(link, found, f'{call}("{paths.shown(found)}")', origin, absent=not there, partial=partial)
 
 
 def _below(path: str) -> Iterable[tuple[str, bool]]:

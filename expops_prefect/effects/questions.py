@@ -31,10 +31,10 @@ from expops_prefect.fingerprint.identity import STANDS_FOR
 
 _Path = TypeVar("_Path", str, bytes)
 _EXISTENCE: Final = frozenset(
-    {"exists", "lexists", "isfile", "isdir", "getsize", "is_file", "is_dir", "is_mount"}
-    | {"is_socket", "is_fifo", "is_block_device", "is_char_device", "mkdir", "makedirs"}
+    {"exists", "lexists", "isfile", "isdir", "is_file", "is_dir", "is_mount"}
+    | {"is_socket", "is_fifo", "is_block_device", "is_char_device", "mkdir", "makedirs", "rmtree"}
 )
-"""Functions whose answer depends only on a file's content or existence."""
+"""Functions whose answer depends only on whether a file or folder exists."""
 _LINKS: Final = frozenset({"islink", "is_symlink", "readlink"})
 """Functions whose answer depends on a link itself."""
 _FOLLOWING: Final = frozenset({"realpath", "_joinrealpath", "_realpath"})
@@ -138,8 +138,9 @@ def _asked(
     question = {"access": "content", "readlink": "link"}.get(name) or _question(frame)
     if question is None or (path is None and folder is None):
         return
-    dated, of_link = question == "times", question == "link"
-    if path is not None and link.record is not None and link.record.knows(path, dated=dated, of_link=of_link):
+    dated, of_link, exists = question == "times", question == "link", question == "existence"
+    known = link.record if path is not None else None
+    if path is not None and known is not None and known.knows(path, dated=dated, of_link=of_link, asked=exists):
         return
     origin = origin_of(frame)
     if origin is None:
@@ -148,11 +149,12 @@ def _asked(
         if path is None or not paths.is_around(path):
             note_link(link, path, origin)
     else:
-        note_read(link, path, origin, "os.stat" if dated else "os.path.exists", asked=True, dated=dated, status=status)
+        call = "os.stat" if dated else "os.path.exists"
+        note_read(link, path, origin, call, asked=True, dated=dated, exists=exists, status=status)
 
 
 def _question(frame: FrameType | None) -> str | None:
-    """What a call queries: ``content``, ``times`` or ``link``; ``None`` if its answer depends on none of them."""
+    """What a call queries: ``existence``, ``content``, ``times`` or ``link``; ``None`` if none of them."""
     asked = "times"
     while frame is not None:
         code = frame.f_code
@@ -163,6 +165,8 @@ def _question(frame: FrameType | None) -> str | None:
         if code.co_name in _ASIDE:
             return None
         if code.co_name in _EXISTENCE:
+            return "existence"
+        if code.co_name == "getsize":
             return "content"
         if code.co_name in _LINKS:
             asked = "link"

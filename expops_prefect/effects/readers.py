@@ -80,6 +80,7 @@ READERS: Final = (
     Reader("cv2", "imwrite", "write", "filename"),
     Reader("soundfile", "SoundFile.__init__", "mode", "file"),
     Reader("rasterio", "open", "mode", "fp"),
+    Reader("fiona", "open", "mode", "fp"),
     Reader("pyogrio.raw", "read", "read", "path_or_buffer"),
     Reader("pyogrio.raw", "write", "write", "path"),
     Reader("lxml.etree", "parse", "read", "source", shown="lxml.etree.parse"),

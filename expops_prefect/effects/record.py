@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from expops_prefect.effects import shown
 from expops_prefect.effects.origin import Origin
-from expops_prefect.models.effects import Effect, Kind, Read, Seen
+from expops_prefect.models.effects import Effect, Kind, Read, Seen, Write
 
 MOST_READS: Final = 5_000
 MOST_EFFECTS: Final = 100
+MOST_WRITES: Final = 100_000
 Stamp = tuple[int, int, int]
 
 
@@ -24,7 +25,7 @@ class Record:
         code: the code object that calls of its function share; ``None`` to ignore other calls.
     """
 
-    __slots__ = ("_code", "_effects", "_private", "_reads", "_started", "_written", "scratch", "unfinished")
+    __slots__ = ("_code", "_effects", "_private", "_reads", "_started", "_writes", "scratch", "unfinished")
 
     def __init__(self, scratch: tuple[str, ...], code: object = None) -> None:
         self.scratch = scratch
@@ -33,7 +34,7 @@ class Record:
         """Calls that the body submitted to a thread pool and that have not ended."""
         self._effects: dict[tuple[str, str, int], Effect] = {}
         self._reads: dict[tuple[str, bool | None], Read] = {}
-        self._written: set[str] = set()
+        self._writes: dict[str | None, Write] = {}
         self._private: dict[str, tuple[str, Origin]] = {}
         self._started: list[tuple[weakref.ref[threading.Thread], Origin]] = []
 
@@ -41,33 +42,42 @@ class Record:
         """Note an effect; several of one kind on one line are noted once."""
         key = (kind, origin.file, origin.line) if origin.file else (kind, call, 0)
         if key not in self._effects and len(self._effects) < MOST_EFFECTS:
-            file = os.path.abspath(origin.file) if origin.file else ""  # noqa: PTH100
-            found = self._effects[key] = Effect(kind, call, file, origin.line, seedable)
+            found = self._effects[key] = _effect(kind, call, origin, seedable=seedable)
             if self._code is not None:
                 shown.note(self._code, found)  # immediately, for concurrent calls
 
-    def knows(self, path: str, *, listing: bool = False, dated: bool = False, of_link: bool = False) -> bool:
+    def knows(
+        self, path: str, *, listing: bool = False, dated: bool = False, of_link: bool = False, asked: bool = False
+    ) -> bool:
         """Whether this read is already noted."""
         found = self._reads.get((path, None if of_link else listing))
-        return found is not None and (found.dated or not dated)
+        return found is not None and (found.dated or not dated) and (asked or not found.asked)
 
     def read(
-        self, path: str, stamp: Stamp | None, origin: Origin, *, listing: bool = False, dated: bool = False
+        self,
+        path: str,
+        stamp: Stamp | None,
+        origin: Origin,
+        *,
+        listing: bool = False,
+        dated: bool = False,
+        asked: bool = False,
     ) -> None:
         """Note a file that was read, or a folder that was listed, with its first stamp."""
-        if path in self._written or path.startswith(self.scratch) or self.is_private(path):
+        if path in self._writes or path.startswith(self.scratch) or self.is_private(path):
             return
         key = (path, listing)
         found = self._reads.get(key)
         if found is not None:
-            if dated and not found.dated:
-                self._reads[key] = Read(path, listing, found.stamp, dated=True)
+            more = (found.dated or dated, found.asked and asked)
+            if more != (found.dated, found.asked):
+                self._reads[key] = Read(path, listing, found.stamp, dated=more[0], asked=more[1])
             return
-        self._add(key, Read(path, listing, stamp, dated), origin)
+        self._add(key, Read(path, listing, stamp, dated, asked=asked), origin)
 
     def link(self, path: str, stamp: Stamp | None, origin: Origin) -> None:
         """Note a link whose target was read, with its first stamp."""
-        known = path in self._written or path.startswith(self.scratch) or self.is_private(path)
+        known = path in self._writes or path.startswith(self.scratch) or self.is_private(path)
         if not known and (path, None) not in self._reads:
             self._add((path, None), Read(path, listing=False, stamp=stamp, link=True), origin)
 
@@ -81,12 +91,24 @@ class Record:
         else:
             self.effect("file read", f"more than {MOST_READS} files", origin)
 
-    def write(self, path: str | None, call: str, origin: Origin) -> None:
-        """Note a change of a file or folder, unless it is private; ``None`` is an unknown path."""
-        if path is not None:
-            if path.startswith(self.scratch) or self.is_private(path):
-                return
-            self._written.add(path)
+    def write(
+        self,
+        path: str | None,
+        call: str,
+        origin: Origin,
+        *,
+        absent: bool = False,
+        partial: bool = False,
+        folder: bool = False,
+    ) -> None:
+        """Note a change of a file or folder, unless it is private; see :class:`Write`."""
+        if path is not None and (path.startswith(self.scratch) or self.is_private(path)):
+            return
+        if path not in self._writes and len(self._writes) < MOST_WRITES:
+            # Of a path that is not known, or of one too many, nothing says that it is part of the result.
+            known = path if len(self._writes) < MOST_WRITES - 1 else None
+            made = _effect("file write", call, origin)
+            self._writes[known] = Write(known, made, absent=absent, partial=partial, folder=folder)
         self.effect("file write", call, origin)
 
     def private(self, path: str, call: str, origin: Origin) -> None:
@@ -116,6 +138,7 @@ class Record:
         """
         for path, (call, origin) in list(self._private.items()):
             if not path.startswith(self.scratch) and _is_there(path, exists):
+                self._writes.setdefault(path, Write(path, _effect("file write", call, origin), absent=True))
                 self.effect("file write", call, origin)
         for started, origin in self._started:
             thread = started()
@@ -126,7 +149,12 @@ class Record:
 
     def seen(self) -> Seen:
         """All observations."""
-        return Seen(tuple(self._effects.values()), tuple(self._reads.values()))
+        return Seen(tuple(self._effects.values()), tuple(self._reads.values()), tuple(self._writes.values()))
+
+
+def _effect(kind: Kind, call: str, origin: Origin, *, seedable: bool = False) -> Effect:
+    file = os.path.abspath(origin.file) if origin.file else ""  # noqa: PTH100
+    return Effect(kind, call, file, origin.line, seedable)
 
 
 def _is_there(path: str, lstat: Any) -> bool:

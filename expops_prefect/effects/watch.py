@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from expops_prefect._internal.process import ForkSafeLock, of_process
-from expops_prefect.effects import following, generators, libraries, questions, traffic
-from expops_prefect.effects.chain import Link, current, here, running
-from expops_prefect.effects.hearing import hook, is_own, real_lstat
+from expops_prefect.effects import following, generators, libraries, paths, questions, traffic
+from expops_prefect.effects.chain import Link, current, here, innermost, running
+from expops_prefect.effects.hearing import heard, hook, is_own, note_write, real_lstat
 from expops_prefect.effects.origin import Origin
 from expops_prefect.effects.record import Record
 from expops_prefect.models.effects import CodeEffects, Seen
@@ -108,6 +108,13 @@ class watching:  # noqa: N801 - a context, used as a verb
     def seen(self) -> Seen:
         """What the body did, without harmless events; call it after the body, however it ended."""
         return self._record.seen()
+
+
+def note_file(path: str) -> None:
+    """Note a file or folder of a cached result: a body that calls its task would else have written it."""
+    link = innermost()
+    if link is not None:
+        heard(note_write, link, path, f'open("{paths.shown(path)}")', _NOTHING)
 
 
 class _Watches:

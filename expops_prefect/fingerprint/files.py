@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from blake3 import blake3
 
@@ -108,6 +108,21 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     if after == before and time.time_ns() - max(before[1], before[2]) > _UNSETTLED_NS:
         digests.put(real, before, digest)
     return digest
+
+
+def remember_digest(path: str, digest: str) -> None:
+    """Remember the digest of a file that was just written by this process, with a time of change in the past.
+
+    A later write sets another time, so it is noticed, however soon it follows.
+
+    Args:
+        path: the file.
+        digest: of its content.
+    """
+    real = os.path.realpath(path)
+    stamp = _stamp_of(os.stat(real))  # noqa: PTH116 - a string
+    if time.time_ns() - stamp[1] > _UNSETTLED_NS:
+        of_process(_Digests).put(real, stamp, digest)
 
 
 class _Digests:
@@ -285,6 +300,27 @@ def _stamp_of(status: os.stat_result) -> _Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
 
+_root: ContextVar[str | None] = ContextVar("expops_root_of_results", default=None)
+
+
+@contextmanager
+def portable_paths(root: Path | None) -> Iterator[None]:
+    """Pickle paths of a :class:`DataFile` below a project's root relative to it, and load them below it.
+
+    Args:
+        root: the project's root; ``None`` to keep paths as they are.
+    """
+    token = _root.set(None if root is None else str(root))
+    try:
+        yield
+    finally:
+        _root.reset(token)
+
+
+def _below_root(path: str) -> DataFile:
+    return DataFile(os.path.join(_root.get() or "", path))  # noqa: PTH118 - text
+
+
 @dataclass(frozen=True)
 class DataFile(os.PathLike[str]):
     """A path that is fingerprinted by the content of its file, not by its name.
@@ -302,6 +338,12 @@ class DataFile(os.PathLike[str]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         object.__setattr__(self, "path", os.fspath(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        root = _root.get()
+        if root is not None and self.path.startswith(f"{root}{os.sep}"):
+            return _below_root, (self.path[len(root) + 1 :],)
+        return DataFile, (self.path,)
 
     def __fspath__(self) -> str:
         return self.path

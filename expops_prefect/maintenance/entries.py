@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from expops_prefect.errors import FormatError, KVDamagedError
+from expops_prefect.errors import FormatError, IntegrityError, KVDamagedError
 from expops_prefect.models import names
 from expops_prefect.models.record_format import is_newer
 from expops_prefect.project import Project
+from expops_prefect.record import file_lists
 from expops_prefect.record.cache_records import CacheRecord, parse_record_key
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON
@@ -32,20 +33,28 @@ def silent(kind: str, count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record with its KV key; a hit does not use it unless it is ``trusted``."""
+    """A record with its KV key; a hit does not use it unless it is ``trusted``.
+
+    Attributes:
+        files: the stored contents of its files, each once.
+        lost_files: the list of its files is missing or damaged, so that it is no hit.
+    """
 
     kv_key: str
     record: CacheRecord
     trusted: bool = True
+    files: tuple[file_lists.Entry, ...] = ()
+    lost_files: bool = False
 
     @property
     def objects(self) -> dict[str, int]:
-        """The keys of its objects with their sizes in bytes: manifest, payloads, code sources."""
+        """The keys of its objects with their sizes in bytes: manifest, payloads, files, code sources."""
         record = self.record
         found: dict[str, int] = {}
         if record.object_key:  # otherwise another storage holds the result
             found[record.object_key] = record.size - sum(item.size for item in record.payloads)
             found |= {item.key: item.size for item in record.payloads}
+            found |= {item.key: item.size for item in self.files}
         if record.sources_size:
             found[names.sources_key(self.kv_key.rpartition(":")[2])] = record.sources_size
         return found
@@ -106,7 +115,7 @@ def read_entries(project: Project, damaged: list[str] | None = None) -> list[Ent
             key = _cache_key(kv_key, record)
             identity: object = kv_key if key is None else key
             trusted = project.signatures.valid(kv_key, value)
-            groups.setdefault(identity, []).append(Stored(kv_key, record, trusted))
+            groups.setdefault(identity, []).append(_stored(project, kv_key, record, trusted=trusted))
             if key is not None:
                 keys[identity] = key
     entries = []
@@ -129,7 +138,7 @@ def waiting_objects(project: Project) -> set[str]:
         if isinstance(change, (Publish, Put)) and change.key.startswith(_PREFIXES):
             record = _load(change.key, change.value)
             if record is not None:
-                found.update(Stored(change.key, record).objects)
+                found.update(_stored(project, change.key, record).objects)
     return found
 
 
@@ -196,6 +205,19 @@ def unshared(doomed: Iterable[Stored], kept: Iterable[Stored]) -> dict[str, int]
     """The objects, with sizes, to which only the doomed records refer."""
     referenced = {key for stored in kept for key in stored.objects}
     return {key: size for stored in doomed for key, size in stored.objects.items() if key not in referenced}
+
+
+def _stored(project: Project, kv_key: str, record: CacheRecord, *, trusted: bool = True) -> Stored:
+    """A record with its files.
+
+    Raises:
+        ObjectStoreError: a long list of files could not be read.
+    """
+    try:
+        files = tuple(file_lists.contents(file_lists.of_record(record, project.objects.get)))
+    except (IntegrityError, FormatError):
+        return Stored(kv_key, record, trusted, lost_files=True)
+    return Stored(kv_key, record, trusted, files)
 
 
 def _load(kv_key: str, value: JSON) -> CacheRecord | None:

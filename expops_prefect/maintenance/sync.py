@@ -16,12 +16,12 @@ from typing import Any, Final
 from blake3 import blake3
 
 from expops_prefect._internal.diagnostics import degrade
-from expops_prefect.errors import FormatError
+from expops_prefect.errors import FormatError, IntegrityError
 from expops_prefect.explain.components import load_sources
 from expops_prefect.models import names
 from expops_prefect.models.record_format import is_newer
 from expops_prefect.project import Project
-from expops_prefect.record import process_rows, run_records
+from expops_prefect.record import file_lists, process_rows, run_records
 from expops_prefect.record.cache_records import CacheRecord
 from expops_prefect.stores.kv import tolerant_reads
 from expops_prefect.stores.kv.base import JSON
@@ -160,6 +160,8 @@ class _Copy:
             if info is None or info.size != payload.size:
                 return None
             payloads.append(replace(payload, stamp=info.stamp))
+        if not self._has_files(record):
+            return None
         sources = names.sources_key(key.rpartition(":")[2])
         if record.sources_size and sources not in self._sources:
             # If it is missing, only comparisons suffer.
@@ -171,6 +173,16 @@ class _Copy:
             payloads=tuple(payloads),
             sources_size=record.sources_size if self._sources.get(sources) else 0,
         )
+
+    def _has_files(self, record: CacheRecord) -> bool:
+        """Whether the target has the contents of a result's files; they are protected for its record."""
+        try:
+            files = list(file_lists.contents(file_lists.of_record(record, self._target.objects.get)))
+        except (FormatError, IntegrityError):
+            return False
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            found = pool.map(lambda entry: protect(self._target.objects, entry.key), files)
+            return all(info is not None and info.size == entry.size for info, entry in zip(found, files, strict=True))
 
     # Runs --------------------------------------------------------------------------------------
 

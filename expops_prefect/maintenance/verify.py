@@ -40,7 +40,7 @@ _AT_ONCE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A record whose objects are missing or damaged, or that is not to be trusted (``stored.trusted``).
+    """A record whose objects are missing, damaged or unknown, or that is not to be trusted (``stored.trusted``).
 
     Attributes:
         stored: the record.
@@ -124,7 +124,7 @@ def verify(project: Project, *, repair: bool = False, progress: Progress = silen
         bad = _unusable(stored, states)
         if bad and _of_another_machine(project, stored, states):
             elsewhere += 1
-        elif bad or not stored.trusted or stored in misleading:
+        elif bad or stored.lost_files or not stored.trusted or stored in misleading:
             suspects.append(stored)
         elif not all(states[item].whole for item in _objects_of(stored)) and not _of_another_machine(
             project, stored, states
@@ -159,6 +159,8 @@ def _objects_of(stored: Stored) -> Iterator[_Object]:
         yield _Object(record.object_key, record.digest, stored.objects[record.object_key])
         for item in record.payloads:
             yield _Object(item.key, item.digest, item.size)
+        for entry in stored.files:
+            yield _Object(entry.key, entry.digest, entry.size)
 
 
 def _unusable(stored: Stored, states: dict[_Object, _ObjectState]) -> list[_Object]:

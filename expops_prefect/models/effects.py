@@ -58,6 +58,8 @@ class CodeEffects:
             its result.
         unresolved: the first few unknown calls, for people.
         may_draw: whether it calls a package that may draw from Python's global generator of random numbers.
+        makes_files: whether it calls ``DataFile``, so that its result may contain files that it writes.
+        hidden_writes: whether it may write files unobserved: in other processes, or by a compiled library.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -68,6 +70,8 @@ class CodeEffects:
     resolved: bool = True
     unresolved: tuple[str, ...] = ()
     may_draw: bool = False
+    makes_files: bool = False
+    hidden_writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Read:
             counts as a change.
         link: whether what the link says was read; the stamp is the link's own, the same for all that is no link.
         current: whether the path is the current folder, and only which folder that is was asked for.
+        asked: whether only its existence was read.
     """
 
     path: str
@@ -91,6 +96,26 @@ class Read:
     dated: bool = False
     link: bool = False
     current: bool = False
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The first change of a file or folder by a body.
+
+    Attributes:
+        path: its absolute path; ``None`` if unknown.
+        effect: the effect that it is, unless the file is part of the result.
+        absent: whether the path did not exist before.
+        partial: whether the previous content was kept, as in appending: the new content then depends on it.
+        folder: whether a folder was created.
+    """
+
+    path: str | None
+    effect: Effect
+    absent: bool = False
+    partial: bool = False
+    folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +125,9 @@ class Seen:
     Attributes:
         effects: the effects that forbid caching.
         reads: files and folders that it read.
+        writes: files and folders that it changed; each line of code with one is among the effects.
     """
 
     effects: tuple[Effect, ...] = ()
     reads: tuple[Read, ...] = ()
+    writes: tuple[Write, ...] = ()

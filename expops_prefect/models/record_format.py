@@ -12,7 +12,11 @@ from expops_prefect.errors import FormatError
 _T = TypeVar("_T")
 PLAIN_FORMAT: Final = 1
 """The version of records that earlier releases may also use."""
-RECORD_FORMAT: Final = 2
+DEPENDENCIES_FORMAT: Final = 2
+"""The version of records with dependencies."""
+FILES_FORMAT: Final = 3
+"""The version of records with files."""
+RECORD_FORMAT: Final = 3
 """The newest readable version of cache and run records; a newer record is not used."""
 
 

@@ -104,6 +104,9 @@ class CacheRecord:
     """The effects of its body, as JSON, if the user had it cached nevertheless."""
     generators: str = ""
     """The states of the global generators that its body seeded, as JSON; a hit restores them."""
+    file_list: str = ""
+    """The files and folders that a hit puts back: their list, or the key of the payload that holds it; see
+    :mod:`expops_prefect.record.file_lists`. Format 3 if there are any."""
     format: int = PLAIN_FORMAT
 
     def held(self) -> bytes | None:

@@ -99,20 +99,21 @@ class Envelope(bytes):
         return envelope
 
 
-def enclose(result: Any, *, spill_bytes: int, uri_prefix: str) -> Envelope:
+def enclose(result: Any, *, spill_bytes: int, uri_prefix: str, root: Path | None = None) -> Envelope:
     """Pack a result for our storage; if it cannot be pickled, the envelope contains the failure.
 
     Args:
         result: what a task returned.
         spill_bytes: the size from which a part becomes a payload.
         uri_prefix: the prefix of references to payloads.
+        root: the project's root; see :func:`~expops_prefect.serialization.manifest.pack`.
     """
 
     def uri(key: str) -> str:
         return uri_prefix + key.removeprefix(names.CACHE_PREFIX)
 
     try:
-        return Envelope.for_writing(pack(result, spill_bytes=spill_bytes, uri=uri), result)
+        return Envelope.for_writing(pack(result, spill_bytes=spill_bytes, uri=uri, root=root), result)
     except ResultNotStorableError as error:
         return Envelope.of_failure(error)
 
@@ -155,6 +156,7 @@ class _NoPayloads:
     """The reader for the text form, which has no payloads."""
 
     mmap: Mapping = "off"
+    project_root: Path | None = None
 
     def data(self, ref: PayloadRef) -> Buffer:
         raise IntegrityError(f"the text refers to payload {ref.key}, which it does not contain")

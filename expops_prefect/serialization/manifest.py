@@ -24,9 +24,11 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from expops_prefect.errors import FormatError, ResultNotLoadableError
+from expops_prefect.fingerprint.files import portable_paths
 from expops_prefect.models import names
 from expops_prefect.serialization import SPILL_BYTES, pickling
 from expops_prefect.serialization.packing import Packer
@@ -62,16 +64,28 @@ def relative_uri(key: str) -> str:
     return key.removeprefix(names.CACHE_PREFIX)
 
 
-def pack(value: object, *, spill_bytes: int = SPILL_BYTES, uri: Callable[[str], str] = relative_uri) -> Packed:
+def pack(
+    value: object,
+    *,
+    spill_bytes: int = SPILL_BYTES,
+    uri: Callable[[str], str] = relative_uri,
+    root: Path | None = None,
+) -> Packed:
     """Convert a result to bytes. Payloads are views of its memory: write them before it changes.
 
     Args:
         spill_bytes: the size from which a part becomes a payload.
         uri: returns the text of a reference to an object key.
+        root: the project's root, to which paths of data files are relative; ``None`` to keep them as they are.
 
     Raises:
         ResultNotStorableError: it cannot be pickled.
     """
+    with portable_paths(root):
+        return _pack(value, spill_bytes, uri)
+
+
+def _pack(value: object, spill_bytes: int, uri: Callable[[str], str]) -> Packed:
     packer = Packer(spill_bytes, uri)
     skeleton = packer.skeleton(value)
     large = pickling.LargeBuffers(spill_bytes)
@@ -91,6 +105,11 @@ def unpack(manifest: bytes, reader: PayloadReader) -> object:
         IntegrityError: it or a payload is damaged; a ResultNotLoadableError if this process lacks something that it
             needs.
     """
+    with portable_paths(reader.project_root):
+        return _unpack(manifest, reader)
+
+
+def _unpack(manifest: bytes, reader: PayloadReader) -> object:
     linked = _read_header(manifest)
     value = pickling.loads(manifest)
     if not linked:

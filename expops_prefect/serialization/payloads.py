@@ -56,6 +56,10 @@ class PayloadReader(Protocol):
     def mmap(self) -> Mapping:
         """How files are loaded; ``readonly`` makes every array that uses a payload's memory read-only."""
 
+    @property
+    def project_root(self) -> Path | None:
+        """The root of the project to which paths of data files are relative; ``None`` if it is not known."""
+
     def data(self, ref: PayloadRef) -> Buffer:
         """The whole payload, verified against ``ref.digest``.
 

@@ -6,10 +6,11 @@ implementation (:mod:`expops_prefect.serialization.envelope`) is imported by the
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect.serializers import Serializer
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from expops_prefect.serialization import SPILL_BYTES
 
@@ -41,6 +42,9 @@ class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # 
         "or gs://bucket/project/cache/.",
     )
 
+    # The project's root, to which paths of data files are relative; Prefect keeps it nowhere.
+    _root: Path | None = PrivateAttr(default=None)
+
     def dumps(self, obj: Any) -> bytes:
         """Serialize a result; if ``detached``, into an envelope for our storage.
 
@@ -50,7 +54,7 @@ class ExpOpsSerializer(Serializer):  # type: ignore[type-arg, unused-ignore]  # 
         from expops_prefect.serialization import envelope
 
         if self.detached:
-            return envelope.enclose(obj, spill_bytes=self.spill_bytes, uri_prefix=self.uri_prefix)
+            return envelope.enclose(obj, spill_bytes=self.spill_bytes, uri_prefix=self.uri_prefix, root=self._root)
         return envelope.as_text(obj)
 
     def loads(self, blob: bytes) -> Any:

@@ -261,6 +261,7 @@ def nightly(day="monday"):
 DRIVER = """
 import runpy
 import threading
+from pathlib import Path
 
 from expops_prefect import EXPOPS, Project, flow
 
@@ -272,8 +273,15 @@ for _ in range(2):
     first = runpy.run_path("getting-started-1.py", run_name="__main__")
 print("FIRST", first["main"].name)
 
-runpy.run_path("caching-2.py")
+runpy.run_path("caching-3.py")
 print("READ")
+
+files = runpy.run_path("caching-2.py")
+assert files["reporting"]() == 3
+Path("report/rows.csv").unlink()
+assert files["reporting"]() == 3
+assert Path("report/rows.csv").read_text() == "1\\n2\\n3"
+print("FILES")
 
 second = runpy.run_path("getting-started-2.py")
 assert [second["nightly"](), second["nightly"]()] == [["monday"] * 2] * 2
@@ -334,13 +342,14 @@ def test_every_script_runs(tmp_path: Path) -> None:
         shop.write(name, script)
     shop.write("driver.py", DRIVER)
     done = shop.run("driver.py").ok()
-    words = ["SHORT", "FIRST", "READ", "SECOND", "THIRD", "FOURTH"]
-    assert re.findall("^(SHORT|FIRST|READ|SECOND|THIRD|FOURTH)", done.output, re.MULTILINE) == words
+    words = ["SHORT", "FIRST", "READ", "FILES", "SECOND", "THIRD", "FOURTH"]
+    assert re.findall("^(SHORT|FIRST|READ|FILES|SECOND|THIRD|FOURTH)", done.output, re.MULTILINE) == words
     assert done.executions == {"extract": 1}
     assert "uncached" not in done.output
 
     project = shop.project()
-    parts, nightly_again, nightly, again, main, short_again, short_first = project.runs()
+    parts, nightly_again, nightly, files_again, _, again, main, short_again, short_first = project.runs()
+    assert calls(project.rows(files_again.run_id)) == {"export": "cached", "lines": "cached"}
     assert f"{parts.flow} completed" in done.output, "printed by the page about tracking"
     assert "{'rows': 2, 'rate': 0.3}" in done.output, "read back by the page about caching"
     assert [run.flow for run in (main, again, nightly, nightly_again, parts)] == [

@@ -19,6 +19,7 @@ from expops_prefect.stores.objects.local.store import LocalObjects
 class FromMemory:
     packed: Packed
     mmap: Mapping = "copy-on-write"
+    project_root: Path | None = None
 
     def data(self, ref: PayloadRef) -> Buffer:
         for payload in self.packed.payloads:
@@ -36,6 +37,7 @@ class FromFiles:
 
     root: Path
     mmap: Mapping = "copy-on-write"
+    project_root: Path | None = None
     read_whole: list[str] = field(default_factory=list)
 
     def store(self, packed: Packed) -> bytes:

@@ -19,6 +19,8 @@ from expops_prefect.stores.objects.base import Buffer
 class Giving:
     """Gives one buffer or one file."""
 
+    project_root = None
+
     def __init__(self, mmap: Mapping, data: Buffer = b"", file: Path | None = None) -> None:
         self.mmap = mmap
         self._data = data

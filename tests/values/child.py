@@ -45,7 +45,7 @@ def loaded(value: Any) -> str:
     except ResultNotStorableError:
         return "not storable"
     _, stands = result_forms.describe(value, packed, Path("/nowhere"))
-    again = unpack(packed.manifest, result_forms.Held(packed))
+    again = unpack(packed.manifest, result_forms.Held(packed, Path("/nowhere")))
     if stands:
         result_forms.remember(again, stands, Path("/nowhere"))
     return digest(again)

@@ -80,6 +80,8 @@ def _code_effects(
         reads=tuple(whole.reads)[:_MOST_UNRESOLVED],
         resolved=not whole.unresolved,
         unresolved=tuple(whole.unresolved)[:_MOST_UNRESOLVED],
+        makes_files="made" in whole.files,
+        hidden_writes="hidden" in whole.files,
         may_draw=any(map(random.may_draw, whole.libraries.union(cls.__module__.partition(".")[0] for cls in classes))),
     )
 
@@ -363,6 +365,7 @@ def _copied(summary: Summary) -> Summary:
         run=dict(summary.run),
         reads=dict(summary.reads),
         libraries=set(summary.libraries),
+        files=set(summary.files),
     )
 
 

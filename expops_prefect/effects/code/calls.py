@@ -75,6 +75,10 @@ class KnownCalls(SettingsCalls):
     def known_call(self, call: Call) -> Value:
         """A call of something with a qualified name."""
         paths = call.function.paths
+        if files.DATA_FILE in paths:
+            self.summary.files.add("made")
+        if any(path.startswith(files.ELSEWHERE) for path in paths):
+            self.summary.files.add("hidden")
         for path in paths:
             special = self._special(path, call)
             if special is not None:
@@ -249,6 +253,9 @@ class KnownCalls(SettingsCalls):
         """Note that a file is written, unless it is a private one."""
         if target is not None and target.private:
             return
+        function = call.node.func
+        if (function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")) in files.HIDDEN:
+            self.summary.files.add("hidden")
         effect = self.made("file write", call.node)
         if target is None or not self.depends(effect, "private", target):
             self.summary.effects.setdefault(effect)

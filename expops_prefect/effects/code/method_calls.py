@@ -135,6 +135,8 @@ class MethodCalls(KnownCalls):
                 if name == "extractall":
                     return self._writes(call, None)
                 return not methods_by_name().get(name)  # without a path it gives a text
+            if name in trees:
+                self.summary.files.add("hidden")
             return self._writes(call, target)
         own_type = receiver.type.startswith("pathlib.")
         if name in files.OWN_PATH_SURE or (own_type and name in files.OWN_PATH):

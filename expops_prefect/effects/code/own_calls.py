@@ -95,6 +95,7 @@ class OwnCalls(State):
         mine.run |= summary.run
         mine.reads |= summary.reads
         mine.libraries |= summary.libraries
+        mine.files |= summary.files
         for origin, effect in summary.changes.items():
             value = bound.get(origin)
             if value is not None:

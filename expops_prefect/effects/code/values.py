@@ -245,6 +245,7 @@ class Summary:
         run: the classes of the project that it makes objects of.
         reads: the calls that read files.
         libraries: the packages of which it calls something.
+        files: ``made`` if it calls ``DataFile``; ``hidden`` if it may write files unobserved.
         texts: the calls that run a text as code, which may call anything that the module has.
     """
 
@@ -266,4 +267,5 @@ class Summary:
     run: dict[object, Class] = field(default_factory=dict)
     reads: dict[str, None] = field(default_factory=dict)
     libraries: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
     texts: dict[Effect, None] = field(default_factory=dict)

@@ -117,6 +117,24 @@ METHOD_WRITES = {
 OF_TREES = {"write": "0 file"}
 """Methods of trees of lxml and the like that write to the path that they are given."""
 
+HIDDEN = frozenset(
+    """
+    to_netcdf Dataset VideoWriter write_delta sink_delta write_deltalake xmlfile htmlfile write_c14n saveAsTextFile
+    save_to_disk
+    """.split()
+)
+"""Functions and methods that write in compiled code, which nobody observes. lxml's ``write`` is in :data:`OF_TREES`."""
+
+ELSEWHERE = (
+    *("multiprocessing.", "concurrent.futures.process.", "concurrent.futures.ProcessPoolExecutor", "joblib.Parallel"),
+    *("joblib.parallel.", "loky.", "dask.", "distributed.", "ray.", "billiard.", "pathos.", "multiprocess.", "mpire."),
+    *("pandarallel.", "torch.utils.data.", "torch.multiprocessing.", "pyspark.", "swifter."),
+)
+"""The start of what runs functions in other processes, which nobody observes."""
+
+DATA_FILE = "expops_prefect.fingerprint.files.DataFile"
+"""Says that a path is a file of the task, for example of its result."""
+
 SAVES = {"save": "0 fp path filename filepath fname f file"}
 """Methods that write where they are called, with or without a path."""
 

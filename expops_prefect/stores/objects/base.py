@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from expops_prefect.errors import NameRefusedError
 
@@ -119,6 +119,22 @@ class ObjectStore(Protocol):
 
     def describe(self) -> str:
         """One line for people: kind and location, without secrets."""
+
+
+@runtime_checkable
+class TakesFiles(Protocol):
+    """An object store whose objects are files of this machine: a file becomes an object without being copied."""
+
+    def scratch(self) -> Path:
+        """A new path for such a file, on the same file system. What a killed process leaves there is swept."""
+
+    def take(self, key: str, file: Path) -> ObjectInfo | None:
+        """Make a file an object unless one of the same size exists; then ``None``, and the file is removed.
+
+        Args:
+            key: its key, derived from its content.
+            file: a complete file at a path from :meth:`scratch`.
+        """
 
 
 def check_key(key: str) -> None:

@@ -27,7 +27,7 @@ RefuseLinks: TypeAlias = Callable[[str, int | None], None]
 """Raises if a path contains a link. Also gets the open file, if there is one."""
 
 
-class _TemporaryNames:
+class TemporaryNames:
     """Names of temporary files that are unique to this process; a forked child gets its own."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ def written(
     Raises:
         OSError: writing failed.
     """
-    temporary = f"{os.path.dirname(target)}/{of_process(_TemporaryNames).next()}"
+    temporary = f"{os.path.dirname(target)}/{of_process(TemporaryNames).next()}"
     descriptor, made = _open_new(temporary, READ_ONLY_MODE if read_only else FILE_MODE, refuse_links)
     try:
         refuse_links(temporary, descriptor)
@@ -116,7 +116,7 @@ def written(
         if directly:
             direct.read_back(descriptor)
         if made and flush:
-            _sync_folder(os.path.dirname(target))
+            sync_folder(os.path.dirname(target))
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -186,7 +186,8 @@ def _write(descriptor: int, parts: Sequence[Buffer], *, flush: bool) -> bool:
     return False
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
+    """Flush the entries of a folder to the disk."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:  # emptied and removed by a deletion elsewhere

@@ -15,9 +15,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from expops_prefect._internal.files import close_to_others, make_folder
+from expops_prefect._internal.process import of_process
 from expops_prefect.errors import ObjectStoreError
-from expops_prefect.stores.objects.base import TEMPORARY, Buffer, ObjectInfo, ObjectStore, check_key, check_prefix
-from expops_prefect.stores.objects.local.files import LOCK, RefuseLinks, alone, content, name_of, written
+from expops_prefect.stores.objects.base import (
+    TEMPORARY,
+    Buffer,
+    ObjectInfo,
+    ObjectStore,
+    TakesFiles,
+    check_key,
+    check_prefix,
+)
+from expops_prefect.stores.objects.local.files import (
+    LOCK,
+    RefuseLinks,
+    TemporaryNames,
+    alone,
+    content,
+    name_of,
+    sync_folder,
+    written,
+)
 
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
@@ -74,22 +93,47 @@ class LocalObjects:
                 self._entry(key)
                 return None
             with written(target, parts, read_only, self._refusing(key), flush=flush) as (temporary, descriptor):
-                try:
-                    os.link(temporary, target)  # unlike a rename, fails if another writer was first
-                except FileExistsError:
-                    with alone(self._root):
-                        if _file_size(target) == size:
-                            os.unlink(temporary)
-                            return None
-                        os.replace(temporary, target)
-                except OSError as error:
-                    if error.errno not in _NO_HARD_LINKS:
-                        raise
-                    with alone(self._root):
-                        os.replace(temporary, target)  # a racing writer's file has the same content
-                else:
-                    os.unlink(temporary)  # before the stamp: removing a link changes the ctime
+                return _info(key, os.fstat(descriptor)) if self._publish(temporary, target, size) else None
+
+    def _publish(self, temporary: str, target: str, size: int) -> bool:
+        """Give a complete file its name, unless another writer was first."""
+        try:
+            os.link(temporary, target)  # unlike a rename, fails if another writer was first
+        except FileExistsError:
+            with alone(self._root):
+                if _file_size(target) == size:
+                    os.unlink(temporary)
+                    return False
+                os.replace(temporary, target)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            with alone(self._root):
+                os.replace(temporary, target)  # a racing writer's file has the same content
+        else:
+            os.unlink(temporary)  # before the stamp: removing a link changes the ctime
+        return True
+
+    def scratch(self) -> Path:
+        """See :class:`~expops_prefect.stores.objects.base.TakesFiles`."""
+        make_folder(self._root)
+        return Path(self._root, of_process(TemporaryNames).next())
+
+    def take(self, key: str, file: Path) -> ObjectInfo | None:
+        """See :class:`~expops_prefect.stores.objects.base.TakesFiles`."""
+        target = self._entry(key)
+        with _translated("write", key):
+            close_to_others(file)
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+                make_folder(os.path.dirname(target))
+                if not self._publish(str(file), target, os.fstat(descriptor).st_size):
+                    return None
+                sync_folder(os.path.dirname(target))
                 return _info(key, os.fstat(descriptor))
+            finally:
+                os.close(descriptor)
 
     def get(self, key: str) -> bytes | None:
         """See :class:`~expops_prefect.stores.objects.base.ObjectStore`."""
@@ -308,5 +352,5 @@ def _link_refused(path: str) -> ObjectStoreError:
 
 if TYPE_CHECKING:
 
-    def _conforms(store: LocalObjects) -> ObjectStore:
-        return store
+    def _conforms(store: LocalObjects) -> tuple[ObjectStore, TakesFiles]:
+        return store, store
