@@ -107,7 +107,7 @@ class SeriesDocuments:
             (escape(point.name), str(point.step)): point.value for point in points
         }
         write = self._writes.merge(place.document, values, native=True)
-        failures = 0
+        failures, seen = 0, ""
         while True:
             try:
                 self._connection.commit([write], deadline, again=True)
@@ -116,18 +116,22 @@ class SeriesDocuments:
                 # With nothing to move, another writer may have moved it, and the document may have filled again since.
                 if failures == _IN_VAIN:
                     raise
-                failures = 0 if self._move_to_parts(place, deadline) else failures + 1
+                version = self._move_to_parts(place, deadline)
+                failures = failures + 1 if version == seen else 0
+                seen = version
+                if failures == 0:
+                    deadline.wait_after_conflict(place.document)
 
     # Overflow --------------------------------------------------------------------------------------
 
-    def _move_to_parts(self, place: DocumentPath, deadline: Deadline) -> bool:
-        """Move the points of a full document into parts; return whether there was anything to move."""
+    def _move_to_parts(self, place: DocumentPath, deadline: Deadline) -> str:
+        """Move the points of a full document into parts, if there are any to move; return its version before."""
         while True:
             found = self._connection.get_many([place.document, place.part_count], deadline)
             main, count = found.get(place.document), found.get(place.part_count)
             series = {} if main is None else _series_of(main)
             if main is None or not series or not has_spare(series):
-                return False
+                return "" if main is None else main.version
             pieces, before = parts(series), _parts_of(count)
             writes = [
                 *self._part_writes(place, pieces, before),
@@ -136,7 +140,7 @@ class SeriesDocuments:
             ]
             try:
                 self._connection.commit(writes, deadline, again=False)
-                return True
+                return main.version
             except Conflict:
                 deadline.wait_after_conflict(place.document)
 
