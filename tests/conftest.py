@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
     if emulator is not None:
         shared_servers.runs_already("firestore_host", emulator)
-    shared_servers.reach("unit", prefect=False)
+    shared_servers.reach("unit", ())
     # Flow processes write no bytecode, and would each compile what none of the suite's own has imported yet.
     compileall.compile_dir(expops_prefect.__path__[0], quiet=2)
 
@@ -63,7 +63,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let a test use what belongs to its level, and Prefect's server only if it asks for it."""
-    shared_servers.reach(level_of(item), prefect="prefect_server" in fixtures_of(item))
+    shared_servers.reach(level_of(item), fixtures_of(item))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -159,6 +159,12 @@ def prefect_server() -> str:
 
 
 @pytest.fixture(scope="session")
+def prefect_events() -> str:
+    """The URL of another API, whose server stores events and acts on them; it precedes the first one."""
+    return shared_servers.address("prefect_events")
+
+
+@pytest.fixture(scope="session")
 def flow_processes(prefect_server: str) -> None:
     """What a test asks for that starts flows in processes of their own; this makes it an end-to-end test."""
 
@@ -188,6 +194,6 @@ def gcs_bucket(gcs_endpoint: str) -> str:
 
 
 @pytest.fixture
-def cloud(firestore_host: str, gcs_endpoint: str, gcs_bucket: str) -> Cloud:
+def cloud(firestore_host: str, gcs_endpoint: str, gcs_bucket: str, redis_host: str) -> Cloud:
     """The test servers, with a new bucket."""
-    return Cloud(firestore_host, gcs_endpoint, gcs_bucket)
+    return Cloud(firestore_host, gcs_endpoint, gcs_bucket, redis_host)

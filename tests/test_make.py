@@ -99,6 +99,7 @@ def test_missing_programs_are_named_with_what_to_install(tmp_path: Path) -> None
         "missing: git",
         "missing: Java 11 or newer",
         "missing: the Firestore emulator",
+        "missing: Redis",
         "missing: Node",
         "missing: npm",
         "missing: Chromium",

@@ -18,6 +18,7 @@ from tests.config.support import make_project
 from tests.support.server import wait_until
 
 
+@pytest.mark.usefixtures("prefect_events")
 def test_a_summary_starts_a_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = f"shop-{uuid4().hex[:8]}"
     make_project(tmp_path / "shop", f"prefect: {{project_id: {project_id}}}\n")

@@ -138,7 +138,9 @@ def make_shop(folder: Path) -> FlowProject:
     return shop
 
 
-@pytest.mark.parametrize("script", ["sync_flow.py", "async_flow.py", "instrumented_flow.py"])
+@pytest.mark.parametrize(
+    "script", ["sync_flow.py", pytest.param("async_flow.py", marks=pytest.mark.nightly), "instrumented_flow.py"]
+)
 def test_exactly_what_depends_on_a_change_runs(tmp_path: Path, script: str) -> None:
     shop = make_shop(tmp_path)
 

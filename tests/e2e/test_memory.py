@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import pytest
+
 from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
 
@@ -54,6 +56,7 @@ def _peak(shop: FlowProject, executions: int) -> int:
     return int(line.split()[1])
 
 
+@pytest.mark.nightly
 def test_storing_and_loading_a_gibibyte(tmp_path: Path, cloud: Cloud) -> None:
     name = f"shop-{uuid.uuid4().hex[:8]}"
     storing = _peak(cloud.project(tmp_path / "one", "gcp-gcs", name), 1)

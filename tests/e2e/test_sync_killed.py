@@ -6,6 +6,8 @@ import json
 import uuid
 from pathlib import Path
 
+import pytest
+
 from tests.support.backends import Cloud
 from tests.support.processes import FlowProject
 from tests.support.proxy import Proxy
@@ -36,6 +38,7 @@ TASKS = 30
 SYNC = ("-m", "expops_prefect.cli.main", "sync", "--json")
 
 
+@pytest.mark.nightly
 def test_a_killed_copy_goes_on_where_it_stopped(tmp_path: Path, cloud: Cloud) -> None:
     name = f"shop-{uuid.uuid4().hex[:8]}"
     shop = cloud.project(tmp_path / "one", "local-local", name)

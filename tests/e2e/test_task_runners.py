@@ -178,7 +178,9 @@ def test_a_local_cluster(shop: FlowProject, runner: str) -> None:
     assert set(shop.statuses().values()) == {"cached"}
 
 
-@pytest.mark.parametrize("runner", ["processes", "dask", pytest.param("ray", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "runner", ["processes", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("dask", "ray"))]
+)
 def test_tasks_of_prefects_own_decorator_and_labels_of_one_name(shop: FlowProject, runner: str) -> None:
     shop.write("main.py", PLAIN.replace("SETUP", RUNNERS[runner]))
     first = shop.run("main.py").ok()

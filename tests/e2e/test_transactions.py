@@ -112,7 +112,10 @@ def events(shop: FlowProject, package: str, asynchronous: bool) -> str:
     return line
 
 
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "asynchronous",
+    [pytest.param(False, id="sync"), pytest.param(True, id="async", marks=pytest.mark.nightly)],
+)
 def test_hooks_run_as_without_us(shop: FlowProject, asynchronous: bool) -> None:
     without = events(shop, "prefect", asynchronous)
     assert "first rolled back" in without

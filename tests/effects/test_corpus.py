@@ -34,7 +34,7 @@ from tests.effects.worlds import Site, site
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
 
-pytestmark = [pytest.mark.xdist_group("effect corpus"), pytest.mark.usefixtures("flow_processes")]
+pytestmark = [pytest.mark.xdist_group("effect corpus"), pytest.mark.usefixtures("flow_processes", "prefect_events")]
 LONG = pytest.mark.timeout(900)
 """The first of the tests runs all cases, and a machine may have other work."""
 

@@ -24,7 +24,7 @@ from tests.support.shared_servers import address
 def project_on(combination: str, folder: Path, config: str) -> FlowProject:
     """A project in a folder named like it, as ExpOps has it, whose configuration names the Firestore emulator."""
     endpoint = address("gcs_endpoint")
-    cloud = Cloud(address("firestore_host"), endpoint, emulators.new_bucket(endpoint))
+    cloud = Cloud(address("firestore_host"), endpoint, emulators.new_bucket(endpoint), address("redis_host"))
     section = cloud.section(combination)
     if section["backend"]["type"] == "gcp":
         section["backend"]["emulator_host"] = cloud.firestore

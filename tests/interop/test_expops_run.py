@@ -13,6 +13,7 @@ from tests.interop.expops import Shown, serving
 from tests.interop.templates import Template
 
 
+@pytest.mark.nightly
 def test_the_basic_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template = Template(tmp_path, "sklearn-basic")
     theirs = template.run_by_expops()

@@ -94,7 +94,7 @@ TRAIN = "//process[@name='train']"
 FIRST, SECOND = (f"//*[@partition='p{number}']/process[@name='train']" for number in (1, 2))
 
 
-@pytest.fixture(scope="module", params=["local-local", "gcp-gcs"])
+@pytest.fixture(scope="module", params=["local-local", "gcp-gcs", "redis-gcs"])
 def combination(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

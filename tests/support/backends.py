@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
 from tests.support.processes import FlowProject
 
-COMBINATIONS: Final = ("local-local", "local-gcs", "gcp-local", "gcp-gcs")
+COMBINATIONS: Final = ("local-local", "local-gcs", "gcp-local", "gcp-gcs", "redis-gcs")
 """The KV backend, then the object store."""
 
 
@@ -23,21 +23,29 @@ class Cloud:
         firestore: the emulator's host:port.
         gcs: the GCS server's URL.
         bucket: a bucket of this test's own.
+        redis: the Redis server's host:port.
     """
 
     firestore: str
     gcs: str
     bucket: str
+    redis: str = ""
 
     def environ(self) -> dict[str, str]:
         """What a process needs to find them."""
         return {"FIRESTORE_EMULATOR_HOST": self.firestore, "STORAGE_EMULATOR_HOST": self.gcs}
 
-    def section(self, combination: str) -> dict[str, dict[str, str]]:
+    def section(self, combination: str) -> dict[str, dict[str, Any]]:
         """The section ``experiment.cache``."""
         kv, objects = combination.split("-")
+        host, _, port = self.redis.partition(":")
+        backends: dict[str, dict[str, Any]] = {
+            "local": {"type": "local"},
+            "gcp": {"type": "gcp", "gcp_project": "demo-test"},
+            "redis": {"type": "redis", "host": host, "port": int(port or 0)},
+        }
         return {
-            "backend": {"type": "local"} if kv == "local" else {"type": "gcp", "gcp_project": "demo-test"},
+            "backend": backends[kv],
             "object_store": {"type": "local"} if objects == "local" else {"type": "gcs", "bucket": self.bucket},
         }
 

@@ -126,10 +126,15 @@ def _ended(process: psutil.Process) -> bool:
         return True
 
 
-def start_prefect_server(folder: Path) -> tuple[Server, str]:
-    """Start Prefect's server; its API's URL comes back with it."""
+def start_prefect_server(folder: Path, *, keeps_events: bool = True) -> tuple[Server, str]:
+    """Start Prefect's server; its API's URL comes back with it.
+
+    Args:
+        folder: for its database and its output.
+        keeps_events: whether it stores events and acts on them, which takes a third of its time.
+    """
     port = free_port()
-    home = folder / "prefect-server"
+    home = folder / ("prefect-server-with-events" if keeps_events else "prefect-server")
     home.mkdir(parents=True)
     env = {
         **clean_environment(home),
@@ -139,6 +144,9 @@ def start_prefect_server(folder: Path) -> tuple[Server, str]:
         "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
     }
     env.pop("PREFECT_API_URL", None)
+    if not keeps_events:
+        services = ("EVENT_PERSISTER", "TRIGGERS")
+        env |= {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in services}
     command = [
         sys.executable,
         "-m",
@@ -150,7 +158,7 @@ def start_prefect_server(folder: Path) -> tuple[Server, str]:
         "--port",
         str(port),
     ]
-    return Server(command, f"http://127.0.0.1:{port}/api/health", folder / "server.log", env, shared=True), (
+    return Server(command, f"http://127.0.0.1:{port}/api/health", folder / f"{home.name}.log", env, shared=True), (
         f"http://127.0.0.1:{port}/api"
     )
 

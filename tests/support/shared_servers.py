@@ -10,7 +10,8 @@ import fcntl
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,8 @@ LEVEL: Final = "EXPOPS_TEST_LEVEL"
 LEVELS: Final = ("e2e", "integration", "unit")
 """Flows in processes of their own; servers, and flows in the test's process at most; neither."""
 SERVERS: Final[dict[str, Callable[[Path], tuple[Server, str]]]] = {
-    "prefect_server": start_prefect_server,
+    "prefect_server": partial(start_prefect_server, keeps_events=False),
+    "prefect_events": start_prefect_server,
     "firestore_host": emulators.start_firestore_emulator,
     "gcs_endpoint": emulators.start_gcs_server,
     "redis_host": start_redis_server,
@@ -89,15 +91,16 @@ def end() -> None:
     stop_all(_folder())
 
 
-def reach(level: str, *, prefect: bool) -> None:
-    """Let this process, and those that it starts, use what a test of this level may.
+def reach(level: str, fixtures: Collection[str]) -> None:
+    """Let this process, and those that it starts, use what a test may.
 
     Args:
-        level: one of ``LEVELS``.
-        prefect: whether that is Prefect's server too.
+        level: its level, one of ``LEVELS``.
+        fixtures: the names of its fixtures, which tell whether it uses one of Prefect's servers.
     """
     os.environ[LEVEL] = level
-    url = address("prefect_server") if prefect else NOWHERE
+    prefect = next((name for name in ("prefect_events", "prefect_server") if name in fixtures), None)
+    url = NOWHERE if prefect is None else address(prefect)
     if os.environ.get("PREFECT_API_URL") != url:
         os.environ["PREFECT_API_URL"] = url
         if "prefect.context" in sys.modules:
