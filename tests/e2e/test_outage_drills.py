@@ -203,8 +203,7 @@ def figures_of(outage: Outage, folder: Path, cloud: Cloud, held: float) -> Figur
         return Figures(outage.__name__, succeeded, lost, points, added, again.total)
     finally:
         for made in (plain, drill):
-            made.firestore.close()
-            made.gcs.close()
+            made.close()
 
 
 @pytest.mark.parametrize(

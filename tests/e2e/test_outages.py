@@ -73,12 +73,12 @@ SERIES = {str(step + 1): step for step in range(50)}
 
 
 class Drill:
-    """A project behind two proxies, whose flow stops at gates."""
+    """A project behind proxies, whose flow stops at gates."""
 
-    def __init__(self, folder: Path, cloud: Cloud, more: str = "") -> None:
-        self.firestore, self.gcs = Proxy(cloud.firestore), Proxy(cloud.gcs)
-        behind = replace(cloud, firestore=self.firestore.address, gcs=self.gcs.address)
-        self.shop: FlowProject = behind.project(folder, "gcp-gcs", f"shop-{uuid.uuid4().hex[:8]}", more)
+    def __init__(self, folder: Path, cloud: Cloud, more: str = "", combination: str = "gcp-gcs") -> None:
+        self.firestore, self.gcs, self.redis = Proxy(cloud.firestore), Proxy(cloud.gcs), Proxy(cloud.redis)
+        behind = replace(cloud, firestore=self.firestore.address, gcs=self.gcs.address, redis=self.redis.address)
+        self.shop: FlowProject = behind.project(folder, combination, f"shop-{uuid.uuid4().hex[:8]}", more)
         self.shop.write("main.py", FLOW)
         self.gates = folder / "gates"
         self.gates.mkdir()
@@ -107,29 +107,43 @@ class Drill:
         assert again.total == 0
         assert "result 5" in again.output
 
+    def close(self) -> None:
+        """End the proxies."""
+        for proxy in (self.firestore, self.gcs, self.redis):
+            proxy.close()
+
 
 @pytest.fixture
 def drill(tmp_path: Path, cloud: Cloud) -> Iterator[Drill]:
     made = Drill(tmp_path, cloud)
     yield made
-    made.firestore.close()
-    made.gcs.close()
+    made.close()
 
 
-def test_firestore_is_away_in_the_middle_of_a_run(drill: Drill) -> None:
+def away_in_the_middle_of_a_run(drill: Drill, store: Proxy) -> None:
     process = drill.shop.start("main.py", env=drill.env)
     drill.reached("first")
-    drill.firestore.switch("refuse")
+    store.switch("refuse")
     drill.open("first")
     drill.reached("second")
-    wait_until(lambda: drill.firestore.refused > 2, 30, "Firestore was asked while it was away")
-    drill.firestore.switch("pass")
+    wait_until(lambda: store.refused > 2, 30, "the store was asked while it was away")
+    store.switch("pass")
     drill.open("second")
     outcome = drill.shop.finish(process).ok()
     assert outcome.executions == ALL
     assert "result 5" in outcome.output
     assert outcome.output.count("record delayed:") == 1
     drill.check_everything()
+
+
+def test_firestore_is_away_in_the_middle_of_a_run(drill: Drill) -> None:
+    away_in_the_middle_of_a_run(drill, drill.firestore)
+
+
+def test_redis_is_away_in_the_middle_of_a_run(tmp_path: Path, cloud: Cloud) -> None:
+    drill = Drill(tmp_path, cloud, combination="redis-gcs")
+    away_in_the_middle_of_a_run(drill, drill.redis)
+    drill.close()
 
 
 def test_firestore_does_not_come_back_before_the_run_ends(tmp_path: Path, cloud: Cloud) -> None:
