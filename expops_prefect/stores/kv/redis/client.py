@@ -103,7 +103,7 @@ _DENIED: Final = (redis.AuthenticationError, redis.exceptions.AuthorizationError
 
 
 def _translated(target: Target, verb: str, error: redis.RedisError) -> KVError:
-    text = str(error)
+    text = str(error).rstrip(".")
     what = f"cannot {verb} in {target}: {text}"
     if "overflow" in text:
         return KVRefusedError(f"{what}. A counter has 64 bits.")
