@@ -39,6 +39,8 @@ class ProcessSummary:
         object_key: the object key of the result; empty if unknown.
         reasons: why calls were executed, with the number of calls.
         by_prefect: how many hits came from Prefect's own cache.
+        upstream: the processes whose results its calls used.
+        failure: why its first failed call failed, without secrets; empty if none did.
     """
 
     path: str
@@ -53,6 +55,8 @@ class ProcessSummary:
     object_key: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
     by_prefect: int = 0
+    upstream: set[str] = field(default_factory=set)
+    failure: str = ""
 
     @property
     def took(self) -> float | None:
@@ -62,6 +66,8 @@ class ProcessSummary:
     def add(self, status: str, fields: Mapping[str, JSON], object_key: str | None) -> None:
         """Count a call that has ended."""
         self.calls[status] += 1
+        self.upstream.update(fields.get("upstream") or ())
+        self.failure = self.failure or str(fields.get("failure") or "")
         started, ended = fields.get("started_at"), fields.get("ended_at")
         if started is not None:
             self.started = started if self.started is None else min(self.started, started)
@@ -261,6 +267,8 @@ class RunSummary:
             # Rows of older releases do not identify the first call.
             line = self._lines.setdefault(total, ProcessSummary(total, row.label))
             line.calls = Counter(row.calls)
+            line.upstream.update(row.upstream)
+            line.failure = line.failure or row.failure
             line.started, line.ended = row.started_at, row.fields.get("ended_at_latest") or row.ended_at
 
 

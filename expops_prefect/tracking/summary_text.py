@@ -14,6 +14,7 @@ from expops_prefect.models.names import CacheKey, readable
 from expops_prefect.record.process_rows import BY_PREFECT, labels_of
 from expops_prefect.record.run_records import RunRecord
 from expops_prefect.tracking.run_summary import SHOWN_METRICS, EndedCall, ProcessSummary, Series
+from expops_prefect.tracking.summary_diagram import diagram
 
 SHOWN_LINES: Final = 200
 SHOWN_CHARTS: Final = 6
@@ -79,8 +80,8 @@ class Summary:
             filter(
                 None,
                 [
-                    *(self._head(), self._failure(), self._processes(), self._degraded(), self._reasons()),
-                    *(self._origins(), self._names(), self._charts(), self._keys(), _MORE),
+                    *(self._head(), self._failure(), self._processes(), self._graph(), self._degraded()),
+                    *(self._reasons(), self._origins(), self._names(), self._charts(), self._keys(), _MORE),
                 ],
             )
         )
@@ -157,6 +158,10 @@ class Summary:
         if self.linked < hits:
             notes.append(f"Only the first {self.linked} of {hits} hits have a link to the task run that computed them.")
         return "\n\n".join([table, *notes])
+
+    def _graph(self) -> str:
+        drawn = diagram(self.lines, self._labels)
+        return f"### Graph\n\n{drawn}" if drawn else ""
 
     @cached_property
     def _short(self) -> dict[str, str]:

@@ -10,10 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from expops_prefect.models.names import process_path
+from expops_prefect.tracking.run_summary import RunSummary
+from expops_prefect.tracking.summary_diagram import diagram as diagram_of
 from tests.browser.page import Page, browsing
 from tests.interop.test_ui import ui
 from tests.support.processes import FlowProject
 from tests.support.server import wait_until
+from tests.tracking.hostile import HOSTILE
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -194,6 +198,13 @@ def test_prefects_ui(shop: FlowProject, page: Page) -> None:
         page.wait_for_text(run.run_id, "from the cache", "3\N{NO-BREAK SPACE}cached", "scores (report)")
         wait_until(lambda: bool(page.evaluate(drawn)), 30, "the chart is drawn", on_failure=page.text)
         page.picture(f"prefect-summary-{version}", shown_as="prefect-ui" if version == "v2" else None)
+        if version == "v1":
+            page.wait_for_text("flowchart", 'n0["load')  # only the newer one draws it
+    drawn_nodes = diagram(page)
+    assert [label.split("\n")[0] for label in drawn_nodes] == ["load", "clean", "train", "evaluate", "report"]
+    assert drawn_nodes["train"].startswith("train\n3 calls, ")
+    page.evaluate("document.querySelector('svg[id^=mermaid]').scrollIntoView()")
+    page.picture("prefect-graph")
     page.open(f"{ui_url}/artifacts/artifact/{metrics['id']}")
     page.wait_for_text("lowest", "loss", "train #3")
     page.picture("prefect-metrics")
@@ -230,6 +241,48 @@ def test_long_names_leave_the_panel_of_prefects_uis_alone(shop: FlowProject, pag
         page.open(f"{os.environ['PREFECT_API_URL'].removesuffix('/api')}{base}/artifacts/artifact/{calls['id']}")
         page.wait_for_text("a_task_whose_…rtifact #1", "train #3", "task run")
         page.picture(f"prefect-calls-{version}")
+
+
+def test_the_graph_of_a_run_in_prefects_ui(page: Page, prefect_server: str) -> None:
+    overview = RunSummary()
+    labels = dict(enumerate(HOSTILE))
+    for number, label in labels.items():
+        status = ("completed", "cached", "failed")[number % 3]
+        said = {"failure": label} if status == "failed" else {}
+        before = [f"p{number - 1}"] if number % 4 else []
+        fields = {"started_at": 1.0 + number, "ended_at": 2.5 + number, "upstream": before, **said}
+        overview.ended(process_path(f"p{number}"), label or "empty", status, fields)
+    text = diagram_of(overview.lines, {f"p{number}": label or "empty" for number, label in labels.items()})
+    made = {"type": "markdown", "key": "expops-graph", "data": f"### Graph\n\n{text}"}
+    artifact = httpx.post(f"{prefect_server}/artifacts/", json=made, timeout=60).json()["id"]
+    page.size(1280, 1400)
+    for theme in ("light", "dark"):
+        page.open(f"{prefect_server.removesuffix('/api')}/v2/artifacts/artifact/{artifact}")
+        page.evaluate(f"localStorage.setItem('vite-ui-theme', '{theme}')")
+        page.open(f"{prefect_server.removesuffix('/api')}/v2/artifacts/artifact/{artifact}")
+        shown = diagram(page)
+        assert len(shown) == len(HOSTILE)
+        assert page.evaluate("document.documentElement.classList.contains('dark')") is (theme == "dark")
+        assert page.evaluate(f"{SVG}.querySelectorAll({MARKUP!r}).length") == 0
+        assert page.evaluate("window.hit ?? null") is None
+        page.picture(f"prefect-graph-{theme}")
+    page.evaluate("localStorage.removeItem('vite-ui-theme')")
+    for label in HOSTILE:
+        if label.isascii() and label.isprintable() and label and len(label) < 18:
+            assert any(text.replace("\N{WORD JOINER}", "").startswith(f"{label}\n") for text in shown.values()), label
+
+
+MARKUP = "script, img, image, a, math, i, b, em, strong, code, ul, ol, style ~ style"
+SVG = "document.querySelector('svg[id^=mermaid]')"
+
+
+def diagram(page: Page) -> dict[str, str]:
+    """What the nodes of a diagram say, by their first lines, once it is drawn."""
+    said = f"[...{SVG}.querySelectorAll('g.node foreignObject div')].map((node) => node.innerText)"
+    drawn = f"({SVG} ?? document.createElement('p')).getBoundingClientRect().width > 0"
+    wait_until(lambda: bool(page.evaluate(drawn)), 30, "the diagram is drawn", on_failure=page.text)
+    texts = [str(text).strip() for text in page.evaluate(said)]
+    return {text.split("\n")[0]: text for text in texts}
 
 
 BASES = {"v1": "", "v2": "/v2"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,11 @@ def test_a_run_its_metrics_and_the_sources_of_hits(root: Path) -> None:
     assert "**completed**: 3 executed, 0 from the cache" in text
     assert "no result yet for these inputs, configuration and code" in text
     assert "![a \\[chart\\]](data:image/png;base64," in text
+    drawn = text.partition("```mermaid\n")[2].partition("\n```\n")[0]
+    said = dict(re.findall(r'(n\d)\["(.*?)(?:<br/>|, )', drawn))
+    load, made = (node for label in ("load", "report") for node, name in said.items() if name == label)
+    assert re.findall(r"n\d --> n\d", drawn) == [f"{load} --> {made}"]
+    assert drawn.count(":::executed") == 3
     rows = json.loads(executed[f"{key}-metrics"]["data"])
     assert [(item["process"], item["metric"], item["last"], item["points"]) for item in rows] == [
         ("load", "rows", 3, 1),
@@ -94,6 +100,7 @@ def test_a_run_its_metrics_and_the_sources_of_hits(root: Path) -> None:
 
     cached = {item["key"]: item for item in of_run(project, 0)}
     text = cached[key]["data"]
+    assert (text.count(":::executed"), text.count(":::cached")) == (1, 2)
     assert "**completed**: 1 executed, 2 from the cache" in text
     assert f"(http://{PREFECT_API_URL.value().split('/')[2]}/runs/flow-run/{first.flow_run_id})" in text
     assert "it returns None, so it is executed every time" in text
