@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -12,6 +13,7 @@ from prefect.settings.context import get_current_settings
 from prefect.utilities.annotations import NotSet
 from prefect.utilities.callables import get_call_parameters
 
+from expops_prefect.cache.files.declared import patterns
 from expops_prefect.cache.policy import EXPOPS
 from expops_prefect.errors import ConfigurationError
 from expops_prefect.run_context import SUBFLOW_ATTRIBUTE
@@ -34,11 +36,18 @@ class ExpOpsTask(Surrounded, Task[P, R]):
         fn: the function.
         process: the name of its ExpOps process; by default the task's own name.
         ignore: parameters to leave out of the cache key.
+        outputs: the files and folders that it writes, with parameters in braces; they are part of its result.
         kwargs: every argument of :class:`prefect.Task`, with its meaning there.
     """
 
     def __init__(
-        self, fn: Callable[P, R], *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
+        self,
+        fn: Callable[P, R],
+        *,
+        process: str | None = None,
+        ignore: Iterable[str] = (),
+        outputs: Iterable[str | os.PathLike[str]] = (),
+        **kwargs: Any,
     ) -> None:
         # The only default in which Prefect's decorator differs from its class: the flow decides.
         kwargs.setdefault("log_prints", None)
@@ -52,14 +61,18 @@ class ExpOpsTask(Surrounded, Task[P, R]):
             self._user_cache_policy = NotSet
         self.process = process
         self.ignore = _parameter_names(ignore)
+        self.outputs = patterns(outputs, fn)
         add_task_hooks(self)
 
-    def with_options(self, *, process: Any = NotSet, ignore: Any = NotSet, **options: Any) -> ExpOpsTask[P, R]:  # type: ignore[override, unused-ignore]
+    def with_options(  # type: ignore[override, unused-ignore]
+        self, *, process: Any = NotSet, ignore: Any = NotSet, outputs: Any = NotSet, **options: Any
+    ) -> ExpOpsTask[P, R]:
         """A new task with other options. See :meth:`prefect.Task.with_options`.
 
         Args:
             process: a new name of the ExpOps process.
             ignore: new parameters to leave out of the key.
+            outputs: new files and folders that it writes.
             options: any option of Prefect's method.
         """
         left_open = self._policy_left_open and _leaves_policy_open(options)
@@ -75,6 +88,7 @@ class ExpOpsTask(Surrounded, Task[P, R]):
             changed._user_cache_policy = NotSet
         changed.process = self.process if process is NotSet else process
         changed.ignore = self.ignore if ignore is NotSet else _parameter_names(ignore)
+        changed.outputs = self.outputs if outputs is NotSet else patterns(outputs, self.fn)
         add_task_hooks(changed)
         return changed
 
@@ -152,12 +166,24 @@ def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 
 @overload
 def task(
-    fn: None = None, /, *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
+    fn: None = None,
+    /,
+    *,
+    process: str | None = None,
+    ignore: Iterable[str] = (),
+    outputs: Iterable[str | os.PathLike[str]] = (),
+    **kwargs: Any,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
 def task(
-    fn: Callable[P, R] | None = None, /, *, process: str | None = None, ignore: Iterable[str] = (), **kwargs: Any
+    fn: Callable[P, R] | None = None,
+    /,
+    *,
+    process: str | None = None,
+    ignore: Iterable[str] = (),
+    outputs: Iterable[str | os.PathLike[str]] = (),
+    **kwargs: Any,
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Prefect's ``task``, recorded, and cached by its inputs, configuration and code.
 
@@ -165,6 +191,8 @@ def task(
         fn: the function, when used without parentheses.
         process: the name of its ExpOps process; by default the task's own name.
         ignore: parameters to leave out of the cache key, such as sessions and clients.
+        outputs: the files and folders that it writes, for example ``["models/{name}.pkl", "report/"]`` with its
+            parameters in braces. They are part of its result: a hit puts them back.
         kwargs: any argument of Prefect's ``task``; yours take precedence over this package's defaults.
 
     Example:
@@ -177,8 +205,8 @@ def task(
         ```
     """
     if fn is not None:
-        return ExpOpsTask(fn, process=process, ignore=ignore, **kwargs)
-    return lambda function: ExpOpsTask(function, process=process, ignore=ignore, **kwargs)
+        return ExpOpsTask(fn, process=process, ignore=ignore, outputs=outputs, **kwargs)
+    return lambda function: ExpOpsTask(function, process=process, ignore=ignore, outputs=outputs, **kwargs)
 
 
 class FlowDecorator:

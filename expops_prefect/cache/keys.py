@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -37,10 +37,11 @@ from expops_prefect.cache.decision import (
     persists,
     plain_policy,
 )
+from expops_prefect.cache.files.declared import formatted
 from expops_prefect.cache.key_components import KeyComponents, config_parts
 from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
-from expops_prefect.cache.observation import Before, tell_once, warn_once
+from expops_prefect.cache.observation import Before, tell_once, tell_with_files, warn_once
 from expops_prefect.cache.session import session
 from expops_prefect.effects import ambient, shown
 from expops_prefect.effects.code.analysis import code_effects
@@ -211,6 +212,7 @@ def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surroun
     guards = made.components.code.guards
     parts = made.components.code.parts
     before = Before(made.effects, made.decision.requested, made.function, guards, given, parts, made.state)
+    before.outputs = made.outputs
     if not made.decision.requested:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
@@ -248,6 +250,7 @@ class _Made:
         effects: the effects found in its code.
         function: the code object that calls of its function share.
         state: the state of the process that computing depends on.
+        outputs: the files and folders that it declares to write.
     """
 
     key: names.CacheKey
@@ -257,6 +260,7 @@ class _Made:
     effects: CodeEffects
     function: object
     state: ambient.State
+    outputs: tuple[str, ...] = ()
 
 
 def _made(
@@ -265,7 +269,8 @@ def _made(
     """The key of a task run, or the decision not to cache it."""
     marks, root = project.settings.cache.effects, project.settings.root
     code = code_fingerprint(task.fn, root=root, marks=marks, analyse=code_effects)
-    decision = decide(project, task, name, code.effects)
+    outputs = formatted(task, inputs)
+    decision = decide(project, task, name, _with_outputs(code.effects, outputs))
     if decision.why_not is not None:
         _tell(project, task, name, decision, code.effects)
         return decision
@@ -286,6 +291,8 @@ def _made(
         entering.append(fingerprint(values, name="arguments", root=root))
     if arguments.same:
         entering.append(["same", arguments.same])
+    if outputs:
+        entering.append(["outputs", fingerprint(outputs, name="outputs", root=root)])
     state = ambient.changed(code.parts)
     if process := {what: _digest_of(held, root) for what, held in state.items()}:
         entering.append(["process", process])
@@ -301,7 +308,7 @@ def _made(
             "a change of that module would be missed; write the name where it is called, or "
             + ("give the task NO_CACHE" if is_decorated(task) else f"set prefect.cache.processes.{name}.enabled: false")
         )
-    effects = with_arguments(code.effects, inputs.values(), marks)
+    effects = _with_outputs(with_arguments(code.effects, inputs.values(), marks), outputs)
     decision = decide(project, task, name, effects)
     _tell(project, task, name, decision, effects)
     if decision.why_not is not None:
@@ -315,7 +322,12 @@ def _made(
         results.withdraw(project, str(key))
         return Decision(reasons.earlier(earlier), requested=False, watched=False)
     components = KeyComponents(values, digests, notes, others, config_made_of, code, root, process)
-    return _Made(key, components, configured, decision, effects, function, state)
+    return _Made(key, components, configured, decision, effects, function, state, outputs)
+
+
+def _with_outputs(code: CodeEffects, outputs: tuple[str, ...]) -> CodeEffects:
+    """The effects of code whose files are declared: what is declared is found even if its writing is not observed."""
+    return replace(code, makes_files=True, hidden_writes=False) if outputs else code
 
 
 def _digest_of(state: Any, root: Path) -> str:
@@ -329,7 +341,10 @@ def _tell(project: Project, task: Any, name: str, decision: Decision, effects: C
     """Log once whether a task with an effect is cached."""
     found = forbidding(project, certain(effects))
     if decision.why_not is not None and decision.why_not.kind == "effect":
-        tell_once(name, found[0], decorated=is_decorated(task))
+        if is_decorated(task) and all(effect.kind == "file write" for effect in found):
+            tell_with_files(name, found[0])
+        else:
+            tell_once(name, found[0], task)
     elif decision.watched and decision.requested and found:
         warn_once(project, name, found[0], decorated=is_decorated(task))
 

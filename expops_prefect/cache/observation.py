@@ -7,18 +7,20 @@ the cache, unless the task's decorator or the configuration asks for it to be ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
-from contextlib import ExitStack, suppress
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from expops_prefect._internal.diagnostics import degrade, first
+from expops_prefect._internal.process import of_process
 from expops_prefect.cache import decision, reasons, results
 from expops_prefect.cache.argument_changes import Given
 from expops_prefect.cache.context import CacheContext, Observed, computing
-from expops_prefect.cache.files.produced import produced
+from expops_prefect.cache.files.produced import Declared, produced, worth_declaring
 from expops_prefect.cache.files.tree import NotStorableError
 from expops_prefect.cache.given_back import given_back
 from expops_prefect.cache.session import session
@@ -53,6 +55,7 @@ class Before:
         ambient: the state of the process that affects computing, when the key was computed.
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: the attributes of Prefect's result store before the project's storages replaced them.
+        outputs: the files and folders that its task declares to write.
     """
 
     code: CodeEffects
@@ -64,6 +67,7 @@ class Before:
     ambient: State | None = None
     plain_key: str | None = None
     store: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
 
 class Observation:
@@ -82,6 +86,7 @@ class Observation:
         self._named = Named((), ())
         self._around: surroundings.Snapshot = {}
         self._returned = False
+        self._began = 0
 
     def begin(self) -> None:
         """Start watching: the body is about to run."""
@@ -92,6 +97,7 @@ class Observation:
             self._around = surroundings.snapshot(self._before.parts, self._before.ambient)
             if seed is not None:
                 self._stack.enter_context(seeded(derived_seed(seed, cache_context.key)))
+            self._began = time.time_ns()
             self._watch = self._stack.enter_context(watching(self._before.code, code=self._before.function))
         except Exception as error:  # noqa: BLE001 - must not fail the task; it is executed every time
             degrade("bodies not watched", repr(error), key=cache_context.label, about=cache_context.label)
@@ -115,9 +121,9 @@ class Observation:
         if seen is None:
             cache_context.refuse(reasons.unsettled("its body could not be watched"))
             return
-        project = cache_context.project
+        project, declared = cache_context.project, Declared(before.outputs, self._began)
         try:
-            made = produced(result, (), seen, project.settings.root, project.data_rules())
+            made = produced(result, declared, seen, project.settings.root, project.data_rules())
         except (NotStorableError, OSError) as error:
             self._refuse(reasons.unsettled(str(error)), transaction, context)
             degrade("results not cached", str(error), key=str(error), about=cache_context.label)
@@ -139,7 +145,9 @@ class Observation:
             return
         if effects:
             self._refuse(reasons.effect(effects[0], more=len(effects) - 1), transaction, context)
-            tell_once(cache_context.task, effects[0], decorated=decision.is_decorated(context.task))
+            only_files = all(effect.kind == "file write" for effect in effects)
+            outputs = worth_declaring(seen.writes) if only_files else []
+            tell_once(cache_context.task, effects[0], context.task, outputs)
         elif earlier is not None:
             self._refuse(reasons.earlier(earlier), transaction, context)
 
@@ -221,10 +229,50 @@ def settled(cache_context: CacheContext) -> tuple[Dependency, ...]:
     return (*found, *(item for item in cache_context.inherited if (item.kind, item.name) not in known))
 
 
-def tell_once(name: str, effect: Effect, *, decorated: bool) -> None:
+def tell_once(name: str, effect: Effect, task: Any, outputs: Sequence[str] = ()) -> None:
     """Log once that a task is executed every time, why, and how to have it cached."""
     if first("effect", f"{name} {effect.kind} {effect.call} {effect.line}"):
-        _logger.info("%s: %s; %s", name, reasons.effect(effect).text, reasons.how_to_cache(name, decorated=decorated))
+        decorated, declares = decision.is_decorated(task), hasattr(task, "outputs")
+        how = reasons.how_to_cache(name, decorated=decorated, declares=declares, outputs=outputs)
+        _logger.info("%s: %s; %s", name, reasons.effect(effect).text, how)
+
+
+class _Writers(dict[str, Effect]):
+    """The tasks of this process that write files and nothing else, by name, until it is logged."""
+
+
+def tell_with_files(name: str, effect: Effect) -> None:
+    """Have it logged, once the next body of a task has run, that it is executed every time because it writes files.
+
+    What it writes is known only then.
+    """
+    if first("writes files", name):
+        of_process(_Writers)[name] = effect
+
+
+@contextmanager
+def telling_of_files(task: Any, name_of: Callable[[Any], str]) -> Iterator[None]:
+    """Observe the body of a task that is executed every time, if it is to be logged which files it writes.
+
+    Args:
+        task: the task.
+        name_of: returns its name in the configuration.
+    """
+    waiting = of_process(_Writers)
+    name = name_of(task) if waiting else ""
+    effect = waiting.pop(name, None)
+    if effect is None:
+        yield
+        return
+    watch = watching()
+    try:
+        with watch:
+            yield
+    finally:
+        try:
+            tell_once(name, effect, task, worth_declaring(watch.seen().writes))
+        except Exception as error:  # noqa: BLE001 - a notice
+            degrade("bodies not watched", repr(error), key=name, about=name)
 
 
 def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -> None:

@@ -6,6 +6,8 @@ for that here.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +47,7 @@ class Reason:
         return {"miss": self.kind, "miss_reason": self.text}
 
 
+_FEW_OUTPUTS: Final = 5
 ABSENT: Final = Reason("absent", "no result yet for these inputs, configuration and code")
 NOT_READY: Final = Reason("not ready", "it did not start: a task that it depends on failed")
 TRANSACTION_HOOKS: Final = Reason("policy", "it has an on_commit or on_rollback hook, so it is executed every time")
@@ -97,13 +100,19 @@ def of_record(effects: str) -> Reason:
         return damaged("its record of what its body did cannot be read")
 
 
-def how_to_cache(name: str, *, decorated: bool) -> str:
+def how_to_cache(name: str, *, decorated: bool, declares: bool = False, outputs: Sequence[str] = ()) -> str:
     """How to have a task cached although it does more than compute.
 
     Args:
         name: its name in the configuration.
         decorated: whether it has a decorator that its author can change.
+        declares: whether its decorator takes ``outputs``.
+        outputs: the files that it writes, if it does nothing else.
     """
+    if outputs and decorated:
+        listed = ", ".join([*map(json.dumps, outputs[:_FEW_OUTPUTS]), *(["…"] if len(outputs) > _FEW_OUTPUTS else [])])
+        declaring = f", or declare them: outputs=[{listed}]" if declares else f": {listed}"
+        return f"to cache it with its files, have it return them as DataFile{declaring}"
     decorator = "give it cache_policy=EXPOPS and a cache_expiration, or " if decorated else ""
     return f"to cache it anyway, {decorator}set prefect.cache.processes.{name}.ttl"
 

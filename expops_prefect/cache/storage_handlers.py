@@ -322,6 +322,8 @@ def _no_hit(project: Project, content: bytes, context: CacheContext | None) -> s
         said = "its result was changed in place between its return and the end of the transaction around it"
         degrade("results not cached", f"{said}; pass on copies", key=context.key, about=context.label)
         return "changed"
+    if context is not None and context.observed is not None and context.observed.files:
+        return ""  # the files that it declares to write are its result
     return "none" if not project.settings.cache.none_results and _is_none(content, context) else ""
 
 

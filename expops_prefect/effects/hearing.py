@@ -209,8 +209,9 @@ def _changed_by_opening(link: Link, path: str, mode: str | None, flags: int, ori
     status = _status(path)
     if status is not None and stat.S_ISDIR(status.st_mode):
         return  # tempfile passes the folder to open(), and the file to its opener
-    partial = status is not None and not flags & (os.O_TRUNC | os.O_EXCL)
-    if partial and flags & os.O_RDWR:
+    keeps = not flags & (os.O_TRUNC | os.O_EXCL)
+    partial = keeps and bool(status is not None or flags & os.O_APPEND)
+    if status is not None and keeps and flags & os.O_RDWR:
         note_read(link, path, origin, _call("open", path, mode))
     call = _call("open" if mode else "os.open", path, mode)
     note_write(link, path, call, origin, absent=status is None, partial=partial)

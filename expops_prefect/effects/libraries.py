@@ -189,7 +189,7 @@ def note_path(link: Link, path: str, call: str, origin: Origin, *, writes: bool 
     if writes:
         there = os.path.lexists(found)
         # A dataset's files are written into a folder, beside what is there.
-        partial = there and (reads or os.path.isdir(found))  # noqa: PTH112
+        partial = reads or os.path.isdir(found)  # noqa: PTH112
         note_write(link, found, f'{call}("{paths.shown(found)}")', origin, absent=not there, partial=partial)
 
 

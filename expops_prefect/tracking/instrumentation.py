@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import islice
 from typing import Any, Final
@@ -18,8 +18,8 @@ from expops_prefect._internal.diagnostics import degrade, first
 from expops_prefect._internal.redaction import masked_error
 from expops_prefect.cache import explicit_storage, reasons
 from expops_prefect.cache.context import computing
-from expops_prefect.cache.keys import project_of_task
-from expops_prefect.cache.observation import Observation
+from expops_prefect.cache.keys import key_name, project_of_task
+from expops_prefect.cache.observation import Observation, telling_of_files
 from expops_prefect.cache.session import session
 from expops_prefect.effects import following
 from expops_prefect.errors import BackendError
@@ -85,6 +85,8 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
 
     commits_here = False
     watched = None if cached is None or cached.before is None else Observation(cached, cached.before)
+    plain = cached is None and not context.task.isgenerator
+    uncached = telling_of_files(context.task, key_name) if plain else nullcontext()
 
     def leave(result: Any) -> Any:
         nonlocal commits_here
@@ -103,7 +105,8 @@ def _task_entered() -> Iterator[Callable[[Any], Any]]:
     try:
         if watched is not None:
             watched.begin()
-        yield leave
+        with uncached:
+            yield leave
     except Exception:
         explicit_storage.withhold_failure(context)
         raise

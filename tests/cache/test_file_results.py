@@ -573,3 +573,104 @@ def test_the_list_of_files_names_no_secret_place(root: Path, executions: Counter
     assert item.path == "part-1"
     assert value["format"] == 3
     assert str(root) not in str({**value, "cache_path": ""})
+
+
+# Declared outputs ------------------------------------------------------------------------------------
+
+
+@task(outputs=["models/{name}.pkl", "report/"])
+def declared(name: str, size: int = 2) -> None:
+    log.info("declared")
+    path = Path("models") / f"{name}.pkl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(size))
+    Path("report").mkdir(exist_ok=True)
+    for number in range(size):
+        Path("report", f"{name}-{number}").write_text(name)
+
+
+@task(outputs=[Path("models/{name}.pkl")])
+def partly(name: str) -> int:
+    log.info("partly")
+    Path(f"models/{name}.pkl").write_text("x")
+    Path("beside.txt").write_text("x")
+    return 1
+
+
+@task(outputs=["parts/"])
+def in_children(names: list[str]) -> int:
+    log.info("in_children")
+    Path("parts").mkdir(exist_ok=True)
+    with ProcessPoolExecutor(1) as pool:
+        for name in names:
+            pool.submit(Path("parts", name).write_text, name).result()
+    return len(names)
+
+
+@task(outputs=["log.txt"])
+def growing(line: str) -> int:
+    log.info("growing")
+    with Path("log.txt").open("a") as file:
+        file.write(line)
+    return 1
+
+
+def test_declared_outputs_are_the_result(root: Path, executions: Counter[str]) -> None:
+    Path("report").mkdir()
+    Path("report/of-somebody").write_text("kept")
+    run(root, lambda: (declared("a"), declared("b", 3)))
+    made = {str(path): path.read_bytes() for path in (*root.glob("models/*"), *root.glob("report/*"))}
+    assert len(made) == 8
+    for _ in range(2):
+        for path in (*root.glob("models/*"), *root.glob("report/[ab]*")):
+            path.unlink()
+        run(root, lambda: (declared("a"), declared("b", size=3)))
+        assert {str(path): path.read_bytes() for path in (*root.glob("models/*"), *root.glob("report/*"))} == made
+    assert executions["declared"] == 2
+    other: Any = declared.with_options(outputs=["models/"])  # type: ignore[call-arg]
+    run(root, lambda: other("a"))
+    assert executions["declared"] == 3, "other outputs are another result"
+
+
+def test_what_is_not_declared_counts(root: Path, executions: Counter[str], caplog: Any) -> None:
+    Path("models").mkdir()
+    with caplog.at_level(logging.INFO, "prefect.expops"):
+        for _ in range(2):
+            run(root, lambda: (partly("a"), growing("x"), in_children(["a", "b"])))
+            Path("parts/b").unlink()
+    assert executions == {"partly": 2, "growing": 2, "in_children": 1}
+    (said,) = [line for line in caplog.messages if line.startswith("partly: it writes files")]
+    assert said.endswith('declare them: outputs=["models/a.pkl", "beside.txt"]')
+
+
+def test_outputs_that_cannot_be_meant() -> None:
+    with pytest.raises(TypeError, match=r"write outputs=\['a'\]"):
+        task(outputs="a")(partly.fn)
+    with pytest.raises(ValueError, match="no parameter of the task"):
+        task(outputs=["{nam}.pkl"])(partly.fn)
+    with pytest.raises(ValueError, match=r"expected '}'"):
+        task(outputs=["{name"])(partly.fn)
+    known: Any = task(outputs=["{name:>4}-{name.real}{{}}"])(partly.fn)
+    assert known.outputs == known.with_options(name="other").outputs == ("{name:>4}-{name.real}{{}}",)
+
+
+@task
+def leaves(name: str) -> int:
+    log.info("leaves")
+    Path(f"{name}.csv").write_text("x")
+    Path("many").mkdir(exist_ok=True)
+    for number in range(5):
+        Path("many", f"{number}").write_text("x")
+    Path("temporary").write_text("x")
+    Path("temporary").unlink()
+    return 1
+
+
+def test_the_notice_names_the_very_paths(root: Path, executions: Counter[str], caplog: Any) -> None:
+    with caplog.at_level(logging.INFO, "prefect.expops"):
+        run(root, lambda: (leaves("some rows"), leaves("others")))
+    (said,) = [line for line in caplog.messages if line.startswith("leaves: it writes files")]
+    assert said.endswith(
+        "so it is executed every time; to cache it with its files, have it return them as DataFile, or declare them: "
+        'outputs=["some rows.csv", "many/"]'
+    )

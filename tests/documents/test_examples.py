@@ -273,7 +273,7 @@ for _ in range(2):
     first = runpy.run_path("getting-started-1.py", run_name="__main__")
 print("FIRST", first["main"].name)
 
-runpy.run_path("caching-3.py")
+runpy.run_path("caching-4.py")
 print("READ")
 
 files = runpy.run_path("caching-2.py")
@@ -281,6 +281,12 @@ assert files["reporting"]() == 3
 Path("report/rows.csv").unlink()
 assert files["reporting"]() == 3
 assert Path("report/rows.csv").read_text() == "1\\n2\\n3"
+declared = runpy.run_path("caching-3.py")
+declared["fitting"]()
+for name in ("models/small.txt", "tables/large.csv"):
+    Path(name).unlink()
+declared["fitting"]()
+assert Path("models/small.txt").read_text() + Path("tables/large.csv").read_text() == "310\\n20"
 print("FILES")
 
 second = runpy.run_path("getting-started-2.py")
@@ -348,8 +354,9 @@ def test_every_script_runs(tmp_path: Path) -> None:
     assert "uncached" not in done.output
 
     project = shop.project()
-    parts, nightly_again, nightly, files_again, _, again, main, short_again, short_first = project.runs()
-    assert calls(project.rows(files_again.run_id)) == {"export": "cached", "lines": "cached"}
+    parts, nightly_again, nightly, declared, _, files, _, again, main, short_again, short_first = project.runs()
+    assert calls(project.rows(files.run_id)) == {"export": "cached", "lines": "cached"}
+    assert set(calls(project.rows(declared.run_id)).values()) == {"cached"}
     assert f"{parts.flow} completed" in done.output, "printed by the page about tracking"
     assert "{'rows': 2, 'rate': 0.3}" in done.output, "read back by the page about caching"
     assert [run.flow for run in (main, again, nightly, nightly_again, parts)] == [

@@ -26,7 +26,7 @@ from tests.support.processes import FlowProject
 from tests.transparency import written
 
 WAYS = ("plain", "drop-in", "instrumented")
-OURS = {"process", "ignore", "project", "cached", "_policy_left_open", "_expops_inner"}
+OURS = {"process", "ignore", "outputs", "project", "cached", "_policy_left_open", "_expops_inner"}
 """The attributes that our tasks and flows have besides Prefect's."""
 
 

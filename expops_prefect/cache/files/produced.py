@@ -1,13 +1,14 @@
 """Which files and folders of a task's result its body has written, and what else it did to files."""
 
 # Paths are str: a body may write many thousand files.
-# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH114, PTH116, PTH117, PTH118, PTH120
+# ruff: noqa: PTH100, PTH109, PTH110, PTH113, PTH114, PTH116, PTH117, PTH118, PTH120
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from expops_prefect.models.effects import Effect, Read, Seen, Write
 
 _MOST: Final = 100_000
 """Parts of a result that are searched for files at most; what is not found is not stored."""
+_FEW: Final = 3
+_COARSE: Final = 20_000_000
+"""Nanoseconds by which times of files may lag behind the clock."""
 _NO_LINK: Final = (None, (0, 0, 0))
 """The stamps of a link that says that there was none."""
 
@@ -43,12 +47,26 @@ class Produced:
     reads: tuple[Read, ...]
 
 
-def produced(result: Any, outputs: Iterable[str], seen: Seen, root: Path, rules: DataRules) -> Produced:
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a task declares to write.
+
+    Attributes:
+        paths: files and folders.
+        began: when its body began, in nanoseconds since the epoch: what was changed since is its own, even if nobody
+            observed that.
+    """
+
+    paths: tuple[str, ...] = ()
+    began: int = 0
+
+
+def produced(result: Any, declared: Declared, seen: Seen, root: Path, rules: DataRules) -> Produced:
     """The files of a result.
 
     Args:
         result: what the body returned.
-        outputs: files, and folders with a slash at the end, that the task declares to write.
+        declared: what the task declares to write.
         seen: what the body did.
         root: the project's root.
         rules: the names to ignore in folders.
@@ -58,8 +76,7 @@ def produced(result: Any, outputs: Iterable[str], seen: Seen, root: Path, rules:
         OSError: one of them cannot be read.
     """
     returned = list(dict.fromkeys(data.path for data in data_files(result)))
-    declared = list(outputs)
-    if not returned and not declared:
+    if not returned and not declared.paths:
         return Produced((), seen.effects, seen.reads)
     changes = _Changes(seen.writes)
     found: dict[str, tuple[Scanned, ...]] = {}
@@ -70,11 +87,11 @@ def produced(result: Any, outputs: Iterable[str], seen: Seen, root: Path, rules:
             _check_whole(path, found[path], changes)
         else:
             reads += _as_reads(path)
-    for path in declared:
-        found |= _declared(path, changes, rules)
+    for path in declared.paths:
+        found |= _declared(os.path.abspath(path), declared.began, changes, rules)
     for path in found:
         _check_place(path, root, rules)
-    if any(not os.path.isabs(path) for path in (*returned, *declared)):
+    if any(not os.path.isabs(path) for path in (*returned, *declared.paths)):
         reads.append(Read(os.getcwd(), listing=False, stamp=None, current=True))
     results = _Results(map(changes.real, found))
     return Produced(
@@ -185,14 +202,20 @@ def _check_place(path: str, root: Path, rules: DataRules) -> None:
         raise NotStorableError(f"{path} is in the runtime folder, whose files belong to the cache")
 
 
-def _declared(path: str, changes: _Changes, rules: DataRules) -> dict[str, tuple[Scanned, ...]]:
+def _declared(path: str, began: int, changes: _Changes, rules: DataRules) -> dict[str, tuple[Scanned, ...]]:
     """What the body wrote at a declared path: of a folder with other files, only its own ones."""
-    place = os.path.abspath(path)
-    if not os.path.lexists(place):
+    if not os.path.lexists(path):
         return {}
-    if not os.path.isdir(place) or changes.made(place):
-        return {place: scan(place, rules)} if changes.touched(place) else {}
-    return {each: scan(each, rules) for each in changes.below(place) if os.path.lexists(each)}
+    entries = scan(path, rules)
+    if changes.made(path):
+        return {path: entries}
+    own = {}
+    for entry in entries:
+        each = os.path.join(path, entry.name) if entry.name else path
+        newer = entry.stamp is not None and max(entry.stamp[1:3]) >= began - _COARSE
+        if entry.kind != "folder" and (newer or changes.touched(each)):
+            own[each] = scan(each, rules)
+    return own
 
 
 def _effects(seen: Seen, changes: _Changes, results: _Results) -> tuple[Effect, ...]:
@@ -241,3 +264,17 @@ def _as_reads(path: str) -> Iterator[Read]:
             count += 1
         if count > MOST_READS:
             raise NotStorableError(f"the folder {path} has more than {MOST_READS} files, which it did not write")
+
+
+def worth_declaring(writes: Iterable[Write]) -> list[str]:
+    """The files that a body left behind, as ``outputs`` would name them; for many in a new folder, the folder."""
+    changes = _Changes(tuple(writes))
+    files = [path for path, write in changes.by_path.items() if not write.partial and os.path.isfile(path)]
+    folders = Counter(map(os.path.dirname, files))
+    here = os.getcwd() + os.sep
+    found: dict[str, None] = {}
+    for path in files:
+        folder = os.path.dirname(path)
+        is_new = folder in changes.by_path and changes.by_path[folder].folder
+        found[(f"{folder}/" if is_new and folders[folder] > _FEW else path).removeprefix(here)] = None
+    return list(found)
