@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
+import prefect
 import pytest
 from prefect import task as plain_task
 from prefect.cache_policies import INPUTS
 from prefect.serializers import JSONSerializer
 
-from expops_prefect import EXPOPS, Project, flow, task
+from expops_prefect import EXPOPS, DataFile, Project, flow, task
 from expops_prefect.cache import results
 from expops_prefect.cache.results import record_key
 from expops_prefect.cache.session import session
@@ -36,6 +40,7 @@ from expops_prefect.serialization.manifest import pack
 from tests.config.support import make_project
 from tests.support.cached import metadata_of
 from tests.support.result_stores import own_key, record, result_store
+from tests.support.server import wait_until
 
 CONFIG = "prefect: {project_id: shop, cache: {spill_bytes: 1024}}\n"
 
@@ -207,9 +212,11 @@ def test_what_was_never_stored_says_so(shop: Project, process: str, says: str) -
 def test_what_prefect_keeps_can_be_read_as_the_message_says(shop: Project, run: str) -> None:
     with pytest.raises(ResultNotStoredError, match=r"read it with") as caught:
         shop.result(run, "prefects")
-    import prefect
-
     told = str(caught.value).partition("read it with ")[2]
+    (task_run,) = re.findall(r"read_task_run\('([0-9a-f-]{36})'\)", told)
+    # Task runs reach the server in events, a moment later.
+    url = f"{os.environ['PREFECT_API_URL']}/task_runs/{task_run}"
+    wait_until(lambda: httpx.get(url).json().get("state_type") == "COMPLETED", 60, "the server knows the task run")
     assert eval(told, {"prefect": prefect}) == 7
 
 
@@ -258,6 +265,13 @@ def test_values_come_back_as_they_were_stored(stored: Project, value: Any) -> No
 def test_what_a_pipeline_stores_in_parts_is_whole(stored: Project) -> None:
     put(stored, {"part": Deferred.of({"rows": [1, 2]}), "more": {"a": Deferred.of(3)}})
     assert stored.result(KEY) == {"part": {"rows": [1, 2]}, "more": {"a": 3}}
+
+
+def test_a_file_that_is_gone_is_named_and_not_put_back(stored: Project) -> None:
+    file = stored.settings.root / "data" / "rows.csv"
+    result_store(stored).write({"rows": DataFile(file)}, key=KEY)
+    assert stored.result(KEY) == {"rows": DataFile(file)}
+    assert not file.exists()
 
 
 def put(project: Project, value: Any, **changes: Any) -> None:
