@@ -26,6 +26,8 @@ from expops_prefect.models.effects import CodeEffects, Read
 
 Kind = Literal["file", "folder", "link", "current folder", "environment", "variable"]
 ABSENT: Final = "absent"
+_THERE: Final = "there"
+"""The digest of a path of which only its existence counts, because the body then wrote it."""
 _DATED: Final = " of "
 """The separator between a digest and the time of the last change, if a body read that time."""
 _SIFTED: Final = " sifted"
@@ -133,6 +135,10 @@ def changed(dependencies: Sequence[Dependency], root: Path, rules: DataRules = U
                 continue
             sifting = rules if dependency.digest.endswith(_SIFTED) else None
             listing = dependency.kind == "folder"
+            if dependency.digest == _THERE:
+                if not os.path.lexists(path):
+                    return f"{_label(dependency.kind, dependency.name)} {_change(_THERE, ABSENT)}"
+                continue
             current = _content(path, listing=listing, dated=_DATED in dependency.digest, sifting=sifting)
         if current != dependency.digest:
             return f"{_label(dependency.kind, dependency.name)} {_change(dependency.digest, current)}"
@@ -184,6 +190,8 @@ def _change(before: str, now: str) -> str:
 
 def _of_read(read: Read, root: Path, rules: DataRules) -> Dependency:
     name = relative(read.path, root)
+    if read.rewritten:
+        return Dependency("file", name, ABSENT if read.stamp is None else _THERE)
     if read.link:
         digest = _link(read.path)
         if _link_stamp(read.path) != read.stamp:

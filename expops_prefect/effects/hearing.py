@@ -227,6 +227,7 @@ def note_read(
     asked: bool = False,
     dated: bool = False,
     exists: bool = False,
+    decides: bool = False,
     status: os.stat_result | None = None,
 ) -> None:
     """Note that a file is read or a folder is listed, unless it is not data.
@@ -240,6 +241,7 @@ def note_read(
         asked: only its status is read.
         dated: its times are read.
         exists: only its existence is read.
+        decides: the answer may decide what the body does.
         status: its ``stat`` result, if known.
     """
     if path is None:
@@ -260,7 +262,7 @@ def note_read(
         return
     stamp = None if status is None else stamp_of(status)
     for record in records(link):
-        record.read(path, stamp, origin, listing=listing, dated=dated, asked=exists)
+        record.read(path, stamp, origin, listing=listing, dated=dated, asked=exists, decides=decides)
 
 
 def note_link(link: Link, path: str | None, origin: Origin) -> None:

@@ -150,7 +150,8 @@ def _asked(
             note_link(link, path, origin)
     else:
         call = "os.stat" if dated else "os.path.exists"
-        note_read(link, path, origin, call, asked=True, dated=dated, exists=exists, status=status)
+        decides = exists and origin.direct
+        note_read(link, path, origin, call, asked=True, dated=dated, exists=exists, decides=decides, status=status)
 
 
 def _question(frame: FrameType | None) -> str | None:

@@ -62,6 +62,7 @@ class Record:
         listing: bool = False,
         dated: bool = False,
         asked: bool = False,
+        decides: bool = False,
     ) -> None:
         """Note a file that was read, or a folder that was listed, with its first stamp."""
         if path in self._writes or path.startswith(self.scratch) or self.is_private(path):
@@ -69,11 +70,11 @@ class Record:
         key = (path, listing)
         found = self._reads.get(key)
         if found is not None:
-            more = (found.dated or dated, found.asked and asked)
-            if more != (found.dated, found.asked):
-                self._reads[key] = Read(path, listing, found.stamp, dated=more[0], asked=more[1])
+            more = (found.dated or dated, found.asked and asked, found.decides or decides)
+            if more != (found.dated, found.asked, found.decides):
+                self._reads[key] = Read(path, listing, found.stamp, more[0], asked=more[1], decides=more[2])
             return
-        self._add(key, Read(path, listing, stamp, dated, asked=asked), origin)
+        self._add(key, Read(path, listing, stamp, dated, asked=asked, decides=decides), origin)
 
     def link(self, path: str, stamp: Stamp | None, origin: Origin) -> None:
         """Note a link whose target was read, with its first stamp."""

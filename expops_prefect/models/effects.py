@@ -88,6 +88,8 @@ class Read:
         link: whether what the link says was read; the stamp is the link's own, the same for all that is no link.
         current: whether the path is the current folder, and only which folder that is was asked for.
         asked: whether only its existence was read.
+        decides: whether code of the project asked, so that the answer may decide what the body does.
+        rewritten: whether the body wrote it afterwards as a part of its result.
     """
 
     path: str
@@ -97,6 +99,8 @@ class Read:
     link: bool = False
     current: bool = False
     asked: bool = False
+    decides: bool = False
+    rewritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Write:
         path: its absolute path; ``None`` if unknown.
         effect: the effect that it is, unless the file is part of the result.
         absent: whether the path did not exist before.
-        partial: whether the previous content was kept, as in appending: the new content then depends on it.
+        partial: whether any previous content was kept, as in appending: the new content then depends on it.
         folder: whether a folder was created.
     """
 

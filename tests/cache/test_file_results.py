@@ -282,6 +282,35 @@ def test_what_else_a_body_does_counts(root: Path, executions: Counter[str]) -> N
     assert executions == {way.__name__: 2 for way in BAD}
 
 
+def counted(path: Path) -> None:
+    before = int(path.read_text()) if path.exists() else 0
+    path.write_text(str(before + 1))
+
+
+def collected(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("x")
+
+
+def test_what_depends_on_what_was_there_is_executed_each_time(root: Path, executions: Counter[str]) -> None:
+    for number in (1, 2, 3):
+        for way in (counted, collected):
+            run(root, lambda way=way: writing_of(way)(way.__name__))  # type: ignore[misc]
+        assert (Path("counted").read_text(), Path("collected").read_text()) == (str(number), "x" * number)
+    assert executions == {"counted": 3, "collected": 3}
+
+
+def test_a_file_that_is_written_if_it_is_missing(root: Path, executions: Counter[str]) -> None:
+    """It is executed once more, when the file is there; a hit from then on, and when it is missing again."""
+    for number in (1, 2, 2):
+        run(root, lambda: writing_of(if_missing)("part"))
+        assert executions == {"if_missing": number}
+        assert Path("part").read_text() == "content"
+    Path("part").unlink()
+    run(root, lambda: writing_of(if_missing)("part"))
+    assert Path("part").read_text() == "content"
+
+
 @task
 def into(folder: str, names: list[str]) -> DataFile:
     log.info("into")

@@ -97,7 +97,7 @@ def produced(result: Any, declared: Declared, seen: Seen, root: Path, rules: Dat
     return Produced(
         paths=tuple(item for item in found.items() if not results.contains(os.path.dirname(changes.real(item[0])))),
         effects=_effects(seen, changes, results),
-        reads=(*(read for read in seen.reads if not _is_own(read, changes, results)), *reads),
+        reads=(*_other_reads(seen.reads, changes, results), *reads),
     )
 
 
@@ -234,12 +234,21 @@ def _is_result(path: str, write: Write, changes: _Changes, results: _Results) ->
     return write.absent and not os.path.lexists(path)
 
 
-def _is_own(read: Read, changes: _Changes, results: _Results) -> bool:
-    """Whether a read only asked if a part of the result, or a folder around it, exists."""
-    if not read.asked and not (read.link and read.stamp in _NO_LINK):
-        return False
-    real = changes.real(read.path)
-    return results.is_above(real) or (results.contains(real) and changes.touched(read.path))
+def _other_reads(reads: Iterable[Read], changes: _Changes, results: _Results) -> Iterator[Read]:
+    """The reads that count, without questions whether a part of the result, or a folder around it, exists.
+
+    If the project's code asked for the result itself, the answer counts: it might have read what was there.
+    """
+    for read in reads:
+        if read.asked or (read.link and read.stamp in _NO_LINK):
+            real = changes.real(read.path)
+            if results.is_above(real):
+                continue
+            if results.contains(real) and changes.touched(read.path):
+                if read.decides:
+                    yield dataclasses.replace(read, rewritten=True)
+                continue
+        yield read
 
 
 def _as_reads(path: str) -> Iterator[Read]:
