@@ -69,7 +69,9 @@ def find(project: Project, name: RunName, process: str | None, call: int | None)
         return _of_run(project, name, process, call)
     if not isinstance(name, str) or call is not None:
         raise ResultNotFoundError("name the process whose result you want, beside the run")
-    key = str(name) if _is_whole(name) else str(find_key(project, name)[0])
+    # A whole key needs no search. Looking must not create a database.
+    whole = CacheKey.parse(name) is not None and project.settings.kv.may_hold_runs()
+    key = name if whole else str(find_key(project, name)[0])
     return StoredResult(key, _record(project, key))
 
 
@@ -213,11 +215,6 @@ def _through_prefect(task_run: str | None) -> str:
 
 
 # Its record -------------------------------------------------------------------------------------
-
-
-def _is_whole(name: str) -> bool:
-    """Whether a text is a whole key of this package, which needs no search."""
-    return CacheKey.parse(name) is not None
 
 
 def _record(project: Project, key: str) -> CacheRecord:

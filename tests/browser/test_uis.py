@@ -272,6 +272,27 @@ def test_the_graph_of_a_run_in_prefects_ui(page: Page, prefect_server: str) -> N
             assert any(text.replace("\N{WORD JOINER}", "").startswith(f"{label}\n") for text in shown.values()), label
 
 
+def test_sixty_processes_can_be_read_in_prefects_ui(page: Page, prefect_server: str) -> None:
+    shapes: dict[str, list[tuple[int, int]]] = {
+        "fan": [(0, number) for number in range(1, 59)] + [(number, 59) for number in range(1, 59)],
+        "layers": [(node, node - node % 6 + 6 + (node + step) % 6) for node in range(54) for step in (0, 2)],
+    }
+    page.size(1280, 900)
+    for shape, links in shapes.items():
+        overview = RunSummary()
+        for number in range(60):
+            before = [f"load_table_{source}" for source, target in links if target == number]
+            fields = {"started_at": 1.0 + number, "ended_at": 2.5 + number, "upstream": before}
+            name = f"load_table_{number}"
+            overview.ended(process_path(name), name, ("completed", "cached")[number % 2], fields)
+        made = {"type": "markdown", "key": "expops-graph", "data": diagram_of(overview.lines, {})}
+        artifact = httpx.post(f"{prefect_server}/artifacts/", json=made, timeout=60).json()["id"]
+        page.open(f"{prefect_server.removesuffix('/api')}/v2/artifacts/artifact/{artifact}")
+        assert len(diagram(page)) == 60
+        scale = page.evaluate(f"{SVG}.getBoundingClientRect().width / {SVG}.viewBox.baseVal.width")
+        assert scale > 0.8, f"{shape} is shown at {scale:.0%} of its size"
+
+
 MARKUP = "script, img, image, a, math, i, b, em, strong, code, ul, ol, style ~ style"
 SVG = "document.querySelector('svg[id^=mermaid]')"
 

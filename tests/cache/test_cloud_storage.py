@@ -5,13 +5,16 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from expops_prefect.errors import IntegrityError
 from expops_prefect.project import Project
 from tests.config.support import open_project
 from tests.support.backends import Cloud
 from tests.support.key_storage_conformance import KeyStorageConformance
 from tests.support.result_storage_conformance import ResultStorageConformance
+from tests.support.result_stores import own_key, record, result_store
 
 
 @pytest.fixture
@@ -30,3 +33,17 @@ class TestCloudKeyStorage(KeyStorageConformance):
 
 class TestCloudResultStorage(ResultStorageConformance):
     """Over Cloud Storage."""
+
+
+def test_results_are_read_back_from_the_cloud(project: Project) -> None:
+    value, key = {"array": np.arange(100_000), "small": 1}, own_key("one")
+    result_store(project).write(value, key=key)
+    np.testing.assert_equal(project.result(key), value)
+    np.testing.assert_equal(project.result("train"), value)
+    (payload,) = record(project, key).payloads
+    project.objects.delete(payload.key)
+    copy = project.objects.path(payload.key) or project.objects.fetch(payload.key)
+    if copy is not None:
+        copy.unlink()
+    with pytest.raises(IntegrityError, match=r"the payload gs://.* is gone; remove it with .* --repair"):
+        project.result(key)

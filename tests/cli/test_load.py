@@ -110,6 +110,15 @@ def test_as_json_only_what_json_can_say(cli: Command, shop: Project) -> None:
     assert cli("cache", "load", KEY, "--json").json().keys() == {"key", "run", "path", "type", "size"}
 
 
+@pytest.mark.parametrize("name", [(KEY,), ("train",), ("latest", "train")])
+def test_looking_creates_nothing(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "new", "prefect: {project_id: new}\n"))
+    done = cli("cache", "load", *name)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("no runs yet in " if len(name) == 2 else "no cached result under 'train")
+    assert not list(tmp_path.rglob("*.sqlite"))
+
+
 # What is written ---------------------------------------------------------------------------------
 
 
