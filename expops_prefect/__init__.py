@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from expops_prefect.fingerprint.files import DataFile
     from expops_prefect.fingerprint.values import register_fingerprint
     from expops_prefect.instrument import instrument
+    from expops_prefect.materializing import materialize
     from expops_prefect.project import Project
     from expops_prefect.serialization.serializer import ExpOpsSerializer
     from expops_prefect.tracking.api import log_chart, log_metric, log_metrics, process_parameters
@@ -55,6 +56,7 @@ __all__ = [
     "log_chart",
     "log_metric",
     "log_metrics",
+    "materialize",
     "process_parameters",
     "register_fingerprint",
     "task",
@@ -75,6 +77,7 @@ _HOMES: Final = {
     "log_chart": "tracking.api",
     "log_metric": "tracking.api",
     "log_metrics": "tracking.api",
+    "materialize": "materializing",
     "process_parameters": "tracking.api",
     "register_fingerprint": "fingerprint.values",
     "task": "decorators",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from prefect.cache_policies import DEFAULT, CachePolicy
 
 from expops_prefect.cache import reasons
+from expops_prefect.cache.files.declared import assets
 from expops_prefect.cache.reasons import Reason
 from expops_prefect.config.model import CacheDefault
 from expops_prefect.models.effects import CodeEffects, Effect
@@ -46,7 +47,8 @@ def decide(project: Project, task: Any, name: str, code: CodeEffects) -> Decisio
     """
     rule = rule_of(project, task, name)
     requested = asks_for_caching(project, task, name)
-    if rule == "all":
+    materialized = assets(task)
+    if rule == "all" and not materialized:
         return Decision(None, requested=True, watched=leaves_files(code))
     if requested:
         return Decision(None, requested=True, watched=True)
@@ -57,6 +59,8 @@ def decide(project: Project, task: Any, name: str, code: CodeEffects) -> Decisio
     found = forbidding(project, certain(code))
     if found:
         return Decision(reasons.effect(found[0], more=len(found) - 1), requested=False, watched=False)
+    if materialized and not leaves_files(code):
+        return Decision(reasons.materializes(materialized[0]), requested=False, watched=False)
     return Decision(None, requested=False, watched=True)
 
 

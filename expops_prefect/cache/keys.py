@@ -37,11 +37,11 @@ from expops_prefect.cache.decision import (
     persists,
     plain_policy,
 )
-from expops_prefect.cache.files.declared import formatted
+from expops_prefect.cache.files.declared import assets, formatted
 from expops_prefect.cache.key_components import KeyComponents, config_parts
 from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
-from expops_prefect.cache.observation import Before, tell_once, tell_with_files, warn_once
+from expops_prefect.cache.observation import Before, tell_of_assets, tell_once, tell_with_files, warn_once
 from expops_prefect.cache.session import session
 from expops_prefect.effects import ambient, shown
 from expops_prefect.effects.code.analysis import code_effects
@@ -156,7 +156,7 @@ def _prepared(
     store = context.result_store
     surrounded = getattr(task, run_context.SURROUNDED_ATTRIBUTE, False)
     if made.decision.watched:
-        cache_context.before = _before(made, store, plain, surrounded=surrounded)
+        cache_context.before = _before(made, task, store, plain, surrounded=surrounded)
         cache_context.data_folders = tuple(rules.folders or ())
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
@@ -206,13 +206,13 @@ def plain_key(
     return policy.compute_key(task_ctx=context, inputs=inputs, flow_parameters=flow_parameters, **more)
 
 
-def _before(made: _Made, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
+def _before(made: _Made, task: Any, store: Any, plain: Callable[[], str | None], *, surrounded: bool) -> Before:
     """The state before the body runs, to compare with after it."""
     given = Given(made.components.values, made.components.digests) if surrounded else None
     guards = made.components.code.guards
     parts = made.components.code.parts
     before = Before(made.effects, made.decision.requested, made.function, guards, given, parts, made.state)
-    before.outputs = made.outputs
+    before.outputs, before.assets = made.outputs, assets(task)
     if not made.decision.requested:
         before.plain_key = plain()
         names_of_store = ("result_storage", "metadata_storage", "serializer", "cache_result_in_memory", "lock_manager")
@@ -341,7 +341,9 @@ def _tell(project: Project, task: Any, name: str, decision: Decision, effects: C
     """Log once whether a task with an effect is cached."""
     found = forbidding(project, certain(effects))
     if decision.why_not is not None and decision.why_not.kind == "effect":
-        if is_decorated(task) and all(effect.kind == "file write" for effect in found):
+        if not found:
+            tell_of_assets(name, decision.why_not)
+        elif is_decorated(task) and all(effect.kind == "file write" for effect in found):
             tell_with_files(name, found[0])
         else:
             tell_once(name, found[0], task)

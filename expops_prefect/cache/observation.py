@@ -56,6 +56,7 @@ class Before:
         plain_key: the key that Prefect's own policy gives it; ``None`` if its result would not be kept.
         store: the attributes of Prefect's result store before the project's storages replaced them.
         outputs: the files and folders that its task declares to write.
+        assets: the assets that it materializes.
     """
 
     code: CodeEffects
@@ -68,6 +69,7 @@ class Before:
     plain_key: str | None = None
     store: dict[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
 
 
 class Observation:
@@ -150,6 +152,10 @@ class Observation:
             tell_once(cache_context.task, effects[0], context.task, outputs)
         elif earlier is not None:
             self._refuse(reasons.earlier(earlier), transaction, context)
+        elif before.assets and not made.paths:
+            why = reasons.materializes(before.assets[0])
+            self._refuse(why, transaction, context)
+            tell_of_assets(cache_context.task, why)
 
     def _refuse(self, why: Reason, transaction: Any, context: Any) -> None:
         """Leave a result to Prefect, and withdraw an older one under its key."""
@@ -235,6 +241,16 @@ def tell_once(name: str, effect: Effect, task: Any, outputs: Sequence[str] = ())
         decorated, declares = decision.is_decorated(task), hasattr(task, "outputs")
         how = reasons.how_to_cache(name, decorated=decorated, declares=declares, outputs=outputs)
         _logger.info("%s: %s; %s", name, reasons.effect(effect).text, how)
+
+
+def tell_of_assets(name: str, why: Reason) -> None:
+    """Log once that a task is executed every time because it materializes assets."""
+    if first("assets", name):
+        _logger.info(
+            "%s: %s; to cache it with its files, have it return them as DataFile, or declare them with outputs=[…]",
+            name,
+            why.text,
+        )
 
 
 class _Writers(dict[str, Effect]):

@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from expops_prefect._internal.formatting import moment
+from expops_prefect._internal.redaction import masked_message
 from expops_prefect.cache.results import record_key
 from expops_prefect.errors import FingerprintError, FormatError
 from expops_prefect.models.effects import Effect
@@ -82,6 +83,11 @@ def effect(found: Effect, *, more: int = 0) -> Reason:
     where = f" ({Path(found.file).name}:{found.line})" if found.file else ""
     others = f" and {more} more" if more > 0 else ""
     return Reason("effect", f"{_DOES[found.kind]}: {found.call}{where}{others}{EVERY_TIME}")
+
+
+def materializes(asset: str) -> Reason:
+    """The task materializes an asset, and no file of it is part of its result."""
+    return Reason("effect", f"it materializes {masked_message(asset)}{EVERY_TIME}")
 
 
 def earlier(found: Effect) -> Reason:

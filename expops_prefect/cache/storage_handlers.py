@@ -252,6 +252,8 @@ def _why_unusable(
     if context is not None and before is not None and not before.requested:
         if record.effects:
             return reasons.of_record(record.effects)
+        if before.assets and not record.file_list:
+            return reasons.materializes(before.assets[0])
         if not record.watched and (not before.code.resolved or before.code.reads or before.code.seeds):
             return reasons.UNWATCHED
         if record.computed_in and record.computed_in == context.computed_in and not record.proven:

@@ -44,7 +44,12 @@ def _expops_record_task_end(task: Any, task_run: Any, state: Any) -> None:
         cache_context = session().ended(task_run.id)
         if cache_context is not None:
             cache_context.release_lease()
-            _note_outcome(task_run, cache_context.outcome)
+            outcome = cache_context.outcome
+            _note_outcome(task_run, outcome)
+            if outcome.hit is not None and state.is_completed():
+                from expops_prefect.tracking import asset_events
+
+                asset_events.send(task, task_run, state, outcome.hit)
     except Exception as error:  # noqa: BLE001 - the edge to Prefect: recording never breaks a flow
         degrade("task ends not recorded", repr(error), key=task.name)
 

@@ -273,7 +273,7 @@ for _ in range(2):
     first = runpy.run_path("getting-started-1.py", run_name="__main__")
 print("FIRST", first["main"].name)
 
-runpy.run_path("caching-4.py")
+runpy.run_path("caching-5.py")
 print("READ")
 
 files = runpy.run_path("caching-2.py")
@@ -287,6 +287,11 @@ for name in ("models/small.txt", "tables/large.csv"):
     Path(name).unlink()
 declared["fitting"]()
 assert Path("models/small.txt").read_text() + Path("tables/large.csv").read_text() == "310\\n20"
+assets = runpy.run_path("caching-4.py")
+assert assets["materializing"]() == 2
+Path("orders.csv").unlink()
+assert assets["materializing"]() == 2
+assert Path("orders.csv").read_text() == "1\\n2"
 print("FILES")
 
 second = runpy.run_path("getting-started-2.py")
@@ -354,7 +359,9 @@ def test_every_script_runs(tmp_path: Path) -> None:
     assert "uncached" not in done.output
 
     project = shop.project()
-    parts, nightly_again, nightly, declared, _, files, _, again, main, short_again, short_first = project.runs()
+    parts, nightly_again, nightly, *of_files, again, main, short_again, short_first = project.runs()
+    assets, _, declared, _, files, _ = of_files
+    assert calls(project.rows(assets.run_id)) == {"orders": "cached"}
     assert calls(project.rows(files.run_id)) == {"export": "cached", "lines": "cached"}
     assert set(calls(project.rows(declared.run_id)).values()) == {"cached"}
     assert f"{parts.flow} completed" in done.output, "printed by the page about tracking"

@@ -9,6 +9,7 @@ from string import Formatter
 from typing import Any, Final
 
 _FORMATTER: Final = Formatter()
+_FILE: Final = "file://"
 
 
 def patterns(outputs: Iterable[str | os.PathLike[str]], function: Callable[..., Any]) -> tuple[str, ...]:
@@ -35,7 +36,7 @@ def patterns(outputs: Iterable[str | os.PathLike[str]], function: Callable[..., 
 
 
 def formatted(task: Any, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """The paths that a call of a task declares to write.
+    """The paths that a call of a task declares to write, by ``outputs`` or by assets that are files.
 
     Args:
         task: the task.
@@ -44,4 +45,11 @@ def formatted(task: Any, parameters: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         Exception: whatever formatting raises.
     """
-    return tuple(_FORMATTER.vformat(name, (), parameters) for name in getattr(task, "outputs", ()))
+    named = tuple(_FORMATTER.vformat(name, (), parameters) for name in getattr(task, "outputs", ()))
+    files = (key.removeprefix(_FILE) for key in assets(task) if key.startswith(_FILE))
+    return (*named, *filter(None, files))
+
+
+def assets(task: Any) -> tuple[str, ...]:
+    """The keys of the assets that a task materializes."""
+    return tuple(asset.key for asset in getattr(task, "assets", None) or ())
