@@ -386,7 +386,7 @@ def test_damage_is_recomputed_and_mended(shop: FlowProject, what: str) -> None:
 @pytest.mark.parametrize(
     ("config", "env", "says"),
     [
-        ("experiment: {cache: {backend: {type: redis}}}", {}, ["backend.type", "'redis'", "local"]),
+        ("experiment: {cache: {backend: {type: mongo}}}", {}, ["backend.type", "'mongo'", "local"]),
         ("experiment: {cache: {backend: {type: gcp}}}", {}, ["gcp_project"]),
         ("prefect: {cach: {}}", {}, ["prefect.cach", "did you mean 'cache'"]),
         ("a: [", {}, ["not YAML"]),
