@@ -30,7 +30,7 @@ _SPARSE_PARTS: Final = {
 
 
 def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
-    """An array by class, dtype, shape, elements in C order and what a task can tell of its memory."""
+    """An array by class, dtype, shape, elements in C order, and its order in memory."""
     cls = type(value)
     if sys.getrefcount(value) > SOLE:
         walk.meet_array(value)
@@ -39,7 +39,7 @@ def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
             walk.classes.add(cls)
         if not value.dtype.hasobject and value.dtype.kind != "T":
             plain_parts = dtype_form(walk, value.dtype), _shape(value), elements(walk, value)
-            return named("numpy.ndarray", *plain_parts, *_memory(value.flags))
+            return named("numpy.ndarray", *plain_parts, *_order(value))
     elif cls.__reduce__ is not np.ndarray.__reduce__ or cls.__reduce_ex__ is not np.ndarray.__reduce_ex__:
         from expops_prefect.fingerprint.objects import encode_object
 
@@ -48,7 +48,7 @@ def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     if known is not None:
         return known
     plain = value.view(np.ndarray)
-    parts = [dtype_form(walk, value.dtype), _shape(value), elements(walk, plain), *_memory(value.flags)]
+    parts = [dtype_form(walk, value.dtype), _shape(value), elements(walk, plain), *_order(value)]
     if cls is np.ndarray:
         return walk.leave(value, named("numpy.ndarray", *parts))
     if walk.classes is not None:
@@ -57,16 +57,13 @@ def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     return walk.leave(value, named("array", text(class_name(cls)), *parts, walk.at(".__dict__", dict(state))))
 
 
-def _memory(flags: Any) -> Iterator[bytes]:
-    """The order of an array's elements in memory, and whether somebody made it read-only.
+def _order(value: np.ndarray[Any, Any]) -> Iterator[bytes]:
+    """What a task can tell of the order of an array in memory: sums over the other order have other last bits.
 
-    Sums over one order differ from those over the other in their last bits. Views are left out: whether they
-    may be written, and their steps, depend on what they were taken from, which may be a mapped file.
+    The steps of views, and whether an array may be written, are left out: they are lost where it is stored.
     """
-    if flags.f_contiguous and not flags.c_contiguous:
+    if value.flags.f_contiguous and not value.flags.c_contiguous:
         yield named("column by column")
-    if flags.owndata and not flags.writeable:
-        yield named("read-only")
 
 
 def _shape(value: np.ndarray[Any, Any]) -> bytes:

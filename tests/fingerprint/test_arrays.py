@@ -48,20 +48,19 @@ def test_copies_and_views_agree(array: Any) -> None:
         wide[::2] = array
         same.append(wide[::2])
     same.append(np.broadcast_to(array, array.shape))  # a view that cannot be written
+    frozen = array.copy()
+    frozen.setflags(write=False)
+    same.append(frozen)
     assert [fingerprint(other) for other in same] == [digest] * len(same)
 
 
 @pytest.mark.parametrize("dtype", [np.dtype(float), np.dtype(object), np.dtype("U3"), np.dtype([("a", "i4")])])
-def test_what_a_task_can_tell_of_an_array_in_memory_counts(dtype: np.dtype[Any]) -> None:
+def test_the_order_of_an_array_in_memory_counts(dtype: np.dtype[Any]) -> None:
     array = np.zeros((2, 3), dtype)
-    by_column, frozen = np.asfortranarray(array), array.copy()
-    frozen.setflags(write=False)
+    by_column = np.asfortranarray(array)
     assert by_column.tobytes("A") == by_column.copy("K").tobytes("A")
     assert fingerprint(by_column) == fingerprint(by_column.copy("K")) != fingerprint(array)
     assert fingerprint(array.T) != fingerprint(array.T.copy())
-    assert fingerprint(frozen) not in {fingerprint(array), fingerprint(by_column)}
-    with pytest.raises(ValueError, match="read-only"):
-        frozen[0, 0] = array[0, 0]
 
 
 def test_one_array_twice_is_not_two_equal_ones() -> None:
