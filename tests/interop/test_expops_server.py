@@ -114,7 +114,7 @@ def expops(shop: FlowProject) -> Iterator[Shown]:
 
 
 def test_a_run_is_seen_while_it_runs_afterwards_and_from_the_cache(
-    shop: FlowProject, expops: Shown, tmp_path: Path
+    shop: FlowProject, expops: Shown, combination: str, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     process = shop.start("main.py", env={"GATE": str(gate)})
@@ -141,7 +141,9 @@ def test_a_run_is_seen_while_it_runs_afterwards_and_from_the_cache(
     again = shop.run("main.py").ok()
     assert again.total == 0
     run = shop.last_run().run_id
-    assert expops.runs()[0] == run
+    runs = expops.runs()
+    # Of Redis the server lists runs as Redis lists its keys; the page sorts them by their ids.
+    assert (max(runs) if combination.startswith("redis") else runs[0]) == run
     found = expops.statuses(run)
     assert found[""] == "completed"
     assert found[TRAIN] == "cached"
