@@ -482,6 +482,35 @@ def test_a_task_around_is_cached_only_with_its_files(root: Path, executions: Cou
     assert executions == {"handing_on": 1, "numbered": 1}
 
 
+@flow(cached=True)
+def made_inside(number: int) -> DataFile:
+    log.info("made_inside")
+    return numbered(number)
+
+
+@task(retries=1)
+def at_second_try(name: str) -> DataFile:
+    log.info("at_second_try")
+    path = root_of(name)
+    path.write_text("half" if not path.exists() else "whole")
+    if path.read_text() == "half":
+        raise ValueError(name)
+    return DataFile(path)
+
+
+def test_cached_subflows_hand_on_files(root: Path, executions: Counter[str]) -> None:
+    for _ in range(2):
+        run(root, lambda: made_inside(5))
+        assert Path("part-5").read_text() == "5"
+        Path("part-5").unlink()
+    assert executions == {"made_inside": 1, "numbered": 1}
+
+
+def test_a_failed_attempt_leaves_no_result(root: Path, executions: Counter[str]) -> None:
+    run(root, lambda: at_second_try("tried"))
+    assert (Path("tried").read_text(), executions["at_second_try"]) == ("whole", 2)
+
+
 def test_a_relative_path_belongs_to_its_folder(root: Path, executions: Counter[str], monkeypatch: Any) -> None:
     run(root, lambda: formed("list"))
     (root / "elsewhere").mkdir()
