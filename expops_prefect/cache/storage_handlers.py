@@ -206,18 +206,19 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
                 context.why = reasons.of_value(project, path, value)
             return None
         prefect_metadata.check(record, record.prefect_metadata, path, context)
+        restored: list[str] = []
         if record.object_key:
             # A result that is wholly in the record is available even if the object store does not answer.
             with nullcontext() if record.is_whole else project.objects_availability.watch():
                 manifest = results.verified(project, path, record)
+            if record.file_list:
+                # Before it is loaded: a path in a result must exist.
+                with project.objects_availability.watch():
+                    files = file_lists.of_record(record, project.objects.get)
+                    restored = restoring.restore(project, record, files)
             if context is not None:
                 content = _loaded(_content(project, record, manifest), record, project.settings.root)
                 context.verified = Found(record, content)
-        restored: list[str] = []
-        if record.file_list:
-            with project.objects_availability.watch():
-                files = file_lists.of_record(record, project.objects.get)
-                restored = restoring.restore(project, record, files)
         if record.generators:
             generators.restore(record.generators)
     except IntegrityError as error:

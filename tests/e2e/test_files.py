@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.backends import Cloud
-from tests.support.processes import FlowProject
+from tests.support.processes import FlowProject, short
 
 FLOW = """
+import json
 import json
 import os
 from dataclasses import dataclass
@@ -146,3 +148,52 @@ def test_a_second_machine_gets_the_files(tmp_path: Path, combination: str, flow_
     there = two.run("flow.py").ok()
     assert there.executions == {"noted": 1}, there.output
     assert described(two.root) == described(one.root)
+
+
+OUTPUTS = {
+    "training": {"save_model": ["out/models/"]},
+    "files_by_path": {"clean": ["out/by_path/clean.csv"], "aggregate": ["{path.parent}/total.json"]},
+    "inference": {"make_model": ["out/weights.joblib"], "save": ["out/predictions.csv"]},
+    "argparse_script": {"write_rows": ["{path}"]},
+    "subflows": {"save": ["out/summary-{region}.txt"]},
+}
+"""Tasks of flows that others wrote, and the files that they write."""
+DRIVER = """
+import importlib, json, sys
+results = {name: importlib.import_module(name).main() for name in json.loads(sys.argv[1])}
+print("RESULTS", json.dumps({name: str(result) for name, result in results.items()}))
+"""
+
+
+def test_flows_of_others_with_outputs_named(tmp_path: Path, flow_processes: None) -> None:
+    shop = FlowProject(tmp_path, CONFIG)
+    flows = Path(__file__).parents[1] / "effects" / "flows"
+    for name, tasks in OUTPUTS.items():
+        text = (flows / f"{name}.py").read_text().replace("from prefect import", "from expops_prefect import")
+        for function, outputs in tasks.items():
+            assert text.count(f"@task\ndef {function}(") == 1
+            text = text.replace(f"@task\ndef {function}(", f"@task(outputs={outputs})\ndef {function}(")
+        shop.write(f"{name}.py", text)
+    shop.write("data/rows.csv", "name,value\na,1\nb,2\nc,3\n")
+    shop.write("data/train.csv", "x1,x2,y\n" + "".join(f"{n},{n * n},{3 * n}\n" for n in range(20)))
+    for region in ("north", "south"):
+        shop.write(f"data/region-{region}.csv", "name,value\na,1\nb,2\n")
+    shop.write("driver.py", DRIVER)
+    out, seen = shop.root / "out", []
+    for _ in range(3):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        done = shop.run("driver.py", json.dumps(list(OUTPUTS))).ok()
+        (said,) = [line for line in done.output.splitlines() if line.startswith("RESULTS")]
+        files = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        seen.append((said, files))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0][1]) == 9
+    runs = shop.project().runs()[: len(OUTPUTS)]
+    executed = {
+        short(row.path)
+        for run in runs
+        for row in shop.project().rows(run.run_id)
+        if row.status == "completed" and row.fields.get("miss")
+    }
+    assert executed == {"trained_at"}, "it reads the clock"
