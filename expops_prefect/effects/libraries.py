@@ -10,9 +10,13 @@ import glob
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from types import FrameType
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ExtensionFileLoader, SourceFileLoader
+from importlib.util import find_spec
+from types import FrameType, ModuleType
 from typing import Any, Final
 
 from expops_prefect._internal.process import ForkSafeLock, is_being_imported, of_process
@@ -45,8 +49,52 @@ class _Awaited:
         self.modules = frozenset(reader.module for reader in READERS)
 
 
+class _Finder(MetaPathFinder):
+    """Wraps the readers of a library that a body is the first to import, as soon as its module has run."""
+
+    def __init__(self) -> None:
+        self._asking = threading.local()
+
+    def find_spec(self, fullname: str, *_: object, **__: object) -> Any:
+        """The spec that the other finders have; see :class:`importlib.abc.MetaPathFinder`."""
+        if fullname not in of_process(_Awaited).modules or getattr(self._asking, "now", False):
+            return None
+        self._asking.now = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._asking.now = False
+        # Only loaders of a single module each.
+        if spec is not None and isinstance(spec.loader, (SourceFileLoader, ExtensionFileLoader)):
+            run = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                run(module)
+                with suppress(Exception):  # the import has succeeded, and what is not wrapped is in the code
+                    _wrap_all(fullname)
+
+            setattr(spec.loader, "exec_module", exec_module)  # noqa: B010 - a method of a class of Python's own
+        return spec
+
+
+_FINDER: Final = _Finder()
+
+
+def _wrap_all(module: str) -> None:
+    # Without the lock: whoever holds it may wait for this very import.
+    awaited = of_process(_Awaited)
+    readers = [reader for reader in awaited.readers if reader.module == module]
+    awaited.readers = [reader for reader in awaited.readers if reader.module != module]
+    awaited.modules -= {module}
+    for reader in readers:
+        with suppress(AttributeError, TypeError):
+            _wrap(reader)
+
+
 def install() -> None:
-    """Wrap the readers in modules that were imported since the last call."""
+    """Wrap the readers in modules that were imported since the last call, and in those that will be."""
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
     loaded, awaited = sys.modules, of_process(_Awaited)
     if loaded.keys().isdisjoint(awaited.modules):  # on the way of every task run
         return

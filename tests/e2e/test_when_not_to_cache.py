@@ -359,3 +359,57 @@ def test_nothing_of_an_effect_is_stored(shop: FlowProject, tmp_path: Path) -> No
     kept = [path for path in shop.root.rglob("*") if path.is_file() and ".shop" in str(path)]
     assert kept
     assert not any(b"hunter2" in path.read_bytes() for path in kept)
+
+
+UNHEARD = """
+from concurrent.futures import ProcessPoolExecutor
+from executions import ran
+from expops_prefect import flow, task
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
+@task
+def by_polars():
+    ran("polars")
+    import polars
+
+    return polars.read_csv("table.csv")["x"].to_list()
+
+
+@task
+def by_lxml():
+    ran("lxml")
+    from lxml import etree
+
+    return etree.parse("tree.xml").getroot().text
+
+
+@task
+def elsewhere():
+    ran("elsewhere")
+    with ProcessPoolExecutor(1) as pool:
+        return list(pool.map(read, ["table.csv"]))
+
+
+@flow
+def main():
+    print("FOUND", by_polars(), by_lxml(), elsewhere())
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_what_the_first_importer_of_a_library_and_other_processes_read(shop: FlowProject) -> None:
+    shop.write("unheard.py", UNHEARD)
+    for number, executed in (("1", {"polars", "lxml"}), ("1", set()), ("2", {"polars", "lxml"})):
+        shop.write("table.csv", f"x\n{number}\n")
+        shop.write("tree.xml", f"<a>{number}</a>")
+        done = shop.run("unheard.py").ok()
+        assert f"FOUND [{number}] {number} ['x\\n{number}\\n']" in done.output
+        assert set(done.executions) == executed | {"elsewhere"}

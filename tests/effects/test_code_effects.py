@@ -422,3 +422,67 @@ def test_a_text_that_is_run_is_the_reason_itself(load: Callable[..., ModuleType]
     module = load("texts", {"texts.py": text})
     assert [(e.kind, e.call, e.line) for e in effects_of(module.task).effects] == [("unknown", "eval", 7)]
     assert [e.call for e in effects_of(module.both).effects] == ["os.mkdir", "eval"]
+
+
+GLOBALS = """
+import io, pprint, shutil, sys, threading
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
+import pandas as pd
+from joblib import Parallel, delayed
+OUT, EVENT, LOCK, COUNTS, ROWS = io.StringIO(), threading.Event(), threading.Lock(), defaultdict(int), []
+
+
+class Report:
+    def __init__(self, file):
+        self.file = file
+
+    def line(self, x):
+        print(x, file=self.file)
+
+
+REPORT = Report(OUT)
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("print(x, file=OUT)", "state"),
+        ("pprint.pprint(x, OUT)", "state"),
+        ("shutil.copyfileobj(io.StringIO(x), OUT)", "state"),
+        ("with redirect_stdout(OUT): print(x)", "state"),
+        ("REPORT.line(x)", "state"),
+        ("EVENT.set()", "state"),
+        ("LOCK.acquire()", "state"),
+        ("return COUNTS[x]", "state"),
+        ("list(map(ROWS.append, x))", "state"),
+        ("return hash(x)", "identity"),
+        ("return Parallel(2)(delayed(read)(path) for path in x)", "file read"),
+        ("return Parallel(2)(delayed(pd.read_csv)(path) for path in x)", "file read"),
+        ("with ProcessPoolExecutor() as pool: return list(pool.map(read, x))", "file read"),
+        ("print(x, file=sys.stderr)", None),
+        ("print(x, file=None)", None),
+        ("out = io.StringIO(); print(x, file=out); return out.getvalue()", None),
+        ("with LOCK: return x", None),
+        ("out = []; list(map(out.append, x)); return out", None),
+        ("out = defaultdict(int); out[x]; return out", None),
+        ("return hash(3)", None),
+        ("return Parallel(2)(delayed(abs)(number) for number in x)", None),
+        ("return read(x)", None),
+    ],
+)
+def test_what_is_reached_through_what_others_hold(
+    body: str, kind: str | None, load: Callable[..., ModuleType]
+) -> None:
+    module = load("reached", {"reached.py": f"{GLOBALS}def task(x):\n    {body}\n"})
+    found = effects_of(module.task)
+    assert {effect.kind for effect in found.effects} == (set() if kind is None else {kind}), found

@@ -71,6 +71,9 @@ def _code_effects(
     for kind, name in sorted(filter(None, open_already)):
         if all(effect.kind != kind for effect in effects):
             effects[Effect(kind, name)] = None  # nothing is heard of a connection that is open already
+    if "elsewhere" in whole.files and whole.reads:
+        # Nobody hears what another process reads; which of the functions run there is not known.
+        effects.setdefault(Effect("file read", f"{next(iter(whole.reads))} maybe in another process"))
     ordered = sorted(effects, key=lambda effect: (_rank(effect), effect.file, effect.line))
     return CodeEffects(
         effects=tuple(ordered[:_MOST_SHOWN]),

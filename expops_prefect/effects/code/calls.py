@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -79,6 +80,10 @@ class KnownCalls(SettingsCalls):
             self.summary.files.add("made")
         if any(path.startswith(files.ELSEWHERE) for path in paths):
             self.summary.files.add("hidden")
+            if not paths[0].startswith(files.MOSTLY_HERE) or "num_workers" in call.keywords:
+                self.summary.files.add("elsewhere")
+        if "builtins.hash" in paths and self._varies(call):
+            self.effect("identity", call.node)
         for path in paths:
             special = self._special(path, call)
             if special is not None:
@@ -104,6 +109,13 @@ class KnownCalls(SettingsCalls):
         if kind == READ:
             self.file_read(call)
         return self.result(path, call)
+
+    def _varies(self, call: Call) -> bool:
+        """Whether each process has another hash of what ``hash`` is given: of texts, and of objects by default."""
+        node = self.function.node
+        if not sys.flags.hash_randomization or getattr(node, "name", "") == "__hash__":
+            return False
+        return not all(value.plain and isinstance(value.constant, (int, float)) for value in call.given)
 
     def result(self, path: str, call: Call) -> Value:
         """What a function that only computes gives back."""
@@ -158,6 +170,11 @@ class KnownCalls(SettingsCalls):
             found = check(path, call)
             if found is not None:
                 return found
+        if path in methods.WRITES_INTO:
+            at, *names = methods.WRITES_INTO[path].split()
+            target = call.argument(int(at), *names)
+            if target is not None and target.constant is not None and not _is_standard_stream(target):
+                self.change(target, call.node)
         place = methods.CHANGES_ARGUMENT.get(path)
         if place is not None and place < len(call.arguments):
             self.change(call.arguments[place], call.node)
@@ -378,6 +395,12 @@ class KnownCalls(SettingsCalls):
     def is_generator(self, value: Value) -> bool:
         """Whether it is a generator of random numbers, which each draw changes."""
         return value.type.startswith(_GENERATORS)
+
+
+def _is_standard_stream(value: Value) -> bool:
+    if any(path.startswith("sys.std") for path in value.paths):
+        return True
+    return value.live in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
 
 
 def _is_class(function: Value, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
@@ -11,6 +12,7 @@ from expops_prefect.effects.code.calls import Call, is_callable_name
 from expops_prefect.effects.code.classes import bound, metaclass
 from expops_prefect.effects.code.method_calls import MethodCalls
 from expops_prefect.effects.code.own_calls import keeps_results
+from expops_prefect.effects.code.state import written
 from expops_prefect.effects.code.values import (
     FRESH,
     GLOBAL,
@@ -25,7 +27,7 @@ from expops_prefect.effects.code.values import (
     joined,
     part,
 )
-from expops_prefect.effects.table import environment, methods, sure_method
+from expops_prefect.effects.table import READ, environment, methods, sure_method
 from expops_prefect.models.effects import KINDS
 
 _CONTAINERS: Final = {ast.List: "builtins.list", ast.Set: "builtins.set", ast.Tuple: "builtins.tuple"}
@@ -211,6 +213,8 @@ class Expressions(MethodCalls):
         if any(path in _LOOK_AT_CLASSES for path in call.function.paths):
             return
         for value in call.given:
+            if any(self.table.kind(path) == READ for path in value.paths):
+                self.summary.reads.setdefault(written(call.node))  # map(pd.read_csv, …)
             kind = self.table.kind(value.type) if value.type and not value.fresh else None
             if kind in ("database", "network"):
                 self.effect(kind, call.node)
@@ -218,6 +222,8 @@ class Expressions(MethodCalls):
                 kind = sure_method(value.attribute, value.paths)
                 if kind is not None:
                     self.effect(kind, call.node)
+                if value.attribute in methods.CHANGES_ALWAYS or value.attribute in methods.CHANGES_IF_UNUSED:
+                    self.change(value.receiver, call.node)  # map(rows.append, …)
 
     def spread(self, value: Value) -> None:
         """``**x`` of an object asks it for its keys."""
@@ -315,6 +321,8 @@ class Expressions(MethodCalls):
         for own in base.callees:
             if isinstance(own, Class) and "__class_getitem__" in own.methods:  # X[int]
                 self.own_call((bound(own.methods["__class_getitem__"], own.value),), (key,), {})
+        if isinstance(base.live, defaultdict) and isinstance(node.ctx, ast.Load):
+            self.change(base, node)  # it may add what is missing
         if _selects(node.slice):  # df[["a", "b"]], df[df["a"] > 0]: a copy
             return FRESH.made(type=base.type, taints=base.taints)
         found = part(base).made(taints=base.taints, plain=base.plain)

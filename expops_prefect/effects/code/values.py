@@ -245,7 +245,8 @@ class Summary:
         run: the classes of the project that it makes objects of.
         reads: the calls that read files.
         libraries: the packages of which it calls something.
-        files: ``made`` if it calls ``DataFile``; ``hidden`` if it may write files unobserved.
+        files: ``made`` if it calls ``DataFile``; ``hidden`` if it may write files unobserved;
+            ``elsewhere`` if it runs functions in other processes.
         texts: the calls that run a text as code, which may call anything that the module has.
     """
 

@@ -132,6 +132,9 @@ ELSEWHERE = (
 )
 """The start of what runs functions in other processes, which nobody observes."""
 
+MOSTLY_HERE = ("dask.", "torch.utils.data.")
+"""Of these, what runs functions in this process unless it is told otherwise."""
+
 DATA_FILE = "expops_prefect.fingerprint.files.DataFile"
 """Says that a path is a file of the task, for example of its result."""
 

@@ -82,6 +82,7 @@ CHANGES_ALWAYS = frozenset(
     byteswap_ train_one_epoch writelines readline readlines truncate add_edge add_node add_edges_from
     add_nodes_from remove_node remove_edge rowconfigure add_column putpixel set_params writerow writerows
     send throw asend __next__ write addHandler removeHandler addFilter removeFilter setLevel setFormatter
+    set acquire release notify notify_all put_nowait get_nowait task_done
     """.split()
 )
 """Methods that change the object itself, whatever it is."""
@@ -123,6 +124,17 @@ CHANGES_ARGUMENT = {
     "numpy.ndarray.sort": 0, "torch.nn.init": 0, "torch.nn.utils.clip_grad_norm_": 0,
 }  # fmt: skip
 """Functions that change their argument at this place."""
+
+WRITES_INTO = {
+    "builtins.print": "-1 file", "pprint.pprint": "1 stream", "pprint.pp": "1 stream",
+    "pprint.PrettyPrinter": "-1 stream", "traceback.print_exc": "1 file", "traceback.print_exception": "-1 file",
+    "traceback.print_stack": "2 file", "traceback.print_tb": "2 file", "traceback.print_last": "1 file",
+    "shutil.copyfileobj": "1 fdst", "rich.print": "-1 file", "rich.console.Console": "-1 file",
+    "contextlib.redirect_stdout": "0 new_target", "contextlib.redirect_stderr": "0 new_target",
+    "logging.StreamHandler": "0 stream", "faulthandler.dump_traceback": "0 file", "dis.dis": "-1 file",
+    "tqdm.std.tqdm": "-1 file", "tqdm.tqdm": "-1 file", "warnings.showwarning": "4 file",
+}  # fmt: skip
+"""Functions and classes that write into a file, if they are given one, with its place and its name."""
 
 LOGS = frozenset("debug info warning warn error exception critical log fatal trace success".split())
 """Methods of loggers."""
