@@ -95,7 +95,7 @@ def _print(found: reading.StoredResult, value: Any) -> None:
     record = found.record
     whole = record.size <= _PRINTED_BYTES
     if whole or is_shortened(value):
-        lines = (repr(value) if is_shortened(value) else pformat(value, width=_WIDTH)).splitlines()
+        lines = (repr(value) if is_shortened(value) else pformat(value, width=_WIDTH, sort_dicts=False)).splitlines()
         for line in lines[:_PRINTED_LINES]:
             print_line(line)
         whole = whole and len(lines) <= _PRINTED_LINES
