@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from expops_prefect.fingerprint import buffers
-from expops_prefect.fingerprint.canonical import SOLE, Encoder, Walk
+from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import buffer, integer, named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
 from expops_prefect.fingerprint.leftovers import attributes_of
@@ -32,8 +32,6 @@ _SPARSE_PARTS: Final = {
 def encode_array(walk: Walk, value: np.ndarray[Any, Any]) -> bytes:
     """An array by class, dtype, shape, elements in C order, and its order in memory."""
     cls = type(value)
-    if sys.getrefcount(value) > SOLE:
-        walk.meet_array(value)
     if cls is np.ndarray:
         if walk.classes is not None:
             walk.classes.add(cls)
@@ -146,8 +144,6 @@ def encode_scalar(walk: Walk, value: np.generic) -> bytes:
 
 def encode_masked(walk: Walk, value: Any) -> bytes:
     """A masked array; no mask equals an all-false mask, into which pickling turns it."""
-    if sys.getrefcount(value) > SOLE:
-        walk.meet_array(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -172,8 +168,6 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
 
     if walk.classes is not None:
         walk.classes.add(type(value))
-    if sys.getrefcount(value) > SOLE:
-        walk.meet_array(value)
     names = _SPARSE_PARTS.get(value.format)
     if names is None:
         return encode_object(walk, value)
@@ -189,8 +183,6 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
     """A Torch tensor by class, dtype, device kind, shape, ``requires_grad``, elements and attached state."""
     import torch
 
-    if sys.getrefcount(value) > SOLE:
-        walk.meet_array(value)
     if walk.classes is not None:
         walk.classes.add(type(value))
     head = [

@@ -66,9 +66,6 @@ ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Exact types whose values contain no other values, so that they cannot be part of a cycle."""
 
 
-_CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})
-
-
 class Walk:
     """One walk over one value.
 
@@ -197,15 +194,6 @@ class Walk:
             self._place.pop(id(member), None)
         del self._stack[stack:]
         return self.refuse(value, f"it cannot be read ({said(error)})", error)
-
-    def meet_array(self, value: object) -> None:
-        """Note an array, frame or tensor with several references, if only containers hold it.
-
-        Objects of libraries hold arrays of others: models that were fitted on one array share it until one of
-        them comes from the cache.
-        """
-        if self.seen is not None and _CONTAINERS.issuperset(map(type, self._stack)):
-            self.meet(value)
 
     def meet(self, value: object) -> None:
         """Note a mutable part with several references: it may be the same object as an earlier one."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from collections.abc import Container
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from expops_prefect.fingerprint.canonical import SOLE, Encoder, Walk
+from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import named, string, text
 from expops_prefect.fingerprint.identity import class_name
 
@@ -26,8 +25,6 @@ _PANDAS: Final = frozenset(
 
 def encode_frame(walk: Walk, value: Any) -> bytes:
     """A frame by class, column names, columns, index and attributes; its layout in blocks is ignored."""
-    if sys.getrefcount(value) > SOLE:
-        walk.meet_array(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -46,8 +43,6 @@ def _shown(names: Any, index: int) -> str:
 
 def encode_series(walk: Walk, value: Any) -> bytes:
     """A series by class, name, values, index and attributes."""
-    if sys.getrefcount(value) > SOLE:
-        walk.meet_array(value)
     known = walk.enter(value)
     if known is not None:
         return known

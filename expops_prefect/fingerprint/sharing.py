@@ -146,15 +146,12 @@ class Arguments:
             walk: the walk over it.
         """
         kind: Any = type(value)
-        seen = walk.seen or {}
         if not is_mutable(kind) and _is_mutable_part(kind):
-            # Hashing both together again would cost as much as the first time, and their names tell as much.
-            seen = {key: part for key, part in seen.items() if key != id(value)}
             first = self._arrays.setdefault(id(value), name)
             if first != name:
                 self.same.append((first, name))
-            self.together = self.together or id(value) in self._seen
-        self.together = self.together or not (self._seen.keys() | self._arrays.keys()).isdisjoint(seen)
+        seen = walk.seen or {}
+        self.together = self.together or not self._seen.keys().isdisjoint(seen)
         # Kept alive, so that their ids are not reused.
         self._seen.update(seen)
 

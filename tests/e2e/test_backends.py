@@ -94,7 +94,7 @@ def test_a_second_run_executes_nothing(tmp_path: Path, cloud: Cloud, combination
     assert {path: before.get(path) for path in EXPECTED_METRICS} == EXPECTED_METRICS
 
     again = shop.run("main.py").ok()
-    assert again.total == 0
+    assert again.total == 0, again.output
     assert _result(again.output) == _result(first.output) != []
     assert {status for path, status in shop.statuses().items() if "square" not in path} == {"cached"}
     after = shop.metrics()
@@ -122,7 +122,7 @@ def test_machines_share_one_cache_and_projects_do_not(tmp_path: Path, cloud: Clo
     done = first.run("main.py").ok()
     second = _with_flow(cloud.project(tmp_path / "another", "gcp-gcs", name))
     again = second.run("main.py").ok()
-    assert again.total == 0
+    assert again.total == 0, again.output
     assert _result(again.output) == _result(done.output)
     assert len(second.project().runs()) == 2
     assert {short(path) for path in first.project().metrics(second.last_run().run_id)} >= set(EXPECTED_METRICS)

@@ -480,9 +480,7 @@ def read(path):
         ("return read(x)", None),
     ],
 )
-def test_what_is_reached_through_what_others_hold(
-    body: str, kind: str | None, load: Callable[..., ModuleType]
-) -> None:
+def test_what_is_reached_through_what_others_hold(body: str, kind: str | None, load: Callable[..., ModuleType]) -> None:
     module = load("reached", {"reached.py": f"{GLOBALS}def task(x):\n    {body}\n"})
     found = effects_of(module.task)
     assert {effect.kind for effect in found.effects} == (set() if kind is None else {kind}), found
