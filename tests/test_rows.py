@@ -182,6 +182,13 @@ def test_each_call_once() -> None:
     assert (odd.path, odd.status, odd.started_at) == ("odd", "pending", None)
 
 
+def test_a_task_that_is_mapped_over_one_item_is_one_call() -> None:
+    total = Row.load(TOTAL, {"status": "cached", "calls": {"cached": 1}})
+    mapped = Row.load(process_path("train", 1), {"status": "cached"})
+    assert list(single_calls([total, mapped])) == [mapped]
+    assert list(single_calls([total])) == [total]
+
+
 def test_a_flow_that_starts_again_counts_anew() -> None:
     first = add_up([(1, "running", 1), (1, "completed", 2), (2, "running", 3), (2, "failed", 4)])
     second = add_up([(1, "cached", 10)], attempt=2, row=first)

@@ -16,7 +16,7 @@ from expops_prefect.cli.output import OK, print_json, print_line, print_note, pr
 from expops_prefect.cli.project_lookup import HOW, Limit, Unfold, find_run, is_empty, open_project
 from expops_prefect.explain.components import shown_row
 from expops_prefect.models.names import CanonicalName, parse_path, readable
-from expops_prefect.record.process_rows import Row, row_labels, single_calls
+from expops_prefect.record.process_rows import Row, row_labels, single_calls, without_repetitions
 from expops_prefect.record.run_lookup import short_run
 from expops_prefect.record.run_records import RunRecord
 from expops_prefect.views.folding import Fold, fold
@@ -86,9 +86,10 @@ def show(run: str = "latest", *, unfold: Unfold = False, project: Path | None = 
     print_line(f"{record.run_id}: flow {record.flow} {record.status}, {moment(record.started_at)}", style="bold")
     labels = row_labels(rows)
     _print_failure(record, labels)
+    calls = _calls(without_repetitions(rows), metrics)
     print_table(
         ["process or step", "status", "took", "saved", "computed", "computed by", "because", "last metrics"],
-        [_line(item) for item in fold(_calls(rows, metrics), _path, _outcome, labels=labels, unfold=unfold)],
+        [_line(item) for item in fold(calls, _path, _outcome, labels=labels, unfold=unfold)],
     )
     graph = graph_of(rows, charts)
     if graph.edges:

@@ -110,6 +110,7 @@ def explain(kv: KVStore, objects: ObjectStore, run: RunRecord, process: str | No
     executed = {_process(row.path) for row in rows if row.status != "cached"}
     if process is not None:
         rows = process_rows.rows_named(run.run_id, rows, process)
+    rows = process_rows.without_repetitions(rows)
     rows.sort(key=lambda row: (row.started_at or 0.0, row.path))
     history = History(kv, objects, run)
     return [

@@ -131,9 +131,21 @@ def saved_seconds(computing: float | None, hit: float | None) -> float | None:
     return None if computing is None else max(0.0, computing - (hit or 0.0))
 
 
+def without_repetitions(rows: Iterable[Row]) -> list[Row]:
+    """The rows, without those that sum up a single call which has a row of its own: a task mapped over one item."""
+    found = list(rows)
+    paths = {row.path for row in found}
+
+    def repeats(row: Row) -> bool:
+        first = names.first_call_path(row.path)
+        return sum(row.calls.values()) == 1 and first != row.path and first in paths
+
+    return [row for row in found if not repeats(row)]
+
+
 def single_calls(rows: Iterable[Row]) -> Iterator[Row]:
     """Each call once: from its own row, or as the first call of a row that sums up several."""
-    for row in rows:
+    for row in without_repetitions(rows):
         if sum(row.calls.values()) <= 1:
             yield row
         elif (first := row.first) is not None:
