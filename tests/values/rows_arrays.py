@@ -98,6 +98,7 @@ def drawing(seed: int) -> Any:
 RECORD = np.dtype([("a", "i4"), ("b", "f8")])
 
 DIFFERENT: dict[str, Callable[[], list[Any]]] = {
+    "order of an array": lambda: [np.zeros((2, 3)), np.zeros((2, 3), order="F")],
     "gradient of a tensor": lambda: [with_gradient(None), with_gradient(1), with_gradient(2)],
     "gradients in a module": lambda: [module(None), module(1), module(2)],
     "mode of a module": lambda: [in_mode(training=True), in_mode(training=False)],
@@ -158,7 +159,6 @@ ALIKE: dict[str, Callable[[], list[Any]]] = {
         scipy.stats.multivariate_normal([0, 0]),
         scipy.stats.multivariate_normal([0, 0]),
     ],
-    "order of an array": lambda: [np.zeros((2, 3)), np.zeros((2, 3), order="F")],
     "mask that hides nothing": lambda: [np.ma.masked_array([1.0]), np.ma.masked_array([1.0], mask=[False])],
     "module": lambda: [module(None), module(None)],
     "sparse tensor": lambda: [torch.eye(2).to_sparse(), torch.eye(2).to_sparse().coalesce()],
