@@ -293,9 +293,6 @@ def _made(
         entering.append(["same", arguments.same])
     if outputs:
         entering.append(["outputs", fingerprint(outputs, name="outputs", root=root)])
-    state = ambient.changed(code.parts)
-    if process := {what: _digest_of(held, root) for what, held in state.items()}:
-        entering.append(["process", process])
     if classes:
         code = code_fingerprint(task.fn, root=root, classes=classes, marks=marks, analyse=code_effects)
     if code.imports_by_name:
@@ -308,6 +305,10 @@ def _made(
             "a change of that module would be missed; write the name where it is called, or "
             + ("give the task NO_CACHE" if is_decorated(task) else f"set prefect.cache.processes.{name}.enabled: false")
         )
+    # Which settings count depends on the classes of the arguments, too.
+    state = ambient.changed(code.parts)
+    if process := {what: _digest_of(held, root) for what, held in state.items()}:
+        entering.append(["process", process])
     effects = _with_outputs(with_arguments(code.effects, inputs.values(), marks), outputs)
     decision = decide(project, task, name, effects)
     _tell(project, task, name, decision, effects)

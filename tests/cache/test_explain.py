@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import decimal
 import threading
 import uuid
@@ -473,3 +474,16 @@ def test_sources_live_as_long_as_results_of_that_code(runs: Runs) -> None:
     assert len({info.key for info in project.objects.list("cache/sources/")}) == 1
     collect(project, Policy(older_than=timedelta(0)), at_once=True)
     assert not list(project.objects.list("cache/"))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_settings_that_count_for_the_class_of_an_argument(runs: Runs) -> None:
+    """A task on frames depends on the dialects of csv; one that is there from the start is no change of its own."""
+    csv.register_dialect("semicolons", delimiter=";")
+    try:
+        runs(lambda: plain(FRAME, y=1))
+        assert runs(lambda: plain(FRAME, y=1))["plain"].status == "cached"
+        csv.register_dialect("semicolons", delimiter=",")
+        assert runs(lambda: plain(FRAME, y=1))["plain"].status == "completed"
+    finally:
+        csv.unregister_dialect("semicolons")
