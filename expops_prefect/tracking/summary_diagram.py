@@ -167,7 +167,7 @@ _LATE_MARKUP: Final = re.compile(r"(?<=\$)(?=\$)|(?<=:)(?=fa-)|(?<=\\)(?=n)|(?<=
 _MARKUP: Final = re.compile(
     r"(?<![A-Za-z0-9])[_-]|[_-](?![A-Za-z0-9])|(?<![0-9])\.|\.(?![0-9])|[^A-Za-z0-9 ,._\-\x80-\U0010ffff]"
 )
-"""All of ASCII that may be markup: a dot inside a number is none, nor is a dash inside a word."""
+"""The ASCII characters that may be markup. A dot inside a number and a dash inside a word are not."""
 
 
 # What a node says -------------------------------------------------------------------------------

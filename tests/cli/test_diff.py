@@ -55,6 +55,9 @@ def test_two_runs_are_compared(cli: Command, tmp_path: Path) -> None:
     alone = cli("runs", "diff", "latest", "--project", root)
     named = cli("runs", "diff", first.run_id, "latest", "--project", root)
     # The first two lines say how long ago the runs were, and a second may have passed.
+    assert [line.rpartition(", ")[0] for line in alone.lines[:2]] == [
+        line.rpartition(", ")[0] for line in named.lines[:2]
+    ]
     assert alone.lines[2:] == named.lines[2:]
     same = cli("runs", "diff", "latest", "latest", "--project", root)
     assert same.lines[2:] == ["the runs do not differ in parameters, statuses, cache keys or metrics"]

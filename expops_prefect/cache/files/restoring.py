@@ -313,7 +313,7 @@ def _shortened(name: str, suffix: str) -> str:
 
 
 def _remove(path: str) -> None:
-    """Remove a file or folder of ours, if there is one."""
+    """Remove a file or folder that this package made, if there is one."""
     if not os.path.lexists(path):
         return
     if os.path.islink(path) or not os.path.isdir(path):
