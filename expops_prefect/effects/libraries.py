@@ -81,14 +81,15 @@ _FINDER: Final = _Finder()
 
 
 def _wrap_all(module: str) -> None:
-    # Without the lock: whoever holds it may wait for this very import.
+    """Wrap the readers in a module. Without the lock: whoever holds it may wait for the import that calls this."""
     awaited = of_process(_Awaited)
-    readers = [reader for reader in awaited.readers if reader.module == module]
-    awaited.readers = [reader for reader in awaited.readers if reader.module != module]
-    awaited.modules -= {module}
-    for reader in readers:
+    for reader in [reader for reader in awaited.readers if reader.module == module]:
+        # Another version of the library, or an immutable type: the analysis of code covers it.
         with suppress(AttributeError, TypeError):
             _wrap(reader)
+    # Not sooner: a body that begins meanwhile would not be observed.
+    awaited.readers = [reader for reader in awaited.readers if reader.module != module]
+    awaited.modules -= {module}
 
 
 def install() -> None:
@@ -99,13 +100,9 @@ def install() -> None:
     if loaded.keys().isdisjoint(awaited.modules):  # on the way of every task run
         return
     with awaited.lock:
-        imported = {name for name in awaited.modules if name in loaded and not is_being_imported(loaded[name])}
-        for reader in [reader for reader in awaited.readers if reader.module in imported]:
-            # Another version of the library, or an immutable type: the analysis of code covers it.
-            with suppress(AttributeError, TypeError):
-                _wrap(reader)
-        awaited.readers = [reader for reader in awaited.readers if reader.module not in imported]
-        awaited.modules -= imported
+        for name in awaited.modules:
+            if name in loaded and not is_being_imported(loaded[name]):
+                _wrap_all(name)
 
 
 def _wrap(reader: Reader) -> None:
