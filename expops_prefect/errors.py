@@ -117,13 +117,17 @@ class FingerprintError(ExpOpsPrefectError, TypeError):
         path: the location of the offending part in the value, for example ``config['lock']``.
         type_name: its qualified type.
         unread: the file that could not be read, with the reason, if the value contains one; else empty.
+        reason: why, and what to pass instead; empty if an exception of another package is the reason.
     """
 
-    def __init__(self, message: str, *, path: str = "", type_name: str = "", unread: str = "") -> None:
+    def __init__(
+        self, message: str, *, path: str = "", type_name: str = "", unread: str = "", reason: str = ""
+    ) -> None:
         super().__init__(message)
         self.path = path
         self.type_name = type_name
         self.unread = unread
+        self.reason = reason
 
 
 class RunNotFoundError(ExpOpsPrefectError, LookupError):

@@ -416,11 +416,12 @@ def _warn_unhashable(task: Any, error: FingerprintError) -> None:
             "not depend on it, or pass plain data."
         )
         _logger.warning(
-            "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s). %s",
+            "%s runs uncached: its parameter %r cannot be fingerprinted (%s at %s)%s. %s",
             name,
             parameter,
             error.type_name or "unknown type",
             error.path,
+            f": {error.reason}" if error.reason else "",
             leave_out if is_decorated(task) else "Have the process that returns it return plain data.",
         )
 

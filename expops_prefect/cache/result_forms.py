@@ -74,7 +74,13 @@ def _is_data(result: Any) -> bool:
     """Whether it is an array or a frame, which is not searched and is loaded unchanged."""
     kind = type(result)
     name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
-    return name in _ARRAYS or (name in _FRAMES and not (set(getattr(result, "__dict__", ())) - _OF_FRAMES))
+    if name in _ARRAYS or name not in _FRAMES or set(getattr(result, "__dict__", ())) - _OF_FRAMES:
+        return name in _ARRAYS
+    if name.startswith("polars"):
+        return True
+    from expops_prefect.fingerprint.frames import set_on
+
+    return not any(set_on(getattr(result, axis)) for axis in ("index", "columns") if hasattr(result, axis))
 
 
 def place_of(root: Path) -> str:

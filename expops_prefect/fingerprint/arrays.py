@@ -12,13 +12,19 @@ from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import buffer, integer, named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
-from expops_prefect.fingerprint.leftovers import attributes_of
+from expops_prefect.fingerprint.leftovers import attributes_of, with_attributes
 
 _BLOCK: Final = 8 << 20
 _MASKED: Final = frozenset(vars(np.ma.masked_array([0, 1]))) | {
     *("_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_optinfo", "_basedict"),
 }
 """The attributes in which NumPy keeps the state of a masked array."""
+_SPARSE_STATE: Final = frozenset(
+    {
+        *("data", "indices", "indptr", "coords", "offsets", "rows", "dtype", "maxprint"),
+        *("has_canonical_format", "has_sorted_indices", "blocksize"),
+    }
+)
 _SPARSE_PARTS: Final = {
     "csr": ("data", "indices", "indptr"),
     "csc": ("data", "indices", "indptr"),
@@ -91,7 +97,9 @@ def _dtype_form(walk: Walk, dtype: np.dtype[Any]) -> bytes:
         return named("dtype{}", integer(dtype.itemsize), string(str(dtype.isalignedstruct)), *fields)
     if dtype.kind == "T":  # numpy.dtypes.StringDType
         missing = getattr(dtype, "na_object", None)
-        return named("dtype T", walk.encode(missing), string(str(getattr(dtype, "coerce", True))))
+        parts = walk.encode(missing), string(str(getattr(dtype, "coerce", True)))
+        is_none = missing is None and hasattr(dtype, "na_object")
+        return named("dtype T", *parts, *([named("None")] if is_none else []))
     return named("dtype", string(dtype.str))
 
 
@@ -139,7 +147,8 @@ def encode_scalar(walk: Walk, value: np.generic) -> bytes:
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.kind == "T":
         array = np.array(value, dtype=object)
-    return named("scalar", text(class_name(cls)), dtype_form(walk, array.dtype), elements(walk, array))
+    form = named("scalar", text(class_name(cls)), dtype_form(walk, array.dtype), elements(walk, array))
+    return form if cls.__module__ == "numpy" else with_attributes(walk, value, form)
 
 
 def encode_masked(walk: Walk, value: Any) -> bytes:
@@ -176,7 +185,7 @@ def encode_sparse(walk: Walk, value: Any) -> bytes:
         return known
     parts = [walk.at("." + name, getattr(value, name)) for name in names]
     head = (text(class_name(type(value))), string(value.format), walk.encode(tuple(map(int, value.shape))))
-    return walk.leave(value, named("sparse", *head, *parts))
+    return walk.leave(value, with_attributes(walk, value, named("sparse", *head, *parts), _SPARSE_STATE))
 
 
 def encode_tensor(walk: Walk, value: Any) -> bytes:
@@ -185,6 +194,8 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
 
     if walk.classes is not None:
         walk.classes.add(type(value))
+    if isinstance(value, torch.nn.Parameter):
+        walk.meet(value)  # one weight in two layers is trained as one
     head = [
         text(class_name(type(value))),
         string(str(value.dtype)),
@@ -195,6 +206,8 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
     ]
     if value.device.type == "meta":
         return walk.refuse(value, "it has no data")
+    if value.grad_fn is not None:
+        return walk.refuse(value, "gradients flow through it to what it was computed from; pass value.detach()")
     more = _tensor_state(walk, value, torch)
     plain = value.detach()
     if plain.layout is not torch.strided:
@@ -212,9 +225,13 @@ def encode_tensor(walk: Walk, value: Any) -> bytes:
 def _tensor_state(walk: Walk, value: Any, torch: Any) -> list[bytes]:
     """The other state that a task can read from a tensor, where it differs from the default."""
     more = []
-    # A computed tensor has no gradient, and Torch warns when it is read.
-    if value.is_leaf and value.grad is not None:
+    if value.grad is not None:
         more.append(named("grad", walk.at(".grad", value.grad)))
+    for name in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+        if hooks := getattr(value, name, None):
+            # Without their numbers, which count all hooks of the process.
+            more.append(named(name, walk.at(f".{name}", list(hooks.values()))))
+    more += [named(name) for name in ("is_conj", "is_neg", "is_inference") if getattr(value, name)()]
     if value.layout is torch.strided and not value.is_contiguous():
         more.append(named("strides", walk.encode(value.stride())))
     if value.device.index:
@@ -230,6 +247,8 @@ def encode_random_state(walk: Walk, value: Any) -> bytes:
     from expops_prefect.fingerprint.objects import encode_object
 
     if value is np.random.mtrand._rand:
+        if walk.classes is not None:  # those of the generator that it becomes where it is stored
+            walk.classes |= {type(value), np.random.MT19937, np.ndarray}
         return named("numpy.random")
     return encode_object(walk, value)
 

@@ -14,6 +14,7 @@ from expops_prefect.fingerprint import buffers
 from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import named, size, string, text
 from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.leftovers import with_attributes
 
 Chunks: TypeAlias = list[Any]
 
@@ -210,13 +211,18 @@ def encode_polars_frame(walk: Walk, value: Any) -> bytes:
     if walk.classes is not None:
         walk.classes.add(type(value))
     columns = [walk.at(f"[{name!r}]", value.get_column(name)) for name in value.columns]
-    return named("polars frame", text(class_name(type(value))), walk.encode(value.height), *columns)
+    form = named("polars frame", text(class_name(type(value))), walk.encode(value.height), *columns)
+    return with_attributes(walk, value, form, frozenset())
 
 
 def encode_polars_series(walk: Walk, value: Any) -> bytes:
     """A polars series by name, dtype and values."""
     if walk.classes is not None:
         walk.classes.add(type(value))
+    return with_attributes(walk, value, _series_form(walk, value), frozenset())
+
+
+def _series_form(walk: Walk, value: Any) -> bytes:
     head = (text(class_name(type(value))), string(value.name), string(str(value.dtype)))
     if str(value.dtype) == "Object":  # early releases of polars have no is_object()
         return named("polars series", *head, walk.sequence(value.to_list()))

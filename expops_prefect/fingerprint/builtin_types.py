@@ -31,7 +31,7 @@ from uuid import UUID, SafeUUID
 from expops_prefect.fingerprint.canonical import SOLE, Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import buffer, integer, named, string, text
 from expops_prefect.fingerprint.identity import class_name, original
-from expops_prefect.fingerprint.leftovers import attributes_of
+from expops_prefect.fingerprint.leftovers import attributes_of, with_attributes
 
 _VIEW_REASON: Final = "it is a view of a dictionary; pass a list"
 _FILE_REASON: Final = "it is an open file; pass its path, or DataFile(path) to hash its content"
@@ -107,6 +107,7 @@ def _memoryview(walk: Walk, value: memoryview) -> bytes:
 
 def _namespace(walk: Walk, value: types.SimpleNamespace) -> bytes:
     # Like a dictionary, in insertion order: it is shown and iterated in that order.
+    walk.meet(value)
     known = walk.enter(value)
     if known is not None:
         return known
@@ -119,7 +120,9 @@ def _pickle_buffer(_walk: Walk, value: PickleBuffer) -> bytes:
     return named("buffer", buffer(b"b", value.raw()))
 
 
-def _array(_walk: Walk, value: array[Any]) -> bytes:
+def _array(walk: Walk, value: array[Any]) -> bytes:
+    if sys.getrefcount(value) > SOLE:
+        walk.meet(value)
     data = memoryview(value).cast("B") if len(value) else b""
     return named("array.array", string(value.typecode), buffer(b"b", data))
 
@@ -147,7 +150,8 @@ def _mapping(name: str, *fields: str) -> Encoder:
             return known
         extra = [walk.at("." + field, getattr(value, field)) for field in fields]
         items = dict(value)
-        return walk.leave(value, named(name, *extra, b"d" + walk.pairs(list(items), list(items.values()))))
+        form = named(name, *extra, b"d" + walk.pairs(list(items), list(items.values())))
+        return walk.leave(value, with_attributes(walk, value, form))
 
     return encode
 
@@ -176,6 +180,11 @@ def _enum(walk: Walk, value: enum.Enum) -> bytes:
         return known
     member = string(value.name) if isinstance(value.name, str) else b"n"
     form = named("enum", text(class_name(type(value))), member, walk.at(".value", value._value_))
+    own = {name: part for name, part in vars(value).items() if name[:1] != "_"}
+    if own:
+        from expops_prefect.fingerprint.objects import leniently
+
+        form = named("and more", form, leniently(walk, own))
     return walk.leave(value, form)
 
 
@@ -305,8 +314,8 @@ def _memory_file(walk: Walk, value: Any) -> bytes:
     known = walk.enter(value)
     if known is not None:
         return known
-    # Its content, for text the newline mode, the position, and its attributes.
-    parts = [walk.encode(part) for part in value.__getstate__()]
+    # Its content, for text the newline mode, the position, and its attributes: none, or {} once it was pickled.
+    parts = [walk.encode(part or None) if type(part) is dict else walk.encode(part) for part in value.__getstate__()]
     return walk.leave(value, named("file in memory", text(class_name(type(value))), *parts))
 
 

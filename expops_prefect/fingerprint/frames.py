@@ -12,6 +12,7 @@ import pandas as pd
 from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import named, string, text
 from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.leftovers import with_attributes
 
 _PANDAS: Final = frozenset(
     {
@@ -65,9 +66,13 @@ def _extra(walk: Walk, value: Any) -> bytes:
     return form + _own_attributes(walk, value, own)
 
 
+def set_on(value: Any) -> dict[str, Any]:
+    """The attributes that somebody has set on a frame, series or index; usually none."""
+    return {name: part for name, part in vars(value).items() if name not in _PANDAS}
+
+
 def _own_attributes(walk: Walk, value: Any, known: Container[str] = ()) -> bytes:
-    """Attributes that users have set on a frame, series or index; usually none."""
-    own = {name: part for name, part in vars(value).items() if name not in _PANDAS and name not in known}
+    own = {name: part for name, part in set_on(value).items() if name not in known}
     return walk.at(".__dict__", dict(sorted(own.items()))) if own else b""
 
 
@@ -131,6 +136,8 @@ def encode_extension_dtype(walk: Walk, value: Any) -> bytes:
         zone = getattr(value, "tz", None)
         if type(zone) is datetime.timezone and zone is not datetime.timezone.utc:
             parts.append(walk.encode(zone))  # a custom name does not tell the offset
+        elif (library := type(zone).__module__.partition(".")[0]) == "pytz" and str(zone) != "UTC":
+            parts.append(text(library))
     else:
         from expops_prefect.fingerprint.objects import encode_object
 
@@ -179,7 +186,7 @@ def _extension_form(walk: Walk, value: Any) -> bytes:
         parts = [walk.encode(dtype), walk.encode(np.asarray(value, dtype=object))]
     else:
         return encode_object(walk, value)
-    return named("extension", text(class_name(type(value))), *parts)
+    return with_attributes(walk, value, named("extension", text(class_name(type(value))), *parts), frozenset())
 
 
 def _positions(value: Any) -> np.ndarray[Any, Any]:

@@ -18,6 +18,7 @@ from expops_prefect.fingerprint.canonical import Encoder, Walk
 from expops_prefect.fingerprint.encoding_primitives import named, text
 from expops_prefect.fingerprint.files import DataRules, counting, data_digest
 from expops_prefect.fingerprint.identity import class_name
+from expops_prefect.fingerprint.leftovers import with_attributes
 
 _MOST_PLAN: Final = 64 << 20
 _MOST_FILES: Final = 5000
@@ -84,7 +85,8 @@ def _polars(walk: Walk, value: Any) -> bytes:
     # Not by serialize(format="json"), which emits a warning.
     plan = io.BytesIO()
     value._ldf.serialize_json(plan)
-    return _form(walk, value, data, list(_scanned(orjson.loads(plan.getvalue()))))
+    form = _form(walk, value, data, list(_scanned(orjson.loads(plan.getvalue()))))
+    return with_attributes(walk, value, form, frozenset())
 
 
 def _scanned(plan: Any) -> Iterator[str]:

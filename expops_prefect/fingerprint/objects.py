@@ -18,7 +18,7 @@ from expops_prefect.fingerprint.compiled import compiled_form
 from expops_prefect.fingerprint.encoding_primitives import named, size, text
 from expops_prefect.fingerprint.foreign import is_for_the_flow, said
 from expops_prefect.fingerprint.identity import STANDS_FOR, callable_name, class_name, module_name
-from expops_prefect.fingerprint.leftovers import caches_of, what_is_left
+from expops_prefect.fingerprint.leftovers import caches_of, what_is_left, with_numbered_hooks
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.fingerprint.sharing import is_mutable
 from expops_prefect.fingerprint.third_party import version_of, wrapped_function
@@ -65,7 +65,7 @@ def encode_object(walk: Walk, value: Any) -> bytes:
         form = _reduced_form(walk, cls, *reduced)
         left = what_is_left(value, cls, reduced)
         if left:
-            form = named("and more", form, _leniently(walk, left))
+            form = named("and more", form, leniently(walk, left))
         return walk.leave(value, form)
     except (Refusal, RecursionError):
         raise
@@ -104,8 +104,8 @@ def _reduced_silently(value: Any) -> Any:
         return value.__reduce_ex__(_PROTOCOL)
 
 
-def _leniently(walk: Walk, state: dict[str, Any]) -> bytes:
-    """The form of state that a class does not pickle; a lock or a client in it is encoded by its type."""
+def leniently(walk: Walk, state: dict[str, Any]) -> bytes:
+    """The form of attributes that a class does not pickle; a lock or a client in it is encoded by its type."""
     lenient, walk.lenient = walk.lenient, True
     try:
         return _attributes(walk, state)
@@ -229,11 +229,20 @@ def _state(walk: Walk, state: Any, caches: frozenset[str]) -> bytes:
         state = {**(state[0] or {}), **state[1]}
     if type(state) is dict:
         if caches and not caches.isdisjoint(state):
-            state = {name: part for name, part in state.items() if name not in caches}
+            state = _without(state, caches)
+        inner = state.get("__dict__")  # models of pydantic have it in their state
+        if caches and type(inner) is dict and not caches.isdisjoint(inner):
+            state = {**state, "__dict__": _without(inner, caches)}
+        if "_forward_hooks" in state:
+            state = with_numbered_hooks(state)
         return _attributes(walk, state)
     if state is None:
         return _attributes(walk, {})
     return b"=" + walk.at("<state>", state)
+
+
+def _without(state: dict[Any, Any], caches: frozenset[str]) -> dict[Any, Any]:
+    return {name: part for name, part in state.items() if name not in caches}
 
 
 def _attributes(walk: Walk, state: dict[Any, Any]) -> bytes:

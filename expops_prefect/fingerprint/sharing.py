@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 import random
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from types import MappingProxyType, MethodType
+from types import MappingProxyType, MethodType, SimpleNamespace
 from typing import Any, Final
 
 from expops_prefect.fingerprint.canonical import ATOMS, ENCODERS, Refusal, Walk
 from expops_prefect.fingerprint.encoding_primitives import named, size
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 
-_CONTAINERS: Final = (list, dict, set, bytearray, deque)
+_CONTAINERS: Final = (list, dict, set, bytearray, deque, array, SimpleNamespace)
+_OTHERS: Final = frozenset({("xml.etree.ElementTree", "Element"), ("_ctypes", "_CData")})
 _HOLDERS: Final = frozenset({tuple, frozenset, functools.partial, MethodType, MappingProxyType})
 _ARRAYS: Final = frozenset({"numpy.ndarray", "torch.Tensor", "pandas.core.generic.NDFrame"})
 
@@ -166,6 +168,8 @@ def is_mutable(cls: type) -> bool:
     if issubclass(cls, _CONTAINERS):
         return True
     if cls.__module__.startswith("numpy.random") or issubclass(cls, random.Random):
+        return True
+    if any((base.__module__, base.__name__) in _OTHERS for base in cls.__mro__):
         return True
     if issubclass(cls, BaseException) or owner_of_module(cls.__module__) is not Owner.PROJECT:
         return False

@@ -73,7 +73,8 @@ def fingerprint(
             f"{path} of type {kind} cannot be fingerprinted: {refusal.reason}. "
             f"Leave it out of the key (ignore=), define {METHOD}() in its class, or use register_fingerprint()."
         )
-        raise FingerprintError(message, path=path, type_name=kind) from refusal.__cause__
+        reason = "" if refusal.__cause__ is not None else refusal.reason  # an exception's text may hold secrets
+        raise FingerprintError(message, path=path, type_name=kind, reason=reason) from refusal.__cause__
     except BaseException as error:  # other packages' classes may raise anything
         if is_for_the_flow(error):
             raise

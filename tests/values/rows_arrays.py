@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.sparse
 import scipy.spatial
 import scipy.stats
 import torch
@@ -17,6 +18,10 @@ from tests.values.rows_python import tagged, used
 
 
 class Signal(np.ndarray):
+    pass
+
+
+class Real(np.float64):
     pass
 
 
@@ -82,6 +87,22 @@ def generator(draws: int) -> Any:
     return made
 
 
+def with_hook(hook: Any, *, after: bool = False) -> Any:
+    made = torch.tensor([1.0], requires_grad=True)
+    if hook is not None and after:
+        made.register_post_accumulate_grad_hook(hook)
+    elif hook is not None:
+        made.register_hook(hook)
+    return made
+
+
+def layers(*, tied: bool) -> Any:
+    made = torch.nn.ModuleList([module(None), module(None)])
+    if tied:
+        made[1].weight = made[0].weight  # type: ignore[union-attr]
+    return made
+
+
 def torch_generator(draws: int) -> Any:
     made = torch.Generator()
     made.manual_seed(0)
@@ -95,6 +116,7 @@ def drawing(seed: int) -> Any:
     return made
 
 
+CORNERS = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
 RECORD = np.dtype([("a", "i4"), ("b", "f8")])
 
 DIFFERENT: dict[str, Callable[[], list[Any]]] = {
@@ -103,6 +125,9 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     "gradients in a module": lambda: [module(None), module(1), module(2)],
     "mode of a module": lambda: [in_mode(training=True), in_mode(training=False)],
     "hooks of a module": lambda: [hooked(None), hooked(print)],
+    "hooks of a tensor": lambda: [with_hook(None), with_hook(len), with_hook(sum), with_hook(len, after=True)],
+    "weights that are one": lambda: [layers(tied=True), layers(tied=False)],
+    "conjugated tensor": lambda: [torch.tensor([1 + 1j]).conj(), torch.tensor([1 - 1j])],
     "frozen parameters": lambda: [module(None), module(None).requires_grad_(False)],
     "attribute of a tensor": tagged(lambda: torch.tensor([1.0])),
     "requires_grad": lambda: [torch.tensor([1.0]), torch.tensor([1.0], requires_grad=True)],
@@ -134,6 +159,13 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
         np.zeros(1, np.dtype((np.record, RECORD))),
         np.zeros(1, RECORD).view(np.recarray),
     ],
+    "attribute of a sparse matrix": tagged(lambda: scipy.sparse.csr_matrix([[1, 0]])),
+    "attribute of a sparse array": tagged(lambda: scipy.sparse.coo_array([[1, 0]])),
+    "subclass of a number": tagged(lambda: Real(1)),
+    "what is missing in texts": lambda: [
+        np.array(["a"], np.dtypes.StringDType()),
+        np.array(["a"], np.dtypes.StringDType(na_object=None)),
+    ],
     "attribute of an array's subclass": tagged(lambda: np.arange(2.0).view(Signal)),
     "unit of an array's subclass": tagged(lambda: np.arange(2.0).view(Quantity), "unit"),
     "state of a generator": lambda: [generator(0), generator(1), np.random.default_rng(1)],
@@ -161,10 +193,16 @@ ALIKE: dict[str, Callable[[], list[Any]]] = {
     ],
     "mask that hides nothing": lambda: [np.ma.masked_array([1.0]), np.ma.masked_array([1.0], mask=[False])],
     "module": lambda: [module(None), module(None)],
+    "hooks of modules": lambda: [hooked(print), hooked(print)],
+    "triangles after use": lambda: [
+        scipy.spatial.Delaunay(CORNERS),
+        used(scipy.spatial.Delaunay(CORNERS), lambda v: v.find_simplex([0.2, 0.2]), lambda v: v.transform),
+    ],
     "sparse tensor": lambda: [torch.eye(2).to_sparse(), torch.eye(2).to_sparse().coalesce()],
 }
 
 REFUSED: dict[str, Callable[[], Any]] = {
+    "computed tensor": lambda: with_gradient(None) * 2,
     "meta tensor": lambda: torch.zeros(2, device="meta"),
     "HDF5 file": h5_file,
     "HDF5 dataset": h5_dataset,

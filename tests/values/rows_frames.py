@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pytz  # type: ignore[import-untyped]
 
 from tests.values.rows_python import tagged, used
 
@@ -75,6 +76,14 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     "attribute of a frame": named(frame, "name"),
     "attribute of a series": named(lambda: pd.Series([1]), "unit"),
     "attribute of an index": named(lambda: pd.Index([1]), "unit"),
+    "attribute of an array": tagged(lambda: pd.Categorical(["a"])),
+    "attribute of a timestamp": tagged(lambda: pd.Timestamp("2020")),
+    "attribute of a polars frame": tagged(lambda: pl.DataFrame({"a": [1]})),
+    "attribute of a polars series": tagged(lambda: pl.Series([1])),
+    "attribute of a lazy frame": tagged(lambda: pl.DataFrame({"a": [1]}).lazy()),
+    "libraries of a zone": lambda: [
+        pd.DatetimeIndex(["2020"], tz=zone) for zone in ("Europe/Berlin", pytz.timezone("Europe/Berlin"))
+    ],
     "metadata of a frame's subclass": tagged(lambda: Sub({"a": [1]}), "unit"),
     "attrs": lambda: [
         frame(),

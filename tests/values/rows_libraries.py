@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import boto3
 import dask
+import dateutil.rrule  # type: ignore[import-untyped]
 import duckdb
 import faker
 import httpx
@@ -110,6 +112,10 @@ def booster(rounds: int) -> Any:
     return xgboost.XGBClassifier(n_estimators=rounds, max_depth=2, n_jobs=1).fit(X, Y)
 
 
+def daily() -> Any:
+    return dateutil.rrule.rrule(dateutil.rrule.DAILY, count=3, dtstart=dt.datetime(2020, 1, 1))
+
+
 def document(text: str) -> Any:
     return spacy.blank("en")(text)
 
@@ -202,6 +208,12 @@ ALIKE: dict[str, Callable[[], list[Any]]] = {
         used(
             plotly.graph_objects.Figure(plotly.graph_objects.Bar(y=[1])), lambda v: v.to_dict(), lambda v: v.to_json()
         ),
+    ],
+    "request": lambda: [requests.Request("GET", "http://a/").prepare() for _ in range(2)],
+    "rule": lambda: [daily(), used(daily(), lambda v: v.count())],
+    "results of statsmodels": lambda: [
+        statsmodels.api.GLM(Y, X).fit(),
+        used(statsmodels.api.GLM(Y, X).fit(), lambda v: v.summary(), lambda v: v.pvalues),
     ],
     "quantity": lambda: [pint.get_application_registry().Quantity(1, "m")] * 2,
     "pendulum after use": lambda: [

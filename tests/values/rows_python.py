@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import array
 import collections
+import copyreg
+import ctypes
+import dataclasses
 import datetime as dt
 import decimal
+import enum
 import fractions
 import functools
 import io
 import pathlib
+import pickle
+import random
 import types
 import unittest.mock as mock
 import uuid
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
+
+import attrs
+import pydantic
 
 
 class Money(decimal.Decimal):
@@ -154,6 +164,71 @@ class Stateful:
         return {"value": self.value}
 
 
+class Dice(random.Random):
+    pass
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Point:
+    x: int
+
+
+class Pixel(Point):
+    """With a dictionary, of which the fields' ``__getstate__`` does not know."""
+
+    def colour(self, name: str) -> Pixel:
+        object.__setattr__(self, "tag", name)
+        return self
+
+
+@attrs.define
+class Size:
+    x: int
+
+    @functools.cached_property
+    def double(self) -> int:
+        return self.x * 2
+
+
+class Box(Size):
+    pass
+
+
+class Registered:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+copyreg.pickle(Registered, lambda one: (Registered, (one.value,)))
+
+
+class Model(pydantic.BaseModel):
+    x: int
+
+    @functools.cached_property
+    def double(self) -> int:
+        return self.x * 2
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Cell(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int)]
+
+
+def member(tag: str) -> Any:
+    made: Any = enum.Enum("Colour", {"RED": 1}, module=__name__)["RED"]
+    made.tag = tag
+    return made
+
+
+def missed(name: str, of: Any) -> list[Exception]:
+    """What Python raises, and the store loses a part of."""
+    return [AttributeError("no", name=name, obj=of), NameError("no", name=name)]
+
+
 class Lazy:
     def __init__(self, value: int) -> None:
         self.value = value
@@ -257,6 +332,14 @@ def shared_twice() -> list[Any]:
         [([1], "in a tuple"), ([1], "in a tuple")],
         [(([1],),)] * 2,
         [(([1],),), (([1],),)],
+        [array.array("i", [1])] * 2,
+        [array.array("i", [1]), array.array("i", [1])],
+        [types.SimpleNamespace(a=1)] * 2,
+        [types.SimpleNamespace(a=1), types.SimpleNamespace(a=1)],
+        [ET.Element("a")] * 2,
+        [ET.Element("a"), ET.Element("a")],
+        [Cell(1)] * 2,
+        [Cell(1), Cell(1)],
     ]
 
 
@@ -293,6 +376,15 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
     "subclass of UUID": lambda: [tagged_id("a"), tagged_id("b")],
     "reduction without the dictionary": tagged(lambda: Forgetful(1)),
     "heir of a reduction without the dictionary": tagged(lambda: Heir(1)),
+    "attribute of an OrderedDict": tagged(lambda: collections.OrderedDict(a=1)),
+    "attribute of a Counter": tagged(lambda: collections.Counter("aab")),
+    "attribute of a generator": tagged(lambda: random.Random(0)),
+    "subclass of a generator": tagged(lambda: Dice(0)),
+    "heir of a frozen dataclass with slots": lambda: [Pixel(1), Pixel(1).colour("a"), Pixel(1).colour("b")],
+    "heir of a class of attrs with slots": tagged(lambda: Box(1)),
+    "reduction by copyreg": tagged(lambda: Registered(1)),
+    "attribute of a member": lambda: [Colour.RED, member("a"), member("b")],
+    "what an AttributeError names": lambda: [missed(name, of) for name, of in (("a", 1), ("b", 1), ("a", 2))],
     "cause of an exception": lambda: [error(), error(__cause__=KeyError(1)), error(__cause__=KeyError(2))],
     "context of an exception": lambda: [error(), error(__context__=KeyError(1)), error(__context__=KeyError(2))],
     "notes of an exception": lambda: [noted(), noted("a"), noted("b")],
@@ -307,6 +399,9 @@ DIFFERENT: dict[str, Callable[[], list[Any]]] = {
 ALIKE: dict[str, Callable[[], list[Any]]] = {
     "state that a class says itself": lambda: [Stateful(1, "a"), Stateful(1, "b")],
     "cached property": lambda: [Lazy(2), used(Lazy(2), lambda v: v.double)],
+    "cached property of attrs": lambda: [Size(2), used(Size(2), lambda v: v.double)],
+    "cached property of pydantic": lambda: [Model(x=2), used(Model(x=2), lambda v: v.double)],
+    "StringIO": lambda: [io.StringIO("abc"), used(io.StringIO("abc"), pickle.dumps)],
     "traceback of an exception": lambda: [ValueError("wrong"), raised()],
     "BytesIO": lambda: [io.BytesIO(b"abc"), io.BytesIO(b"abc")],
     "path after use": lambda: [pathlib.Path("a/b"), used(pathlib.Path("a/b"), str, hash, lambda v: v.name)],

@@ -130,3 +130,128 @@ def test_tasks_run_when_they_must_and_only_then(shop: FlowProject) -> None:
     changed = shop.finish(shop.start("flow.py", hashseed=2), timeout=400).ok()
     assert changed.executions == {"total": 1}, changed.output
     assert OUT.format(6) in changed.output
+
+
+ATTACHED = """
+import collections, dataclasses, random
+import numpy as np, pandas as pd, polars as pl, scipy.sparse, torch
+from executions import ran
+from expops_prefect import flow, task
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Point:
+    x: int
+
+
+class Pixel(Point):
+    pass
+
+
+def tagged(made, tag):
+    object.__setattr__(made, "tag", tag)
+    return made
+
+
+def error(name):
+    return AttributeError("no", name=name, obj=1)
+
+
+def indexed(tag):
+    made = pd.DataFrame({"a": [1]}, index=pd.Index([5]))
+    tagged(made.index, tag)
+    return made
+
+
+def weight(factor):
+    made = torch.tensor([1.0], requires_grad=True)
+    made.register_hook(lambda gradient: gradient * factor)
+    return made
+
+
+def layer(factor):
+    torch.manual_seed(0)
+    made = torch.nn.Linear(1, 1)
+    made.register_forward_pre_hook(lambda _module, given: (given[0] * factor,))
+    return made
+
+
+@task
+def read(value, kind):
+    ran(kind)
+    return str(value.index.tag if kind == "index" else value.tag)
+
+
+@task
+def made(tag):
+    ran("made")
+    return indexed(tag)
+
+
+@task
+def named(value):
+    ran("named")
+    return value.name
+
+
+@task
+def trained(value):
+    ran("trained")
+    (value * 1).sum().backward()
+    return float(value.grad)
+
+
+@task
+def computed(value):
+    ran("computed")
+    return round(float(value(torch.ones(1, 1))), 3)
+
+
+@task
+def differentiated(leaf, value):
+    ran("differentiated")
+    value.sum().backward()
+    return float(leaf.grad)
+
+
+@flow
+def main():
+    makers = {
+        "ordered": lambda: collections.OrderedDict(a=1),
+        "counter": lambda: collections.Counter("ab"),
+        "random": lambda: random.Random(0),
+        "pixel": lambda: Pixel(1),
+        "stamp": lambda: pd.Timestamp("2020"),
+        "category": lambda: pd.Categorical(["a"]),
+        "polars": lambda: pl.DataFrame({"a": [1]}),
+        "series": lambda: pl.Series([1]),
+        "sparse": lambda: scipy.sparse.csr_matrix([[1, 0]]),
+    }
+    out = [read(tagged(make(), tag), kind) for kind, make in makers.items() for tag in ("a", "b")]
+    out += [read(made(tag), "index") for tag in ("a", "b")]
+    out += [named(error(name)) for name in ("a", "b")]
+    out += [trained(weight(factor)) for factor in (2, 3)]
+    out += [computed(layer(factor)) for factor in (2, 3)]
+    leaf = torch.tensor([1.0], requires_grad=True)
+    out += [differentiated(leaf, leaf * factor) for factor in (2, 3)]
+    print("OUT", out)
+
+main()
+"""
+KINDS = ("ordered", "counter", "random", "pixel", "stamp", "category", "polars", "series", "sparse", "index")
+
+
+def test_what_is_attached_to_a_value_counts(shop: FlowProject) -> None:
+    shop.write("flow.py", ATTACHED)
+    runs = [shop.finish(shop.start("flow.py", hashseed=seed), timeout=400).ok() for seed in (0, 1)]
+    out = ["a", "b"] * (len(KINDS) + 1)
+    for run in runs:
+        said = next(line for line in run.output.splitlines() if line.startswith("OUT "))
+        assert said.startswith(f"OUT {out}"[:-1]), said
+        assert ", 2.0, 3.0, " in said, said
+    assert runs[0].executions == dict.fromkeys((*KINDS, "made", "named", "trained", "computed", "differentiated"), 2), (
+        runs[0].output
+    )
+    # Gradients of a computed tensor lead to what it was computed from, which no key shows.
+    assert runs[1].executions == {"differentiated": 2}, runs[1].output
+    assert "gradients flow through it" in runs[1].output
