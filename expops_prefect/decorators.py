@@ -19,7 +19,7 @@ from expops_prefect.errors import ConfigurationError
 from expops_prefect.run_context import SUBFLOW_ATTRIBUTE
 from expops_prefect.tracking.hooks import add_flow_hooks, add_task_hooks
 from expops_prefect.tracking.subflows import call, entry_function, is_subflow
-from expops_prefect.tracking.wrapping import Surrounded
+from expops_prefect.tracking.wrapping import Surrounded, called
 
 if TYPE_CHECKING:
     from expops_prefect.project import Project
@@ -63,6 +63,10 @@ class ExpOpsTask(Surrounded, Task[P, R]):
         self.ignore = _parameter_names(ignore)
         self.outputs = patterns(outputs, fn)
         add_task_hooks(self)
+
+    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[override, unused-ignore]
+        """Run the task. See :meth:`prefect.Task.__call__`."""
+        return called(self, super().__call__, args, kwargs, return_state=return_state, wait_for=wait_for)
 
     def with_options(  # type: ignore[override, unused-ignore]
         self, *, process: Any = NotSet, ignore: Any = NotSet, outputs: Any = NotSet, **options: Any

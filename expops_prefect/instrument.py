@@ -26,7 +26,7 @@ from expops_prefect.decorators import ExpOpsFlow
 from expops_prefect.fingerprint.identity import STANDS_FOR
 from expops_prefect.fingerprint.ownership import Owner, owner_of_module
 from expops_prefect.tracking.hooks import add_flow_hooks, add_task_hooks
-from expops_prefect.tracking.wrapping import INNER, Surrounded
+from expops_prefect.tracking.wrapping import INNER, Surrounded, called
 
 _logger = logging.getLogger("prefect.expops")
 F = TypeVar("F", bound=Flow[..., Any])
@@ -57,6 +57,10 @@ class InstrumentedPolicy(ExpOpsCachePolicy):
 
 class InstrumentedTask(Task[..., Any], Surrounded):
     """An instrumented task of Prefect's decorator. Its clones are instrumented too."""
+
+    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[override, unused-ignore]
+        """See :meth:`prefect.Task.__call__`."""
+        return called(self, super().__call__, args, kwargs, return_state=return_state, wait_for=wait_for)
 
     def with_options(self, **options: Any) -> Task[..., Any]:  # type: ignore[override, unused-ignore]
         """See :meth:`prefect.Task.with_options`."""

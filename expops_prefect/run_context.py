@@ -128,6 +128,12 @@ def place() -> RunContext | None:
     return current.get() or _inherited()
 
 
+def answers_fast() -> RunContext | None:
+    """The run context of a flow's body whose tasks are answered before Prefect's engine; ``None`` anywhere else."""
+    here = current.get()
+    return here if here is not None and here.run.project.settings.cache.fast_hits else None
+
+
 def _inherited() -> RunContext | None:
     """The context that this thread was given, while the body that gave it is running."""
     context = given.get()

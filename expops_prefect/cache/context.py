@@ -137,6 +137,9 @@ class CacheContext:
         paired: both our storages are in use, so the key storage's write completes the result's.
         serializer: serializes its result.
         components: what its key is made of, until it is known whether it is a hit.
+        made: its key and what it was made of, for the engine if it was looked up before it.
+        inputs: the arguments by parameter, likewise.
+        ahead: it was looked up before the engine began, and is a miss.
         snapshot: the same, for the record of the result; ``None`` for a hit.
         configured: the processes whose configuration is part of the key.
         retry_name: the KV key that leads a retry of its flow to its result.
@@ -174,6 +177,9 @@ class CacheContext:
     paired: bool = False
     serializer: Serializer[Any] | None = None
     components: KeyComponents | None = None
+    made: Any = None
+    inputs: Mapping[str, Any] | None = None
+    ahead: bool = False
     snapshot: KeySnapshot | None = None
     configured: frozenset[str] = frozenset()
     retry_name: str | None = None
@@ -296,8 +302,18 @@ class CacheContext:
         except FingerprintError:
             return True
 
+    def made_ahead(self, inputs: Mapping[str, Any]) -> Any:
+        """The key that was made before the engine began, if it is for the same objects; only once."""
+        made, given, ahead = self.made, self.inputs, self.ahead
+        self.made = self.inputs = None
+        self.ahead = False
+        if not ahead or given is None or inputs.keys() != given.keys():
+            return None
+        return made if all(inputs[name] is given[name] for name in inputs) else None
+
     def keep_components(self) -> None:
         """Note what the key of an executed task run is made of, before the body can change its arguments."""
+        self.made = self.inputs = None
         components, self.components = self.components, None
         if components is None:
             return
@@ -327,7 +343,7 @@ class CacheContext:
         self.returned_state = self.must_not_store
         self.computed = self.computation() if commits_later else None
         self.task_run = gone
-        self.recorder = self.verified = self.components = self.before = None
+        self.recorder = self.verified = self.components = self.before = self.made = self.inputs = None
 
 
 def gone() -> None:

@@ -98,10 +98,11 @@ def prepare(
     task = context.task
     if task.isgenerator:
         return plain()  # Prefect always executes generators; they are only recorded.
-    earlier = session().of_task_run(context.task_run.id)
+    earlier, made = session().of_task_run(context.task_run.id), None
     if earlier is not None:
         earlier.release_lease()  # A retry takes a new lease; its key may differ.
-    key = _prepared(context, inputs, ignore=ignore, others=others, plain=plain)
+        made = earlier.made_ahead(inputs)
+    key = _prepared(context, inputs, ignore=ignore, others=others, plain=plain, made=made)
     return plain() if key is None else key
 
 
@@ -112,6 +113,7 @@ def _prepared(
     ignore: tuple[str, ...],
     others: tuple[str, ...],
     plain: Callable[[], str | None],
+    made: tuple[_Made, tuple[str, ...]] | None,
 ) -> str | None:
     task = context.task
     try:
@@ -127,8 +129,13 @@ def _prepared(
             run.uncached(context, reasons.switched_off(project, name))
         return None
     try:
-        with counting(project.data_rules()) as rules:
-            made = _made(project, task, name, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+        if made is not None:
+            made_of: _Made | Decision = made[0]
+            folders = made[1]
+        else:
+            with counting(project.data_rules()) as rules:
+                made_of = _made(project, task, name, inputs, (*ignore, *getattr(task, "ignore", ())), others)
+            folders = tuple(rules.folders or ())
     except FingerprintError as error:
         _warn_unhashable(task, error)
         if run is not None:
@@ -140,24 +147,25 @@ def _prepared(
         if run is not None:
             run.uncached(context, reasons.without_digest(said))
         return None
-    if isinstance(made, Decision):
-        if run is not None and made.why_not is not None:
-            run.uncached(context, made.why_not)
+    if isinstance(made_of, Decision):
+        if run is not None and made_of.why_not is not None:
+            run.uncached(context, made_of.why_not)
         return None
-    key, components, configured = made.key, made.components, made.configured
+    key, components, configured = made_of.key, made_of.components, made_of.configured
     uses_configuration(configured)
     retry_name = retries.name_for(context, inputs)
     before = retries.completed_before(project, context, retry_name)
     changed, key = before not in (None, key), before or key
     cache_context = CacheContext.of(project, key, context.task_run, nested=get_transaction() is not None)
     cache_context.configured, cache_context.retry_name = configured, retry_name
+    cache_context.made, cache_context.inputs = (made_of, folders), inputs
     # If it is executed nevertheless, its result does not belong to this key.
     cache_context.unkeyed = changed
     store = context.result_store
     surrounded = getattr(task, run_context.SURROUNDED_ATTRIBUTE, False)
-    if made.decision.watched:
-        cache_context.before = _before(made, task, store, plain, surrounded=surrounded)
-        cache_context.data_folders = tuple(rules.folders or ())
+    if made_of.decision.watched:
+        cache_context.before = _before(made_of, task, store, plain, surrounded=surrounded)
+        cache_context.data_folders = folders
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
     if project.settings.cache.single_flight and not surrounded:

@@ -84,6 +84,13 @@ class Session:
             context.end(commits_later=self._by_key.get(context.key) is context)
         return context
 
+    def forget(self, task_run_id: UUID) -> None:
+        """Forget a task run that was looked up and does not go on."""
+        with self._lock:
+            context = self._by_task_run.pop(task_run_id, None)
+            if context is not None and self._by_key.get(context.key) is context:
+                del self._by_key[context.key]
+
     def committed(self, context: CacheContext) -> None:
         """Forget a key under which nothing more will be written."""
         with self._lock:

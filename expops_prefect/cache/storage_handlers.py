@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -39,10 +39,11 @@ from expops_prefect.errors import BackendError, ExpOpsPrefectError, IntegrityErr
 from expops_prefect.models.record_format import DEPENDENCIES_FORMAT, FILES_FORMAT, is_newer
 from expops_prefect.project import Project
 from expops_prefect.record import file_lists
-from expops_prefect.record.cache_records import COMPLETED, CacheRecord
+from expops_prefect.record.cache_records import COMPLETED, CacheRecord, is_whole
 from expops_prefect.record.file_lists import StoredPath
 from expops_prefect.serialization.envelope import Envelope
 from expops_prefect.serialization.manifest import pack
+from expops_prefect.stores.kv.base import JSON
 
 _NONE: Final = pack(None).manifest
 _LONGEST_NONE: Final = 1024
@@ -169,6 +170,27 @@ def look_up(project_of: ProjectOf, path: str) -> bytes:
     return found
 
 
+def are_hits(project: Project, contexts: Sequence[CacheContext], *, whole: bool) -> list[bool]:
+    """Whether there are valid, verified results for task runs; they are kept for the reads that follow.
+
+    Args:
+        project: their project.
+        contexts: their contexts.
+        whole: whether results that are not wholly in their records count as misses: each costs a download.
+    """
+    keys = [results.record_key(context.key) for context in contexts]
+    with project.kv_availability.watch():
+        values = project.kv.get_many(keys) if len(keys) > 1 else {key: project.kv.get(key) for key in keys}
+    found = []
+    for context, key in zip(contexts, keys, strict=True):
+        value = values.get(key)
+        if value is None or (whole and not is_whole(value)):
+            found.append(False)
+        else:
+            found.append(_look(lambda: project, context, context.key, read=value) is not None)
+    return found
+
+
 async def alook_up(project_of: ProjectOf, path: str) -> bytes:
     """The async form of :func:`look_up`."""
     context = session().current(path)
@@ -182,14 +204,23 @@ async def alook_up(project_of: ProjectOf, path: str) -> bytes:
     return found
 
 
-def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> bytes | None:
-    """The metadata of a valid, verified result, or ``None``; the result is kept for the read that follows."""
+def _look(project_of: ProjectOf, context: CacheContext | None, path: str, *, read: JSON | None = None) -> bytes | None:
+    """The metadata of a valid, verified result, or ``None``; the result is kept for the read that follows.
+
+    Args:
+        project_of: returns the project.
+        context: the context of the task run.
+        path: the transaction key.
+        read: its record, if it was read already.
+    """
     if context is not None and context.verified is not None:
         return _metadata(context.verified.record)
     try:
         project = _project(project_of, context)
-        with project.kv_availability.watch():
-            value = project.kv.get(results.record_key(path))
+        value = read
+        if value is None:
+            with project.kv_availability.watch():
+                value = project.kv.get(results.record_key(path))
         record = results.hit_of(project, path, value)
         found: tuple[Dependency, ...] = ()
         if record is not None:
@@ -238,7 +269,7 @@ def _look(project_of: ProjectOf, context: CacheContext | None, path: str) -> byt
             context.verified, context.why = None, reasons.unreadable(said)
         return None
     if context is not None:
-        context.components = context.before = None
+        context.components = context.before = context.made = context.inputs = None
     observation.inherit(found, restored)
     return _metadata(record)
 

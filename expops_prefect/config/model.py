@@ -134,6 +134,7 @@ class CacheSettings(_Closed):
         spill_bytes: arrays and frames from this size on become files of their own.
         single_flight: whether, of task runs that want one result at the same time, one computes it and the others
             wait.
+        fast_hits: whether a hit is answered before Prefect's engine is entered, where the task's options allow it.
         lease_seconds: how long a lease is valid without renewal; then another process takes over.
         signing_key_file: a file with the keys that sign records, relative to the project's root.
         ignore_files: names of files and folders that do not count in data folders; replaces the default list.
@@ -152,6 +153,7 @@ class CacheSettings(_Closed):
     small_bytes: Annotated[StrictInt, Field(ge=0, le=262_144)] = 16_384
     spill_bytes: Bytes = 262_144
     single_flight: StrictBool = False
+    fast_hits: StrictBool = False
     lease_seconds: Seconds = 30
     signing_key_file: StrictStr | None = None
     ignore_files: tuple[FileName, ...] = IGNORED

@@ -262,3 +262,13 @@ def expiry(record: CacheRecord, ttl: timedelta | None) -> float | None:
     if ttl is not None:
         ends.append(record.ended_at + ttl.total_seconds())
     return min(ends, default=None)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a stored record holds its complete result, and no files belong to it."""
+    return (
+        isinstance(value, dict)
+        and value.get("inline") is not None
+        and not value.get("payloads")
+        and (not value.get("file_list"))
+    )

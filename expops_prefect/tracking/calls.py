@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRunResult, TaskRunResult
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from expops_prefect import run_context
-from expops_prefect._internal.diagnostics import concern, degrade
+from expops_prefect._internal.diagnostics import concern
 from expops_prefect.cache.keys import key_name
 from expops_prefect.run_context import (
     CALL_ATTRIBUTE,
     PLACE_ATTRIBUTE,
-    PROJECT_ATTRIBUTE,
     SUBFLOW_ATTRIBUTE,
     Call,
     RunContext,
@@ -28,8 +24,6 @@ from expops_prefect.tracking.wrapping import Surrounded
 
 if TYPE_CHECKING:
     from prefect.context import FlowRunContext, TaskRunContext
-
-_WRAPPED = "_expops_submits"
 
 
 def run_of_task(task: Any) -> Run | None:
@@ -97,7 +91,7 @@ def call_of_context(run: Run, context: TaskRunContext) -> Call:
             return run.begin(context.task_run.id, call)
     inputs = context.task_run.task_inputs or {}
     taken = (item for parameter, items in inputs.items() if parameter != "__parents__" for item in items)
-    return run.begin(context.task_run.id, call, _run_ids(taken))
+    return run.begin(context.task_run.id, call, run_ids(taken))
 
 
 def subflow_inputs(outer: FlowRunContext, parameters: Any) -> tuple[UUID, ...]:
@@ -111,79 +105,14 @@ def subflow_inputs(outer: FlowRunContext, parameters: Any) -> tuple[UUID, ...]:
 
     token = type(outer).__var__.set(outer)
     try:
-        return _run_ids(collect_task_run_inputs_sync(parameters))
+        return run_ids(collect_task_run_inputs_sync(parameters))
     finally:
         type(outer).__var__.reset(token)
 
 
-def _run_ids(inputs: Iterable[Any]) -> tuple[UUID, ...]:
+def run_ids(inputs: Iterable[Any]) -> tuple[UUID, ...]:
+    """The ids of the task runs and flow runs among inputs as Prefect collects them."""
     return tuple(item.id for item in inputs if isinstance(item, TaskRunResult | FlowRunResult))
-
-
-def _submitted_upstream(run: Run, parameters: Any, wait_for: Any, dependencies: Any) -> tuple[str, ...]:
-    """The processes whose data a submitted call uses. In another process its futures have become values."""
-    from prefect.utilities.engine import collect_task_run_inputs_sync
-
-    found = collect_task_run_inputs_sync([parameters, list(wait_for or ())])
-    found = found.union(*(dependencies or {}).values())
-    return tuple(sorted(run.producers.of(_run_ids(found))))
-
-
-def watch_submissions(runner: Any) -> None:
-    """Let a task runner's ``submit`` number each call and send it along with the task.
-
-    ``map`` also calls ``submit``, once for each element in order. Prefect makes a task runner for each
-    flow run, so the method is replaced on the instance.
-
-    Args:
-        runner: Prefect's task runner of the flow run, or ``None``.
-    """
-    if runner is None or getattr(runner, _WRAPPED, False):
-        return
-    submit = runner.submit
-    in_threads = isinstance(runner, ThreadPoolTaskRunner)
-
-    def submit_numbered(task: Any, parameters: Any, wait_for: Any = None, *args: Any, **kwargs: Any) -> Any:
-        here = scope_here()
-        run = here.run if here is not None else None
-        if not isinstance(run, Run):
-            return submit(_with_project(task), parameters, wait_for, *args, **kwargs)
-        # Only map passes the dependencies of the mapped parameters.
-        mapped = kwargs.get("dependencies") is not None or bool(args)
-        numbered = copy.copy(task)
-        place = getattr(task, PLACE_ATTRIBUTE, None)
-        call = run.new_call(here, key_name(task), task.name, mapped=mapped, place=place, apart=not in_threads)
-        if not in_threads:
-            dependencies = kwargs.get("dependencies") or (args[0] if args else None)
-            call = replace(call, upstream=_submitted_upstream(run, parameters, wait_for, dependencies))
-        setattr(numbered, CALL_ATTRIBUTE, call)
-        run.submitted(call)
-        try:
-            future = submit(numbered, parameters, wait_for, *args, **kwargs)
-        except BaseException:
-            run.submission_done()
-            raise
-        if not in_threads:
-            run.producers.add(future.task_run_id, call)
-        try:
-            future.add_done_callback(lambda _: run.submission_done())
-        except Exception as error:  # noqa: BLE001 - the edge to Prefect: the task runs, so its future is the caller's
-            degrade("task ends not recorded", repr(error), key=task.name)
-            run.submission_done()
-        return future
-
-    runner.submit = submit_numbered
-    setattr(runner, _WRAPPED, True)
-
-
-def _with_project(task: Any) -> Any:
-    """A task submitted by an unrecorded flow, marked with the flow's project for the worker process."""
-    project = run_context.flow_project.get()
-    if project is None or not is_ours(task):
-        return task
-    submitted = copy.copy(task)
-    setattr(submitted, PROJECT_ATTRIBUTE, project)
-    return submitted
 
 
 def is_ours(task: Any) -> bool:

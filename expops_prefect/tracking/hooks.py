@@ -145,6 +145,11 @@ def add_flow_hooks(flow: Any) -> None:
         setattr(flow, name, _with_hook(getattr(flow, name), _expops_record_flow_end))
 
 
+def are_ours(hooks: list[Any]) -> bool:
+    """Whether a task has no other hooks than this package's."""
+    return all(hook is _expops_record_task_end for hook in hooks)
+
+
 def _with_hook(hooks: list[Any], ours: Any) -> list[Any]:
     return [*(hook for hook in hooks if getattr(hook, "__name__", "") != ours.__name__), ours]
 

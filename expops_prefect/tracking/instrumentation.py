@@ -32,11 +32,11 @@ from expops_prefect.tracking.calls import (
     run_of_task,
     scope_of_body,
     subflow_inputs,
-    watch_submissions,
 )
 from expops_prefect.tracking.run import Run
 from expops_prefect.tracking.runs import start_run
 from expops_prefect.tracking.subflows import States, body_of_entry
+from expops_prefect.tracking.submissions import watch_submissions
 from expops_prefect.tracking.wrapping import INNER, keeps_time
 
 _logger = logging.getLogger("prefect.expops")

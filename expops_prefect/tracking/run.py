@@ -220,6 +220,11 @@ class Run:
         if held is not None:
             held.by_prefect, held.found = True, record
 
+    def forget(self, run_uuid: UUID) -> None:
+        """Forget a call that was looked up; the engine begins it anew."""
+        with self._lock:
+            self._open.pop(run_uuid, None)
+
     def never_began(self, run_uuid: UUID, why: Reason) -> None:
         """Record that a call was neither looked up nor executed, because its dependencies failed."""
         with self._lock:

@@ -20,8 +20,9 @@ from expops_prefect.models import names
 from expops_prefect.record.cache_records import COMPLETED, CacheRecord
 from expops_prefect.record.process_rows import Status
 from expops_prefect.stores.outbox.changes import Put
-from expops_prefect.tracking.calls import call_of_context, is_ours, run_of_task, watch_submissions
+from expops_prefect.tracking.calls import call_of_context, is_ours, run_of_task
 from expops_prefect.tracking.hooks import failure_of
+from expops_prefect.tracking.submissions import watch_submissions
 from expops_prefect.tracking.wrapping import Surrounded
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from expops_prefect.run_context import Call
     from expops_prefect.tracking.run import Run
 
-_SENDS: Final = "emit_task_run_state_change_event"
+SENDS: Final = "emit_task_run_state_change_event"
 _WATCHED: Final = "_expops_watched"
 
 
@@ -41,7 +42,7 @@ def watch() -> None:
     from expops_prefect.tracking import flow_states
 
     flow_states.watch()
-    send: Callable[..., Any] = getattr(task_engine, _SENDS)
+    send: Callable[..., Any] = getattr(task_engine, SENDS)
     if getattr(send, _WATCHED, False):
         return
 
@@ -52,7 +53,7 @@ def watch() -> None:
         return sent
 
     setattr(send_and_look, _WATCHED, True)
-    setattr(task_engine, _SENDS, send_and_look)
+    setattr(task_engine, SENDS, send_and_look)
 
 
 def _handle_state(task_run: Any, state: Any) -> None:

@@ -17,6 +17,8 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from expops_prefect import run_context
+
 Function = Callable[..., Any]
 
 INNER: Final = "_expops_inner"
@@ -188,3 +190,23 @@ def _warn_of_thread(seconds: float) -> None:
         "return. An async task can be interrupted wherever it awaits.",
         seconds,
     )
+
+
+def called(
+    task: Any, by_prefect: Callable[..., Any], args: Any, options: Any, *, return_state: bool, wait_for: Any
+) -> Any:
+    """Call a task: answer from the cache where ``prefect.cache.fast_hits`` allows it, else as Prefect does.
+
+    Args:
+        task: the task.
+        by_prefect: Prefect's own call of it.
+        args, options: the arguments.
+        return_state, wait_for: as Prefect's call takes them.
+    """
+    here = None if wait_for is not None else run_context.answers_fast()
+    if here is not None:
+        from expops_prefect.tracking import fast_hits
+
+        if fast_hits.allowed(task):
+            return fast_hits.call(task, here, args, options, return_state=return_state)
+    return by_prefect(*args, return_state=return_state, wait_for=wait_for, **options)

@@ -44,11 +44,16 @@ class Bench:
         """Rows of the large frame."""
         return 40_000 if self.quick else 2_000_000
 
-    def project(self, name: str) -> Path:
-        """A new project's root folder."""
+    def project(self, name: str, cache: str = "") -> Path:
+        """A new project's root folder.
+
+        Args:
+            name: its id.
+            cache: settings of its section ``cache``, as in a flow mapping of YAML.
+        """
         root = self.folder / name
         (root / "configs").mkdir(parents=True)
-        (root / "configs" / "project_config.yaml").write_text(f"prefect: {{project_id: {name}}}\n")
+        (root / "configs" / "project_config.yaml").write_text(f"prefect: {{project_id: {name}, cache: {{{cache}}}}}\n")
         return root
 
     @property

@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Measure]]] = {
     "small": small.measure,
     "flow": small.measure_flow,
     "mapped": small.measure_mapped,
+    "fast": small.measure_fast,
     "metrics": metrics.measure,
     "hash": large.measure_hash,
     "array": large.measure_array,

@@ -438,8 +438,13 @@ def test_the_rule_of_caching(tmp_path: Path, name: str) -> None:
 
 
 def test_single_flight(tmp_path: Path) -> None:
-    _, config = blocks(page("caching"), "yaml")
+    _, config, _ = blocks(page("caching"), "yaml")
     assert settings_of(tmp_path / "elsewhere", config).cache.single_flight
+
+
+def test_fast_hits(tmp_path: Path) -> None:
+    _, _, config = blocks(page("caching"), "yaml")
+    assert settings_of(tmp_path / "elsewhere", config).cache.fast_hits
 
 
 def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
@@ -464,7 +469,7 @@ def test_no_configuration_is_shown_untested() -> None:
     counted = {name: len(blocks(text, "yaml")) for name, text in PAGES.items() if "```yaml" in text}
     assert counted == {
         "README.md": 1,
-        "docs/caching.md": 2,
+        "docs/caching.md": 3,
         "docs/configuration.md": 1,
         "docs/security.md": 1,
         "docs/stores.md": 2,

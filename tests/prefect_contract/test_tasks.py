@@ -335,3 +335,58 @@ def test_a_step_that_commits_by_itself_outlives_its_parent() -> None:
         "a nested task's result is lost when its parent fails, unless its own commit mode was set to EAGER meanwhile",
         used_by,
     )
+
+
+def test_a_task_run_that_does_not_enter_the_engine() -> None:
+    """Hits that are answered at once begin like this; misses go on in the engine as the same task run."""
+    from prefect.task_engine import _create_task_run_locally, run_task
+
+    seen: dict[str, Any] = {}
+
+    @task(tags=["red"])
+    def body(x: int) -> Any:
+        context = TaskRunContext.get()
+        assert context is not None
+        return context.task_run.id
+
+    @flow
+    def main() -> None:
+        around = FlowRunContext.get()
+        assert around is not None
+        assert around.flow_run is not None
+        begun = _create_task_run_locally(
+            task=body, parameters={"x": body(1)}, wait_for=None, extra_task_inputs={"x": set()}
+        )
+        seen["begun"] = (begun.flow_run_id == around.flow_run.id, begun.state.name, begun.tags, begun.name[:5])  # type: ignore[union-attr]
+        seen["inputs"] = sorted(begun.task_inputs)
+        seen["same"] = run_task(body, begun.id, parameters={"x": 1}) == begun.id
+        seen["context"] = (around.client is not None, around.task_run_assets.get(begun.id) or set())
+
+    main()
+    used_by = "tracking.fast_hits"
+    check(seen["begun"], (True, "Pending", ["red"], "body-"), "a local task run is pending, with its tags", used_by)
+    check(seen["inputs"], ["x"], "a local task run has its inputs by parameter", used_by)
+    check(seen["same"], True, "the engine goes on with the id that it is given", used_by)
+    check(seen["context"], (True, set()), "the flow's context has its client, and the assets of task runs", used_by)
+
+
+def test_map_submits_one_by_one() -> None:
+    calls: list[dict[str, Any]] = []
+
+    @task
+    def body(x: int, y: int) -> int:
+        return x + y
+
+    @flow
+    def main() -> None:
+        runner = cast("Any", FlowRunContext.get()).task_runner
+        runner.submit = lambda **kwargs: calls.append(kwargs)
+        body.map([1, 2], 3)
+
+    main()
+    check(
+        [(call["parameters"], isinstance(call["dependencies"], dict)) for call in calls],
+        [({"x": 1, "y": 3}, True), ({"x": 2, "y": 3}, True)],
+        "map calls its runner's submit for each element in order, with the dependencies by name, and keeps no result",
+        "tracking.submissions",
+    )
