@@ -227,10 +227,9 @@ def _tensor_state(walk: Walk, value: Any, torch: Any) -> list[bytes]:
     more = []
     if value.grad is not None:
         more.append(named("grad", walk.at(".grad", value.grad)))
-    for name in ("_backward_hooks", "_post_accumulate_grad_hooks"):
-        if hooks := getattr(value, name, None):
-            # Without their numbers, which count all hooks of the process.
-            more.append(named(name, walk.at(f".{name}", list(hooks.values()))))
+    # Hooks without their numbers, which count all hooks of the process.
+    held = {name: getattr(value, name, None) for name in ("_backward_hooks", "_post_accumulate_grad_hooks")}
+    more += [named(name, walk.at(f".{name}", list(hooks.values()))) for name, hooks in held.items() if hooks]
     more += [named(name) for name in ("is_conj", "is_neg", "is_inference") if getattr(value, name)()]
     if value.layout is torch.strided and not value.is_contiguous():
         more.append(named("strides", walk.encode(value.stride())))

@@ -219,7 +219,7 @@ class Cell(ctypes.Structure):
 
 
 def member(tag: str) -> Any:
-    made: Any = enum.Enum("Colour", {"RED": 1}, module=__name__)["RED"]
+    made: Any = getattr(enum.Enum("Colour", {"RED": 1}, module=__name__), "RED")  # noqa: B009 - unknown to mypy
     made.tag = tag
     return made
 
