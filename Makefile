@@ -131,7 +131,7 @@ $(VENV)/.prefect-suite: $(VENV)/.dev
 	  'pytest-asyncio>=1.1' pytest-env respx asgiref opentelemetry-test-utils
 	@touch $@
 
-# ExpOps' listener SDK, for node.
+# For node: ExpOps' listener SDK, and Azurite, a server that speaks Azure's protocol.
 $(VENV)/.node: tests/interop/package.json | check-tools
 	@mkdir -p $(VENV)/node
 	@cp $< $(VENV)/node/package.json

@@ -18,12 +18,16 @@ import pytest
 import expops_prefect
 from expops_prefect._internal.process import of_process
 from expops_prefect.project import OpenProjects
-from tests.support import emulators, shared_servers
+from tests.support import cloud_servers, emulators, shared_servers
 from tests.support.backends import COMBINATIONS, Cloud
 from tests.support.processes import FlowProject
 from tests.support.scheduling import FilesTogether
 from tests.support.shared_servers import LEVELS
 
+_SETTINGS = (
+    *("PREFECT_", "MLOPS_", "EXPOPS_", "GOOGLE_", "FIREBASE_", "FIRESTORE_", "STORAGE_EMULATOR"),
+    *("AWS_", "AZURE_"),
+)
 _starting: list[Thread] = []
 
 
@@ -37,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
     for name in list(os.environ):
-        if name.startswith(("PREFECT_", "MLOPS_", "EXPOPS_", "GOOGLE_", "FIREBASE_", "FIRESTORE_", "STORAGE_EMULATOR")):
+        if name.startswith(_SETTINGS):
             del os.environ[name]
     folder = tempfile.mkdtemp(prefix="expops-prefect-tests-")
     os.environ[shared_servers.FOLDER] = folder
@@ -185,6 +189,30 @@ def gcs_endpoint() -> str:
 def redis_host() -> str:
     """Where the Redis server listens, ``host:port``."""
     return shared_servers.address("redis_host")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> str:
+    """The URL of the server that speaks S3's protocol."""
+    return shared_servers.address("s3_endpoint")
+
+
+@pytest.fixture(scope="session")
+def azure_endpoint() -> str:
+    """The URL of an account on the server that speaks Azure's protocol."""
+    return shared_servers.address("azure_endpoint")
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str) -> str:
+    """A new bucket."""
+    return cloud_servers.new_s3_bucket(s3_endpoint)
+
+
+@pytest.fixture
+def azure_container(azure_endpoint: str) -> str:
+    """A new container."""
+    return cloud_servers.new_azure_container(azure_endpoint)
 
 
 @pytest.fixture

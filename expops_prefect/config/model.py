@@ -277,13 +277,28 @@ class ObjectStoreSection(_Open):
     """``experiment.cache.object_store``: see :class:`BackendSection`.
 
     Attributes:
-        type: the object store: ``local``, ``gcs``, or the name of a store of your own. Without it ``gcs`` if
-            ``MLOPS_GCS_BUCKET`` is set, else ``local``.
-        bucket: the name of the bucket; ``gcs`` needs it.
+        type: the object store: ``local``, ``gcs``, ``s3``, ``azure``, or the name of a store of your own. Without it
+            ``gcs`` if ``MLOPS_GCS_BUCKET`` is set, else ``local``.
+        bucket: the name of the bucket; ``gcs`` and ``s3`` need it.
+        container: the name of the container; ``azure`` needs it.
+        prefix: folders in front of the project's id, in the bucket of ``s3`` or the container of ``azure``.
+        region: the region of the bucket of ``s3``.
+        endpoint: the URL of another server that speaks S3's or Azure's protocol.
+        profile: the profile in AWS' shared files whose credentials are used.
+        account: the storage account of ``azure``; without it, the one of the connection string.
+        credentials_file: for ``s3`` a file in the form of ``~/.aws/credentials``, for ``azure`` one with a connection
+            string; relative to the project's root.
     """
 
     type: StrictStr | None = None
     bucket: StrictStr | None = None
+    container: StrictStr | None = None
+    prefix: StrictStr | None = None
+    region: StrictStr | None = None
+    endpoint: StrictStr | None = None
+    profile: StrictStr | None = None
+    account: StrictStr | None = None
+    credentials_file: StrictStr | None = None
 
 
 class CacheSection(_Open):

@@ -25,6 +25,8 @@ _OWN: Final[Mapping[str, Mapping[str, str]]] = {
     OBJECT_GROUP: {
         "local": "expops_prefect.stores.objects.local.settings:LocalObjectSettings",
         "gcs": "expops_prefect.stores.objects.gcs.settings:GCSSettings",
+        "s3": "expops_prefect.stores.objects.cloud.settings:S3Settings",
+        "azure": "expops_prefect.stores.objects.cloud.settings:AzureSettings",
     },
 }
 """A table, because scanning entry points takes longer than the rest of reading a configuration."""

@@ -42,6 +42,10 @@ def backend(text: str, place: str = "experiment: {cache: {backend: %s}}") -> str
     return place % text
 
 
+def objects(text: str) -> str:
+    return backend(text, "experiment: {cache: {object_store: %s}}")
+
+
 WRONG = [
     # Backends
     Wrong(
@@ -70,7 +74,18 @@ WRONG = [
     Wrong(backend("{type: mongo}", "model: {cache: {backend: %s}}"), "model.cache.backend.type", ["'mongo'"]),
     Wrong("experiment: {cache: [1]}", "experiment.cache", ["a list", "a mapping"]),
     Wrong("experiment: digits", "experiment", ["'digits'", "a mapping"]),
-    Wrong("experiment: {cache: {object_store: {type: s3}}}", "object_store.type", ["'s3'", "gcs, local"]),
+    Wrong("experiment: {cache: {object_store: {type: s4}}}", "object_store.type", ["'s4'", "azure, gcs, local, s3"]),
+    Wrong(objects("{type: s3}"), "object_store.bucket", ["empty", "the name of a bucket alone"]),
+    Wrong(objects("{type: s3, bucket: s3://shop}"), "object_store.bucket", ["'s3://shop'"]),
+    Wrong(objects("{type: s3, bucket: shop, buckets: a}"), "object_store.buckets", ["'a'", "bucket, region, profile"]),
+    Wrong(objects("{type: s3, bucket: shop, region: 'Eu West'}"), "object_store.region", ["'Eu West'", "eu-west-1"]),
+    Wrong(objects("{type: s3, bucket: shop, prefix: ../a}"), "object_store.prefix", ["'../a'", "folders"]),
+    Wrong(objects("{type: s3, bucket: shop, endpoint: minio}"), "object_store.endpoint", ["'minio'", "a URL"]),
+    Wrong(objects("{type: s3, bucket: shop}"), "AWS_REGION", ["'Eu West'"], {"AWS_REGION": "Eu West"}),
+    Wrong(objects("{type: azure}"), "object_store.account", ["empty", "AZURE_STORAGE_CONNECTION_STRING"]),
+    Wrong(objects("{type: azure, account: shop}"), "object_store.container", ["empty", "the name of a container"]),
+    Wrong(objects("{type: azure, account: A, container: a}"), "object_store.account", ["'A'", "a storage account"]),
+    Wrong(objects("{type: azure, account: shop, container: a--b}"), "object_store.container", ["'a--b'"]),
     Wrong("experiment: {cache: {object_store: {type: gcs}}}", "object_store.bucket", ["empty", "MLOPS_GCS_BUCKET"]),
     Wrong("experiment: {cache: {object_store: {type: gcs, bucket: 12}}}", "object_store.bucket", ["12", "text"]),
     Wrong("experiment: {cache: {object_store: {type: gcs, bucket: gs://b}}}", "object_store.bucket", ["alone"]),

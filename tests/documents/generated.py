@@ -47,11 +47,21 @@ ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
     "experiment.cache.backend.db": ("MLOPS_REDIS_DB",),
     "experiment.cache.backend.password": ("MLOPS_REDIS_PASSWORD",),
     "experiment.cache.object_store.bucket": ("MLOPS_GCS_BUCKET",),
+    "experiment.cache.object_store.region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "experiment.cache.object_store.endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "experiment.cache.object_store.profile": ("AWS_PROFILE",),
+    "experiment.cache.object_store.account": ("AZURE_STORAGE_ACCOUNT_NAME",),
 }
 """The variables that stand for a key."""
 OTHER_VARIABLES: Final[Mapping[str, str]] = {
     "EXPOPS_PROJECT_ROOT": "the project's root folder; see [The project's root](#the-projects-root)",
     "STORAGE_EMULATOR_HOST": "the address of an emulator of Cloud Storage",
+    "AZURE_STORAGE_CONNECTION_STRING": "the account of `azure`, with its key",
+    "AWS_ACCESS_KEY_ID": "the key of `s3`, with `AWS_SECRET_ACCESS_KEY`",
+    "AWS_SHARED_CREDENTIALS_FILE": "AWS' own file of credentials; without it `~/.aws/credentials`",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "the token of a web identity for `s3`, with `AWS_ROLE_ARN`",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "where a container's role is asked for",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "the same",
 }
 """The variables that stand for no key."""
 

@@ -19,6 +19,7 @@ from expops_prefect.config import CacheSettings, RecordSettings
 from expops_prefect.record.process_rows import Row
 from expops_prefect.stores.kv.firestore.settings import FirestoreSettings
 from expops_prefect.stores.kv.redis.settings import RedisSettings
+from expops_prefect.stores.objects.cloud.settings import AzureSettings, S3Settings
 from expops_prefect.stores.objects.gcs.settings import GCSSettings
 from tests.config.support import settings_of
 from tests.documents.pages import ROOT, blocks, commands, pages
@@ -448,7 +449,7 @@ def test_fast_hits(tmp_path: Path) -> None:
 
 
 def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
-    config, _ = blocks(page("stores"), "yaml")
+    config, *_ = blocks(page("stores"), "yaml")
     settings = settings_of(tmp_path / "churn", config)
     assert isinstance(settings.kv, FirestoreSettings)
     assert settings.kv.gcp_project == "my-gcp-project-id"
@@ -459,10 +460,24 @@ def test_the_configuration_of_google_cloud(tmp_path: Path) -> None:
 
 
 def test_the_configuration_of_redis(tmp_path: Path) -> None:
-    _, config = blocks(page("stores"), "yaml")
+    _, config, *_ = blocks(page("stores"), "yaml")
     found = settings_of(tmp_path / "churn", config).kv
     assert isinstance(found, RedisSettings)
     assert (found.host, found.port, found.password) == ("redis.internal", 6379, None)
+
+
+def test_the_configurations_of_s3_and_azure(tmp_path: Path) -> None:
+    *_, of_s3, of_azure = blocks(page("stores"), "yaml")
+    found = settings_of(tmp_path / "churn", of_s3).objects
+    assert isinstance(found, S3Settings)
+    assert (found.bucket, found.region, found.endpoint, found.prefix) == ("my-s3-bucket-name", "eu-west-1", None, "")
+    lines = [line.replace("# ", "", 1) if line.lstrip().startswith("# ") else line for line in of_s3.splitlines()]
+    found = settings_of(tmp_path / "other", "\n".join(lines)).objects
+    assert isinstance(found, S3Settings)
+    assert (found.endpoint, found.prefix) == ("http://minio.example:9000", "team/experiments")
+    azure = settings_of(tmp_path / "third", of_azure).objects
+    assert isinstance(azure, AzureSettings)
+    assert (azure.container, azure.account) == ("my-container-name", "myaccount")
 
 
 def test_no_configuration_is_shown_untested() -> None:
@@ -472,5 +487,5 @@ def test_no_configuration_is_shown_untested() -> None:
         "docs/caching.md": 3,
         "docs/configuration.md": 1,
         "docs/security.md": 1,
-        "docs/stores.md": 2,
+        "docs/stores.md": 4,
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 _OF_THE_CONNECTION = {"host", "connection", "transfer-encoding", "content-length"}
 
@@ -38,23 +38,32 @@ class GCSProxy(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that hang up are no news."""
 
+    def is_content(self, method: str, path: str) -> bool:
+        """Whether a request asks for the bytes of an object."""
+        return method == "GET" and "alt=media" in path
+
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> tuple[int, Any, bytes]:
         """What the client gets: status, headers, body."""
         if method == self.refuse:
             return self.status, {}, b"refused on purpose"
+        return self.pass_on(method, path, headers, body)
+
+    def pass_on(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> tuple[int, Any, bytes]:
+        """The server's answer."""
         if self.damage_uploads and method == "PUT" and body:
             body = bytes([body[0] ^ 1]) + body[1:]
-        request = urllib.request.Request(self.upstream + path, data=body, headers=headers, method=method)
+        # Not by urllib, which adds a type to content that has none.
+        connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=30)
         try:
-            reply = urllib.request.urlopen(request, timeout=30)
-        except urllib.error.HTTPError as error:
-            reply = error
-        with reply:
-            data = bytes(reply.read())
+            connection.request(method, path, body, headers)
+            reply = connection.getresponse()
+            data = reply.read()
+        finally:
+            connection.close()
         if "json" in (reply.headers.get("Content-Type") or ""):
             # Links to an object's content must lead here as well.
             data = data.replace(self.upstream.encode(), self.url.encode())
-        elif self.damage and "alt=media" in path and data:
+        elif self.damage and self.is_content(method, path) and data:
             data = bytes([data[0] ^ 1]) + data[1:]
         return reply.status, reply.headers, data
 
@@ -72,14 +81,16 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answered.items():
             if name.lower() not in _OF_THE_CONNECTION:
                 self.send_header(name, value.replace(self.server.upstream, self.server.url))
-        self.send_header("Content-Length", str(len(data)))
+        of_head = answered.get("Content-Length", "0") if self.command == "HEAD" and answered else len(data)
+        self.send_header("Content-Length", str(of_head))
         self.end_headers()
-        if self.command == "GET" and "alt=media" in self.path and self.server.breaks > 0:
+        if self.server.is_content(self.command, self.path) and self.server.breaks > 0:
             self.server.breaks -= 1
             data, self.close_connection = data[: len(data) // 2], True
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _pass_on
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _pass_on
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.support import emulators
+from tests.support import cloud_servers, emulators
 from tests.support.redis_server import start_redis_server
 from tests.support.server import Server, start_prefect_server, stop_all
 
@@ -33,6 +33,8 @@ SERVERS: Final[dict[str, Callable[[Path], tuple[Server, str]]]] = {
     "firestore_host": emulators.start_firestore_emulator,
     "gcs_endpoint": emulators.start_gcs_server,
     "redis_host": start_redis_server,
+    "s3_endpoint": cloud_servers.start_s3_server,
+    "azure_endpoint": cloud_servers.start_azure_server,
 }
 """By the fixture that asks for the server."""
 # Kept, so that nothing warns when one is forgotten that runs on: the process that leads the suite ends it.

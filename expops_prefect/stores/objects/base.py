@@ -39,7 +39,9 @@ _MAX_COMPONENT: Final = 255
 class ObjectInfo:
     """An object: its key, size in bytes, and a stamp that changes with every write.
 
-    The stamp is one line of text; on files it holds size, mtime, ctime and inode.
+    The stamp is one line of text; on files it holds size, mtime, ctime and inode. Where a service tells no more than
+    the second in which the same bytes were written, two writes in one second may have the same stamp, but not a
+    refresh.
     """
 
     key: str
@@ -66,7 +68,8 @@ class ObjectStore(Protocol):
         """Write an object unless one of the same size exists; ``None`` if it does.
 
         For content-addressed keys, where an existing object has the same content. One of another
-        size was damaged and is replaced.
+        size was damaged and is replaced. The stamp of the new object is empty, and its time 0, where the service
+        would have to be asked again; :meth:`stat` does that.
 
         Args:
             key: its key.

@@ -31,6 +31,10 @@ class PartsReader(io.RawIOBase):
         """Return reads of more than ``size`` bytes as a :class:`Stretch`, which copies nothing."""
         self._streamed = size
 
+    def views(self) -> list[memoryview]:
+        """The buffers that are not empty, as bytes."""
+        return list(self._views)
+
     def crc32c(self) -> int:
         """The checksum of all bytes."""
         import google_crc32c

@@ -1,0 +1,1 @@
+"""The object stores in S3 and in Azure Blob Storage."""
