@@ -65,7 +65,10 @@ LEFT_OUT: Final = (
     "tests/fingerprint/test_libraries.py",
 )
 
-CONSTRAINTS: Final[dict[str, tuple[str, ...]]] = {}
+CONSTRAINTS: Final[dict[str, tuple[str, ...]]] = {
+    # With an earlier one, Prefect 3.8 cannot be imported on Python 3.10.
+    "py3.10-lowest": ("pydantic>=2.11.7",),
+}
 """What a cell's environment needs besides, by its name: versions that exclude each other and do not say so."""
 
 

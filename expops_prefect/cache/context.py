@@ -156,6 +156,7 @@ class CacheContext:
         before: its state before its body runs, if the body is watched.
         observed: what its body did.
         data_folders: the folders in its key that are hashed by content, see :class:`DataRules`.
+        told_when_stored: says what its author should know once its result is stored.
         inherited: the dependencies of hits inside its body.
         started, ended: when the body ran, epoch seconds.
         refused: its body did more than its key covers, so its result is not a hit.
@@ -196,6 +197,7 @@ class CacheContext:
     before: Before | None = None
     observed: Observed | None = None
     data_folders: tuple[str, ...] = ()
+    told_when_stored: Callable[[], None] | None = None
     inherited: tuple[Dependency, ...] = ()
     started: float | None = None
     ended: float | None = None

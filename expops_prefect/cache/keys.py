@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -41,7 +41,7 @@ from expops_prefect.cache.files.declared import assets, formatted
 from expops_prefect.cache.key_components import KeyComponents, config_parts
 from expops_prefect.cache.locking import single_flight
 from expops_prefect.cache.locking.lock_manager import ExpOpsLockManager
-from expops_prefect.cache.observation import Before, tell_of_assets, tell_once, tell_with_files, warn_once
+from expops_prefect.cache.observation import Before, tell_of_assets, tell_of_request, tell_once, tell_with_files
 from expops_prefect.cache.session import session
 from expops_prefect.effects import ambient, shown
 from expops_prefect.effects.code.analysis import code_effects
@@ -166,6 +166,9 @@ def _prepared(
     if made_of.decision.watched:
         cache_context.before = _before(made_of, task, store, plain, surrounded=surrounded)
         cache_context.data_folders = folders
+        found = forbidding(project, certain(made_of.effects)) if made_of.decision.requested else ()
+        if found:
+            cache_context.told_when_stored = partial(tell_of_request, project, name, found[0], task)
     if store.lock_manager is None and _serializable(task):
         store.lock_manager = ExpOpsLockManager(str(project.settings.root))
     if project.settings.cache.single_flight and not surrounded:
@@ -347,7 +350,7 @@ def _digest_of(state: Any, root: Path) -> str:
 
 
 def _tell(project: Project, task: Any, name: str, decision: Decision, effects: CodeEffects) -> None:
-    """Log once whether a task with an effect is cached."""
+    """Log once why a task with an effect is not cached."""
     found = forbidding(project, certain(effects))
     if decision.why_not is not None and decision.why_not.kind == "effect":
         if not found:
@@ -356,8 +359,6 @@ def _tell(project: Project, task: Any, name: str, decision: Decision, effects: C
             tell_with_files(name, found[0])
         else:
             tell_once(name, found[0], task)
-    elif decision.watched and decision.requested and found:
-        warn_once(project, name, found[0], decorated=is_decorated(task))
 
 
 def _config_digest(project: Project, name: str, configured: frozenset[str]) -> tuple[str, Mapping[str, str]]:

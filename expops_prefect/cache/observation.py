@@ -291,8 +291,8 @@ def telling_of_files(task: Any, name_of: Callable[[Any], str]) -> Iterator[None]
             degrade("bodies not watched", repr(error), key=name, about=name)
 
 
-def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -> None:
-    """Warn once of a task that is cached as its author asked, although it does more than compute."""
+def tell_of_request(project: Project, name: str, effect: Effect, task: Any) -> None:
+    """Say once, when its result is stored, that a task is cached as its author asked although it does more."""
     settings = project.settings.cache
     if settings.ttl_of(name) is None and first("effect", f"{name} told"):
         _logger.info(
@@ -300,7 +300,7 @@ def warn_once(project: Project, name: str, effect: Effect, *, decorated: bool) -
             "expires",
             name,
             reasons.effect(effect).text.removesuffix(reasons.EVERY_TIME),
-            "a cache_expiration, or " if decorated else "",
+            "a cache_expiration, or " if decision.is_decorated(task) else "",
             name,
         )
 

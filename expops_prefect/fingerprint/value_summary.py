@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import NoneType
 from typing import Any, Final, TypeAlias
 
@@ -97,6 +97,8 @@ def described(value: object) -> str:
 
 def _scalar(value: object, *named: str) -> str:
     """A small value after the separator; empty if it may be a secret."""
+    if isinstance(value, PurePath):
+        value = str(value)
     if type(value) not in (bool, int, float, str, NoneType) or any(
         is_secret(word) for name in named for word in _WORD.findall(name)
     ):

@@ -159,6 +159,7 @@ def surround(owner: Any, function: Function) -> Function:
                 return leave(result)
 
     body.__wrapped__ = function  # Prefect binds the arguments to its signature
+    body.__name__ = getattr(function, "__name__", type(function).__name__)  # its errors name the function
     return body  # type: ignore[no-any-return]
 
 

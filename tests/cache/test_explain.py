@@ -302,6 +302,14 @@ def test_every_reason(runs: Runs) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_a_path_is_shown_as_other_scalars(runs: Runs) -> None:
+    runs(lambda: plain(Path("data/one")))
+    assert runs(lambda: plain(Path("data/two")))["plain"].reason == "parameter `x` changed: 'data/one' -> 'data/two'"
+    runs(lambda: plain({"file": Path("a")}))
+    assert runs(lambda: plain({"file": Path("b")}))["plain"].reason == "parameter `x`: `['file']` changed: 'a' -> 'b'"
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_what_was_changed_in_the_process(runs: Runs) -> None:
     """A value that depends on it is computed once for each state, and once it is as before, it is a hit again."""
 

@@ -184,6 +184,9 @@ def test_what_only_computes_is_cached_and_what_it_reads_counts(shop: FlowProject
     assert set(again.executions) == EVERY_TIME
     assert again.executions["appends"] == 2
     assert got(again.output) == got(first.output)
+    # What a hit will not repeat is said when the result is stored, not with each hit.
+    assert "writes_as_told: it is cached as requested, although it writes files" in first.output
+    assert "cached as requested" not in again.output
     # Each thing that is read by itself.
     shop.write("data.csv", "c,d\n")
     assert set(shop.run("flow.py").ok().executions) == EVERY_TIME | {"reads", "process", "step"}

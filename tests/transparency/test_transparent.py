@@ -18,10 +18,11 @@ import prefect
 import pytest
 from prefect import Flow, Task
 from prefect.assets import materialize
+from prefect.utilities.callables import parameters_to_args_kwargs
 
 import expops_prefect
 from expops_prefect import instrument
-from expops_prefect.tracking.wrapping import INNER, Surrounded
+from expops_prefect.tracking.wrapping import INNER, Surrounded, surround
 from tests.support.processes import FlowProject
 from tests.transparency import written
 
@@ -112,6 +113,16 @@ def cloudpickle_of(item: Any) -> Any:
     sent = cloudpickle.loads(cloudpickle.dumps(item))
     assert type(sent) is type(item)
     return sent
+
+
+def test_errors_of_prefect_name_the_users_function() -> None:
+    def varied(a: int, *more: int, **options: int) -> int:
+        return a + len(more) + len(options)
+
+    given = {"a": 1, "more": (2,), "options": {"more": 3}}
+    plain = raised(lambda: parameters_to_args_kwargs(varied, given))
+    assert raised(lambda: parameters_to_args_kwargs(surround(expops_prefect.task(varied), varied), given)) == plain
+    assert "varied() got multiple values" in str(plain)
 
 
 def test_classes_of_others_are_kept() -> None:
