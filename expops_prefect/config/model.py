@@ -140,6 +140,7 @@ class CacheSettings(_Closed):
         ignore_files: names of files and folders that do not count in data folders; replaces the default list.
         files: what a hit does with a file of its result that somebody changed: ``keep`` it under another name,
             ``replace`` it, or ``refuse`` to put the result's back, so that the task is executed.
+        hard_links: whether a file of a result is put back as a hard link to the stored one, which nobody may write.
         effects: what calls do that are not known, by their dotted name; ``harmless`` if they only compute.
         processes: settings by the name of a process.
     """
@@ -158,6 +159,7 @@ class CacheSettings(_Closed):
     signing_key_file: StrictStr | None = None
     ignore_files: tuple[FileName, ...] = IGNORED
     files: Literal["keep", "replace", "refuse"] = "keep"
+    hard_links: StrictBool = False
     effects: Annotated[dict[EffectName, EffectKind], _Section] = Field(default_factory=dict)
     processes: Annotated[dict[str, Annotated[ProcessCache, _Section]], _Section] = Field(default_factory=dict)
 

@@ -404,6 +404,28 @@ def test_what_killed_processes_left_is_swept(project: Project) -> None:
 # Side by side, and elsewhere -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [7, 2 << 20], ids=["small", "large"])
+def test_hard_links_where_asked_for(tmp_path: Path, size: int) -> None:
+    """The stored file stands there, read-only, and stays so; without the setting it is a copy again."""
+    linking = open_project(tmp_path / "shop", "prefect: {project_id: shop, cache: {hard_links: true}}\n")
+    folder = tmp_path / "shop" / "out"
+    path = made(folder, "part.bin", b"x" * size)
+    kept = Kept(linking, folder)
+    (entry,) = (one for one in file_lists.of_record(kept.record, linking.objects.get)[0].entries if one.kind == "file")
+    stored = linking.objects.path(entry.key)
+    assert stored is not None
+    shutil.rmtree(folder)
+    for _ in range(2):
+        kept.restore()
+        assert path.samefile(stored)
+        assert stat.S_IMODE(path.stat().st_mode) & 0o222 == 0
+    kept.restore(open_project(tmp_path / "shop", "prefect: {project_id: shop}\n"))
+    assert not path.samefile(stored)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(stored.stat().st_mode) & 0o222 == 0
+    assert path.read_bytes() == stored.read_bytes() == b"x" * size
+
+
 @pytest.mark.parametrize("kind", ["missing", "changed"])
 def test_several_at_once_put_one_path_back(project: Project, kind: str) -> None:
     root = project.settings.root

@@ -1,7 +1,7 @@
 """Puts the files of a result back: each file or folder whole, under its own name, or not at all.
 
 A copy is made beside the target, under a temporary name, and then renamed. Where the file system can share blocks
-between files, a copy takes no space. What somebody changed is dealt with as ``prefect.cache.files`` says; a file whose
+between files, a copy takes no space; where ``prefect.cache.hard_links`` asks for it, the target is the stored file. What somebody changed is dealt with as ``prefect.cache.files`` says; a file whose
 content the cache has can be had again, and is replaced without asking.
 """
 
@@ -126,9 +126,26 @@ class _Target:
         if not all(self._is_same(entry, wanted[entry.name]) for entry in found):
             return False
         for entry in found:
-            if entry.mode != wanted[entry.name].mode:
-                os.chmod(self._path_of(entry.name), wanted[entry.name].mode)
+            if entry.mode == wanted[entry.name].mode:
+                continue
+            if entry.kind == "file" and self._is_link(wanted[entry.name]):
+                if not self._links:
+                    return False  # it was linked by another rule: its mode is that of the stored file
+                continue
+            os.chmod(self._path_of(entry.name), wanted[entry.name].mode)
         return True
+
+    @property
+    def _links(self) -> bool:
+        return self._project.settings.cache.hard_links
+
+    def _is_link(self, entry: Entry) -> bool:
+        """Whether the file there is a hard link to the stored one."""
+        path = self._path_of(entry.name)
+        try:
+            return os.stat(path).st_nlink > 1 and os.path.samefile(path, self._source(entry))
+        except (OSError, ExpOpsPrefectError):
+            return False
 
     def _is_same(self, found: Scanned, wanted: Entry) -> bool:
         if (found.kind, found.target) != (wanted.kind, wanted.target):
@@ -214,6 +231,10 @@ class _Target:
     def _copy(self, temporary: str, entry: Entry) -> None:
         path = os.path.join(temporary, entry.name) if entry.name else temporary
         source = self._source(entry)
+        if self._links and _link(source, path):
+            if file_digest(path) != entry.digest:
+                raise IntegrityError(f"the stored file {source} was changed after it was written")
+            return
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "r+b", buffering=0) as target, open(source, "rb", buffering=0) as stored:  # noqa: PTH123
             digest = _digest_of_copy(target.fileno(), stored.fileno())
@@ -280,6 +301,15 @@ def _alone(folder: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _link(source: Path, path: str) -> bool:
+    """Make a hard link to a file that nobody may write; returns whether it was made."""
+    with suppress(OSError):  # another file system, or one without links
+        if not os.stat(source).st_mode & 0o222:
+            os.link(source, path)
+            return True
+    return False
 
 
 def _digest_of_copy(target: int, source: int) -> str:

@@ -100,6 +100,7 @@ def _store_large(project: Project, path: str, stamp: Stamp) -> str:
         copy = project.settings.runtime_dir / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         digest = _copy(path, copy, stamp)
+        copy.chmod(0o444)  # as all stored results
         ref = PayloadRef(digest, stamp[0], FILE_SUFFIX)
         if isinstance(objects, TakesFiles) and objects.stat(ref.key) is None and objects.take(ref.key, copy):
             return digest
