@@ -1,12 +1,14 @@
 """Puts the files of a result back: each file or folder whole, under its own name, or not at all.
 
 A copy is made beside the target, under a temporary name, and then renamed. Where the file system can share blocks
-between files, a copy takes no space; where ``prefect.cache.hard_links`` asks for it, the target is the stored file. What somebody changed is dealt with as ``prefect.cache.files`` says; a file whose
-content the cache has can be had again, and is replaced without asking.
+between files, a copy takes no space; where ``prefect.cache.hard_links`` asks for it, the target is the stored file.
+What somebody changed is dealt with as ``prefect.cache.files`` says; a file whose content the cache has can be had
+again, and is replaced without asking.
 """
 
 # Paths are str: a folder may have many thousand files.
-# ruff: noqa: PTH101, PTH102, PTH103, PTH104, PTH105, PTH108, PTH112, PTH113, PTH114, PTH118, PTH208, PTH211
+# ruff: noqa: PTH101, PTH102, PTH103, PTH104, PTH105, PTH108, PTH112, PTH113, PTH114, PTH116, PTH118, PTH121, PTH208
+# ruff: noqa: PTH211
 
 from __future__ import annotations
 
