@@ -33,7 +33,7 @@ test-unit test-integration test-e2e: test-%: $(VENV)/.dev
 
 ## The suite, with the end-to-end tests on every combination of backends.
 test-all: check-tools $(VENV)/.node lint
-	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs,redis-gcs
+	$(BIN)/python -m pytest -n $(XDIST) --backends local-local,local-gcs,gcp-local,gcp-gcs,redis-gcs,local-s3,redis-s3,redis-azure
 
 ## Fingerprints of objects of many libraries, which are installed for it.
 test-values: check-tools

@@ -67,9 +67,9 @@ def test_charts_alone_are_fetched(tmp_path: Path) -> None:
     charts = tmp_path / "artifacts"
     charts.mkdir()
     (charts / "link.png").symlink_to(tmp_path / "key.png")
-    places = [str(charts), "gs://bucket/shop/artifacts/"]
+    places = [str(charts), "gs://bucket/shop/artifacts/", "s3://bucket/shop/artifacts/"]
     fetch = "/api/projects/shop/runs/r/charts/fetch"
-    for good in (str(charts / "v" / "a.png"), "gs://bucket/shop/artifacts/v/r/a.svg", ""):
+    for good in (str(charts / "v" / "a.png"), "gs://bucket/shop/artifacts/v/a.svg", places[2] + "a.png", ""):
         assert answer(places, fetch, {"uri": good, "cache_path": good}) == 200, good
     for bad in (
         "/etc/passwd",
@@ -79,6 +79,8 @@ def test_charts_alone_are_fetched(tmp_path: Path) -> None:
         "relative.png",
         "gs://bucket/shop/cache/steps/a.png",
         "gs://bucket/shop/artifacts/../cache/a.png",
+        "s3://bucket/shop/artifacts/../cache/a.png",
+        "az://bucket/shop/artifacts/a.png",
         "gs://other/shop/artifacts/a.png",
         "a\0.png",
     ):

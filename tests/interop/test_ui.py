@@ -86,7 +86,7 @@ def ui(shop: FlowProject, *arguments: str) -> Iterator[tuple[ExpOps, subprocess.
         process.communicate(timeout=30)
 
 
-@pytest.mark.parametrize("combination", ["local-local", "gcp-gcs"])
+@pytest.mark.parametrize("combination", ["local-local", "gcp-gcs", "local-s3"])
 def test_a_project_in_a_folder_of_another_name(combination: str, tmp_path: Path) -> None:
     shop = project_on(combination, tmp_path, CONFIG)
     name = shop.root.name

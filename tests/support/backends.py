@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,25 @@ from typing import Any, Final
 
 import yaml
 
+from tests.support import cloud_servers
 from tests.support.processes import FlowProject
+from tests.support.shared_servers import FOLDER, address
 
-COMBINATIONS: Final = ("local-local", "local-gcs", "gcp-local", "gcp-gcs", "redis-gcs")
+COMBINATIONS: Final = (
+    *("local-local", "local-gcs", "gcp-local", "gcp-gcs", "redis-gcs"),
+    *("local-s3", "redis-s3", "redis-azure"),
+)
 """The KV backend, then the object store."""
+
+
+def _credentials(name: str, text: str) -> dict[str, str]:
+    """The setting that names a file with credentials, which is written unless it is there."""
+    file = Path(os.environ[FOLDER]) / f"{name}-credentials"
+    if not file.exists():
+        whole = file.with_suffix(f".{os.getpid()}")
+        whole.write_text(text)
+        whole.replace(file)
+    return {"credentials_file": str(file)}
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,8 @@ class Cloud:
     Attributes:
         firestore: the emulator's host:port.
         gcs: the GCS server's URL.
-        bucket: a bucket of this test's own.
+        bucket: a bucket of this test's own; its name is used in S3 and Azure too, whose servers start when a project
+            is to use one.
         redis: the Redis server's host:port.
     """
 
@@ -44,10 +61,21 @@ class Cloud:
             "gcp": {"type": "gcp", "gcp_project": "demo-test"},
             "redis": {"type": "redis", "host": host, "port": int(port or 0)},
         }
-        return {
-            "backend": backends[kv],
-            "object_store": {"type": "local"} if objects == "local" else {"type": "gcs", "bucket": self.bucket},
-        }
+        return {"backend": backends[kv], "object_store": self._objects(objects)}
+
+    def _objects(self, kind: str) -> dict[str, Any]:
+        if kind == "s3":
+            endpoint = address("s3_endpoint")
+            cloud_servers.new_s3_bucket(endpoint, self.bucket)
+            keys = "".join(f"{name.lower()}={value}\n" for name, value in cloud_servers.AWS_KEYS.items())
+            place = {"endpoint": endpoint, "region": cloud_servers.REGION}
+            return {"type": "s3", "bucket": self.bucket, **place, **_credentials("aws", f"[default]\n{keys}")}
+        if kind == "azure":
+            endpoint = address("azure_endpoint")
+            cloud_servers.new_azure_container(endpoint, self.bucket)
+            text = cloud_servers.connection_string(endpoint)
+            return {"type": "azure", "container": self.bucket, **_credentials("azure", text)}
+        return {"type": "local"} if kind == "local" else {"type": "gcs", "bucket": self.bucket}
 
     def config(self, combination: str, project_id: str, more: str = "") -> str:
         """The text of a ``project_config.yaml``."""

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import hmac
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
@@ -55,11 +57,12 @@ def s3_client(endpoint: str, region: str = REGION) -> Any:
     return boto3.client("s3", endpoint_url=endpoint, region_name=region, **keys)
 
 
-def new_s3_bucket(endpoint: str) -> str:
-    """Make a bucket; its name."""
-    name = f"bucket-{uuid.uuid4().hex[:12]}"
-    s3_client(endpoint).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    return name
+def new_s3_bucket(endpoint: str, name: str = "") -> str:
+    """Make a bucket, unless there is one of that name; its name."""
+    named, client = name or f"bucket-{uuid.uuid4().hex[:12]}", s3_client(endpoint)
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket=named, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return named
 
 
 def connection_string(endpoint: str, key: str = AZURE_KEY) -> str:
@@ -95,8 +98,12 @@ def azure_request(endpoint: str, method: str, path: str, query: str = "", data: 
         return bytes(answer.read())
 
 
-def new_azure_container(endpoint: str) -> str:
-    """Make a container; its name."""
-    name = f"container-{uuid.uuid4().hex[:12]}"
-    azure_request(endpoint, "PUT", name, "restype=container")
-    return name
+def new_azure_container(endpoint: str, name: str = "") -> str:
+    """Make a container, unless there is one of that name; its name."""
+    named = name or f"container-{uuid.uuid4().hex[:12]}"
+    try:
+        azure_request(endpoint, "PUT", named, "restype=container")
+    except urllib.error.HTTPError as error:
+        if error.code != 409:  # exists already
+            raise
+    return named

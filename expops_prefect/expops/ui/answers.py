@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from expops_prefect.errors import ExpOpsPrefectError
 from expops_prefect.explain.components import shown_row
-from expops_prefect.expops.ui.guard import Application, Message, Receive, Send
+from expops_prefect.expops.ui.guard import FETCH, Application, Message, Receive, Send
 from expops_prefect.expops.ui.picture import Shown, chart_nodes, first_charts, flow_node
 from expops_prefect.models import names
 from expops_prefect.project import Project
@@ -39,6 +39,8 @@ class Answers:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
         asked = _ASKED.match(scope.get("path", "")) if scope["type"] == "http" else None
+        if FETCH.match(scope.get("path", "")) is not None:
+            scope = {**scope, "query_string": await asyncio.to_thread(self._with_copies, scope["query_string"])}
         if asked is None:
             await self._app(scope, receive, send)
             return
@@ -60,6 +62,18 @@ class Answers:
         headers = [item for item in begun.get("headers", ()) if item[0].lower() != length[0]]
         await send({**begun, "headers": [*headers, length]})
         await send({"type": "http.response.body", "body": body})
+
+    def _with_copies(self, query: bytes) -> bytes:
+        """The query of a chart, with a local copy in place of an address that the server cannot open."""
+        place = self._project.objects.uri("x")[:-1]
+        named = parse_qsl(query.decode("latin-1"))
+        if "://" not in place or place.startswith("gs://") or not any(value.startswith(place) for _, value in named):
+            return query
+        try:
+            copies = [(name, self._project.objects.fetch(value.removeprefix(place))) for name, value in named]
+        except ExpOpsPrefectError:
+            return query
+        return urlencode([(name, str(copy)) for name, copy in copies if copy is not None]).encode()
 
     def _with_more(self, body: bytes, run: str, more: Callable[[_Answer, str], None]) -> bytes:
         answer = json.loads(body)

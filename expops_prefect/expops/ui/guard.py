@@ -18,7 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_FETCH: Final = re.compile(r"^/api/projects/[^/]+/runs/[^/]+/charts/fetch/?$")
+FETCH: Final = re.compile(r"^/api/projects/[^/]+/runs/[^/]+/charts/fetch/?$")
 _PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf"})
 
 
@@ -27,13 +27,13 @@ class Guard:
 
     Args:
         app: the server's application.
-        charts: where charts may be: folders, and prefixes that start with ``gs://``.
+        charts: where charts may be: folders, and the start of their addresses in a bucket.
     """
 
     def __init__(self, app: Application, charts: Sequence[str]) -> None:
         self._app = app
-        self._folders = [Path(place).resolve() for place in charts if not place.startswith("gs://")]
-        self._prefixes = tuple(place for place in charts if place.startswith("gs://"))
+        self._folders = [Path(place).resolve() for place in charts if "://" not in place]
+        self._prefixes = tuple(place for place in charts if "://" in place)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -43,14 +43,15 @@ class Guard:
         await self._app(scope, receive, send)
 
     def _is_allowed(self, scope: Message) -> bool:
-        if _FETCH.match(scope.get("path", "")) is None:
+        if FETCH.match(scope.get("path", "")) is None:
             return True
         named = [value for _, value in parse_qsl(scope.get("query_string", b"").decode("latin-1")) if value]
         return all(self._is_chart(value) for value in named)
 
     def _is_chart(self, name: str) -> bool:
-        if name.startswith("gs://"):
-            return name.startswith(self._prefixes) and posixpath.normpath(unquote(name[4:])) == name[4:]
+        _, address, path = name.partition("://")
+        if address:
+            return name.startswith(self._prefixes) and posixpath.normpath(unquote(path)) == path
         try:
             file = Path(name).resolve()
         except (OSError, ValueError, RuntimeError):
