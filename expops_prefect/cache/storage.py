@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from prefect.filesystems import WritableFileSystem
+from prefect.filesystems import LocalFileSystem, WritableFileSystem
 from pydantic import Field
 
 # Prefect finds the serializer by name, too: a program that has one of our blocks can load its results.
@@ -25,6 +25,10 @@ class _ProjectBlock(WritableFileSystem):
     Prefect declares the base's methods async, but calls the plain ones with ``_sync=True``, and those
     with the prefix ``a`` from async code.
     """
+
+    # What Prefect's page of blocks shows; it wants addresses, and this package has none of its own.
+    _logo_url = LocalFileSystem._logo_url  # type: ignore[assignment]
+    _documentation_url = LocalFileSystem._documentation_url  # type: ignore[assignment]
 
     project_root: str | None = Field(
         default=None,

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from prefect.blocks.core import Block
+from prefect.filesystems import LocalFileSystem
 
 from expops_prefect._internal.process import Parts
 from expops_prefect.cache.blocks import Blocks
@@ -117,9 +118,9 @@ def test_what_prefects_page_of_blocks_shows(kind: type[Block], prefect_server: s
     code = example.removesuffix("\n").removesuffix("```")
     assert kind.__name__ in code
     compile(code, "the example", "exec")
-    # An address that nobody is known to serve would show as a broken picture or link.
-    assert shown["logo_url"] is None
-    assert shown["documentation_url"] is None
+    # Addresses that Prefect serves: others would show as a broken picture or link.
+    assert shown["logo_url"] == str(LocalFileSystem._logo_url)
+    assert shown["documentation_url"] == str(LocalFileSystem._documentation_url)
     assert not shown["is_protected"]
     assert sorted(newest["capabilities"]) == ["read-path", "write-path"]
     fields = newest["fields"]["properties"]
