@@ -51,6 +51,18 @@ def test_every_line_that_is_commented_out_is_accepted_too(cli: Command, tmp_path
     assert not settings.cache.enabled_for("train")
 
 
+@pytest.mark.parametrize("kv", ["local", "gcp", "redis"])
+@pytest.mark.parametrize("objects", ["local", "gcs", "s3", "azure"])
+def test_init_with_stores(cli: Command, tmp_path: Path, kv: str, objects: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expops_prefect.cli.init.find_spec", lambda name: None)
+    done = cli("init", "--kv", kv, "--objects", objects)
+    assert (done.code, done.err) == (0, "")
+    settings = load_settings(tmp_path / "churn", environ={})
+    assert (settings.kv.kind, settings.objects.kind) == (kv, objects)
+    extras = ",".join(each for each in (kv, objects) if each in ("redis", "s3", "azure"))
+    assert (f"next: pip install 'expops-prefect[{extras}]'" in done.lines) == bool(extras)
+
+
 def test_init_never_overwrites(cli: Command) -> None:
     CONFIG.parent.mkdir()
     CONFIG.write_text("mine: true\n")
