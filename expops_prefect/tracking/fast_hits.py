@@ -270,12 +270,18 @@ def _are_done(values: Any) -> bool:
 
     def visit(part: Any) -> Any:
         nonlocal waiting
-        if isinstance(part, PrefectFuture) and not part.state.is_completed():
+        if isinstance(part, PrefectFuture) and not _is_done(part):
             waiting = True
         return part
 
     visit_collection(values, visit_fn=visit, return_data=False)
     return not waiting
+
+
+def _is_done(future: Any) -> bool:
+    """Whether a future of a thread has completed; asks nobody, as the state of one that has not would."""
+    inner = getattr(future, "wrapped_future", None)
+    return inner is not None and inner.done() and bool(future.state.is_completed())
 
 
 def _is_drawn() -> bool:

@@ -409,9 +409,10 @@ def test_hard_links_where_asked_for(tmp_path: Path, size: int) -> None:
     """The stored file stands there, read-only, and stays so; without the setting it is a copy again."""
     linking = open_project(tmp_path / "shop", "prefect: {project_id: shop, cache: {hard_links: true}}\n")
     folder = tmp_path / "shop" / "out"
-    path = made(folder, "part.bin", b"x" * size)
+    path, program = made(folder, "part.bin", b"x" * size), made(folder, "run.sh", b"#!/bin/sh\n", 0o755)
     kept = Kept(linking, folder)
-    (entry,) = (one for one in file_lists.of_record(kept.record, linking.objects.get)[0].entries if one.kind == "file")
+    entries = file_lists.of_record(kept.record, linking.objects.get)[0].entries
+    (entry,) = (one for one in entries if one.name == "part.bin")
     stored = linking.objects.path(entry.key)
     assert stored is not None
     shutil.rmtree(folder)
@@ -419,6 +420,7 @@ def test_hard_links_where_asked_for(tmp_path: Path, size: int) -> None:
         kept.restore()
         assert path.samefile(stored)
         assert stat.S_IMODE(path.stat().st_mode) & 0o222 == 0
+        assert stat.S_IMODE(program.stat().st_mode) == 0o755
     kept.restore(open_project(tmp_path / "shop", "prefect: {project_id: shop}\n"))
     assert not path.samefile(stored)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640

@@ -233,7 +233,7 @@ class _Target:
     def _copy(self, temporary: str, entry: Entry) -> None:
         path = os.path.join(temporary, entry.name) if entry.name else temporary
         source = self._source(entry)
-        if self._links and _link(source, path):
+        if self._links and not entry.mode & 0o111 and _link(source, path):
             if file_digest(path) != entry.digest:
                 raise IntegrityError(f"the stored file {source} was changed after it was written")
             return
