@@ -194,6 +194,8 @@ def publish(project: Project, key: str, record: CacheRecord, context: CacheConte
         degrade("records delayed", f"{error}; results computed now become hits once the store answers again")
         values = _values(project, key, record, _step_of(context), aside=context is not None and context.newer)
         project.outbox.write(*(Publish(name, value) for name, value in values.items()))
+    if context is not None and context.told_when_stored is not None and record.status == COMPLETED:
+        context.told_when_stored()
 
 
 def withdraw(project: Project, key: str, context: CacheContext | None = None) -> None:

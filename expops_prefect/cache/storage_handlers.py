@@ -147,8 +147,6 @@ def publish(project_of: ProjectOf, path: str, content: bytes) -> None:
         results.publish(project, path, record, context)
         if context is not None and record.status == COMPLETED:
             retries.note(context)
-            if context.told_when_stored is not None:
-                context.told_when_stored()
     except ExpOpsPrefectError as error:
         said = f"{_short(path)}: {error}; the flow goes on, the result is not cached"
         degrade("records not stored", said, key=_report_key(error, path))

@@ -89,9 +89,9 @@ def test_a_package_belongs_to_the_folder_that_it_is_imported_from(
         (flows / init).touch()
         (flows.parent / init).touch()
     (flows / "daily.py").write_text(
-        "from expops_prefect.cache.keys import project_of_task\n"
-        "def daily(): pass\n"
-        "print('ROOT', project_of_task(daily).settings.root)\n"
+        "from pathlib import Path\n"
+        "from expops_prefect.config import find_root\n"  # without Prefect, which takes seconds to import
+        "print('ROOT', find_root(source_file=Path(__file__)))\n"
     )
     for program in (above / "main.py", above / "shop" / "__main__.py"):
         program.write_text("import shop.flows.daily")
